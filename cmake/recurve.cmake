@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers for Recurve's own targets: one static library a folder, one test binary a folder.
+include_guard(GLOBAL)
+include(GoogleTest)
+
+# recurve_flags: what every target of ours compiles with (third-party headers stay SYSTEM).
+add_library(recurve_flags INTERFACE)
+target_compile_features(recurve_flags INTERFACE cxx_std_20)
+target_include_directories(recurve_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(recurve_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual -Wimplicit-fallthrough
+  -Werror
+  # A row's bits must not depend on how the compiler fuses: fma is written out where it is meant.
+  -ffp-contract=off)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  # The baseline. What needs more (AVX-512, AMX) is compiled per file and chosen at run time.
+  target_compile_options(recurve_flags INTERFACE -march=x86-64-v3)
+endif()
+
+set(RECURVE_SANITIZE "" CACHE STRING "Sanitizers for our targets: empty, 'address' (with UBSan) or 'thread'")
+if(RECURVE_SANITIZE STREQUAL "address")
+  # Abseil's hash maps trip the three nonnull checks under g++ 14.
+  set(_sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all
+      -fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute -fno-omit-frame-pointer)
+elseif(RECURVE_SANITIZE STREQUAL "thread")
+  set(_sanitizers -fsanitize=thread -fno-omit-frame-pointer)
+elseif(NOT RECURVE_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "RECURVE_SANITIZE is '${RECURVE_SANITIZE}'; expected empty, 'address' or 'thread'")
+endif()
+target_compile_options(recurve_flags INTERFACE ${_sanitizers})
+target_link_options(recurve_flags INTERFACE ${_sanitizers})
+
+# recurve_library(NAME name SRCS file... [DEPS target...])
+# Static library `recurve_<name>`; without sources an INTERFACE library. DEPS are PUBLIC.
+function(recurve_library)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  set(target recurve_${ARG_NAME})
+  if(ARG_SRCS)
+    add_library(${target} STATIC ${ARG_SRCS})
+    target_link_libraries(${target} PUBLIC ${ARG_DEPS} PRIVATE recurve_flags)
+    target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE ${ARG_DEPS})
+    target_include_directories(${target} INTERFACE ${PROJECT_SOURCE_DIR})
+  endif()
+endfunction()
+
+# recurve_binary(NAME name SRCS file... [DEPS target...]): an executable in <build>/bin.
+function(recurve_binary)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS} recurve_cpu_baseline recurve_flags)
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# recurve_test(NAME name SRCS file... [DEPS target...] [LABELS label...] [TIMEOUT seconds])
+# GoogleTest binary `<name>_test`; each TEST is one ctest case.
+function(recurve_test)
+  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  if(NOT RECURVE_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set(target ${ARG_NAME}_test)
+  add_executable(${target} ${ARG_SRCS})
+  target_link_libraries(${target} PRIVATE ${ARG_DEPS} recurve_flags GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
