@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same mathematics the other way round: one token at a time, with caches and explicit loops.
+
+Each token runs all its recursions before the next token begins, as when a server generates. This
+shares no formula with forward.py, so that the self-test can set one against the other; it is too
+slow for anything else.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .model import Layer, Model, Router
+
+Entry = tuple[np.ndarray, np.ndarray]  # key and value of one token, [kv heads][D] each
+
+
+def _norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    return x * weight / math.sqrt(sum(v * v for v in x.tolist()) / len(x) + eps)
+
+
+def _rotate(head: np.ndarray, position: int, theta: float) -> np.ndarray:
+    """Multiplies each pair (i, i + D/2), taken as a complex number, by e^(i * angle)."""
+    size = len(head)
+    pairs = head[: size // 2] + 1j * head[size // 2 :]
+    turned = [
+        pair * complex(math.cos(angle), math.sin(angle))
+        for i, pair in enumerate(pairs)
+        for angle in [position / theta ** (2 * i / size)]
+    ]
+    return np.array([p.real for p in turned] + [p.imag for p in turned])
+
+
+def _score(router: Router, h: np.ndarray) -> list[float]:
+    if len(router.matrices) == 1:
+        return (router.matrices[0] @ h).tolist()
+    hidden = [0.5 * x * math.erfc(-x / math.sqrt(2)) for x in (router.matrices[0] @ h).tolist()]
+    return (router.matrices[1] @ np.array(hidden)).tolist()
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+class TokenByToken:
+    """One sequence in progress."""
+
+    def __init__(
+        self, model: Model, max_recursions: int | None = None, threshold: float | None = None
+    ):
+        self._model, self._config = model, model.config
+        self._cap = min(max_recursions or model.config.passes, model.config.passes)
+        self._threshold = threshold
+        self._position = 0
+        self._cache: dict[tuple, dict[int, Entry]] = {}  # (recursion, layer) -> position -> entry
+
+    def step(self, token: int) -> tuple[np.ndarray, int]:
+        """Logits [V] and depth of the next token."""
+        model, mor = self._model, self._config.mor
+        h = model.embedding[token]
+        if model.first:
+            h = self._layer(model.first, h, ("first", 0), [("first", 0)])
+        if mor is None or mor.router is None:
+            depth = self._cap
+            for r in range(1, depth + 1):
+                h = self._block(r, h)
+        elif mor.router.type == "expert_choice":
+            h, depth = self._expert_choice(h)
+        else:
+            h, depth = self._token_choice(h)
+        if model.last:
+            h = self._layer(model.last, h, ("last", 0), [("last", 0)])
+        self._position += 1
+        return model.head @ _norm(h, model.norm, self._config.rms_norm_eps), depth
+
+    def _expert_choice(self, h: np.ndarray) -> tuple[np.ndarray, int]:
+        router, depth = self._config.mor.router, 0
+        p = router.threshold if self._threshold is None else self._threshold
+        for r in range(1, self._cap + 1):
+            (z,) = _score(self._model.routers[r - 1], h / router.temperature)
+            deciding = z
+            if router.sampling == "aux_router":
+                (deciding,) = _score(self._model.aux_routers[r - 1], h)
+            if r > 1 and not _logistic(deciding) >= p:
+                break
+            gate = {"sigmoid": _logistic, "tanh": math.tanh, "none": float}[router.function](z)
+            gate *= 1.0 if router.alpha is None else router.alpha
+            h = h + (gate if router.gating == "weighted" else 1.0) * self._block(r, h)
+            depth = r
+        return h, depth
+
+    def _token_choice(self, h1: np.ndarray) -> tuple[np.ndarray, int]:
+        router, n = self._config.mor.router, self._config.recursions
+        z = _score(self._model.routers[0], h1 / router.temperature)
+        if router.function == "softmax":
+            gates = [router.alpha / sum(math.exp(y - x) for y in z) for x in z]
+        else:
+            gates = [router.alpha * _logistic(x) for x in z]
+        bias = [0.0] * n if self._model.router_bias is None else self._model.router_bias.tolist()
+        depth = 1 + max(range(n), key=lambda i: gates[i] + bias[i])
+        depth = min(depth, self._cap)
+        h = h1
+        for r in range(1, depth + 1):
+            h = self._block(r, h)
+        return h1 + (gates[depth - 1] if router.gating == "weighted" else 1.0) * h, depth
+
+    def _block(self, r: int, h: np.ndarray) -> np.ndarray:
+        mode = self._config.mor.kv_mode if self._config.mor else "recursion_wise"
+        for j, layer in enumerate(self._model.passes[r - 1]):
+            groups = {
+                "recursion_wise": [(r, j)],
+                "shared": [(1, j)],
+                "shared_update": [(1, j), (r, j)],
+            }
+            h = self._layer(layer, h, (r, j), groups[mode])
+        return h
+
+    def _layer(self, layer: Layer, h: np.ndarray, write: tuple, read: list[tuple]) -> np.ndarray:
+        """One layer; its entry goes to group `write`, later groups of `read` hide earlier ones."""
+        c = self._config
+        x = _norm(h, layer.attention_norm, c.rms_norm_eps)
+        k, v = (m.reshape(c.num_key_value_heads, c.head_dim) for m in (layer.k @ x, layer.v @ x))
+        k = np.array([_rotate(head, self._position, c.rope_theta) for head in k])
+        self._cache.setdefault(write, {})[self._position] = (k, v)
+        visible: dict[int, Entry] = {}
+        for group in read:
+            visible |= self._cache[group]
+        outputs = []
+        for i, q in enumerate((layer.q @ x).reshape(-1, c.head_dim)):
+            kv_head = i * c.num_key_value_heads // c.num_attention_heads
+            q = _rotate(q, self._position, c.rope_theta)
+            exps = [
+                (math.exp(float(q @ key[kv_head]) / math.sqrt(c.head_dim)), value[kv_head])
+                for key, value in visible.values()
+            ]
+            outputs.append(sum(e * value for e, value in exps) / sum(e for e, _ in exps))
+        h = h + layer.o @ np.concatenate(outputs)
+        x = _norm(h, layer.mlp_norm, c.rms_norm_eps)
+        gated = [g * _logistic(g) for g in (layer.gate @ x).tolist()] * (layer.up @ x)
+        return h + layer.down @ gated
