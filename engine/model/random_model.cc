@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engine/model/safetensors.h"
+#include "engine/model/tensor_layout.h"
+#include "engine/model/weights.h"
+
+namespace recurve {
+namespace {
+
+constexpr size_t kTensorAlignment = 64;  // bytes
+
+// The `index`-th number of a stream: the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast
+// splittable pseudorandom number generators", OOPSLA 2014) over an arithmetic progression.
+uint64_t RandomWord(uint64_t stream, uint64_t index) {
+  uint64_t word = stream + (index + 1) * 0x9E3779B97F4A7C15U;
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9U;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBU;
+  return word ^ (word >> 31);
+}
+
+// Uniform in [-1, 1), 24 bits of it.
+float RandomUnit(uint64_t stream, uint64_t index) {
+  const auto bits = static_cast<int32_t>(RandomWord(stream, index) >> 40);
+  return static_cast<float>(bits - (1 << 23)) * (1.0F / (1 << 23));
+}
+
+uint16_t ToBf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+// For |value| < 65504; what is below the smallest normal half becomes zero.
+uint16_t ToF16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 16) & 0x8000U;
+  const uint32_t magnitude = bits & 0x7FFFFFFFU;
+  if (magnitude < 0x38800000U) return static_cast<uint16_t>(sign);
+  const uint32_t rounded = magnitude + 0xFFFU + ((magnitude >> 13) & 1U);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
+}
+
+// values: center + spread * uniform in [-1, 1).
+struct Distribution {
+  float center;
+  float spread;
+};
+
+// Standard deviations are chosen so that rows keep their scale: normalized rows have entries of
+// about 1, every projection of them too, and all layers together add about as much to the residual
+// stream as it had (with a tied head much more, or the head would find the input token again).
+// Logits have a deviation of about 3, router scores of about 1, around 0.
+Distribution Choose(const ModelConfig& config, const TensorSlot& slot) {
+  const float fan_in = static_cast<float>(slot.shape.back());
+  const float unit = std::sqrt(3.0F / fan_in);  // spread of a matrix that keeps the scale
+  const float hidden = static_cast<float>(config.hidden_size);
+  const float stream = config.tie_word_embeddings ? 3.0F / std::sqrt(hidden) : 1.0F;
+  const float growth = config.tie_word_embeddings ? 8.0F : 1.0F;
+  switch (slot.role) {
+    case TensorRole::kEmbedding:
+      return {0.0F, stream * std::sqrt(3.0F)};
+    case TensorRole::kNorm:
+      return {1.0F, 0.25F};
+    case TensorRole::kInner:
+    case TensorRole::kRouterInner:
+      return {0.0F, unit};
+    case TensorRole::kResidual: {
+      const auto additions = static_cast<float>(2 * config.num_layers);
+      return {0.0F, unit * stream * growth / std::sqrt(additions)};
+    }
+    case TensorRole::kRouterIn:
+      return {0.0F, unit / stream};
+    case TensorRole::kRouterBias:
+      return {0.0F, 0.1F};
+    case TensorRole::kHead:
+      return {0.0F, 3.0F * unit};
+  }
+  return {};
+}
+
+uint64_t Elements(const TensorSlot& slot) {
+  uint64_t elements = 1;
+  for (const uint64_t size : slot.shape) elements *= size;
+  return elements;
+}
+
+void Fill(const Distribution& values, uint64_t stream, DataType type, uint64_t elements,
+          std::byte* out) {  // [elements] of `type`
+  for (uint64_t i = 0; i < elements; ++i) {
+    const float value = std::fma(values.spread, RandomUnit(stream, i), values.center);
+    if (type == DataType::kF32) {
+      std::memcpy(out + 4 * i, &value, 4);
+    } else {
+      const uint16_t half = type == DataType::kF16 ? ToF16(value) : ToBf16(value);
+      std::memcpy(out + 2 * i, &half, 2);
+    }
+  }
+}
+
+}  // namespace
+
+Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed) {
+  Model model;
+  model.config = config;
+  const std::vector<TensorSlot> slots = LayOutTensors(config, &model.weights);
+  size_t bytes = 0;
+  std::vector<size_t> offsets;
+  for (const TensorSlot& slot : slots) {
+    offsets.push_back(bytes);
+    const size_t size = Elements(slot) * ElementSize(type);
+    bytes += (size + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
+  }
+  // Not value-initialized: every byte that is read is written below.
+  const std::shared_ptr<std::byte[]> storage(new std::byte[bytes]);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const TensorSlot& slot = slots[i];
+    std::byte* data = storage.get() + offsets[i];
+    Fill(Choose(config, slot), RandomWord(seed, i), type, Elements(slot), data);
+    *slot.tensor = {type, slot.shape.size() == 1 ? 1 : static_cast<uint32_t>(slot.shape[0]),
+                    static_cast<uint32_t>(slot.shape.back()), data};
+  }
+  if (config.tie_word_embeddings) model.weights.lm_head = model.weights.embedding;
+  model.storage = storage;
+  return model;
+}
+
+}  // namespace recurve

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/engine/model/checkpoint_writer.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/base/check.h"
+#include "engine/model/tensor_layout.h"
+#include "engine/model/weights.h"
+#include "gtest/gtest.h"
+
+namespace recurve {
+
+std::string SafetensorsFile(std::string_view header, std::string_view data) {
+  std::string file;
+  for (int i = 0; i < 8; ++i) {
+    file.push_back(static_cast<char>(static_cast<uint64_t>(header.size()) >> (8 * i)));
+  }
+  return file.append(header).append(data);
+}
+
+std::string SafetensorsFile(const WrittenTensors& tensors) {
+  std::string header = "{\"__metadata__\":{\"format\":\"pt\"}";
+  std::string data;
+  for (const auto& [name, tensor] : tensors) {
+    std::string shape;
+    for (const uint64_t size : tensor.shape) {
+      shape += (shape.empty() ? "" : ",") + std::to_string(size);
+    }
+    const size_t begin = data.size();
+    data += tensor.data;
+    header += ",\"" + name + "\":{\"dtype\":\"" + tensor.dtype + "\",\"shape\":[" + shape +
+              "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) +
+              "]}";
+  }
+  return SafetensorsFile(header + "}  ", data);
+}
+
+ScopedDirectory::ScopedDirectory() : path_(::testing::TempDir() + "recurve_model_XXXXXX") {
+  RECURVE_CHECK(mkdtemp(path_.data()) != nullptr);
+}
+
+ScopedDirectory::~ScopedDirectory() { std::filesystem::remove_all(path_); }
+
+void ScopedDirectory::Write(const std::string& name, std::string_view bytes) const {
+  std::ofstream file(path_ + "/" + name, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  RECURVE_CHECK(file.good());
+}
+
+WrittenTensors RandomTensors(const ModelConfig& config, uint64_t seed) {
+  // LayOutTensors is deterministic: the slots of a second layout name the tensors of the model.
+  const Model model = RandomModel(config, DataType::kF32, seed);
+  Model copy = model;
+  WrittenTensors tensors;
+  for (const TensorSlot& slot : LayOutTensors(config, &copy.weights)) {
+    const size_t bytes = size_t{4} * slot.tensor->rows * slot.tensor->columns;
+    tensors[slot.name] = {"F32", slot.shape,
+                          std::string(reinterpret_cast<const char*>(slot.tensor->data), bytes)};
+  }
+  return tensors;
+}
+
+}  // namespace recurve

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// ParseModelConfig: the fields of a LlamaConfig.
+#include "engine/model/config.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using Json = nlohmann::json;
+
+const char kLlama[] = R"({
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
+  "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 5,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+  "rms_norm_eps": 1e-5, "rope_theta": 50000.0, "tie_word_embeddings": true, "eos_token_id": 7,
+  "hidden_act": "silu", "attention_bias": false, "rope_scaling": null, "use_cache": true
+})";
+
+// The configuration above with the members of `changes` put in place; null removes one.
+std::string Changed(const std::string& changes) {
+  Json config = Json::parse(kLlama);
+  config.merge_patch(Json::parse(changes));
+  return config.dump();
+}
+
+absl::StatusOr<ModelConfig> Parse(const std::string& config, const std::string& generation = "") {
+  std::vector<std::string> warnings;
+  return ParseModelConfig(config, generation, &warnings);
+}
+
+TEST(ModelConfig, ReadsLlama) {
+  std::vector<std::string> warnings;
+  const auto config = ParseModelConfig(kLlama, "", &warnings);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->vocab_size, 1000U);
+  EXPECT_EQ(config->hidden_size, 64U);
+  EXPECT_EQ(config->intermediate_size, 96U);
+  EXPECT_EQ(config->num_layers, 5U);
+  EXPECT_EQ(config->num_heads, 4U);
+  EXPECT_EQ(config->num_kv_heads, 2U);
+  EXPECT_EQ(config->head_dim, 16U);
+  EXPECT_EQ(config->max_positions, 512U);
+  EXPECT_EQ(config->rms_norm_eps, 1e-5F);
+  EXPECT_EQ(config->rope_theta, 50000.0F);
+  EXPECT_TRUE(config->tie_word_embeddings);
+  EXPECT_THAT(config->eos_token_ids, ElementsAre(7U));
+  EXPECT_EQ(config->sharing, Sharing::kNone);
+  EXPECT_EQ(config->num_recursions, 1U);
+  EXPECT_EQ(config->router.type, RouterType::kNone);
+  EXPECT_EQ(config->block_layers(), 5U);
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST(ModelConfig, HasTheDefaultsOfLlamaConfig) {
+  const auto config = Parse(Changed(R"({"num_key_value_heads": null, "rms_norm_eps": null,
+      "rope_theta": null, "tie_word_embeddings": null, "eos_token_id": null,
+      "max_position_embeddings": null, "model_type": null})"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->num_kv_heads, 4U);
+  EXPECT_EQ(config->rms_norm_eps, 1e-6F);
+  EXPECT_EQ(config->rope_theta, 10000.0F);
+  EXPECT_EQ(config->max_positions, 2048U);
+  EXPECT_FALSE(config->tie_word_embeddings);
+  EXPECT_THAT(config->eos_token_ids, IsEmpty());
+}
+
+TEST(ModelConfig, EndOfSequenceIdsAreThoseOfGenerationConfig) {
+  EXPECT_THAT(Parse(Changed(R"({"eos_token_id": [3, 5, 3]})"))->eos_token_ids, ElementsAre(3U, 5U));
+  EXPECT_THAT(Parse(kLlama, R"({"eos_token_id": [9, 8], "temperature": 0.1})")->eos_token_ids,
+              ElementsAre(9U, 8U));
+  EXPECT_THAT(Parse(kLlama, R"({"eos_token_id": 6})")->eos_token_ids, ElementsAre(6U));
+  EXPECT_THAT(Parse(kLlama, R"({"top_k": 3})")->eos_token_ids, ElementsAre(7U));
+  EXPECT_THAT(Parse(kLlama, R"({"eos_token_id": null})")->eos_token_ids, ElementsAre(7U));
+  EXPECT_THAT(std::string(Parse(kLlama, R"({"eos_token_id": 1000})").status().message()),
+              AllOf(HasSubstr("generation_config.json: eos_token_id is 1000"), HasSubstr("1000")));
+  EXPECT_THAT(std::string(Parse(kLlama, "nonsense").status().message()),
+              HasSubstr("generation_config.json: not a JSON object"));
+}
+
+TEST(ModelConfig, ReadsRopeWhereNewerVersionsWriteIt) {
+  const auto moved = Parse(Changed(
+      R"({"rope_theta": null, "rope_parameters": {"rope_type": "default", "rope_theta": 777.0}})"));
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  EXPECT_EQ(moved->rope_theta, 777.0F);
+  EXPECT_TRUE(Parse(Changed(R"({"rope_parameters": {"rope_theta": 50000}})")).ok());
+}
+
+struct BadField {
+  const char* changes;
+  const char* message;
+};
+
+// InvalidArgument with the expected text for each.
+void ExpectRefused(const std::vector<BadField>& fields) {
+  for (const BadField& bad : fields) {
+    const auto config = Parse(Changed(bad.changes));
+    ASSERT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << bad.changes;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(bad.message)) << bad.changes;
+  }
+}
+
+TEST(ModelConfig, RefusesSizesOutOfRange) {
+  ExpectRefused({
+      {R"({"vocab_size": null})", "vocab_size is absent; expected an integer from 1"},
+      {R"({"vocab_size": 0})", "vocab_size is 0; expected an integer from 1"},
+      {R"({"vocab_size": 4194305})", "vocab_size is 4194305"},
+      {R"({"vocab_size": "1000"})", "vocab_size is \"1000\""},
+      {R"({"vocab_size": 1000.5})", "vocab_size is 1000.5"},
+      {R"({"hidden_size": -64})", "hidden_size is -64"},
+      {R"({"hidden_size": 18446744073709551616})", "hidden_size"},
+      {R"({"hidden_size": null})", "hidden_size is absent"},
+      {R"({"intermediate_size": null})", "intermediate_size is absent"},
+      {R"({"num_hidden_layers": 1025})", "num_hidden_layers is 1025; expected an integer from 1"},
+      {R"({"num_attention_heads": 0})", "num_attention_heads is 0"},
+      {R"({"num_attention_heads": 7, "num_key_value_heads": 7})",
+       "hidden_size is 64; expected a multiple of num_attention_heads, 7"},
+      {R"({"num_key_value_heads": 3})", "num_key_value_heads is 3; expected a divisor"},
+      {R"({"num_key_value_heads": 0})", "num_key_value_heads is 0"},
+      {R"({"head_dim": 15})", "head_dim is 15; expected an even number"},
+      {R"({"head_dim": 2000})", "head_dim is 2000"},
+      {R"({"num_attention_heads": 64, "num_key_value_heads": 64})", "head_dim is 1 (hidden_size"},
+      {R"({"num_attention_heads": 1024, "num_key_value_heads": 1, "head_dim": 1024})",
+       "head_dim is 1024; expected an even number up to 1024, and at most 262144 times 1024"},
+      {R"({"max_position_embeddings": 0})", "max_position_embeddings is 0"},
+      {R"({"max_position_embeddings": 16777217})", "max_position_embeddings"},
+      {R"({"rms_norm_eps": 0})", "rms_norm_eps is 0; expected a number above 0"},
+      {R"({"rms_norm_eps": 1e-50})", "rms_norm_eps is 1e-50"},
+      {R"({"rope_theta": -1.0})", "rope_theta is -1.0"},
+      {R"({"rope_theta": 1e300})", "rope_theta"},
+      {R"({"tie_word_embeddings": 1})", "tie_word_embeddings is 1; expected true or false"},
+      {R"({"eos_token_id": 1000})", "eos_token_id is 1000; expected an id below vocab_size, 1000"},
+      {R"({"eos_token_id": -1})", "eos_token_id is -1"},
+      {R"({"eos_token_id": [1, "x"]})", "eos_token_id"},
+  });
+}
+
+TEST(ModelConfig, RefusesWhatWouldChangeTheComputation) {
+  ExpectRefused({
+      {R"({"model_type": "mistral"})", "model_type is \"mistral\"; expected \"llama\""},
+      {R"({"hidden_act": "gelu"})", "hidden_act is \"gelu\"; expected \"silu\""},
+      {R"({"attention_bias": true})", "attention_bias is true; expected false"},
+      {R"({"mlp_bias": true})", "mlp_bias is true"},
+      {R"({"pretraining_tp": 2})", "pretraining_tp is 2; expected 1"},
+      {R"({"rope_scaling": {"type": "linear", "factor": 2.0}})", "rope_scaling is {"},
+      {R"({"rope_scaling": {"rope_type": "llama3"}})", "rope_scaling"},
+      {R"({"rope_parameters": {"rope_type": "yarn"}})", "rope_parameters.rope_type is \"yarn\""},
+      {R"({"rope_parameters": {"rope_type": "default", "factor": 2}})", "rope_parameters.factor"},
+      {R"({"rope_parameters": {"rope_theta": 3}})",
+       "rope_parameters.rope_theta is 3; expected the"},
+      {R"({"rope_parameters": {"partial_rotary_factor": 0.5}})", "partial_rotary_factor is 0.5"},
+      {R"({"rope_parameters": 3})", "rope_parameters is 3"},
+      {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor is 0.5"},
+      {R"({"rope_interleaved": true})", "rope_interleaved"},
+      {R"({"quantization_config": {"bits": 4}})", "quantization_config is {\"bits\":4}"},
+      {R"({"sliding_window": 128})", "sliding_window is 128; expected null"},
+      {R"({"use_sliding_window": true})", "use_sliding_window"},
+      {R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types"},
+      {R"({"is_encoder_decoder": true})", "is_encoder_decoder"},
+      {R"({"no_rope_layers": [1, 0]})", "no_rope_layers"},
+      {R"({"final_logit_softcapping": 30.0})", "final_logit_softcapping"},
+      {R"({"logits_scaling": 8.0})", "logits_scaling is 8.0; expected 1"},
+      {R"({"num_local_experts": 8})", "num_local_experts is 8"},
+  });
+}
+
+TEST(ModelConfig, TakesNeutralValues) {
+  std::vector<std::string> warnings;
+  const auto config = ParseModelConfig(
+      Changed(R"({"mlp_bias": false, "pretraining_tp": 1, "rope_scaling": {"type": "default"},
+                  "partial_rotary_factor": 1.0, "sliding_window": null, "rope_interleaved": false,
+                  "layer_types": ["full_attention", "full_attention"], "head_dim": 32})"),
+      "", &warnings);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->head_dim, 32U);
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_TRUE(Parse(Changed(R"({"rope_scaling": {"rope_type": "default"}})")).ok());
+}
+
+TEST(ModelConfig, WarnsOnceOfTheRest) {
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(ParseModelConfig(Changed(R"({"zeta": 1, "alpha": {"x": [1]}})"), "", &warnings).ok());
+  EXPECT_THAT(warnings, ElementsAre("config.json: ignored fields: alpha, zeta"));
+  warnings.clear();
+  Json config = Json::parse(kLlama);
+  for (int i = 0; i < 30; ++i) config["field\n" + std::to_string(100 + i)] = i;
+  ASSERT_TRUE(ParseModelConfig(config.dump(), "", &warnings).ok());
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_THAT(warnings[0], AllOf(HasSubstr("field\\n119 and 10 more"), Not(HasSubstr("\n"))));
+}
+
+TEST(ModelConfig, RefusesOtherText) {
+  for (const char* text : {"", "null", "[]", "{", "{} {}", "\xff"}) {
+    EXPECT_THAT(std::string(Parse(text).status().message()),
+                HasSubstr("config.json: not a JSON object"))
+        << text;
+  }
+  EXPECT_THAT(std::string(Parse(R"({"vocab_size": 1, "vocab_size": 2})").status().message()),
+              HasSubstr("config.json: vocab_size is given twice"));
+  const std::string deep = "{\"x\":" + std::string(500000, '[') + std::string(500000, ']') + "}";
+  EXPECT_THAT(std::string(Parse(deep).status().message()), HasSubstr("nested deeper"));
+  EXPECT_FALSE(Parse("{\"x\":" + std::string(500000, '[')).ok());
+  const std::string wide = Changed("{\"hidden_act\": \"" + std::string(5000, 'x') + "\"}");
+  EXPECT_LT(Parse(wide).status().message().size(), 300U);
+}
+
+}  // namespace
+}  // namespace recurve
