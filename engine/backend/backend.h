@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What executes steps. The CPU backend computes inside Submit; a device backend queues the step and
+// returns, so that one step runs while the next one waits.
+#ifndef RECURVE_ENGINE_BACKEND_BACKEND_H_
+#define RECURVE_ENGINE_BACKEND_BACKEND_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/backend/step.h"
+
+namespace recurve {
+
+// What a backend is dimensioned for, once, at its creation. The schedule keeps its plans within.
+struct BackendLimits {
+  uint32_t slots = 32;            // sequences in flight
+  uint32_t areas = 4;             // prompts in progress
+  uint32_t chunk = 256;           // most rows of a prompt span
+  uint32_t ends = 32;             // upper bound of StepPlan::ends
+  uint32_t block_rows = 32;       // upper bound of StepPlan::block_rows
+  uint32_t prompt_rows = 256;     // upper bound of StepPlan::prompt_rows; >= chunk
+  uint32_t pages = 1024;          // in the pool
+  uint32_t max_positions = 2048;  // tokens that one slot's history can hold
+  uint32_t max_logprobs = 20;
+  uint32_t max_biases = 1024;     // of one slot
+  uint32_t max_stop_ids = 64;     // of one slot
+};
+
+// Thread-compatible: one thread calls Submit, Collect and Outstanding.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Accepts the next step. Changes take effect when the step runs, after those of all earlier plans.
+  // `plan` may be reused once this returns. An error is final: the backend is broken.
+  virtual absl::Status Submit(const StepPlan& plan) = 0;
+
+  // Waits for the oldest outstanding step and moves its result into `result` (cleared first, its
+  // memory reused). There must be one. An error is final.
+  virtual absl::Status Collect(StepResult& result) = 0;
+
+  // Steps submitted and not yet collected.
+  virtual uint32_t Outstanding() const = 0;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_BACKEND_H_

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kv/page_tables.h"
+
+#include "engine/base/check.h"
+
+namespace recurve {
+
+PageTables::PageTables(PagePool* pool, uint32_t slots, const StepShape& shape,
+                       const EntriesPerPage& entries_per_page)
+    : pool_(pool),
+      shape_(shape),
+      entries_per_page_(entries_per_page),
+      tables_(size_t{slots} * shape.groups()) {}
+
+uint32_t PageTables::GroupPagesFor(uint32_t group, uint32_t entries) const {
+  const uint32_t per_page = entries_per_page_[group];
+  return per_page == 0 ? 0 : (entries + per_page - 1) / per_page;
+}
+
+uint32_t PageTables::PagesFor(uint32_t tokens) const {
+  uint32_t pages = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) pages += GroupPagesFor(group, tokens);
+  return pages;
+}
+
+uint32_t PageTables::Needed(uint32_t group, const SlotState& state, uint32_t room) const {
+  RECURVE_CHECK(room >= state.position + state.rows);
+  const uint32_t unstarted = room - state.position - state.rows;
+  const uint32_t entries = state.count[group] + Pending(state, group, shape_) + unstarted;
+  return GroupPagesFor(group, entries);
+}
+
+bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
+                        std::vector<PageChange>& changes) {
+  std::vector<uint32_t>* const tables = &tables_[slot * shape_.groups()];  // [groups]
+  std::array<uint32_t, kMaxGroups> missing{};
+  uint32_t total = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    const uint32_t needed = Needed(group, state, room);
+    const uint32_t held = static_cast<uint32_t>(tables[group].size());
+    missing[group] = needed > held ? needed - held : 0;
+    total += missing[group];
+  }
+  if (total > pool_->free()) return false;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    const uint32_t first = static_cast<uint32_t>(tables[group].size());
+    RECURVE_CHECK(pool_->Allocate(missing[group], tables[group]));
+    for (uint32_t index = first; index < first + missing[group]; ++index) {
+      changes.push_back({slot, group, index, tables[group][index]});
+    }
+    group_pages_[group] += missing[group];
+  }
+  return true;
+}
+
+void PageTables::Trim(uint32_t slot, const SlotState& state, uint32_t room) {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
+    const uint32_t needed = Needed(group, state, room);
+    if (table.size() <= needed) continue;
+    group_pages_[group] -= static_cast<uint32_t>(table.size()) - needed;
+    pool_->Free(std::span(table).subspan(needed));
+    table.resize(needed);
+  }
+}
+
+void PageTables::Release(uint32_t slot) {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
+    group_pages_[group] -= static_cast<uint32_t>(table.size());
+    pool_->Free(table);
+    table.clear();
+  }
+}
+
+}  // namespace recurve

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which pages each slot holds in each cache group. A group's table is compact: it has entries only
+// for the tokens that were active in the group, in position order, so the groups of one slot need
+// different numbers of pages.
+//
+// How many pages a slot needs is bounded without knowing what the routers will say. With the state
+// that the host has committed, whatever steps are outstanding, group g of a slot never holds more
+// entries than
+//     count[g] + Pending(g) + (room - position - rows)
+// what it holds now, what the span in flight may still append, and one entry for each token that
+// may start below `room`. The bound falls when a row is let go early, so the same formula says
+// which pages the survivors did not need.
+#ifndef RECURVE_ENGINE_KV_PAGE_TABLES_H_
+#define RECURVE_ENGINE_KV_PAGE_TABLES_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/backend/step.h"
+#include "engine/kv/page_pool.h"
+
+namespace recurve {
+
+// Entries that one page holds, by group; 0: the group has no layers and needs no pages.
+using EntriesPerPage = std::array<uint32_t, kMaxGroups>;
+
+// Borrows the pool, which outlives it and which others may share. Thread-compatible.
+class PageTables {
+ public:
+  PageTables(PagePool* pool, uint32_t slots, const StepShape& shape,
+             const EntriesPerPage& entries_per_page);
+  PageTables(const PageTables&) = delete;
+  PageTables& operator=(const PageTables&) = delete;
+
+  // Gives every group of `slot` the pages of the bound above and appends one change for each new
+  // page. False, and nothing changes, when the pool lacks pages.
+  [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room,
+                            std::vector<PageChange>& changes);
+
+  // Returns the pages beyond the bound. `room` must not be below the slot's own.
+  void Trim(uint32_t slot, const SlotState& state, uint32_t room);
+
+  // Returns all pages of `slot`.
+  void Release(uint32_t slot);
+
+  // Pages that hold `entries` entries of `group`.
+  uint32_t GroupPagesFor(uint32_t group, uint32_t entries) const;
+  // Pages of one slot that holds `tokens` tokens, if all of them are active in every group.
+  uint32_t PagesFor(uint32_t tokens) const;
+
+  // The pages of one group of a slot, in table order.
+  std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
+    return tables_[slot * shape_.groups() + group];
+  }
+  // Pages that all slots together hold in `group`, reserved ones included.
+  uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
+
+ private:
+  // Pages that `group` needs by the bound.
+  uint32_t Needed(uint32_t group, const SlotState& state, uint32_t room) const;
+
+  PagePool* const pool_;
+  const StepShape shape_;
+  const EntriesPerPage entries_per_page_;
+  std::vector<std::vector<uint32_t>> tables_;  // [slots * groups]
+  std::array<uint32_t, kMaxGroups> group_pages_{};
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_KV_PAGE_TABLES_H_
