@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/schedule/options.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+namespace {
+
+absl::Status Invalid(absl::string_view field, uint64_t value, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; expected ", expected));
+}
+
+absl::Status AtLeast(absl::string_view field, uint64_t value, uint64_t least) {
+  return value >= least ? absl::OkStatus()
+                        : Invalid(field, value, absl::StrCat("at least ", least));
+}
+
+absl::Status AtMost(absl::string_view field, uint64_t value, uint64_t most) {
+  return value <= most ? absl::OkStatus() : Invalid(field, value, absl::StrCat("at most ", most));
+}
+
+absl::Status InVocabulary(absl::string_view field, uint32_t id, uint32_t vocab_size) {
+  if (id < vocab_size) return absl::OkStatus();
+  return Invalid(field, id, absl::StrCat("an id below the vocabulary's size ", vocab_size));
+}
+
+absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptions& options,
+                            const PageTables& tables) {
+  const uint64_t prompt = request.prompt.size();
+  const uint64_t context = options.limits.max_positions;
+  RETURN_IF_ERROR(AtLeast("number of prompt tokens", prompt, 1));
+  RETURN_IF_ERROR(AtMost("generated_prefix", request.generated_prefix, prompt));
+  if (request.max_tokens == 0U && !request.prompt_logprobs) {
+    return absl::InvalidArgumentError("max_tokens is 0, which only prompt log probabilities allow");
+  }
+  if (prompt + request.max_tokens.value_or(1) > context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens and max_tokens of ", request.max_tokens.value_or(1),
+        " exceed the context of ", context, " tokens"));
+  }
+  const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(request, options);
+  const uint32_t pages = tables.PagesFor(end);
+  if (pages > options.limits.pages) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens and ", NewTokens(request, options), " new ones need up to ",
+        pages, " cache pages; the pool holds ", options.limits.pages));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& shape) {
+  const BackendLimits& limits = options.limits;
+  RETURN_IF_ERROR(AtLeast("recursions", shape.recursions, 1));
+  RETURN_IF_ERROR(AtMost("recursions", shape.recursions, kMaxGroups - 2));
+  RETURN_IF_ERROR(AtLeast("slots", limits.slots, 1));
+  RETURN_IF_ERROR(AtLeast("areas", limits.areas, 1));
+  RETURN_IF_ERROR(AtLeast("chunk", limits.chunk, 1));
+  RETURN_IF_ERROR(AtLeast("ends", limits.ends, 1));
+  RETURN_IF_ERROR(AtLeast("block_rows", limits.block_rows, 1));
+  RETURN_IF_ERROR(AtLeast("prompt_rows", limits.prompt_rows, limits.chunk));
+  RETURN_IF_ERROR(AtLeast("pages", limits.pages, 1));
+  RETURN_IF_ERROR(AtLeast("max_positions", limits.max_positions, 1));
+  RETURN_IF_ERROR(AtLeast("vocab_size", options.vocab_size, 1));
+  RETURN_IF_ERROR(AtLeast("default_max_tokens", options.default_max_tokens, 1));
+  RETURN_IF_ERROR(AtLeast("max_queued_requests", options.max_queued_requests, 1));
+  RETURN_IF_ERROR(AtLeast("max_queued_tokens", options.max_queued_tokens, limits.max_positions));
+  RETURN_IF_ERROR(AtMost("number of eos_ids", options.eos_ids.size(), limits.max_stop_ids));
+  for (const uint32_t id : options.eos_ids) {
+    RETURN_IF_ERROR(InVocabulary("eos id", id, options.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options) {
+  if (request.max_tokens.has_value()) return *request.max_tokens;
+  const uint32_t context = options.limits.max_positions;
+  const uint32_t prompt = static_cast<uint32_t>(std::min<size_t>(request.prompt.size(), context));
+  return std::min(options.default_max_tokens, context - prompt);
+}
+
+absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOptions& options,
+                             const StepShape& shape, const PageTables& tables) {
+  const BackendLimits& limits = options.limits;
+  RETURN_IF_ERROR(ValidateLength(request, options, tables));
+  for (const uint32_t id : request.prompt) {
+    RETURN_IF_ERROR(InVocabulary("prompt token", id, options.vocab_size));
+  }
+  for (size_t i = 0; i < request.caps.size(); ++i) {
+    RETURN_IF_ERROR(AtLeast("max_recursions", request.caps[i].cap, 1));
+    RETURN_IF_ERROR(AtMost("max_recursions", request.caps[i].cap, shape.recursions));
+    if (i > 0 && request.caps[i].position <= request.caps[i - 1].position) {
+      return absl::InvalidArgumentError("positions of depth caps do not ascend");
+    }
+  }
+  if (request.prompt_logprobs && !request.logprobs.has_value()) {
+    return absl::InvalidArgumentError("prompt_logprobs is set without logprobs");
+  }
+  RETURN_IF_ERROR(AtMost("logprobs", request.logprobs.value_or(0), limits.max_logprobs));
+  RETURN_IF_ERROR(AtMost("number of biases", request.biases.size(), limits.max_biases));
+  for (const TokenBias& bias : request.biases) {
+    RETURN_IF_ERROR(InVocabulary("biased token", bias.token, options.vocab_size));
+  }
+  const size_t eos = request.ignore_eos ? 0 : options.eos_ids.size();
+  RETURN_IF_ERROR(AtMost("number of stop ids, end-of-sequence ids included,",
+                         request.stop_ids.size() + eos, limits.max_stop_ids));
+  for (const uint32_t id : request.stop_ids) {
+    RETURN_IF_ERROR(InVocabulary("stop id", id, options.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace recurve

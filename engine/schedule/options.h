@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a schedule is dimensioned for, and which requests fit into that.
+#ifndef RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
+#define RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/step.h"
+#include "engine/kv/page_tables.h"
+#include "engine/schedule/policy.h"
+#include "engine/schedule/request.h"
+
+namespace recurve {
+
+struct ScheduleOptions {
+  BackendLimits limits;  // the backend's own. `ends`, `block_rows` and `prompt_rows` are each
+                         // plan's caps; `max_positions` is the context
+  EntriesPerPage entries_per_page{};
+  uint32_t vocab_size = 0;
+  std::vector<uint32_t> eos_ids;  // end of sequence, unless a request ignores them
+  Policy policy;
+  uint32_t default_max_tokens = 1024;    // new tokens of a request that does not say
+  uint32_t max_queued_requests = 256;    // more waiting ones are refused
+  uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
+};
+
+// InvalidArgument names the option, the value and what was expected.
+absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& shape);
+
+// Tokens that `request` may generate: its own limit, or what the default and the context leave.
+// `request` need not be valid.
+uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options);
+
+// Whether `request` can run at all, alone in an empty engine. `tables` says what it needs of the
+// pool. InvalidArgument names the field, the value and the limit.
+absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOptions& options,
+                             const StepShape& shape, const PageTables& tables);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_SCHEDULE_OPTIONS_H_

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// When EXIT and ENTRY run. Their weights, the LM head's above all, are as large as the block's:
+// running them for a handful of rows wastes bandwidth, letting rows wait costs latency.
+#ifndef RECURVE_ENGINE_SCHEDULE_POLICY_H_
+#define RECURVE_ENGINE_SCHEDULE_POLICY_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace recurve {
+
+// A policy is one number of the plan, `ends_min`: EXIT and ENTRY run when that many rows wait for
+// them, or when none waits for the block.
+//   depthwise  1: every stage in every step, so rows of all recursion depths share a step.
+//   lockstep   infinite: the rows in the block first leave it together, as in an engine without
+//              depth-wise batching.
+class Policy {
+ public:
+  // InvalidArgument lists the names that exist.
+  static absl::StatusOr<Policy> FromName(std::string_view name);
+
+  Policy() = default;  // depthwise
+
+  std::string_view name() const;
+  uint32_t ends_min() const;
+
+ private:
+  enum class Kind { kDepthwise, kLockstep };
+  explicit Policy(Kind kind) : kind_(kind) {}
+
+  Kind kind_ = Kind::kDepthwise;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_SCHEDULE_POLICY_H_

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/schedule/schedule.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+namespace {
+
+// When time alone ends the request, if it does.
+std::optional<SteadyTime> DueTime(const ScheduledRequest& request) {
+  if (!request.deadline.has_value()) return request.time_limit;
+  if (!request.time_limit.has_value()) return request.deadline;
+  return std::min(*request.deadline, *request.time_limit);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(ScheduleOptions options,
+                                                           const StepShape& shape,
+                                                           const Clock* clock) {
+  RETURN_IF_ERROR(ValidateOptions(options, shape));
+  return std::unique_ptr<Schedule>(new Schedule(std::move(options), shape, clock));
+}
+
+Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock)
+    : options_(std::move(options)),
+      shape_(shape),
+      clock_(clock),
+      queue_(options_.max_queued_requests, options_.max_queued_tokens),
+      stays_(options_.limits.slots, options_.limits.areas),
+      pool_(options_.limits.pages),
+      tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page) {}
+
+absl::Status Schedule::Add(ScheduledRequest request) {
+  RETURN_IF_ERROR(ValidateRequest(request, options_, shape_, tables_));
+  RETURN_IF_ERROR(queue_.CheckRoom(request.prompt.size()));
+  RECURVE_CHECK(request.observer != nullptr);
+  const uint64_t id = request.id;
+  if (const auto due = DueTime(request); due.has_value()) due_.emplace(*due, id);
+  const auto [place, is_new] =
+      sequences_.try_emplace(id, std::move(request), options_, clock_->Now());
+  RECURVE_CHECK(is_new);
+  queue_.PushBack(&place->second);
+  return absl::OkStatus();
+}
+
+bool Schedule::Cancel(uint64_t id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return false;
+  End(found->second, EndReason::kCancelled, absl::OkStatus());
+  return true;
+}
+
+void Schedule::EndAll(EndReason reason, const absl::Status& status) {
+  while (!running_.empty()) End(*running_.front(), reason, status);
+  while (!queue_.empty()) End(*queue_.front(), reason, status);
+}
+
+void Schedule::Leave(Sequence& sequence) {
+  const uint32_t slot = sequence.slot;
+  // Of a sequence that the backend has finished by itself it need not hear.
+  if (stays_.Current(slot).state.stage != Stage::kNone) dropped_.push_back(slot);
+  tables_.Release(slot);
+  stays_.End(slot);
+  running_.erase(std::find(running_.begin(), running_.end(), &sequence));
+}
+
+void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
+  if (sequence.slot != kNoSlot) {
+    Leave(sequence);
+  } else {
+    queue_.Remove(&sequence);
+  }
+  const uint64_t id = sequence.request.id;
+  if (const auto due = DueTime(sequence.request); due.has_value()) due_.erase({*due, id});
+  Ending ending = sequence.ending;
+  ending.reason = reason;
+  ending.status = status;
+  ending.ended = clock_->Now();
+  RequestObserver* const observer = sequence.request.observer;
+  sequences_.erase(id);
+  observer->OnEnded(ending);
+}
+
+ScheduleCounters Schedule::counters() const {
+  ScheduleCounters counters = counters_;
+  counters.running = static_cast<uint32_t>(running_.size());
+  counters.waiting = queue_.requests();
+  counters.waiting_tokens = queue_.tokens();
+  counters.pages_free = pool_.free();
+  counters.pages_reserved = pool_.in_use();
+  counters.pages_reserved_peak = pool_.peak();
+  CountEntries(counters);
+  return counters;
+}
+
+void Schedule::CountEntries(ScheduleCounters& counters) const {
+  counters.pages_filled = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    ScheduleCounters::Group& counted = counters.groups[group];
+    counted.entries = counted.filled = 0;
+    for (const Sequence* sequence : running_) {
+      const uint32_t entries = stays_.Current(sequence->slot).state.count[group];
+      counted.entries += entries;
+      counted.filled += tables_.GroupPagesFor(group, entries);
+    }
+    counted.reserved = tables_.group_pages(group);
+    counters.pages_filled += counted.filled;
+  }
+}
+
+}  // namespace recurve

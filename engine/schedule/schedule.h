@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// What runs next. The schedule holds every request from its acceptance to its end, makes the plan
+// of each step, and learns from each step's result what became of it. The loop around it:
+//
+//   while (true) {
+//     if (schedule->HasWork()) RETURN_IF_ERROR(backend->Submit(schedule->Plan()));
+//     else if (backend->Outstanding() == 0 && !inbox.Wait()) return absl::OkStatus();
+//     if (backend->Outstanding() > (schedule->HasWork() ? depth : 0)) {
+//       RETURN_IF_ERROR(backend->Collect(result));
+//       schedule->Commit(result);
+//     }
+//   }
+//
+// Rules
+//   Admission is first come, first served. A request leaves the queue when a slot, for a prompt of
+//   several tokens an area, and pages for the whole prompt are free.
+//   Rows are the backend's choice within the plan's caps; prompt chunks and generated tokens share
+//   a step. The schedule's only brake is a slot's room. Pages are extended oldest sequence first.
+//   When the oldest cannot get them, the youngest is preempted: it goes back to the queue's front,
+//   is computed again later, and continues as if nothing had happened. Any other sequence that
+//   cannot get pages is held until it can. Only Plan drops, extends, preempts and admits; only
+//   Commit advances a sequence.
+#ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
+#define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/step.h"
+#include "engine/kv/page_pool.h"
+#include "engine/kv/page_tables.h"
+#include "engine/schedule/clock.h"
+#include "engine/schedule/options.h"
+#include "engine/schedule/request.h"
+#include "engine/schedule/request_queue.h"
+#include "engine/schedule/sequence.h"
+#include "engine/schedule/stays.h"
+
+namespace recurve {
+
+struct ScheduleCounters {
+  struct Group {
+    uint64_t entries = 0;      // held by all sequences, as of the last committed step
+    uint32_t filled = 0;       // pages that hold entries
+    uint32_t filled_peak = 0;  // the most after any step, sequences that ended in it left out
+    uint32_t reserved = 0;     // pages that sequences have, filled or not
+  };
+  // Of this moment.
+  uint32_t running = 0;
+  uint32_t waiting = 0;
+  uint64_t waiting_tokens = 0;
+  uint32_t pages_free = 0;
+  uint32_t pages_reserved = 0;
+  uint32_t pages_reserved_peak = 0;
+  uint32_t pages_filled = 0;
+  uint32_t pages_filled_peak = 0;
+  std::array<Group, kMaxGroups> groups;
+  // Since the start.
+  uint64_t generated_tokens = 0;
+  uint64_t preemptions = 0;
+  uint64_t recomputed_rows = 0;
+  // Rows that passed EXIT, each position of a request once, by the recursions they ran.
+  std::array<uint64_t, kMaxGroups> prompt_rows_by_depth{};
+  std::array<uint64_t, kMaxGroups> generated_rows_by_depth{};
+};
+
+// Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: the loop's
+// thread calls everything. Every request must have ended before the schedule is destroyed (EndAll).
+class Schedule {
+ public:
+  // `clock` outlives the schedule. InvalidArgument names the option.
+  static absl::StatusOr<std::unique_ptr<Schedule>> Create(ScheduleOptions options,
+                                                          const StepShape& shape,
+                                                          const Clock* clock);
+
+  // Accepts a request; its observer hears of it until OnEnded. InvalidArgument: it could not run
+  // even alone; names the field, the value and the limit. ResourceExhausted: names the queue's
+  // bound that is reached. On an error the observer hears nothing.
+  absl::Status Add(ScheduledRequest request);
+
+  // Whether the queue has room for a request of `tokens` prompt tokens; as Add's ResourceExhausted.
+  absl::Status CheckQueue(uint64_t tokens) const { return queue_.CheckRoom(tokens); }
+
+  // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.
+  bool Cancel(uint64_t id);
+
+  // Ends every request with `reason`; `status` is an error iff that is kFailed.
+  void EndAll(EndReason reason, const absl::Status& status);
+
+  // Whether there is any request. If so, planning and running steps gets it to its end.
+  bool HasWork() const { return !sequences_.empty(); }
+
+  // The plan of the next step; valid until the next call. Ends requests whose time has come.
+  const StepPlan& Plan();
+
+  // Takes in the result of the oldest plan whose result has not been committed.
+  void Commit(const StepResult& result);
+
+  ScheduleCounters counters() const;
+  const StepShape& shape() const { return shape_; }
+
+ private:
+  Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
+
+  // Of plan.cc.
+  void EndDue();
+  void ReturnSurplusPages();
+  bool ExtendRunning();  // whether it preempted
+  void RaiseRoom(Stay& stay, uint32_t room);
+  void Preempt(Sequence& sequence);
+  void AdmitWaiting();
+  void Admit(Sequence& sequence);
+
+  // Of commit.cc.
+  void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
+               std::span<const uint32_t> depths, const StepResult& result);
+  void TellRows(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths,
+                std::span<const TokenLogprob> logprobs);
+  bool TellToken(Sequence& sequence, const TokenOutput& output);
+  void RaisePeaks();
+
+  // Fills in what is known of pages and entries at this moment.
+  void CountEntries(ScheduleCounters& counters) const;
+  // Takes a running sequence out of its slot.
+  void Leave(Sequence& sequence);
+  // Takes the sequence out of everything and tells its observer.
+  void End(Sequence& sequence, EndReason reason, const absl::Status& status);
+
+  const ScheduleOptions options_;
+  const StepShape shape_;
+  const Clock* const clock_;
+
+  std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
+  RequestQueue queue_;
+  std::vector<Sequence*> running_;  // oldest first; all are older than any in the queue
+  std::set<std::pair<SteadyTime, uint64_t>>
+      due_;  // the next time at which a request ends, and its id
+  Stays stays_;
+  PagePool pool_;
+  PageTables tables_;
+
+  StepPlan plan_;
+  std::vector<uint32_t> dropped_;  // slots that the backend must hear of in the next plan
+  uint32_t planned_ = 0;           // epoch of the last plan
+  uint32_t committed_ = 0;         // epoch of the last committed result
+  ScheduleCounters counters_;      // what counters() need not compute
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/schedule/sequence.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace recurve {
+
+Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options, SteadyTime now)
+    : request(std::move(accepted)), prompt(static_cast<uint32_t>(request.prompt.size())) {
+  const uint32_t new_tokens = NewTokens(request, options);
+  end = prompt - 1 + new_tokens;
+  const bool fills_context = prompt + new_tokens == options.limits.max_positions;
+  end_reason = fills_context && !request.max_tokens.has_value() ? EndReason::kContextLimit
+                                                                : EndReason::kLength;
+  tokens = std::move(request.prompt);
+  if (!request.ignore_eos) stop_ids = options.eos_ids;
+  eos_count = static_cast<uint32_t>(stop_ids.size());
+  stop_ids.insert(stop_ids.end(), request.stop_ids.begin(), request.stop_ids.end());
+  SamplingParams& sampling = request.sampling;
+  sampling.generated = prompt - request.generated_prefix;
+  sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
+  ending.prompt_tokens = prompt;
+  ending.queued = now;
+}
+
+EndReason Sequence::StopReason(uint32_t token) const {
+  const auto eos_end = stop_ids.begin() + eos_count;
+  return std::find(stop_ids.begin(), eos_end, token) != eos_end ? EndReason::kEndOfSequence
+                                                                : EndReason::kStopToken;
+}
+
+bool Sequence::WantsPromptLogprobs() const {
+  return request.prompt_logprobs && told_rows + 1 < prompt;
+}
+
+uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape) {
+  const SlotLimits& limits = stay.limits;
+  const uint32_t next = stay.state.position + stay.state.rows;  // where the next span begins
+  uint32_t wanted = next + 1 + outstanding;
+  if (next < limits.prompt) {
+    // A chunk takes as many steps as there are recursions, as a rule.
+    const uint64_t rows = uint64_t{limits.chunk} * (1 + outstanding / shape.recursions);
+    wanted = static_cast<uint32_t>(std::min<uint64_t>(limits.prompt, next + rows));
+  }
+  return std::max(limits.room, std::min(wanted, limits.end));
+}
+
+void AppendAdmission(const Stay& stay, StepPlan& plan) {
+  const Sequence& sequence = *stay.sequence;
+  const ScheduledRequest& request = sequence.request;
+  Admission admission{};
+  admission.slot = sequence.slot;
+  admission.area = stay.area;
+  admission.state = stay.state;
+  admission.limits = stay.limits;
+  admission.sampling = request.sampling;
+  admission.threshold_logit = request.threshold_logit;
+  admission.logprobs = request.logprobs.value_or(kNoLogprobs);
+  if (sequence.WantsPromptLogprobs()) admission.wants |= kWantsPromptLogprobs;
+  if (request.raw_logits) admission.wants |= kWantsRawLogits;
+  admission.bias_begin = static_cast<uint32_t>(plan.biases.size());
+  admission.bias_count = static_cast<uint32_t>(request.biases.size());
+  plan.biases.insert(plan.biases.end(), request.biases.begin(), request.biases.end());
+  admission.stop_begin = static_cast<uint32_t>(plan.stop_ids.size());
+  admission.stop_count = static_cast<uint32_t>(sequence.stop_ids.size());
+  plan.stop_ids.insert(plan.stop_ids.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
+  plan.admits.push_back(admission);
+  for (const DepthCap& cap : request.caps) {
+    plan.caps.push_back({sequence.slot, cap.position, cap.cap});
+  }
+}
+
+void AppendTokens(const Stay& stay, uint32_t first, StepPlan& plan) {
+  const Sequence& sequence = *stay.sequence;
+  const uint32_t last = std::min(stay.limits.room + 1, stay.limits.prompt);
+  for (uint32_t position = first; position < last; ++position) {
+    plan.tokens.push_back({sequence.slot, position, sequence.tokens[position]});
+  }
+}
+
+}  // namespace recurve

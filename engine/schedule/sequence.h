@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request from its acceptance to its end, and its stay in a slot.
+#ifndef RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
+#define RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "engine/backend/step.h"
+#include "engine/schedule/options.h"
+#include "engine/schedule/request.h"
+
+namespace recurve {
+
+inline constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
+
+// What a sequence is, in a slot or not.
+struct Sequence {
+  // `request` is valid.
+  Sequence(ScheduledRequest request, const ScheduleOptions& options, SteadyTime now);
+
+  // The reason to end with after sampling stop id `token`.
+  EndReason StopReason(uint32_t token) const;
+  // Whether prompt log probabilities are wanted and some have not been told yet.
+  bool WantsPromptLogprobs() const;
+
+  ScheduledRequest request;        // its prompt has moved to `tokens`
+  std::vector<uint32_t> tokens;    // the prompt, then the generated ones
+  uint32_t prompt;                 // tokens of the prompt
+  uint32_t end;                    // SlotLimits::end
+  EndReason end_reason;            // for reaching `end`
+  std::vector<uint32_t> stop_ids;  // the model's end-of-sequence ids, then the request's own
+  uint32_t eos_count = 0;          // how many of the former
+  uint32_t slot = kNoSlot;
+  uint32_t told_rows = 0;  // the observer knows of the rows below this position
+  Ending ending;           // as far as it has come
+};
+
+// A sequence's stay in a slot: the host's mirror of what the backend does there. It goes on when
+// the sequence leaves early, until the backend has heard of that.
+struct Stay {
+  Sequence* sequence = nullptr;  // null: it has left
+  uint32_t epoch = 0;            // of the plan that admitted it
+  uint32_t area = kNoArea;
+  SlotState state;    // after the last committed step
+  SlotLimits limits;  // of the last plan
+};
+
+// The room that `stay` should have when `outstanding` steps run before the one being planned: the
+// next prompt chunk, or one token for each of these steps. Never less than it has, never past its
+// end.
+uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape);
+
+// Appends the admission of `stay` to `plan`, with its cap on recursions.
+void AppendAdmission(const Stay& stay, StepPlan& plan);
+
+// Appends the given tokens from position `first` on that rows below the room of `stay` need: their
+// own and, for prompt log probabilities, the one after the last.
+void AppendTokens(const Stay& stay, uint32_t first, StepPlan& plan);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/engine/schedule/fake_model.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+namespace recurve {
+
+// The finalizer of SplitMix64 over a combination of both words.
+uint64_t Mix(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9E3779B97F4A7C15U + b + 0x632BE59BD9B4E019U;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+  return x ^ (x >> 31);
+}
+
+uint64_t FakeModel::Embed(uint32_t token, uint32_t position) const {
+  return Mix(Mix(seed, token), position);
+}
+
+FakeEntry FakeModel::Append(uint64_t hidden, uint32_t group, uint32_t position) const {
+  return {Mix(Mix(hidden, 0xE0), group), position};
+}
+
+uint64_t FakeModel::Attend(uint64_t hidden, uint32_t layer, std::span<const FakeEntry> seen) const {
+  uint64_t sum = Mix(hidden, layer);
+  for (const FakeEntry& entry : seen) sum = Mix(Mix(sum, entry.value), entry.position);
+  return sum;
+}
+
+bool FakeModel::Continues(const FakeHidden& hidden, uint64_t entered, uint32_t cap,
+                          float threshold_logit) const {
+  if (hidden.depth >= std::min(cap, shape.recursions)) return false;
+  switch (routing) {
+    case Routing::kFixedDepth:
+      return true;
+    case Routing::kExpertChoice:
+      return Mix(hidden.value, std::bit_cast<uint32_t>(threshold_logit)) % 3 != 0;
+    case Routing::kTokenChoice:
+      return hidden.depth <= Mix(entered, 0x7C) % shape.recursions;
+  }
+  return false;
+}
+
+uint32_t FakeModel::Sample(uint64_t hidden, std::span<const uint32_t> history,
+                           const FakeSampling& sampling) const {
+  const SamplingParams& params = sampling.params;
+  uint64_t sum = Mix(Mix(Mix(hidden, params.seed_low), params.seed_high), params.generated);
+  for (const uint32_t token : history) sum = Mix(sum, token);
+  for (const TokenBias& bias : sampling.biases) sum = Mix(sum, bias.token);
+  uint32_t token = static_cast<uint32_t>(sum % vocab);
+  const auto stops = [&sampling](uint32_t id) {
+    return std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(), id) !=
+           sampling.stop_ids.end();
+  };
+  while (history.size() < params.min_end && stops(token)) token = (token + 1) % vocab;
+  return token;
+}
+
+void FakeModel::Logprobs(uint64_t hidden, uint32_t slot, uint32_t position, uint32_t token,
+                         uint32_t top, std::vector<TokenLogprob>& logprobs) const {
+  const auto value = [hidden](uint32_t id) {
+    return -static_cast<float>(Mix(hidden, id) % 4096) / 256.0F;
+  };
+  logprobs.push_back({slot, position, token, value(token)});
+  for (uint32_t i = 0; i < top; ++i) {
+    const uint32_t id = static_cast<uint32_t>(Mix(hidden, 0x1000 + i) % vocab);
+    logprobs.push_back({slot, position, id, value(id)});
+  }
+}
+
+bool EndsStopString(uint64_t id, uint32_t token, uint32_t position) {
+  return Mix(Mix(id, token), position) % 8 == 0;
+}
+
+namespace {
+
+uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recursions) {
+  uint32_t cap_here = recursions;
+  for (const DepthCap& change : caps) {
+    if (change.position <= position) cap_here = change.cap;
+  }
+  return cap_here;
+}
+
+// One sequence, computed a token at a time.
+class Alone {
+ public:
+  Alone(const FakeModel& model, const EntriesPerPage& entries_per_page,
+        std::span<const DepthCap> caps, float threshold_logit)
+      : model_(model), pages_(entries_per_page), caps_(caps), threshold_logit_(threshold_logit) {}
+
+  // Runs the row of `token` at `position` and returns what leaves EXIT.
+  FakeHidden Run(uint32_t token, uint32_t position) {
+    const StepShape& shape = model_.shape;
+    FakeHidden row{model_.Embed(token, position), 0};
+    AppendAndAttend(row, shape.entry_group(), shape.entry_group(), position);
+    const uint64_t entered = row.value;
+    do {
+      const uint32_t recursion = row.depth + 1;
+      if (shape.appends(recursion)) {
+        AppendAndAttend(row, shape.group(recursion), recursion, position);
+      } else {
+        row.value = model_.Attend(row.value, recursion, entries_[shape.group(recursion)]);
+      }
+      row.depth = recursion;
+    } while (model_.Continues(row, entered, CapAt(caps_, position, shape.recursions),
+                              threshold_logit_));
+    AppendAndAttend(row, shape.exit_group(), kMaxGroups, position);
+    return row;
+  }
+
+ private:
+  void AppendAndAttend(FakeHidden& row, uint32_t group, uint32_t layer, uint32_t position) {
+    if (pages_[group] == 0) return;  // no layers
+    entries_[group].push_back(model_.Append(row.value, group, position));
+    row.value = model_.Attend(row.value, layer, entries_[group]);
+  }
+
+  const FakeModel& model_;
+  const EntriesPerPage& pages_;
+  const std::span<const DepthCap> caps_;
+  const float threshold_logit_;
+  std::array<std::vector<FakeEntry>, kMaxGroups> entries_;
+};
+
+}  // namespace
+
+Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
+                      const ScheduleOptions& options, bool stop_strings) {
+  Expected expected;
+  const uint32_t prompt = static_cast<uint32_t>(request.prompt.size());
+  const uint32_t context = options.limits.max_positions;
+  const uint32_t allowed =
+      request.max_tokens.value_or(std::min(options.default_max_tokens, context - prompt));
+  if (!request.max_tokens.has_value() && prompt + allowed == context) {
+    expected.reason = EndReason::kContextLimit;
+  }
+  FakeSampling sampling{request.sampling, request.threshold_logit, request.biases, {}};
+  sampling.params.generated = prompt - request.generated_prefix;
+  sampling.params.min_end = sampling.params.generated + request.min_tokens;
+  std::vector<uint32_t> stop_ids = request.stop_ids;
+  const auto& eos = options.eos_ids;
+  if (!request.ignore_eos) stop_ids.insert(stop_ids.begin(), eos.begin(), eos.end());
+  sampling.stop_ids = stop_ids;
+
+  Alone alone(model, options.entries_per_page, request.caps, request.threshold_logit);
+  std::vector<uint32_t> history = request.prompt;
+  for (uint32_t position = 0; position + 1 < prompt + allowed; ++position) {
+    const FakeHidden row = alone.Run(history[position], position);
+    expected.row_depths.push_back(row.depth);
+    const std::span<const uint32_t> seen(history.data(), position + 1);
+    if (position + 1 < prompt) {
+      model.Logprobs(row.value, 0, position + 1, history[position + 1],
+                     request.logprobs.value_or(0), expected.prompt_logprobs);
+      continue;
+    }
+    const uint32_t token = model.Sample(row.value, seen, sampling);
+    history.push_back(token);
+    expected.tokens.push_back(token);
+    model.Logprobs(row.value, 0, position + 1, token, request.logprobs.value_or(0),
+                   expected.token_logprobs);
+    if (!request.ignore_eos && std::count(eos.begin(), eos.end(), token) > 0) {
+      expected.reason = EndReason::kEndOfSequence;
+      break;
+    }
+    if (std::count(stop_ids.begin(), stop_ids.end(), token) > 0) {
+      expected.reason = EndReason::kStopToken;
+      break;
+    }
+    if (stop_strings && EndsStopString(request.id, token, position + 1)) {
+      expected.reason = EndReason::kStopString;
+      break;
+    }
+  }
+  return expected;
+}
+
+}  // namespace recurve

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random loads against the token-by-token oracle. RECURVE_SCHEDULE_CASES sets their number.
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/engine/schedule/random_load.h"
+
+namespace recurve {
+namespace {
+
+uint64_t Cases() {
+  const char* const cases = std::getenv("RECURVE_SCHEDULE_CASES");
+  return cases == nullptr ? 6'000 : std::strtoull(cases, nullptr, 10);
+}
+
+TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
+  LoadFigures figures;
+  int failures = 0;
+  const uint64_t cases = Cases();
+  for (uint64_t seed = 1; seed <= cases && failures < 5; ++seed) {
+    const std::string error = RunRandomLoad(seed, FakeFault::kNone, figures);
+    if (!error.empty()) ++failures;
+    EXPECT_EQ(error, "") << "seed " << seed;
+  }
+  std::cout << cases << " loads, " << figures.requests << " requests, " << figures.refused
+            << " refused, " << figures.steps << " steps, " << figures.tokens << " tokens, "
+            << figures.preemptions << " preemptions, " << figures.recomputed_rows
+            << " rows recomputed; ended by reason:";
+  for (const uint64_t count : figures.by_reason) std::cout << ' ' << count;
+  std::cout << '\n';
+  if (cases < 1'000) return;
+  // The load must reach everything that it is meant to test.
+  EXPECT_GT(figures.preemptions, cases / 10);
+  EXPECT_GT(figures.recomputed_rows, cases);
+  EXPECT_GT(figures.refused, cases / 100);
+  for (size_t reason = 0; reason < static_cast<size_t>(EndReason::kFailed); ++reason) {
+    EXPECT_GT(figures.by_reason[reason], cases / 100)
+        << EndReasonName(static_cast<EndReason>(reason));
+  }
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copies sources of engine/kv and engine/schedule in which each rule listed below can be broken at run
+# time, by the integer recurve::schedule_mutation, so that a test can see that breaking it is noticed.
+# The sources themselves know nothing of this.
+#
+#   cmake -D SOURCE=<project root> -D OUT=<folder> -P mutations.cmake
+#
+# writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
+
+set(sources kv/page_tables.cc schedule/commit.cc schedule/plan.cc schedule/schedule.cc
+            schedule/sequence.cc schedule/stays.cc)
+foreach(source ${sources})
+  file(READ ${SOURCE}/engine/${source} text_${source})
+endforeach()
+set(names "")
+set(count 0)
+
+# In `source` the text `from`, which occurs there once, becomes `to`. ON stands for "this mutation is
+# the one in force".
+function(mutate name source from to)
+  math(EXPR number "${count} + 1")
+  string(FIND "${text_${source}}" "${from}" first)
+  string(FIND "${text_${source}}" "${from}" last REVERSE)
+  if(first EQUAL -1 OR NOT first EQUAL last)
+    message(FATAL_ERROR "${name}: engine/${source} must contain exactly once: ${from}")
+  endif()
+  string(REPLACE "ON" "(schedule_mutation == ${number})" to "${to}")
+  string(REPLACE "${from}" "${to}" text "${text_${source}}")
+  set(text_${source} "${text}" PARENT_SCOPE)
+  set(count ${number} PARENT_SCOPE)
+  set(names "${names}\"${name}\",\n" PARENT_SCOPE)
+endfunction()
+
+# Pages
+mutate("pending entries are not reserved" kv/page_tables.cc
+  [[Pending(state, group, shape_)]]
+  [[(ON ? 0U : Pending(state, group, shape_))]])
+mutate("tokens that may start are not reserved" kv/page_tables.cc
+  [[unstarted = room - state.position - state.rows]]
+  [[unstarted = ON ? 0U : room - state.position - state.rows]])
+mutate("room is raised without pages" schedule/plan.cc
+  [[if (fits) RaiseRoom]]
+  [[if (fits || ON) RaiseRoom]])
+mutate("room is raised past the end" schedule/sequence.cc
+  [[std::min(wanted, limits.end)]]
+  [[(ON ? wanted : std::min(wanted, limits.end))]])
+mutate("surplus pages are returned too early" schedule/plan.cc
+  [[tables_.Trim(sequence->slot, stay.state, room)]]
+  [[tables_.Trim(sequence->slot, stay.state, ON ? stay.state.position + stay.state.rows : room)]])
+mutate("pages are not returned when their sequence leaves" schedule/schedule.cc
+  [[tables_.Release(slot);]]
+  [[if (!ON) tables_.Release(slot);]])
+
+# Slots and areas
+mutate("drop is missing" schedule/schedule.cc
+  [[if (stays_.Current(slot).state.stage != Stage::kNone)]]
+  [[if (!ON && stays_.Current(slot).state.stage != Stage::kNone)]])
+mutate("outcomes older than the admission are taken for the new sequence's" schedule/stays.cc
+  [[return slots_[slot].front();]]
+  [[return ON ? slots_[slot].back() : slots_[slot].front();]])
+mutate("depths of a sequence that has left are not skipped" schedule/commit.cc
+  [[next += before.rows;]]
+  [[if (!ON || stay.sequence != nullptr) next += before.rows;]])
+mutate("area is returned while the last chunk needs it" schedule/commit.cc
+  [[if (position >= stay.limits.prompt)]]
+  [[if (position + (ON ? stay.limits.chunk : 0) >= stay.limits.prompt)]])
+
+# Preemption and resume
+mutate("what the same plan gave a preempted sequence is not taken back" schedule/plan.cc
+  [[for (size_t i = 0; i < running_.size(); ++i) {]]
+  [[for (size_t n = 0; n < running_.size(); ++n) {
+    const size_t i = ON ? running_.size() - 1 - n : n;]])
+mutate("a plan that preempts admits" schedule/plan.cc
+  [[if (!ExtendRunning())]]
+  [[if (!ExtendRunning() || ON)]])
+mutate("a resumed sequence forgets what it has generated" schedule/plan.cc
+  [[stay.limits.prompt = tokens;]]
+  [[stay.limits.prompt = ON ? sequence.prompt : tokens;]])
+mutate("a resumed sequence counts its tokens as prompt" schedule/sequence.cc
+  [[admission.sampling = request.sampling;]]
+  [[admission.sampling = request.sampling;
+  if (ON) admission.sampling.generated += sequence.ending.generated_tokens;]])
+mutate("the cap is not sent on resume" schedule/sequence.cc
+  [[for (const DepthCap& cap : request.caps) {]]
+  [[for (const DepthCap& cap : request.caps) {
+    if (ON && sequence.ending.preemptions > 0) break;]])
+mutate("recomputed rows are told again" schedule/commit.cc
+  [[std::clamp(sequence.told_rows, position, last)]]
+  [[(ON ? position : std::clamp(sequence.told_rows, position, last))]])
+
+# Prompts and order
+mutate("the token after the room is not sent" schedule/sequence.cc
+  [[std::min(stay.limits.room + 1, stay.limits.prompt)]]
+  [[std::min(stay.limits.room + (ON ? 0 : 1), stay.limits.prompt)]])
+mutate("chunk with prompt log probabilities exceeds ends" schedule/plan.cc
+  [[if (sequence.WantsPromptLogprobs()) {]]
+  [[if (!ON && sequence.WantsPromptLogprobs()) {]])
+mutate("stop strings are not heard" schedule/commit.cc
+  [[if (stop_string)]]
+  [[if (!ON && stop_string)]])
+mutate("the queue is last in, first out" schedule/schedule.cc
+  [[queue_.PushBack(&place->second);]]
+  [[ON ? queue_.PushFront(&place->second) : queue_.PushBack(&place->second);]])
+
+foreach(source ${sources})
+  get_filename_component(name ${source} NAME)
+  file(WRITE ${OUT}/${name} "namespace recurve { extern int schedule_mutation; }\n${text_${source}}")
+endforeach()
+file(WRITE ${OUT}/mutation_names.inc "${names}")

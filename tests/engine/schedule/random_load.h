@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A random load on a schedule over the fake backend, compared with what each request produces
+// alone.
+#ifndef RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
+#define RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
+
+#include <cstdint>
+#include <string>
+
+#include "tests/engine/schedule/fake_backend.h"
+
+namespace recurve {
+
+// How much of everything a load exercised, so that a test can see that nothing was left out.
+struct LoadFigures {
+  uint64_t steps = 0;
+  uint64_t requests = 0;
+  uint64_t tokens = 0;
+  uint64_t preemptions = 0;
+  uint64_t recomputed_rows = 0;
+  uint64_t refused = 0;
+  uint64_t by_reason[10] = {};  // by EndReason
+};
+
+// Draws everything from `seed`: the model's shape and routing, limits, memory, policy, depth of the
+// step queue, requests with their knobs, cancellations, deadlines, a drain. Returns what went wrong
+// first, empty if nothing. Adds to `figures`.
+std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures);
+
+}  // namespace recurve
+
+#endif  // RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
