@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text to token ids and back: byte-level byte-pair encoding as a Hugging Face tokenizer.json
+// describes it, with the ids and the text that the `tokenizers` package gives.
+#ifndef RECURVE_ENGINE_TOKENIZER_TOKENIZER_H_
+#define RECURVE_ENGINE_TOKENIZER_TOKENIZER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/tokenizer/added_tokens.h"
+#include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/tokenizer_config.h"
+
+namespace recurve {
+
+// Immutable after loading: all methods may be called from any number of threads.
+class Tokenizer {
+ public:
+  // Reads the tokenizer.json at `path`: NOT_FOUND when it cannot be read, else as Parse.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
+
+  // From the text of a tokenizer.json. INVALID_ARGUMENT names the field, what was found and what
+  // was expected, for malformed files and for what this engine does not support.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view json_text);
+
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // The ids of `text`; with `add_special_tokens` also those that the file's template puts around
+  // it. Added tokens that `text` spells out are found in either case. O(n log n). INVALID_ARGUMENT
+  // when `text` is not valid UTF-8 (names the offset) or has 2^31 bytes or more.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;
+
+  // The text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. Ids without
+  // a token have no text, nor have special tokens with `skip_special_tokens`.
+  std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+
+  // One more than the largest id. Ids below it may lack a token; a model may have more rows.
+  int32_t vocab_size() const { return static_cast<int32_t>(tokens_.size()); }
+
+  // What the token adds to the text: bytes, not necessarily whole characters. Empty without a
+  // token.
+  std::string_view IdToBytes(int32_t id) const {
+    return Known(id) ? std::string_view(tokens_[id].bytes) : std::string_view();
+  }
+
+  // Special tokens are those that Decode can skip. False without a token.
+  bool IsSpecial(int32_t id) const { return Known(id) && tokens_[id].special; }
+
+  // The id of a token as the file writes it (in the byte alphabet, if not an added token).
+  std::optional<int32_t> TokenToId(std::string_view token) const;
+
+ private:
+  struct TokenText {
+    std::string bytes;
+    bool special = false;
+  };
+  struct StringHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  using IdMap = std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>>;
+
+  explicit Tokenizer(const TokenizerConfig& config);
+  absl::Status SetAddedTokens(const std::vector<AddedToken>& added);
+
+  bool Known(int32_t id) const { return id >= 0 && id < vocab_size(); }
+  void EncodeText(std::string_view text, std::vector<int32_t>* ids) const;
+  void EncodeUnit(std::string_view unit, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
+  void EncodeWord(std::string_view word, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
+
+  bool nfc_;
+  WordPattern pattern_;
+  bool isolate_digits_;
+  bool prefix_space_first_;
+  bool prefix_space_last_;
+  std::vector<TokenizerConfig::TemplatePiece> post_;
+  Bpe bpe_;
+  AddedTokenMatcher raw_added_;         // looked for in the text as given
+  AddedTokenMatcher normalized_added_;  // looked for in the normalized text between those
+  std::vector<TokenText> tokens_;       // [vocab_size]
+  IdMap ids_;                           // token as the file writes it -> id
+  IdMap words_;  // bytes -> id of the vocabulary's tokens, if whole words are looked up; else empty
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_TOKENIZER_TOKENIZER_H_
