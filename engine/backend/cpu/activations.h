@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RECURVE_ENGINE_BACKEND_CPU_ACTIVATIONS_H_
+#define RECURVE_ENGINE_BACKEND_CPU_ACTIVATIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/backend/cpu/huge_buffer.h"
+#include "engine/backend/cpu/packed_matrix.h"
+
+namespace recurve {
+
+// Rows of activations: [rows][stride] elements. Padding beyond `columns` is zero and stays so.
+class Activations {
+ public:
+  // RESOURCE_EXHAUSTED when there is no memory.
+  absl::Status Allocate(uint32_t rows, uint32_t columns, Precision precision);
+
+  size_t stride() const { return stride_; }
+  std::byte* row(uint32_t row) { return memory_.data() + row * stride_ * element_; }
+  float* floats(uint32_t row) { return reinterpret_cast<float*>(this->row(row)); }
+  const float* floats(uint32_t row) const {
+    return reinterpret_cast<const float*>(memory_.data() + row * stride_ * element_);
+  }
+
+ private:
+  HugeBuffer memory_;
+  size_t stride_ = 0;
+  size_t element_ = 0;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_ACTIVATIONS_H_

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention in plain loops: the definition that the other instruction sets are tested against.
+#include <limits>
+
+#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/base/math.h"
+
+namespace recurve::scalar {
+namespace {
+
+template <typename Element>
+float Score(const Element* keys /* [head_dim / 2][16][2] */, const float* q /* [head_dim] */,
+            uint32_t head_dim, uint32_t lane) {
+  float chain[2] = {0.0F, 0.0F};
+  for (uint32_t d = 0; d < head_dim; ++d) {
+    const Element key = keys[(size_t{d / 2} * kEntriesPerBlock + lane) * 2 + d % 2];
+    chain[d % 2] = Fma(q[d], Widen(key), chain[d % 2]);
+  }
+  return chain[0] + chain[1];
+}
+
+template <typename Element>
+void AttentionOf(const AttentionArgs& args) {
+  const PageLayout& layout = args.layout;
+  const float scale = ScoreScale(layout.head_dim);
+  float* const p = args.scratch;  // [entries]
+  for (uint32_t h = 0; h < args.heads; ++h) {
+    const float* const q = args.q + size_t{h} * layout.head_dim;
+    float largest = -std::numeric_limits<float>::infinity();
+    for (uint32_t t = 0; t < args.entries; ++t) {
+      const auto* const keys = reinterpret_cast<const Element*>(args.tiles[t / kEntriesPerBlock]);
+      p[t] = Score(keys, q, layout.head_dim, t % kEntriesPerBlock) * scale;
+      if (p[t] > largest) largest = p[t];
+    }
+    float lanes[kLanes] = {};
+    for (uint32_t t = 0; t < args.entries; ++t) {
+      p[t] = Exp(p[t] - largest);
+      lanes[t % kLanes] += p[t];
+    }
+    const float inverse = 1.0F / AddLanes(lanes);
+    for (uint32_t d = 0; d < layout.head_dim; ++d) {
+      float chain[2] = {0.0F, 0.0F};
+      for (uint32_t t = 0; t < args.entries; ++t) {
+        const auto* const values = reinterpret_cast<const Element*>(
+            args.tiles[t / kEntriesPerBlock] + layout.value_offset());
+        const uint32_t pair = t % kEntriesPerBlock / 2;
+        const Element value = values[(size_t{pair} * layout.padded_dim() + d) * 2 + t % 2];
+        chain[t % 2] = Fma(p[t], Widen(value), chain[t % 2]);
+      }
+      args.out[size_t{h} * layout.head_dim + d] = (chain[0] + chain[1]) * inverse;
+    }
+  }
+}
+
+}  // namespace
+
+void Attention(const AttentionArgs& args) {
+  if (args.layout.precision == Precision::kBf16) {
+    AttentionOf<Bf16>(args);
+  } else {
+    AttentionOf<float>(args);
+  }
+}
+
+}  // namespace recurve::scalar

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rows of one stage of one step: from the slots' states to what each row reads and writes.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_BATCH_H_
+#define RECURVE_ENGINE_BACKEND_CPU_BATCH_H_
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/step.h"
+
+namespace recurve {
+
+inline constexpr uint32_t kNoEntry = std::numeric_limits<uint32_t>::max();
+
+struct Row {
+  uint32_t slot;
+  uint32_t position;
+  uint32_t hidden;     // its hidden row
+  uint32_t recursion;  // BLOCK: counted from 1; else 0
+  uint32_t group;    // of the entry that it appends; without one, of the entries that it attends to
+  uint32_t entry;    // index in `group` of the entry that it appends; kNoEntry: none
+  uint32_t visible;  // entries that it attends to, its own included; with an overlay those of
+                     // recursion 1, of which overlay entries 0..entry replace some
+};
+
+// Consecutive rows that share something.
+struct RowRange {
+  uint32_t begin, end;
+};
+
+// Memory is taken at construction and never grows. Thread-compatible.
+class Batch {
+ public:
+  explicit Batch(const BackendLimits& limits);
+
+  // Rows of `slots`, each of which waits for the stage in question. ENTRY: the span that begins.
+  // EXIT: rows with logits come first; the others are left out unless `has_layers`. BLOCK: ordered
+  // by recursion. Rows of one slot come in position order (EXIT: within either part).
+  void MakeEntry(const SlotTable& table, const std::vector<uint32_t>& slots);
+  void MakeExit(const SlotTable& table, const std::vector<uint32_t>& slots, bool has_layers);
+  // `overlay`: recursions r > 1 attend to all entries of recursion 1, some of them replaced.
+  void MakeBlock(const SlotTable& table, const std::vector<uint32_t>& slots, bool overlay);
+
+  const std::vector<Row>& rows() const { return rows_; }
+  uint32_t size() const { return static_cast<uint32_t>(rows_.size()); }
+  // EXIT: leading rows whose logits are wanted.
+  uint32_t logit_rows() const { return logit_rows_; }
+  // BLOCK: the rows of each recursion present. ENTRY and EXIT: the same as all().
+  const std::vector<RowRange>& recursions() const { return recursions_; }
+  // All rows as one range; empty if there are none.
+  absl::Span<const RowRange> all() const { return {&all_, rows_.empty() ? 0U : 1U}; }
+
+ private:
+  void Clear();
+  void Finish();
+  uint32_t HiddenRow(const Slot& slot, uint32_t id, uint32_t row) const;
+  void AddBlockSpan(const SlotTable& table, uint32_t id, bool overlay);
+  void AddExitRows(const SlotTable& table, uint32_t id, RowRange rows);
+
+  const uint32_t slots_;
+  const uint32_t chunk_;
+  std::vector<Row> rows_;
+  std::vector<RowRange> recursions_;
+  RowRange all_ = {0, 0};
+  uint32_t logit_rows_ = 0;
+};
+
+// Most rows that a stage can have under `limits`.
+uint32_t MaxRows(const BackendLimits& limits);
+
+// Hidden rows: one a slot, and `chunk` an area.
+uint32_t HiddenRows(const BackendLimits& limits);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_BATCH_H_

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/huge_buffer.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace recurve {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+}  // namespace
+
+absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t bytes) {
+  HugeBuffer buffer;
+  if (bytes == 0) return buffer;
+  const bool huge = bytes >= kHugePage;
+  const size_t alignment = huge ? kHugePage : kPage;
+  if (bytes > SIZE_MAX - 2 * kHugePage) {
+    return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", bytes, " bytes"));
+  }
+  const size_t size = (bytes + alignment - 1) / alignment * alignment;
+  // Huge pages need a range that begins at a multiple of their size: map one more and give back the
+  // ends.
+  const size_t reserved = huge ? size + kHugePage : size;
+  void* const mapping = mmap(nullptr, reserved, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) {
+    return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", bytes, " bytes"));
+  }
+  auto* const begin = static_cast<std::byte*>(mapping);
+  const size_t before = (alignment - reinterpret_cast<uintptr_t>(begin) % alignment) % alignment;
+  const size_t after = reserved - before - size;
+  if (before != 0) munmap(begin, before);
+  if (after != 0) munmap(begin + before + size, after);
+  buffer.data_ = begin + before;
+  buffer.size_ = bytes;
+  buffer.mapped_ = size;
+  // Advice: where the system has no huge pages, small ones serve.
+  if (huge) madvise(buffer.data_, size, MADV_HUGEPAGE);
+  return buffer;
+}
+
+HugeBuffer::HugeBuffer(HugeBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      mapped_(std::exchange(other.mapped_, 0)) {}
+
+HugeBuffer& HugeBuffer::operator=(HugeBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
+  return *this;
+}
+
+HugeBuffer::~HugeBuffer() {
+  if (data_ != nullptr) munmap(data_, mapped_);
+}
+
+}  // namespace recurve

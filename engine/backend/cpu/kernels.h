@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// The arithmetic of the CPU backend: a table of functions for each instruction set.
+//
+// Every reduction has one written order, so all tables give the same bits, and a row's result depends
+// neither on the other rows of a call nor on how outputs or heads are split among calls. Everything is
+// defined under ScopedFloatEnv (denormals read and written as zero), in floats, round to nearest even;
+// fma is one rounding. A NaN is a NaN: its payload is undefined.
+//
+// `Lane sum` of v[0 .. n): 16 chains, chain l adding v[l], v[l + 16], ... in this order from 0 (with fma
+// where v is a product), then s[l] += s[l + 8] for l < 8, s[l] += s[l + 4] for l < 4, s[0] += s[2] and
+// s[1] += s[3], s[0] += s[1].
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/backend/cpu/isa.h"
+#include "engine/backend/cpu/kv_page.h"
+#include "engine/backend/cpu/packed_matrix.h"
+
+namespace recurve {
+
+// What becomes of a product.
+enum class Epilogue : uint8_t {
+  kStore,  // y = W x
+  kAdd,    // y = y + W x: into the residual stream, one rounding
+  kSilu,   // a = silu(gate) * up, rounded to the precision of x; W holds gate and up, kInterleaved
+};
+
+// A product of rows of activations with the outputs of some groups of a matrix. For each row and output,
+// for each block of 32 inputs in order:
+//   e = chain of 16 fma over the even inputs from 0, o = the same over the odd ones,
+//   acc = acc + (e + o), from 0.
+struct LinearArgs {
+  const PackedMatrix* weights = nullptr;
+  uint32_t group_begin = 0;  // groups of 32 outputs: [begin, end)
+  uint32_t group_end = 0;
+  uint32_t rows = 0;  // may be 0
+  // [rows][x_stride] elements of the weights' precision; x_stride >= weights->padded_inputs(), and
+  // the elements from inputs() to padded_inputs() are 0.
+  const void* x = nullptr;
+  size_t x_stride = 0;
+  Epilogue epilogue = Epilogue::kStore;
+  // kStore, kAdd: float [rows][y_stride], of which columns [32 * begin, min(32 * end, outputs())) are
+  // written. kSilu: elements of the weights' precision, columns [16 * begin, 16 * end) are written
+  // (zeros where gate and up are padding).
+  void* y = nullptr;
+  size_t y_stride = 0;
+  float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
+};
+
+// Floats that a thread needs beside a product.
+inline size_t LinearScratch(const PackedMatrix& weights) {
+  return size_t{8} * weights.padded_inputs();
+}
+
+// Attention of one query row to the first `entries` entries of one KV head, for the query heads that
+// share it. For each head h and entry t:
+//   e, o = chains of fma over even and odd dimensions from 0; score = (e + o) * scale,
+//   scale = 1 / sqrt(head_dim); p = Exp(score - largest score); sum = lane sum of p;
+//   for each dimension: e, o = chains of fma of p and value over even and odd entries from 0;
+//   out = (e + o) * (1 / sum).
+// What lies beyond `entries` in the last tile has no influence, whatever it is.
+struct AttentionArgs {
+  PageLayout layout;
+  uint32_t heads = 0;                       // query heads a KV head
+  uint32_t entries = 0;                     // >= 1
+  const float* q = nullptr;                 // [heads][head_dim], rotated, not scaled
+  const std::byte* const* tiles = nullptr;  // [ceil(entries / 16)], each [tile_bytes()]
+  float* out = nullptr;                     // [heads][head_dim]
+  float* scratch = nullptr;                 // [AttentionScratch(layout, heads, entries)]
+};
+
+// Floats that a thread needs beside the attention of `heads` query heads to at most `entries` entries.
+inline size_t AttentionScratch(const PageLayout& layout, uint32_t heads, uint32_t entries) {
+  return size_t{heads} * (RoundUp(entries, kEntriesPerBlock) + 2 * size_t{layout.padded_dim()});
+}
+
+// No function allocates or locks; all may be called from any thread, on memory that no other writes.
+struct Kernels {
+  void (*linear)(const LinearArgs& args);
+  void (*attention)(const AttentionArgs& args);
+
+  // out[i] = x[i] * inv * gamma[i] in this order, inv = 1 / sqrt(lane sum of x^2 / n + epsilon), rounded
+  // to `precision`.
+  void (*rms_norm)(const float* x,      // [n]
+                   const float* gamma,  // [n]
+                   float epsilon, uint32_t n, Precision precision,
+                   void* out);  // [n] elements of `precision`
+
+  // Rounds to `precision`.
+  void (*round)(const float* x /* [n] */, uint32_t n, Precision precision, void* out /* [n] */);
+
+  // Rotates each head in place by its position's angles; i < head_dim / 2 pairs with
+  // i + head_dim / 2 = j: x[i] = fma(x[i], cos[i], -(x[j] * sin[i])), x[j] = fma(x[j], cos[i], x[i] * sin[i]).
+  void (*rope)(float* x,          // [heads][head_dim]
+               const float* cos,  // [head_dim / 2]
+               const float* sin,  // [head_dim / 2]
+               uint32_t heads, uint32_t head_dim);
+
+  // Lane sum of a * b.
+  float (*dot)(const float* a /* [n] */, const float* b /* [n] */, uint32_t n);
+
+  // x[i] = (x[i] / 2) * (1 + Erf(x[i] * sqrt(1/2))): the exact GELU.
+  void (*gelu)(float* x /* [n] */, uint32_t n);
+
+  // out[i] = x[i] / divisor: the temperature of a router's input. `out` may be `x`.
+  void (*divide)(const float* x /* [n] */, float divisor, uint32_t n, float* out /* [n] */);
+
+  // h[i] = fma(g, x[i], h[i]): the gated update of the residual stream (g = 1: h + x).
+  void (*add_scaled)(const float* x /* [n] */, float g, uint32_t n, float* h /* [n] */);
+};
+
+// The table of `isa`, which must be kScalar or BestIsa().
+const Kernels& KernelsFor(Isa isa);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_

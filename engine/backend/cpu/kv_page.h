@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a page of keys and values looks like inside.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/backend/cpu/packed_matrix.h"
+
+namespace recurve {
+
+// Entries of a sequence in a cache group are counted in blocks of 16.
+inline constexpr uint32_t kEntriesPerBlock = 16;
+
+// One pool of equal pages serves all cache groups. A page holds, for a group with `layers` layers,
+// 16 * floor(max_layers / layers) consecutive entries of all its layers:
+//   [layers][kv heads][blocks of 16 entries] tiles
+// and a tile holds 16 entries of one layer and one KV head:
+//   K  [head_dim / 2 pairs of dimensions][16 entries][2]
+//   V  [8 pairs of entries][padded_dim()][2]          dimensions padded to a multiple of 16
+// so that 64 bytes of bf16 are two dimensions of 16 keys, or two values of 16 dimensions. Elements are
+// bf16 or f32. Positions of the entries are kept elsewhere.
+// A plain value; thread-safe.
+struct PageLayout {
+  Precision precision = Precision::kF32;
+  uint32_t max_layers = 1;  // layers of the largest group
+  uint32_t kv_heads = 1;
+  uint32_t head_dim = 2;  // even
+
+  uint32_t padded_dim() const { return RoundUp(head_dim, 16); }
+  // Byte offset of V in a tile.
+  size_t value_offset() const {
+    return size_t{head_dim} * kEntriesPerBlock * ElementSize(precision);
+  }
+  size_t tile_bytes() const {
+    return size_t{head_dim + padded_dim()} * kEntriesPerBlock * ElementSize(precision);
+  }
+  size_t page_bytes() const { return tile_bytes() * kv_heads * max_layers; }
+
+  // Blocks of 16 entries that a page holds of a group with `layers` layers (1 .. max_layers).
+  uint32_t blocks_per_page(uint32_t layers) const { return max_layers / layers; }
+  uint32_t entries_per_page(uint32_t layers) const {
+    return kEntriesPerBlock * blocks_per_page(layers);
+  }
+  // Byte offset, in a page of a group with `layers` layers, of the tile of layer `layer` of the group,
+  // KV head `kv_head`, block `block` of the page.
+  size_t tile_offset(uint32_t layers, uint32_t layer, uint32_t kv_head, uint32_t block) const {
+    return ((size_t{layer} * kv_heads + kv_head) * blocks_per_page(layers) + block) * tile_bytes();
+  }
+};
+
+// Writes one entry's key (rotated) and value into lane `lane` (0 .. 15) of `tile`, rounded to nearest
+// even.
+void StoreKv(const PageLayout& layout, uint32_t lane,
+             const float* key,    // [head_dim]
+             const float* value,  // [head_dim]
+             std::byte* tile);    // [tile_bytes()]
+
+// Copies an entry's key and value between tiles, or lanes of a tile.
+void CopyKv(const PageLayout& layout, const std::byte* from, uint32_t from_lane, std::byte* to,
+            uint32_t to_lane);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_

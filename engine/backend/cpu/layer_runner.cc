@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/layer_runner.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/base/math.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+namespace {
+
+const PackedAttention& WeightsOf(const PackedLayer& layer, const Row& row) {
+  return layer.attention[layer.attention.size() > 1 ? row.recursion - 1 : 0];
+}
+
+}  // namespace
+
+LayerRunner::LayerRunner(const PackedModel& model, const Kernels& kernels, Precision precision,
+                         ThreadTeam& team, KvPool& pool)
+    : model_(model),
+      config_(model.config()),
+      kernels_(kernels),
+      precision_(precision),
+      team_(team),
+      pool_(pool),
+      overlay_tiles_(team.size()),
+      scratch_(team.size()) {}
+
+absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
+  const uint32_t rows = MaxRows(limits);
+  const uint32_t threads = team_.size();
+  const uint32_t query_columns = config_.num_heads * config_.head_dim;
+  const uint32_t kv_columns = config_.num_kv_heads * config_.head_dim;
+  const uint32_t heads = config_.num_heads / config_.num_kv_heads;
+  const uint32_t half = config_.head_dim / 2;
+  RETURN_IF_ERROR(x_.Allocate(rows, config_.hidden_size, Precision::kF32));
+  RETURN_IF_ERROR(normed_.Allocate(rows, config_.hidden_size, precision_));
+  RETURN_IF_ERROR(qkv_.Allocate(rows, query_columns + 2 * kv_columns, Precision::kF32));
+  RETURN_IF_ERROR(attended_.Allocate(rows, query_columns, precision_));
+  RETURN_IF_ERROR(gated_.Allocate(rows, config_.intermediate_size, precision_));
+  RETURN_IF_ERROR(linear_scratch_.Allocate(threads, static_cast<uint32_t>(LinearScratch(model_)),
+                                           Precision::kF32));
+  const size_t attention = AttentionScratch(pool_.layout(), heads, limits.max_positions);
+  RETURN_IF_ERROR(
+      attention_scratch_.Allocate(threads, static_cast<uint32_t>(attention), Precision::kF32));
+  const uint32_t blocks = (limits.max_positions + kEntriesPerBlock - 1) / kEntriesPerBlock;
+  for (uint32_t thread = 0; thread < threads; ++thread) {
+    scratch_[thread].tiles.resize(blocks);
+    scratch_[thread].attended.resize(size_t{heads} * config_.head_dim);
+    if (config_.kv_mode == KvMode::kSharedUpdate) {
+      ASSIGN_OR_RETURN(overlay_tiles_[thread],
+                       HugeBuffer::Allocate(blocks * pool_.layout().tile_bytes()));
+    }
+  }
+  RETURN_IF_ERROR(cos_.Allocate(limits.max_positions, half, Precision::kF32));
+  RETURN_IF_ERROR(sin_.Allocate(limits.max_positions, half, Precision::kF32));
+  for (uint32_t i = 0; i < half; ++i) {
+    const double exponent = -2.0 * i / config_.head_dim;
+    const double frequency = Pow(double{config_.rope_theta}, exponent);
+    for (uint32_t position = 0; position < limits.max_positions; ++position) {
+      cos_.floats(position)[i] = Cos(position * frequency);
+      sin_.floats(position)[i] = Sin(position * frequency);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread) {
+  const RowRange share = Share(rows, thread, team_.size());
+  for (uint32_t row = share.begin; row < share.end; ++row) {
+    kernels_.rms_norm(x_.floats(row), gamma.data(), config_.rms_norm_eps, config_.hidden_size,
+                      precision_, normed_.row(row));
+  }
+}
+
+void LayerRunner::Linear(const PackedMatrix& weights, uint32_t groups, RowRange rows,
+                         Activations& in, Epilogue epilogue, Activations& out, uint32_t thread) {
+  const RowRange share = Share(groups, thread, team_.size());
+  LinearArgs args;
+  args.weights = &weights;
+  args.group_begin = share.begin;
+  args.group_end = share.end;
+  args.rows = rows.end - rows.begin;
+  args.x = in.row(rows.begin);
+  args.x_stride = in.stride();
+  args.epilogue = epilogue;
+  args.y = out.row(rows.begin);
+  args.y_stride = out.stride();
+  args.scratch = linear_scratch(thread);
+  kernels_.linear(args);
+}
+
+// Rows that share attention weights and what they compute: all of them, or those of each recursion.
+absl::Span<const RowRange> LayerRunner::AttentionRanges(const Batch& batch,
+                                                        const PackedLayer& layer) const {
+  const bool apart = layer.attention.size() > 1 || config_.kv_mode == KvMode::kShared;
+  return apart ? batch.recursions() : batch.all();
+}
+
+void LayerRunner::ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread) {
+  for (const RowRange rows : AttentionRanges(batch, layer)) {
+    const Row& first = batch.rows()[rows.begin];
+    const PackedMatrix& qkv = WeightsOf(layer, first).qkv;
+    // Rows that append nothing need no keys and values.
+    const uint32_t queries = config_.num_heads * config_.head_dim;
+    const uint32_t groups =
+        first.entry == kNoEntry ? (queries + kBlockSize - 1) / kBlockSize : qkv.groups();
+    Linear(qkv, groups, rows, normed_, Epilogue::kStore, qkv_, thread);
+  }
+}
+
+void LayerRunner::RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index,
+                                  uint32_t thread) {
+  const uint32_t head_dim = config_.head_dim;
+  const RowRange share = Share(batch.size(), thread, team_.size());
+  for (uint32_t i = share.begin; i < share.end; ++i) {
+    const Row& row = batch.rows()[i];
+    const Slot& slot = table.slot(row.slot);
+    const float* cos = cos_.floats(row.position);
+    const float* sin = sin_.floats(row.position);
+    float* query = qkv_.floats(i);
+    kernels_.rope(query, cos, sin, config_.num_heads, head_dim);
+    if (row.entry == kNoEntry) continue;
+    float* key = query + size_t{config_.num_heads} * head_dim;
+    const float* value = key + size_t{config_.num_kv_heads} * head_dim;
+    kernels_.rope(key, cos, sin, config_.num_kv_heads, head_dim);
+    for (uint32_t head = 0; head < config_.num_kv_heads; ++head) {
+      StoreKv(pool_.layout(), row.entry % kEntriesPerBlock, key + size_t{head} * head_dim,
+              value + size_t{head} * head_dim,
+              pool_.Tile(slot, row.group, index, head, row.entry / kEntriesPerBlock));
+    }
+    pool_.Position(slot, row.group, row.entry) = row.position;
+  }
+}
+
+void LayerRunner::FindTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
+                            uint32_t thread) {
+  std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
+  const bool overlay = config_.kv_mode == KvMode::kSharedUpdate && row.recursion > 1;
+  const uint32_t group = overlay ? 1 : row.group;
+  for (uint32_t block = 0; block * kEntriesPerBlock < row.visible; ++block) {
+    tiles[block] = pool_.Tile(slot, group, index, kv_head, block);
+  }
+  if (overlay) OverlayTiles(slot, row, index, kv_head, thread);
+}
+
+// Puts copies in the place of those of recursion 1's tiles in which an entry of the row's recursion
+// takes the place of recursion 1's. Everybody runs recursion 1, so entry t there is position t.
+void LayerRunner::OverlayTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
+                               uint32_t thread) {
+  const PageLayout& layout = pool_.layout();
+  std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
+  for (uint32_t entry = 0; entry <= row.entry; ++entry) {
+    const uint32_t position = pool_.Position(slot, row.group, entry);
+    const uint32_t block = position / kEntriesPerBlock;
+    std::byte* copy = overlay_tiles_[thread].data() + block * layout.tile_bytes();
+    if (tiles[block] != copy) {
+      std::memcpy(copy, tiles[block], layout.tile_bytes());
+      tiles[block] = copy;
+    }
+    CopyKv(layout, pool_.Tile(slot, row.group, index, kv_head, entry / kEntriesPerBlock),
+           entry % kEntriesPerBlock, copy, position % kEntriesPerBlock);
+  }
+}
+
+void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const LayerJob& job,
+                         uint32_t thread) {
+  const uint32_t kv_heads = config_.num_kv_heads;
+  const uint32_t heads = config_.num_heads / kv_heads;
+  const uint32_t columns = heads * config_.head_dim;
+  const RowRange share = Share(uint64_t{job.queries} * kv_heads, thread, team_.size());
+  AttentionArgs args;
+  args.layout = pool_.layout();
+  args.heads = heads;
+  args.tiles = scratch_[thread].tiles.data();
+  args.out = scratch_[thread].attended.data();
+  args.scratch = attention_scratch_.floats(thread);
+  for (uint32_t item = share.begin; item < share.end; ++item) {
+    const uint32_t i = item / kv_heads;
+    const uint32_t kv_head = item % kv_heads;
+    const Row& row = batch.rows()[i];
+    FindTiles(table.slot(row.slot), row, job.index, kv_head, thread);
+    args.entries = row.visible;
+    args.q = qkv_.floats(i) + size_t{kv_head} * columns;
+    kernels_.attention(args);
+    kernels_.round(args.out, columns, precision_,
+                   attended_.row(i) + size_t{kv_head} * columns * ElementSize(precision_));
+  }
+}
+
+void LayerRunner::Run(const SlotTable& table, const Batch& batch, const LayerJob& job,
+                      uint32_t thread) {
+  const PackedLayer& layer = *job.layer;
+  Norm(layer.input_norm, batch.size(), thread);
+  team_.Barrier(thread);
+  ProjectQkv(batch, layer, thread);
+  team_.Barrier(thread);
+  RotateAndAppend(table, batch, job.index, thread);
+  team_.Barrier(thread);
+  if (job.queries == 0) return;
+  Attend(table, batch, job, thread);
+  team_.Barrier(thread);
+  for (const RowRange range : AttentionRanges(batch, layer)) {
+    const PackedMatrix& o = WeightsOf(layer, batch.rows()[range.begin]).o;
+    Linear(o, o.groups(), {range.begin, std::min(range.end, job.queries)}, attended_,
+           Epilogue::kAdd, x_, thread);
+  }
+  team_.Barrier(thread);
+  Norm(layer.post_attention_norm, job.queries, thread);
+  team_.Barrier(thread);
+  Linear(layer.gate_up, layer.gate_up.groups(), {0, job.queries}, normed_, Epilogue::kSilu, gated_,
+         thread);
+  team_.Barrier(thread);
+  Linear(layer.down, layer.down.groups(), {0, job.queries}, gated_, Epilogue::kAdd, x_, thread);
+  team_.Barrier(thread);
+}
+
+void LayerRunner::RunHead(uint32_t rows, Activations& logits, uint32_t thread) {
+  Norm(model_.final_norm, rows, thread);
+  team_.Barrier(thread);
+  Linear(model_.lm_head, model_.lm_head.groups(), {0, rows}, normed_, Epilogue::kStore, logits,
+         thread);
+  team_.Barrier(thread);
+}
+
+}  // namespace recurve

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// One decoder layer over the rows of a batch, with all threads of the team.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_LAYER_RUNNER_H_
+#define RECURVE_ENGINE_BACKEND_CPU_LAYER_RUNNER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cpu/activations.h"
+#include "engine/backend/cpu/batch.h"
+#include "engine/backend/cpu/huge_buffer.h"
+#include "engine/backend/cpu/kernels.h"
+#include "engine/backend/cpu/kv_pool.h"
+#include "engine/backend/cpu/packed_model.h"
+#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/cpu/thread_team.h"
+
+namespace recurve {
+
+// Share `thread` of `count` things among `threads`.
+inline RowRange Share(uint64_t count, uint32_t thread, uint32_t threads) {
+  return {static_cast<uint32_t>(count * thread / threads),
+          static_cast<uint32_t>(count * (thread + 1) / threads)};
+}
+
+// What one call of Run works on.
+struct LayerJob {
+  const PackedLayer* layer = nullptr;
+  uint32_t index = 0;    // of the layer in its cache group
+  uint32_t queries = 0;  // leading rows that need the layer's output; of the others only keys and
+                         // values are wanted
+};
+
+// Owns the activations of a batch. Everything passed to the constructor outlives it. Run is called
+// by all threads of a ThreadTeam::Run with the same arguments but for `thread`; Share(rows) is how
+// rows are dealt out to threads before and after.
+class LayerRunner {
+ public:
+  LayerRunner(const PackedModel& model, const Kernels& kernels, Precision precision,
+              ThreadTeam& team, KvPool& pool);
+
+  // Memory for batches within `limits`. RESOURCE_EXHAUSTED when there is none. Call once.
+  absl::Status Allocate(const BackendLimits& limits);
+
+  // The residual stream of a batch: [rows][hidden], updated in place by Run.
+  float* x(uint32_t row) { return x_.floats(row); }
+
+  // x of the batch's rows <- layer(x). Each thread has written x of its own share of the rows; upon
+  // return x is complete for all threads.
+  void Run(const SlotTable& table, const Batch& batch, const LayerJob& job, uint32_t thread);
+
+  // logits [rows][vocab] <- W norm(x) of the leading `rows` rows, complete upon return.
+  void RunHead(uint32_t rows, Activations& logits, uint32_t thread);
+
+  // Working memory of `thread` for a product: [LinearScratch(model)].
+  float* linear_scratch(uint32_t thread) { return linear_scratch_.floats(thread); }
+
+ private:
+  void Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread);
+  void Linear(const PackedMatrix& weights, uint32_t groups, RowRange rows, Activations& in,
+              Epilogue epilogue, Activations& out, uint32_t thread);
+  void ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread);
+  void RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index, uint32_t thread);
+  void Attend(const SlotTable& table, const Batch& batch, const LayerJob& job, uint32_t thread);
+  void FindTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
+                 uint32_t thread);
+  void OverlayTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
+                    uint32_t thread);
+  absl::Span<const RowRange> AttentionRanges(const Batch& batch, const PackedLayer& layer) const;
+
+  // What a thread needs beside the shared activations.
+  struct Scratch {
+    std::vector<const std::byte*> tiles;  // [blocks of max_positions]
+    std::vector<float> attended;          // [query heads a KV head][head_dim]
+  };
+
+  const PackedModel& model_;
+  const ModelConfig& config_;
+  const Kernels& kernels_;
+  const Precision precision_;
+  ThreadTeam& team_;
+  KvPool& pool_;
+  Activations x_, normed_, qkv_, attended_, gated_;
+  Activations cos_, sin_;                           // [max_positions][head_dim / 2]
+  Activations linear_scratch_, attention_scratch_;  // [threads][...]
+  std::vector<HugeBuffer> overlay_tiles_;  // [threads], [blocks of max_positions] tiles each
+  std::vector<Scratch> scratch_;           // [threads]
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_LAYER_RUNNER_H_

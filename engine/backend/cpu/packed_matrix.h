@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights in the order in which the matrix kernels read them.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_
+#define RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/backend/cpu/huge_buffer.h"
+#include "engine/model/weights.h"
+
+namespace recurve {
+
+// Of weights, of the activations that meet them in a product, and of keys and values.
+enum class Precision : uint8_t { kF32, kBf16 };
+
+constexpr size_t ElementSize(Precision precision) { return precision == Precision::kF32 ? 4 : 2; }
+
+// Inputs and outputs of products are counted in blocks of 32; matrices are padded with zeros.
+inline constexpr uint32_t kBlockSize = 32;
+// A packed matrix interleaves gate and up in runs of this many rows.
+inline constexpr uint32_t kInterleave = 16;
+
+constexpr uint32_t RoundUp(uint32_t value, uint32_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Writes row `row` of `tensor` as floats. f16 and bf16 convert exactly.
+void ConvertRow(const Tensor& tensor, uint32_t row, float* out /* [tensor.columns] */);
+
+// W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each group of 32
+// outputs and each block of 32 inputs, two halves of 16 outputs (see Half):
+//   bf16  [outputs/32][inputs/32][2][16 pairs of inputs][16 outputs][2]: 64 bytes hold two inputs
+//         of 16 outputs, side by side: a row of an AMX tile, and by shift and mask two vectors of floats.
+//   f32   [outputs/32][inputs/32][2][32 inputs][16 outputs]
+// Owns its memory. Immutable once filled; then thread-safe.
+class PackedMatrix {
+ public:
+  // How the rows of several tensors become outputs.
+  enum class Order {
+    kConcatenated,  // those of the first, then those of the second, ...
+    kInterleaved,   // of two tensors of one shape: 16 rows of the first, 16 of the second, the next 16
+                    // of the first, ...; the last run of each is filled up with zero rows
+  };
+
+  // Memory for the rows of `parts` (not empty, all with the same number of columns) in `precision`,
+  // rounded to nearest even. Fill must be called for every group before use. RESOURCE_EXHAUSTED when
+  // there is no memory.
+  static absl::StatusOr<PackedMatrix> Create(absl::Span<const Tensor> parts, Order order,
+                                             Precision precision);
+  // Create and Fill in one.
+  static absl::StatusOr<PackedMatrix> Pack(absl::Span<const Tensor> parts, Order order,
+                                           Precision precision);
+
+  PackedMatrix() = default;
+  PackedMatrix(PackedMatrix&&) noexcept = default;
+  PackedMatrix& operator=(PackedMatrix&&) noexcept = default;
+
+  // Packs the groups [begin, end) of the same `parts` that Create was given. Calls for disjoint groups
+  // may run at the same time. Uses padded_inputs() floats of heap memory.
+  void Fill(absl::Span<const Tensor> parts, uint32_t begin, uint32_t end);
+
+  Precision precision() const { return precision_; }
+  Order order() const { return order_; }
+  uint32_t outputs() const { return outputs_; }  // with the zero rows of kInterleaved
+  uint32_t inputs() const { return inputs_; }
+  uint32_t padded_inputs() const { return RoundUp(inputs_, kBlockSize); }
+  uint32_t groups() const { return (outputs_ + kBlockSize - 1) / kBlockSize; }  // of 32 outputs
+  size_t bytes() const { return memory_.size(); }
+
+  // The weights of 32 outputs by all inputs: [padded_inputs() / 32][2][32 * 16] elements.
+  const std::byte* group(uint32_t index) const { return memory_.data() + index * group_bytes_; }
+
+  // The weights of one output as floats, as they stand here after rounding.
+  void Row(uint32_t output, float* out /* [inputs] */) const;
+
+ private:
+  struct Source {
+    const Tensor* tensor;  // null: a zero row
+    uint32_t row;
+  };
+  Source FindRow(absl::Span<const Tensor> parts, uint32_t output) const;
+  // Byte offset of the element (output, input).
+  size_t Offset(uint32_t output, uint32_t input) const;
+
+  HugeBuffer memory_;
+  size_t group_bytes_ = 0;
+  uint32_t outputs_ = 0;
+  uint32_t inputs_ = 0;
+  Precision precision_ = Precision::kF32;
+  Order order_ = Order::kConcatenated;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_

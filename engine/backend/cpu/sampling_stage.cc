@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/sampling_stage.h"
+
+#include <algorithm>
+#include <span>
+
+#include "absl/strings/str_cat.h"
+
+namespace recurve {
+namespace {
+
+// Whether the next token is sampled from this row.
+bool SamplesRow(const Slot& slot, const Row& row) {
+  return row.position + 1 == slot.state.position + slot.state.rows &&
+         Samples(slot.state, slot.limits);
+}
+
+// Whether the log probability of the given token after this row is wanted.
+bool WantsGivenToken(const Slot& slot, const Row& row) {
+  return (slot.wants & kWantsPromptLogprobs) != 0 && row.position + 1 < slot.limits.prompt;
+}
+
+absl::Status MissingToken(uint32_t slot, uint32_t position) {
+  return absl::InternalError(
+      absl::StrCat("plan: slot ", slot, " has no token at position ", position));
+}
+
+}  // namespace
+
+SamplingStage::SamplingStage(const BackendLimits& limits, uint32_t vocab_size, uint32_t threads)
+    : vocab_size_(vocab_size),
+      threads_(threads),
+      row_logprobs_(1 + std::min(limits.max_logprobs, vocab_size)),
+      counted_(limits.slots, 0),
+      results_(limits.ends),
+      logprobs_(size_t{limits.ends} * row_logprobs_) {
+  // Built in place: a copy would not have the memory that was set aside.
+  scratch_.reserve(threads);
+  for (uint32_t i = 0; i < threads; ++i) scratch_.emplace_back(vocab_size, limits.max_logprobs);
+  counts_.reserve(limits.slots);
+  const uint32_t distinct = std::min(limits.max_positions, vocab_size);
+  for (uint32_t i = 0; i < limits.slots; ++i) counts_.emplace_back(distinct);
+}
+
+void SamplingStage::Reset(uint32_t slot) {
+  counts_[slot].Clear();
+  counted_[slot] = 0;
+}
+
+absl::Status SamplingStage::Prepare(const SlotTable& table, const Batch& batch) {
+  for (uint32_t i = 0; i < batch.logit_rows(); ++i) {
+    const Row& row = batch.rows()[i];
+    const Slot& slot = table.slot(row.slot);
+    uint32_t needed = row.position;
+    if (WantsGivenToken(slot, row)) ++needed;
+    if (slot.tokens[needed] == kNoToken) return MissingToken(row.slot, needed);
+    if (!SamplesRow(slot, row) || !UsesTokenCounts(slot.sampling)) continue;
+    for (uint32_t& position = counted_[row.slot]; position <= row.position; ++position) {
+      if (slot.tokens[position] == kNoToken) return MissingToken(row.slot, position);
+      counts_[row.slot].Add(slot.tokens[position], position >= slot.sampling.generated);
+    }
+  }
+  return absl::OkStatus();
+}
+
+SamplingStage::Verdict SamplingStage::Sample(const Slot& slot, const Row& row, const float* logits,
+                                             uint32_t thread) {
+  const SampleResult sample =
+      SampleToken({logits, vocab_size_}, slot.sampling, counts_[row.slot].entries(), slot.biases,
+                  slot.stop_ids, row.position + 1, scratch_[thread]);
+  if (!sample.finite) return {kNoToken, kNotFinite};
+  return {sample.token, sample.is_stop_id ? kStopId : 0};
+}
+
+void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const float* logits,
+                                 uint32_t thread, uint32_t index) {
+  RowResult& result = results_[index];
+  uint32_t next = kNoToken;
+  if (WantsGivenToken(slot, row)) {
+    next = slot.tokens[row.position + 1];
+  } else if (slot.logprobs != kNoLogprobs) {
+    next = result.verdict.token;
+  }
+  if (next == kNoToken) return;
+  const uint32_t top_n = slot.logprobs == kNoLogprobs ? 0 : slot.logprobs;
+  TokenLogprob* out = &logprobs_[size_t{index} * row_logprobs_];
+  for (const IdLogprob& entry : Logprobs({logits, vocab_size_}, next, top_n, scratch_[thread])) {
+    out[result.logprobs++] = {row.slot, row.position + 1, entry.id, entry.value};
+  }
+}
+
+void SamplingStage::Run(const SlotTable& table, const Batch& batch, const Activations& logits,
+                        uint32_t thread) {
+  for (uint32_t i = thread; i < batch.logit_rows(); i += threads_) {
+    const Row& row = batch.rows()[i];
+    const Slot& slot = table.slot(row.slot);
+    const float* row_logits = logits.floats(i);
+    results_[i] = {};
+    if (SamplesRow(slot, row)) {
+      results_[i].verdict = Sample(slot, row, row_logits, thread);
+    } else if (!AllFinite({row_logits, vocab_size_})) {
+      results_[i].verdict.flags = kNotFinite;
+    }
+    if ((results_[i].verdict.flags & kNotFinite) != 0) continue;
+    FindLogprobs(slot, row, row_logits, thread, i);
+  }
+}
+
+SamplingStage::Verdict SamplingStage::VerdictOf(const Batch& batch, uint32_t slot) const {
+  Verdict verdict;
+  for (uint32_t i = 0; i < batch.logit_rows(); ++i) {
+    if (batch.rows()[i].slot != slot) continue;
+    if (results_[i].verdict.token != kNoToken) verdict.token = results_[i].verdict.token;
+    verdict.flags |= results_[i].verdict.flags;
+  }
+  if ((verdict.flags & kNotFinite) != 0) verdict.token = kNoToken;
+  return verdict;
+}
+
+void SamplingStage::Report(const SlotTable& table, const Batch& batch, const Activations& logits,
+                           StepResult& result) const {
+  for (uint32_t i = 0; i < batch.logit_rows(); ++i) {
+    const Row& row = batch.rows()[i];
+    const auto begin = logprobs_.begin() + static_cast<std::ptrdiff_t>(size_t{i} * row_logprobs_);
+    result.logprobs.insert(result.logprobs.end(), begin, begin + results_[i].logprobs);
+    if ((table.slot(row.slot).wants & kWantsRawLogits) == 0) continue;
+    result.logits_rows.push_back({row.slot, row.position});
+    const float* row_logits = logits.floats(i);
+    result.logits.insert(result.logits.end(), row_logits, row_logits + vocab_size_);
+  }
+}
+
+}  // namespace recurve

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backend's own account of its slots: what plans told it about each sequence, and how far each
+// has come. Integers only; nothing here computes with activations.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_
+#define RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/step.h"
+#include "engine/sampling/params.h"
+
+namespace recurve {
+
+inline constexpr uint32_t kNoPage = std::numeric_limits<uint32_t>::max();
+
+// One sequence. Written by SlotTable alone.
+struct Slot {
+  SlotState state;  // stage kNone: free or finished
+  SlotLimits limits;
+  uint32_t area = kNoArea;
+  SamplingParams sampling;
+  float threshold_logit = 0.0F;
+  uint32_t logprobs = kNoLogprobs;
+  uint32_t wants = 0;
+  std::vector<TokenBias> biases;
+  std::vector<uint32_t> stop_ids;
+  std::vector<uint32_t> tokens;  // [max_positions]; kNoToken where nothing is known yet
+  // Of each group, [entries / per page]; kNoPage.
+  std::array<std::vector<uint32_t>, kMaxGroups> pages;
+  std::vector<DepthCap> caps;       // ascending positions
+  std::vector<uint32_t> active;     // [state.active]: rows that take state.recursion, ascending
+  std::vector<uint32_t> row_depth;  // [state.rows]: recursions that each row of the span has run
+
+  bool InPrompt() const { return state.position < limits.prompt; }
+  // Most recursions that the token at `position` may run.
+  uint32_t CapAt(uint32_t position, uint32_t recursions) const;
+  // Rows of the span in flight whose logits somebody wants; the last ones of the span.
+  uint32_t LogitRows() const;
+};
+
+// Thread-compatible.
+class SlotTable {
+ public:
+  // `entries_per_page`: by group, as PageEntries says.
+  SlotTable(const StepShape& shape, const BackendLimits& limits, uint32_t vocab_size,
+            const std::array<uint32_t, kMaxGroups>& entries_per_page);
+
+  // Applies the changes of a plan in their order. Internal names what contradicts the limits, the
+  // model or the slot's state; the table is then broken.
+  absl::Status Apply(const StepPlan& plan);
+
+  const StepShape& shape() const { return shape_; }
+  uint32_t entries_per_page(uint32_t group) const { return entries_per_page_[group]; }
+  uint32_t size() const { return static_cast<uint32_t>(slots_.size()); }
+  const Slot& slot(uint32_t id) const { return slots_[id]; }
+
+  // The span of `id` passed EXIT. `token` is what was sampled, or kNoToken.
+  void Exited(uint32_t id, uint32_t token, uint32_t flags);
+
+  // A span of SpanRows rows of `id` passed ENTRY.
+  void Entered(uint32_t id);
+
+  // The active rows of `id` ran their recursion. passes [state.active] says which of them take the
+  // next one.
+  void RanBlock(uint32_t id, const uint8_t* passes);
+
+  // Internal if a page is missing for the `rows` entries that `id` appends to `group` next.
+  absl::Status CheckPages(uint32_t id, uint32_t group, uint32_t rows) const;
+
+ private:
+  absl::Status Admit(const StepPlan& plan, const Admission& admission);
+  absl::Status CheckAdmission(const StepPlan& plan, const Admission& admission) const;
+  absl::Status SetPage(const PageChange& change);
+  absl::Status SetToken(const TokenChange& change);
+  absl::Status SetCap(const CapChange& change);
+  absl::Status SetRoom(const RoomChange& change);
+  absl::Status CheckSlot(const char* what, uint32_t id) const;
+  absl::Status CheckTokenIds(const StepPlan& plan, const Admission& admission) const;
+
+  const StepShape shape_;
+  const BackendLimits limits_;
+  const uint32_t vocab_size_;
+  const std::array<uint32_t, kMaxGroups> entries_per_page_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "engine/backend/cpu/float_env.h"
+#include "engine/backend/cpu/kernels.h"
+#include "tests/engine/backend/cpu/kernel_test_util.h"
+
+namespace recurve {
+namespace {
+
+// One query row, one KV head, its entries in tiles whose spare lanes hold NaN.
+struct Problem {
+  Problem(uint32_t seed, Precision precision, Range range) {
+    Random random(seed);
+    constexpr uint32_t kHeadDims[] = {2, 8, 16, 20, 32, 64, 80, 96, 128};
+    layout.precision = precision;
+    layout.head_dim = kHeadDims[random.Int(0, 8)];
+    heads = random.Int(1, 8);
+    entries = random.Int(1, 100);
+    q = random.Floats(size_t{heads} * layout.head_dim, range);
+    keys = random.Floats(size_t{entries} * layout.head_dim, range);
+    values = random.Floats(size_t{entries} * layout.head_dim, range);
+    Store(std::numeric_limits<float>::quiet_NaN());
+  }
+
+  // Fills the tiles; lanes beyond the entries, and padded dimensions, hold `poison`.
+  void Store(float poison) {
+    const uint32_t blocks = (entries + kEntriesPerBlock - 1) / kEntriesPerBlock;
+    memory.resize(blocks * layout.tile_bytes());
+    const size_t size = ElementSize(layout.precision);
+    for (size_t at = 0; at < memory.size(); at += size) {
+      const Bf16 narrow = FloatToBf16(poison);
+      if (size == 2) {
+        std::memcpy(&memory[at], &narrow, 2);
+      } else {
+        std::memcpy(&memory[at], &poison, 4);
+      }
+    }
+    tiles.clear();
+    for (uint32_t b = 0; b < blocks; ++b) tiles.push_back(&memory[b * layout.tile_bytes()]);
+    for (uint32_t t = 0; t < entries; ++t) {
+      StoreKv(layout, t % kEntriesPerBlock, &keys[size_t{t} * layout.head_dim],
+              &values[size_t{t} * layout.head_dim],
+              &memory[t / kEntriesPerBlock * layout.tile_bytes()]);
+    }
+  }
+
+  // Heads [begin, end) and the first `count` entries; [heads][head_dim].
+  std::vector<float> Run(Isa isa, uint32_t begin, uint32_t end, uint32_t count) const {
+    std::vector<float> out(size_t{end - begin} * layout.head_dim);
+    std::vector<float> scratch(AttentionScratch(layout, end - begin, count));
+    AttentionArgs args;
+    args.layout = layout;
+    args.heads = end - begin;
+    args.entries = count;
+    args.q = &q[size_t{begin} * layout.head_dim];
+    args.tiles = tiles.data();
+    args.out = out.data();
+    args.scratch = scratch.data();
+    KernelsFor(isa).attention(args);
+    return out;
+  }
+  std::vector<float> Run(Isa isa) const { return Run(isa, 0, heads, entries); }
+
+  float Key(uint32_t t, uint32_t d) const {
+    return RoundedTo(layout.precision, keys[size_t{t} * layout.head_dim + d]);
+  }
+  float Value(uint32_t t, uint32_t d) const {
+    return RoundedTo(layout.precision, values[size_t{t} * layout.head_dim + d]);
+  }
+
+  // By the order that kernels.h writes.
+  std::vector<float> Ordered() const {
+    std::vector<float> out;
+    const uint32_t dim = layout.head_dim;
+    const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+    for (uint32_t h = 0; h < heads; ++h) {
+      std::vector<float> p(entries);
+      float largest = -std::numeric_limits<float>::infinity();
+      for (uint32_t t = 0; t < entries; ++t) {
+        float chains[2] = {};
+        for (uint32_t d = 0; d < dim; ++d) {
+          chains[d % 2] = std::fma(q[size_t{h} * dim + d], Key(t, d), chains[d % 2]);
+        }
+        p[t] = (chains[0] + chains[1]) * scale;
+        if (p[t] > largest) largest = p[t];
+      }
+      float lanes[16] = {};
+      for (uint32_t t = 0; t < entries; ++t) lanes[t % 16] += p[t] = Exp(p[t] - largest);
+      for (uint32_t l = 0; l < 8; ++l) lanes[l] += lanes[l + 8];
+      for (uint32_t l = 0; l < 4; ++l) lanes[l] += lanes[l + 4];
+      const float sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+      for (uint32_t d = 0; d < dim; ++d) {
+        float chains[2] = {};
+        for (uint32_t t = 0; t < entries; ++t) {
+          chains[t % 2] = std::fma(p[t], Value(t, d), chains[t % 2]);
+        }
+        out.push_back((chains[0] + chains[1]) * (1.0F / sum));
+      }
+    }
+    return out;
+  }
+
+  PageLayout layout;
+  uint32_t heads = 0;
+  uint32_t entries = 0;
+  std::vector<float> q;       // [heads][head_dim]
+  std::vector<float> keys;    // [entries][head_dim]
+  std::vector<float> values;  // [entries][head_dim]
+  std::vector<std::byte> memory;
+  std::vector<const std::byte*> tiles;
+};
+
+template <typename Test>
+void ForProblems(uint32_t count, Test test) {
+  const ScopedFloatEnv env;
+  uint32_t seed = 0;
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    for (const Range range : kAllRanges) {
+      for (uint32_t i = 0; i < count; ++i) {
+        Problem problem(++seed, precision, range);
+        SCOPED_TRACE(testing::Message()
+                     << "seed " << seed << " bf16 " << (precision == Precision::kBf16) << " "
+                     << Name(range) << " dim " << problem.layout.head_dim << " heads "
+                     << problem.heads << " entries " << problem.entries);
+        test(problem, range);
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(AttentionTest, ScalarKeepsTheWrittenOrder) {
+  ForProblems(10, [](Problem& p, Range) {
+    EXPECT_EQ(FirstDifference(p.Run(Isa::kScalar), p.Ordered()), -1);
+  });
+}
+
+TEST(AttentionTest, FastestGivesTheBitsOfScalar) {
+  ForProblems(60, [](Problem& p, Range) {
+    EXPECT_EQ(FirstDifference(p.Run(BestIsa()), p.Run(Isa::kScalar)), -1);
+  });
+}
+
+TEST(AttentionTest, AgreesWithDouble) {
+  ForProblems(40, [](Problem& p, Range range) {
+    if (range != Range::kNormal) return;
+    const std::vector<float> out = p.Run(BestIsa());
+    const uint32_t dim = p.layout.head_dim;
+    for (uint32_t h = 0; h < p.heads; ++h) {
+      std::vector<double> weights(p.entries);
+      double sum = 0;
+      for (uint32_t t = 0; t < p.entries; ++t) {
+        double score = 0;
+        for (uint32_t d = 0; d < dim; ++d) {
+          score += static_cast<double>(p.q[size_t{h} * dim + d]) * p.Key(t, d);
+        }
+        sum += weights[t] = std::exp(score / std::sqrt(static_cast<double>(dim)));
+      }
+      for (uint32_t d = 0; d < dim; ++d) {
+        double expected = 0;
+        for (uint32_t t = 0; t < p.entries; ++t) expected += weights[t] / sum * p.Value(t, d);
+        ASSERT_NEAR(out[size_t{h} * dim + d], expected, 4e-6) << "head " << h << " dim " << d;
+      }
+    }
+  });
+}
+
+TEST(AttentionTest, SpareLanesHaveNoInfluence) {
+  ForProblems(20, [](Problem& p, Range) {
+    for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+      const std::vector<float> with_nan = p.Run(isa);
+      p.Store(0.0F);
+      EXPECT_EQ(FirstDifference(with_nan, p.Run(isa)), -1);
+      p.Store(-std::numeric_limits<float>::infinity());
+      EXPECT_EQ(FirstDifference(with_nan, p.Run(isa)), -1);
+      p.Store(std::numeric_limits<float>::quiet_NaN());
+    }
+  });
+}
+
+// Entries beyond those that a query may see are as good as not there.
+TEST(AttentionTest, SeesTheFirstEntriesAlone) {
+  ForProblems(20, [](Problem& p, Range) {
+    const uint32_t all = p.entries;
+    for (const uint32_t count : {1U, (all + 1) / 2, all}) {
+      const std::vector<float> among_more = p.Run(BestIsa(), 0, p.heads, count);
+      p.entries = count;
+      p.Store(std::numeric_limits<float>::quiet_NaN());
+      EXPECT_EQ(FirstDifference(among_more, p.Run(BestIsa())), -1);
+      p.entries = all;
+      p.Store(std::numeric_limits<float>::quiet_NaN());
+    }
+  });
+}
+
+TEST(AttentionTest, HeadAloneEqualsHeadInGroup) {
+  ForProblems(20, [](Problem& p, Range) {
+    const std::vector<float> together = p.Run(BestIsa());
+    std::vector<float> alone;
+    for (uint32_t h = 0; h < p.heads; ++h) {
+      const std::vector<float> one = p.Run(BestIsa(), h, h + 1, p.entries);
+      alone.insert(alone.end(), one.begin(), one.end());
+    }
+    EXPECT_EQ(FirstDifference(alone, together), -1);
+  });
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small models of every kind with the logits and depths that an independent implementation expects
+// (tools/reference writes them; RECURVE_GOLDEN_DIR names the folder).
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/model_shape.h"
+#include "engine/model/weights.h"
+#include "tests/engine/backend/cpu/step_driver.h"
+
+namespace recurve {
+namespace {
+
+constexpr double kLogitTolerance = 1e-4;
+constexpr double kBf16Tolerance = 1e-1;
+
+struct Case {
+  DriverRequest request;
+  std::vector<uint32_t> depths;
+  std::vector<float> logits;  // [positions][vocab]
+};
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+float ThresholdLogit(double p) {
+  return static_cast<float>(p <= 0 ? -INFINITY : p >= 1 ? INFINITY : std::log(p / (1 - p)));
+}
+
+std::vector<Case> ReadCases(const std::filesystem::path& directory, const ModelConfig& config) {
+  std::vector<Case> cases;
+  for (const auto& entry : nlohmann::json::parse(ReadFile(directory / "cases.json"))) {
+    Case c;
+    c.request.prompt = entry["ids"].get<std::vector<uint32_t>>();
+    if (!entry["max_recursions"].is_null()) c.request.cap = entry["max_recursions"];
+    c.request.threshold_logit = ThresholdLogit(entry["router_threshold"].is_null()
+                                                   ? double{config.router.threshold}
+                                                   : entry["router_threshold"].get<double>());
+    c.request.wants = kWantsPromptLogprobs | kWantsRawLogits;
+    c.depths = entry["depths"].get<std::vector<uint32_t>>();
+    const std::string bytes = ReadFile(directory / entry["logits_file"].get<std::string>());
+    c.logits.resize(bytes.size() / sizeof(float));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(c.logits.data()));
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+std::vector<DriverRequest> Requests(const std::vector<Case>& cases, uint32_t chunk) {
+  std::vector<DriverRequest> requests;
+  for (const Case& c : cases) {
+    requests.push_back(c.request);
+    requests.back().chunk = chunk;
+  }
+  return requests;
+}
+
+CpuBackendOptions Options(const ModelConfig& config) {
+  CpuBackendOptions options;
+  options.precision = Precision::kF32;
+  BackendLimits& limits = options.limits;
+  limits.slots = 3;
+  limits.areas = 3;
+  limits.chunk = limits.ends = limits.prompt_rows = 80;
+  limits.block_rows = 3;
+  limits.max_positions = 96;
+  limits.pages = PagesNeeded(config, limits);
+  return options;
+}
+
+std::unique_ptr<CpuBackend> MakeBackend(std::shared_ptr<const Model> model,
+                                        const CpuBackendOptions& options) {
+  auto backend = CpuBackend::Create(std::move(model), options);
+  EXPECT_TRUE(backend.ok()) << backend.status();
+  return backend.ok() ? std::move(backend).value() : nullptr;
+}
+
+// ||found - expected|| / ||expected|| at one position.
+double RelativeError(const std::vector<float>& found, const float* expected) {
+  double difference = 0;
+  double norm = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    difference += std::pow(double{found[i]} - double{expected[i]}, 2);
+    norm += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// The largest relative error of all positions; depths must agree if `exact_depths`.
+double Compare(const Case& c, const DriverOutput& output, bool exact_depths) {
+  if (exact_depths) {
+    EXPECT_EQ(output.depths, c.depths);
+  }
+  EXPECT_EQ(output.logits.size(), c.request.prompt.size());
+  const size_t vocab = c.logits.size() / c.request.prompt.size();
+  double largest = 0;
+  for (size_t i = 0; i < output.logits.size(); ++i) {
+    EXPECT_EQ(output.logits[i].size(), vocab);
+    largest = std::max(largest, RelativeError(output.logits[i], &c.logits[i * vocab]));
+  }
+  return largest;
+}
+
+// Entries exist only for tokens that were active.
+void ExpectCounts(const DriverOutput& output, const ModelConfig& config) {
+  const StepShape shape = ShapeOf(config);
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    uint32_t entries = static_cast<uint32_t>(output.depths.size());
+    if (group > 1 && group < shape.exit_group()) {
+      entries = static_cast<uint32_t>(std::count_if(output.depths.begin(), output.depths.end(),
+                                                    [group](uint32_t d) { return d >= group; }));
+    }
+    EXPECT_EQ(output.state.count[group], entries) << "group " << group;
+  }
+}
+
+void ExpectSame(const std::vector<DriverOutput>& a, const std::vector<DriverOutput>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].depths, b[i].depths) << "case " << i;
+    EXPECT_TRUE(a[i].logits == b[i].logits) << "bits differ, case " << i;
+  }
+}
+
+class GoldenTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* directory = std::getenv("RECURVE_GOLDEN_DIR");
+    if (directory == nullptr) GTEST_SKIP() << "RECURVE_GOLDEN_DIR is not set";
+    root_ = directory;
+    for (const auto& entry : nlohmann::json::parse(ReadFile(root_ / "index.json"))) {
+      names_.push_back(entry["name"]);
+    }
+    ASSERT_FALSE(names_.empty());
+  }
+
+  std::shared_ptr<const Model> Load(const std::string& name) {
+    absl::StatusOr<Model> model = LoadModel((root_ / name).string());
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model.ok() ? std::make_shared<Model>(std::move(model).value()) : nullptr;
+  }
+
+  std::filesystem::path root_;
+  std::vector<std::string> names_;
+};
+
+TEST_F(GoldenTest, F32AgreesWithTheReference) {
+  double worst = 0;
+  for (const std::string& name : names_) {
+    SCOPED_TRACE(name);
+    const std::shared_ptr<const Model> model = Load(name);
+    ASSERT_NE(model, nullptr);
+    const CpuBackendOptions options = Options(model->config);
+    const std::vector<Case> cases = ReadCases(root_ / name, model->config);
+    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    ASSERT_NE(backend, nullptr);
+    for (const Case& c : cases) {
+      const auto outputs =
+          RunRequests(*backend, model->config, options.limits, Requests({c}, options.limits.chunk));
+      ASSERT_TRUE(outputs.ok()) << outputs.status();
+      const double error = Compare(c, (*outputs)[0], true);
+      EXPECT_LE(error, kLogitTolerance);
+      worst = std::max(worst, error);
+      ExpectCounts((*outputs)[0], model->config);
+    }
+  }
+  RecordProperty("worst_relative_error", std::to_string(worst));
+  std::printf("worst relative error of logits, f32: %.2e in %zu models\n", worst, names_.size());
+}
+
+TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
+  for (const std::string& name : names_) {
+    SCOPED_TRACE(name);
+    const std::shared_ptr<const Model> model = Load(name);
+    ASSERT_NE(model, nullptr);
+    const std::vector<Case> cases = ReadCases(root_ / name, model->config);
+    CpuBackendOptions options = Options(model->config);
+    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    ASSERT_NE(backend, nullptr);
+    std::vector<DriverOutput> alone;
+    for (const Case& c : cases) {
+      auto outputs =
+          RunRequests(*backend, model->config, options.limits, Requests({c}, options.limits.chunk));
+      ASSERT_TRUE(outputs.ok()) << outputs.status();
+      alone.push_back(std::move((*outputs)[0]));
+    }
+    const auto check = [&](CpuBackend& other, uint32_t chunk, const DriverOptions& driver) {
+      SCOPED_TRACE("chunk " + std::to_string(chunk));
+      const auto outputs =
+          RunRequests(other, model->config, options.limits, Requests(cases, chunk), driver);
+      ASSERT_TRUE(outputs.ok()) << outputs.status();
+      ExpectSame(alone, *outputs);
+    };
+    for (const uint32_t chunk : {1U, 3U, 7U, 16U}) check(*backend, chunk, {});
+    check(*backend, 7, {.ends_min = kEndsWhenBlockEmpty, .room_step = 10});
+    check(*backend, 5, {.ends_min = 4, .depth = 1, .room_step = 1, .spread_admissions = true});
+    // Large chunks, so few steps: a busy machine makes threads wait long at every barrier.
+    options.threads = 2;
+    const std::unique_ptr<CpuBackend> two = MakeBackend(model, options);
+    ASSERT_NE(two, nullptr);
+    check(*two, 48, {});
+    options.force_scalar = true;
+    const std::unique_ptr<CpuBackend> scalar = MakeBackend(model, options);
+    ASSERT_NE(scalar, nullptr);
+    check(*scalar, 40, {});
+  }
+}
+
+TEST_F(GoldenTest, Bf16IsNear) {
+  double worst = 0;
+  for (const std::string& name : names_) {
+    SCOPED_TRACE(name);
+    const std::shared_ptr<const Model> model = Load(name);
+    ASSERT_NE(model, nullptr);
+    const std::vector<Case> cases = ReadCases(root_ / name, model->config);
+    // A gate without a bound magnifies rounding errors as much as the residual stream.
+    const bool bounded = model->config.router.type == RouterType::kNone ||
+                         model->config.router.function != RouterFunction::kNone;
+    CpuBackendOptions options = Options(model->config);
+    options.precision = Precision::kBf16;
+    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    ASSERT_NE(backend, nullptr);
+    const auto outputs = RunRequests(*backend, model->config, options.limits, Requests(cases, 16));
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    for (size_t i = 0; i < cases.size(); ++i) {
+      // A decision near its threshold may go the other way, and then everything after differs.
+      if (!bounded || (*outputs)[i].depths != cases[i].depths) continue;
+      const double error = Compare(cases[i], (*outputs)[i], false);
+      EXPECT_LE(error, kBf16Tolerance);
+      worst = std::max(worst, error);
+    }
+    options.force_scalar = true;
+    const std::unique_ptr<CpuBackend> scalar = MakeBackend(model, options);
+    ASSERT_NE(scalar, nullptr);
+    const auto others = RunRequests(*scalar, model->config, options.limits, Requests(cases, 80));
+    ASSERT_TRUE(others.ok()) << others.status();
+    ExpectSame(*outputs, *others);
+  }
+  std::printf("worst relative error of logits, bf16: %.2e in %zu models\n", worst, names_.size());
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random data for the tests of the CPU kernels, and comparison by bits.
+#ifndef RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_
+#define RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/base/math.h"
+
+namespace recurve {
+
+// Kinds of numbers that a kernel may meet.
+enum class Range {
+  kNormal,    // of magnitude about 1
+  kDenormal,  // products and sums around the least normal float, many operands below it
+  kHuge,      // products and sums overflow now and then
+  kSpecial,   // normal ones with zeros of both signs, infinities and NaN in between
+};
+inline constexpr Range kAllRanges[] = {Range::kNormal, Range::kDenormal, Range::kHuge,
+                                       Range::kSpecial};
+
+class Random {
+ public:
+  explicit Random(uint32_t seed) : engine_(seed) {}
+
+  // Uniform in [low, high].
+  uint32_t Int(uint32_t low, uint32_t high) {
+    return low + static_cast<uint32_t>(engine_() % (uint64_t{high} - low + 1));
+  }
+  float Float(Range range) {
+    const float value = normal_(engine_);
+    const uint32_t kind = Int(0, 99);
+    switch (range) {
+      case Range::kNormal:
+        return value;
+      case Range::kDenormal:
+        return std::ldexp(value, kind < 50 ? -63 : kind < 75 ? -127 : kind < 90 ? -20 : -135);
+      case Range::kHuge:
+        return std::ldexp(value, kind < 95 ? 55 : 70);
+      case Range::kSpecial:
+        if (kind == 0) return std::numeric_limits<float>::infinity();
+        if (kind == 1) return -std::numeric_limits<float>::infinity();
+        if (kind == 2) return std::numeric_limits<float>::quiet_NaN();
+        return kind < 10 ? 0.0F : kind < 20 ? -0.0F : value;
+    }
+    return value;
+  }
+  std::vector<float> Floats(size_t count, Range range) {
+    std::vector<float> values(count);
+    for (float& value : values) value = Float(range);
+    return values;
+  }
+
+ private:
+  std::mt19937 engine_;
+  std::normal_distribution<float> normal_;
+};
+
+// Equal bits, or two NaN, whose payload is not defined.
+inline bool SameBits(float a, float b) {
+  return FloatBits(a) == FloatBits(b) || (std::isnan(a) && std::isnan(b));
+}
+inline bool SameBits(Bf16 a, Bf16 b) { return SameBits(Bf16ToFloat(a), Bf16ToFloat(b)); }
+
+// Index of the first element that differs, or -1.
+template <typename T>
+int64_t FirstDifference(const std::vector<T>& a, const std::vector<T>& b) {
+  if (a.size() != b.size()) return 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!SameBits(a[i], b[i])) return static_cast<int64_t>(i);
+  }
+  return -1;
+}
+
+// What a float becomes in `precision`.
+inline float RoundedTo(Precision precision, float x) {
+  return precision == Precision::kBf16 ? Bf16ToFloat(FloatToBf16(x)) : x;
+}
+
+// A float tensor and its memory.
+struct OwnedTensor {
+  OwnedTensor(uint32_t rows, uint32_t columns, std::vector<float> data)
+      : values(std::move(data)),
+        view{DataType::kF32, rows, columns, reinterpret_cast<const std::byte*>(values.data())} {}
+  OwnedTensor(const OwnedTensor&) = delete;
+  OwnedTensor& operator=(const OwnedTensor&) = delete;
+
+  const std::vector<float> values;
+  const Tensor view;
+};
+
+// Rows of activations: elements of `precision`, [rows][stride], the columns from `columns` on zero.
+inline std::vector<std::byte> Activations(const std::vector<float>& values /* [rows][columns] */,
+                                          uint32_t rows, uint32_t columns, size_t stride,
+                                          Precision precision) {
+  std::vector<std::byte> out(rows * stride * ElementSize(precision));
+  for (uint32_t r = 0; r < rows; ++r) {
+    for (uint32_t k = 0; k < columns; ++k) {
+      const float value = values[size_t{r} * columns + k];
+      if (precision == Precision::kBf16) {
+        reinterpret_cast<Bf16*>(out.data())[r * stride + k] = FloatToBf16(value);
+      } else {
+        reinterpret_cast<float*>(out.data())[r * stride + k] = value;
+      }
+    }
+  }
+  return out;
+}
+
+inline std::string Name(Range range) {
+  constexpr const char* kNames[] = {"normal", "denormal", "huge", "special"};
+  return kNames[static_cast<int>(range)];
+}
+
+}  // namespace recurve
+
+#endif  // RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/packed_matrix.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "engine/backend/cpu/kv_page.h"
+#include "tests/engine/backend/cpu/kernel_test_util.h"
+
+namespace recurve {
+namespace {
+
+using Order = PackedMatrix::Order;
+
+std::vector<float> RowOf(const PackedMatrix& matrix, uint32_t output) {
+  std::vector<float> row(matrix.inputs());
+  matrix.Row(output, row.data());
+  return row;
+}
+
+// Row `row` of `tensor` as `precision` holds it; zeros beyond its rows.
+std::vector<float> Expected(const OwnedTensor& tensor, uint32_t row, Precision precision) {
+  std::vector<float> out(tensor.view.columns);
+  for (uint32_t k = 0; row < tensor.view.rows && k < tensor.view.columns; ++k) {
+    out[k] = RoundedTo(precision, tensor.values[size_t{row} * tensor.view.columns + k]);
+  }
+  return out;
+}
+
+TEST(PackedMatrixTest, ConcatenatesRows) {
+  Random random(1);
+  const OwnedTensor a(40, 88, random.Floats(40 * 88, Range::kNormal));
+  const OwnedTensor b(7, 88, random.Floats(7 * 88, Range::kNormal));
+  const OwnedTensor c(50, 88, random.Floats(50 * 88, Range::kNormal));
+  const Tensor parts[] = {a.view, b.view, c.view};
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    const PackedMatrix matrix = *PackedMatrix::Pack(parts, Order::kConcatenated, precision);
+    ASSERT_EQ(matrix.outputs(), 97U);
+    ASSERT_EQ(matrix.groups(), 4U);
+    ASSERT_EQ(matrix.padded_inputs(), 96U);
+    for (uint32_t n = 0; n < 97; ++n) {
+      const std::vector<float> expected = n < 40   ? Expected(a, n, precision)
+                                          : n < 47 ? Expected(b, n - 40, precision)
+                                                   : Expected(c, n - 47, precision);
+      EXPECT_EQ(RowOf(matrix, n), expected) << n;
+    }
+  }
+}
+
+TEST(PackedMatrixTest, InterleavesRunsOf16) {
+  Random random(2);
+  const OwnedTensor gate(40, 33, random.Floats(40 * 33, Range::kNormal));
+  const OwnedTensor up(40, 33, random.Floats(40 * 33, Range::kNormal));
+  const Tensor parts[] = {gate.view, up.view};
+  const PackedMatrix matrix = *PackedMatrix::Pack(parts, Order::kInterleaved, Precision::kBf16);
+  ASSERT_EQ(matrix.outputs(), 96U);
+  for (uint32_t n = 0; n < 96; ++n) {
+    const OwnedTensor& part = n / 16 % 2 == 0 ? gate : up;
+    EXPECT_EQ(RowOf(matrix, n), Expected(part, n / 32 * 16 + n % 16, Precision::kBf16)) << n;
+  }
+}
+
+// The layout itself, since other instruction sets read it too.
+TEST(PackedMatrixTest, LaysOutPairsOfInputs) {
+  Random random(3);
+  const OwnedTensor w(64, 96, random.Floats(64 * 96, Range::kNormal));
+  const PackedMatrix bf16 = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
+  const PackedMatrix f32 = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
+  for (uint32_t n = 0; n < 64; ++n) {
+    for (uint32_t k = 0; k < 96; ++k) {
+      const size_t half = (size_t{n / 32} * 3 + k / 32) * 2 + n % 32 / 16;
+      const size_t pair = (half * 16 + k % 32 / 2) * 16 + n % 16;
+      const float value = w.values[n * 96 + k];
+      EXPECT_EQ(reinterpret_cast<const Bf16*>(bf16.group(0))[pair * 2 + k % 2], FloatToBf16(value));
+      EXPECT_EQ(reinterpret_cast<const float*>(f32.group(0))[(half * 32 + k % 32) * 16 + n % 16],
+                value);
+    }
+  }
+}
+
+TEST(PackedMatrixTest, PaddingIsZero) {
+  const OwnedTensor w(5, 3, std::vector<float>(15, 1.0F));
+  const PackedMatrix matrix = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
+  const float* const values = reinterpret_cast<const float*>(matrix.group(0));
+  float sum = 0;
+  for (size_t i = 0; i < 32 * 32; ++i) sum += values[i];
+  EXPECT_EQ(sum, 15.0F);
+}
+
+TEST(PackedMatrixTest, FillsGroupsInParallel) {
+  Random random(4);
+  const OwnedTensor w(500, 70, random.Floats(500 * 70, Range::kNormal));
+  const PackedMatrix whole = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
+  PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
+  std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.groups()); });
+  parts.Fill({&w.view, 1}, 0, 9);
+  other.join();
+  ASSERT_EQ(parts.bytes(), whole.bytes());
+  EXPECT_EQ(std::memcmp(parts.group(0), whole.group(0), whole.bytes()), 0);
+  const PackedMatrix moved = std::move(parts);
+  EXPECT_EQ(std::memcmp(moved.group(0), whole.group(0), whole.bytes()), 0);
+}
+
+TEST(ConvertRowTest, WidensEveryHalfExactly) {
+  // All 65,536 patterns, at an odd address.
+  std::vector<std::byte> memory(65536 * 2 + 1);
+  for (uint32_t i = 0; i < 65536; ++i) {
+    const auto bits = static_cast<uint16_t>(i);
+    std::memcpy(&memory[1 + 2 * i], &bits, 2);
+  }
+  std::vector<float> out(65536);
+  ConvertRow({DataType::kF16, 1, 65536, &memory[1]}, 0, out.data());
+  for (uint32_t i = 0; i < 65536; ++i) {
+    const int exponent = static_cast<int>(i >> 10 & 31);
+    const int mantissa = static_cast<int>(i & 1023);
+    if (exponent == 31) {
+      EXPECT_EQ(mantissa == 0, std::isinf(out[i])) << i;
+      EXPECT_EQ(mantissa != 0, std::isnan(out[i])) << i;
+    } else {
+      const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
+                                             : std::ldexp(1024 + mantissa, exponent - 25);
+      EXPECT_EQ(std::abs(out[i]), magnitude) << i;
+    }
+    EXPECT_EQ(std::signbit(out[i]), i >= 32768) << i;
+  }
+  ConvertRow({DataType::kBf16, 1, 65536, &memory[1]}, 0, out.data());
+  for (uint32_t i = 0; i < 65536; ++i) EXPECT_EQ(FloatBits(out[i]), i << 16);
+}
+
+TEST(PageLayoutTest, TilesOfAPageAreDisjointAndFillIt) {
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    for (const uint32_t head_dim : {8U, 20U, 64U}) {
+      const PageLayout layout = {precision, 10, 3, head_dim};
+      for (const uint32_t layers : {1U, 2U, 3U, 10U}) {
+        ASSERT_EQ(layout.entries_per_page(layers), 16 * (10 / layers));
+        std::set<size_t> offsets;
+        for (uint32_t layer = 0; layer < layers; ++layer) {
+          for (uint32_t head = 0; head < 3; ++head) {
+            for (uint32_t block = 0; block < layout.blocks_per_page(layers); ++block) {
+              const size_t offset = layout.tile_offset(layers, layer, head, block);
+              EXPECT_EQ(offset % layout.tile_bytes(), 0U);
+              EXPECT_EQ(offset % 64, 0U);
+              EXPECT_LE(offset + layout.tile_bytes(), layout.page_bytes());
+              EXPECT_TRUE(offsets.insert(offset).second);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(PageLayoutTest, StoreAndCopyTouchOneLane) {
+  Random random(5);
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    for (const uint32_t dim : {2U, 20U, 64U}) {
+      const PageLayout layout = {precision, 1, 1, dim};
+      std::vector<std::byte> one(layout.tile_bytes());
+      std::vector<std::byte> copy(layout.tile_bytes());
+      const std::vector<float> keys = random.Floats(16 * dim, Range::kNormal);
+      const std::vector<float> values = random.Floats(16 * dim, Range::kNormal);
+      // In an order that would show a lane written over its neighbour.
+      for (const uint32_t lane : {3U, 0U, 1U, 2U, 15U, 14U, 4U, 5U, 7U, 6U, 8U, 13U, 9U, 12U, 10U, 11U}) {
+        StoreKv(layout, lane, &keys[lane * dim], &values[lane * dim], one.data());
+      }
+      for (uint32_t lane = 0; lane < 16; ++lane) {
+        CopyKv(layout, one.data(), lane, copy.data(), (lane * 5 + 3) % 16);
+      }
+      const auto at = [&](const std::vector<std::byte>& tile, size_t index) {
+        return precision == Precision::kBf16
+                   ? Bf16ToFloat(reinterpret_cast<const Bf16*>(tile.data())[index])
+                   : reinterpret_cast<const float*>(tile.data())[index];
+      };
+      const size_t value_base = layout.value_offset() / ElementSize(precision);
+      for (uint32_t lane = 0; lane < 16; ++lane) {
+        const uint32_t to = (lane * 5 + 3) % 16;
+        for (uint32_t d = 0; d < dim; ++d) {
+          const float key = RoundedTo(precision, keys[lane * dim + d]);
+          const float value = RoundedTo(precision, values[lane * dim + d]);
+          const auto key_index = [&](uint32_t l) { return (d / 2 * 16 + l) * 2 + d % 2; };
+          const auto value_index = [&](uint32_t l) {
+            return value_base + (l / 2 * layout.padded_dim() + d) * 2 + l % 2;
+          };
+          EXPECT_EQ(at(one, key_index(lane)), key);
+          EXPECT_EQ(at(one, value_index(lane)), value);
+          EXPECT_EQ(at(copy, key_index(to)), key);
+          EXPECT_EQ(at(copy, value_index(to)), value);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace recurve
