@@ -6,7 +6,7 @@
 
 Trains small tokenizers of every supported kind into a temporary folder, encodes the corpus with
 both, with and without special tokens, and decodes ids both ways. Exits with 1 and prints the first
-difference. Needs the packages of requirements.txt.
+difference. Needs the packages of tests/requirements.txt.
 """
 
 import argparse

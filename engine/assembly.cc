@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/assembly.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/cpu/isa.h"
+#include "engine/backend/model_shape.h"
+#include "engine/base/machine.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/weights.h"
+
+namespace recurve {
+namespace {
+
+// Refuses a name that is not in `known`; `later` are names that the documentation promises.
+absl::Status CheckName(absl::string_view option, const std::string& value, absl::string_view known,
+                       absl::string_view later) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", option, " is '", value, "'; this version has ", known,
+                   value == later ? absl::StrCat(", ", later, " comes with a later one") : ""));
+}
+
+absl::StatusOr<Precision> ParsePrecision(const std::string& name) {
+  if (name == "f32") return Precision::kF32;
+  if (name == "bf16") return Precision::kBf16;
+  return CheckName("precision", name, "f32 and bf16", "int8");
+}
+
+uint64_t Elements(const Tensor& tensor) {
+  return tensor.data == nullptr ? 0 : uint64_t{tensor.rows} * tensor.columns;
+}
+
+uint64_t Elements(const LayerWeights& layer) {
+  uint64_t elements = Elements(layer.input_norm) + Elements(layer.post_attention_norm) +
+                      Elements(layer.gate) + Elements(layer.up) + Elements(layer.down);
+  for (const AttentionWeights& attention : layer.attention) {
+    elements += Elements(attention.q) + Elements(attention.k) + Elements(attention.v) +
+                Elements(attention.o);
+  }
+  return elements;
+}
+
+// Distinct parameters.
+uint64_t CountParameters(const Model& model) {
+  const Weights& weights = model.weights;
+  uint64_t elements = Elements(weights.embedding) + Elements(weights.final_norm) +
+                      Elements(weights.router_bias);
+  if (!model.config.tie_word_embeddings) elements += Elements(weights.lm_head);
+  for (const auto* layers : {&weights.entry, &weights.block, &weights.exit}) {
+    for (const LayerWeights& layer : *layers) elements += Elements(layer);
+  }
+  for (const auto* routers : {&weights.routers, &weights.aux_routers}) {
+    for (const RouterWeights& router : *routers) {
+      elements += Elements(router.hidden) + Elements(router.out);
+    }
+  }
+  return elements;
+}
+
+const char* SharingName(Sharing sharing) {
+  switch (sharing) {
+    case Sharing::kNone: return "none";
+    case Sharing::kCycle: return "cycle";
+    case Sharing::kMiddleCycle: return "middle_cycle";
+    case Sharing::kSequence: return "sequence";
+    case Sharing::kMiddleSequence: return "middle_sequence";
+  }
+  return "";
+}
+
+const char* RouterName(RouterType type) {
+  switch (type) {
+    case RouterType::kNone: return "none";
+    case RouterType::kExpertChoice: return "expert_choice";
+    case RouterType::kTokenChoice: return "token_choice";
+  }
+  return "";
+}
+
+const char* KvModeName(KvMode mode) {
+  switch (mode) {
+    case KvMode::kRecursionWise: return "recursion_wise";
+    case KvMode::kShared: return "shared";
+    case KvMode::kSharedUpdate: return "shared_update";
+  }
+  return "";
+}
+
+// Pages that one sequence of `tokens` tokens needs if every token is active everywhere.
+uint64_t PagesOfSequence(const ModelConfig& config, uint64_t tokens) {
+  const EntriesPerPage entries = PageEntries(config);
+  uint64_t pages = 0;
+  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+    if (entries[group] != 0) pages += (tokens + entries[group] - 1) / entries[group];
+  }
+  return pages;
+}
+
+// Fills in every automatic value.
+absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options) {
+  ModelOptions& m = options.model;
+  if (m.name.empty()) {
+    const std::filesystem::path path(m.directory);
+    m.name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  }
+  if (m.threads == 0) m.threads = UsableThreads();
+
+  ScheduleLimits& s = options.schedule;
+  if (s.ends == 0) s.ends = s.slots;
+  if (s.block_rows == 0) s.block_rows = s.slots;
+
+  MemoryOptions& memory = options.memory;
+  const uint32_t model_context = model.config.max_positions;
+  if (memory.max_context == 0) memory.max_context = model_context;
+  if (memory.max_context > model_context) {
+    return absl::InvalidArgumentError(absl::StrCat("--max_context is ", memory.max_context,
+                                                   "; the model's context is ", model_context));
+  }
+  if (!(memory.kv_memory_share > 0.0 && memory.kv_memory_share <= 1.0)) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ", memory.kv_memory_share,
+                                                   "; expected more than 0, at most 1"));
+  }
+  if (memory.kv_pages == 0) {
+    const uint64_t wanted = uint64_t{s.slots} * PagesOfSequence(model.config, memory.max_context);
+    const uint64_t weight_bytes = CountParameters(model) * (precision == Precision::kF32 ? 4 : 2);
+    const uint64_t usable = UsableMemoryBytes();
+    const uint64_t left = usable - std::min(usable, weight_bytes);
+    const uint64_t affordable = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share) /
+                                CpuPageBytes(model.config, precision);
+    memory.kv_pages = static_cast<uint32_t>(
+        std::clamp<uint64_t>(std::min(wanted, affordable), 1, 0xFFFF'FFFFU));
+  }
+  return absl::OkStatus();
+}
+
+BackendLimits LimitsOf(const EngineOptions& options) {
+  const ScheduleLimits& s = options.schedule;
+  BackendLimits limits;
+  limits.slots = s.slots;
+  limits.areas = s.areas;
+  limits.chunk = s.chunk;
+  limits.ends = s.ends;
+  limits.block_rows = s.block_rows;
+  limits.prompt_rows = s.prompt_rows;
+  limits.pages = options.memory.kv_pages;
+  limits.max_positions = options.memory.max_context;
+  limits.max_logprobs = kMaxTopLogprobs;
+  limits.max_biases = kMaxLogitBiases;
+  return limits;
+}
+
+EngineInfo InfoOf(const Model& model, const EngineOptions& options, Precision precision) {
+  const ModelConfig& config = model.config;
+  EngineInfo info;
+  info.model_name = options.model.name;
+  info.backend = options.model.backend;
+  info.precision = options.model.precision;
+  info.isa = IsaName(options.model.force_scalar ? Isa::kScalar : BestIsa());
+  info.sharing = SharingName(config.sharing);
+  info.router = RouterName(config.router.type);
+  info.kv_mode = KvModeName(config.kv_mode);
+  info.vocab_size = config.vocab_size;
+  info.max_context = options.memory.max_context;
+  info.recursions = config.recursions();
+  info.threads = options.model.threads;
+  if (config.router.type == RouterType::kExpertChoice) {
+    info.router_threshold = config.router.threshold;
+  }
+  info.eos_token_ids = config.eos_token_ids;
+  info.parameters = CountParameters(model);
+  info.kv_pages = options.memory.kv_pages;
+  info.kv_page_bytes = static_cast<uint32_t>(CpuPageBytes(config, precision));
+  info.kv_page_entries = kTileEntries * (PageTiles(config) / std::max(1U, GroupLayers(config, 1)));
+  info.options = options;
+  info.warnings = model.warnings;
+  return info;
+}
+
+absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config,
+                                                       const EngineOptions& options) {
+  ScheduleOptions schedule;
+  schedule.limits = LimitsOf(options);
+  schedule.entries_per_page = PageEntries(config);
+  schedule.vocab_size = config.vocab_size;
+  schedule.eos_ids = config.eos_token_ids;
+  ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
+  schedule.default_max_tokens = options.schedule.default_max_tokens;
+  schedule.max_queued_requests = options.schedule.max_queued_requests;
+  schedule.max_queued_tokens = options.schedule.max_queued_tokens;
+  return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
+}
+
+}  // namespace
+
+absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
+  EngineOptions options = given;
+  if (options.model.backend != "cpu") {
+    return CheckName("backend", options.model.backend, "cpu", "cuda");
+  }
+  ASSIGN_OR_RETURN(const Precision precision, ParsePrecision(options.model.precision));
+  if (options.schedule.queue_depth > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--queue_depth is ", options.schedule.queue_depth, "; expected 0 or 1"));
+  }
+  ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
+  auto model = std::make_shared<const Model>(std::move(loaded));
+  RETURN_IF_ERROR(Resolve(*model, precision, options));
+
+  Assembly assembly;
+  assembly.config = model->config;
+  const std::string tokenizer = absl::StrCat(options.model.directory, "/tokenizer.json");
+  if (std::filesystem::exists(tokenizer)) {
+    ASSIGN_OR_RETURN(assembly.tokenizer, Tokenizer::Load(tokenizer));
+  }
+  ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
+  CpuBackendOptions backend;
+  backend.limits = LimitsOf(options);
+  backend.precision = precision;
+  backend.threads = options.model.threads;
+  backend.force_scalar = options.model.force_scalar;
+  ASSIGN_OR_RETURN(assembly.backend, CpuBackend::Create(model, backend));
+  assembly.queue_depth = options.schedule.queue_depth;
+  assembly.info = InfoOf(*model, options, precision);
+  assembly.info.has_tokenizer = assembly.tokenizer != nullptr;
+  return assembly;
+}
+
+}  // namespace recurve

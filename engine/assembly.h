@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of an engine, made from its options, and the engine made from its parts. The seam at which
+// tests put another backend.
+#ifndef RECURVE_ENGINE_ASSEMBLY_H_
+#define RECURVE_ENGINE_ASSEMBLY_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/engine.h"
+#include "engine/model/config.h"
+#include "engine/schedule/schedule.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace recurve {
+
+struct Assembly {
+  ModelConfig config;
+  std::unique_ptr<Tokenizer> tokenizer;  // null without a tokenizer.json
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Schedule> schedule;
+  uint32_t queue_depth = 0;
+  EngineInfo info;
+};
+
+// Loads the model and dimensions backend and schedule. InvalidArgument names the option, the value
+// and what is allowed.
+absl::StatusOr<Assembly> Assemble(const EngineOptions& options);
+
+// Starts the loop's thread.
+std::unique_ptr<Engine> MakeEngine(Assembly assembly);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_ASSEMBLY_H_

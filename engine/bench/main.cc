@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// recurve-bench: the engine alone, no network.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "engine/backend/cpu/isa.h"
+#include "engine/base/machine.h"
+#include "engine/base/status_macros.h"
+#include "engine/bench/measurement.h"
+#include "engine/bench/shapes.h"
+
+namespace recurve {
+namespace {
+
+struct Flags {
+  std::string model, shape, depths, precision = "bf16", backend = "cpu", threads = "auto", format = "text";
+  uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
+  BenchOptions bench;
+};
+
+constexpr char kFooter[] =
+    "tokens_per_second counts tokens generated after every stream had its first one, over that time;\n"
+    "prompt_tokens_per_second all prompts, over the time to the last stream's first token. mean_depth is\n"
+    "block rows over entry rows. kv_bytes_peak counts pages that hold entries. flop_ratio is the FLOPs\n"
+    "per token of the vanilla model of the same effective depth over this run's, LM head included.\n"
+    "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
+    "Examples:\n"
+    "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
+    "  recurve-bench --model=models/demo --streams=8 --format=json";
+
+void AddFlags(CLI::App& app, Flags& f) {
+  constexpr char kModel[] = "Model";
+  app.add_option("--model", f.model, "Model directory")->group(kModel);
+  app.add_option("--shape", f.shape, "Random weights of a published size: 135m, 360m, 730m or 1.7b")
+      ->group(kModel)->excludes("--model");
+  app.add_option("--recursions", f.recursions, "Recursions of --shape; 1 is the vanilla model")
+      ->capture_default_str()->group(kModel);
+  app.add_option("--layers", f.layers,
+                 "Effective layers of --shape; 0: the published number, raised to fit the recursions")
+      ->capture_default_str()->group(kModel);
+  app.add_option("--depths", f.depths,
+                 "Share of the tokens that takes each recursion, such as 1,0.667,0.333, drawn per token; or "
+                 "'router': the model decides. Default: 1,(N-1)/N,..,1/N for --shape, router for --model")
+      ->group(kModel);
+  constexpr char kLoad[] = "Load";
+  app.add_option("--streams", f.bench.streams, "Sequences in flight")
+      ->check(CLI::Range(1, 65536))->capture_default_str()->group(kLoad);
+  app.add_option("--block_rows", f.bench.block_rows, "Most generated rows in the block; 0: as many as streams")
+      ->capture_default_str()->group(kLoad);
+  app.add_option("--prompt_tokens", f.bench.prompt_tokens, "Prompt of each stream")
+      ->check(CLI::Range(1, 1 << 24))->capture_default_str()->group(kLoad);
+  app.add_option("--new_tokens", f.bench.new_tokens, "Tokens that each stream generates")
+      ->check(CLI::Range(1, 1 << 24))->capture_default_str()->group(kLoad);
+  app.add_option("--seed", f.bench.seed, "Of weights, prompts and depths")->capture_default_str()->group(kLoad);
+  constexpr char kEngine[] = "Engine";
+  app.add_option("--backend", f.backend, "cpu")->capture_default_str()->group(kEngine);
+  app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
+  app.add_option("--policy", f.bench.policy, "depthwise or lockstep")->capture_default_str()->group(kEngine);
+  app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
+  app.add_flag("--force_scalar", f.bench.force_scalar, "The readable kernels: slow, same bits")->group(kEngine);
+  constexpr char kRuns[] = "Runs";
+  app.add_option("--repeat", f.repeat, "Measured runs")->check(CLI::Range(1, 1000))->capture_default_str()->group(kRuns);
+  app.add_option("--warmup", f.warmup, "Runs before, not measured")->check(CLI::Range(0, 1000))->capture_default_str()->group(kRuns);
+  app.add_option("--format", f.format, "text or json")->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()->group(kRuns);
+  app.footer(kFooter);
+}
+
+absl::Status Refuse(const char* flag, const std::string& value, const char* known) {
+  return absl::InvalidArgumentError(std::string("--") + flag + " is '" + value + "'; this version has " + known);
+}
+
+// Fills in what the flags say as text.
+absl::Status Parse(Flags& f) {
+  if (f.backend != "cpu") return Refuse("backend", f.backend, "cpu");
+  if (f.precision != "f32" && f.precision != "bf16") return Refuse("precision", f.precision, "f32 and bf16");
+  f.bench.precision = f.precision == "f32" ? Precision::kF32 : Precision::kBf16;
+  if (f.threads == "auto") {
+    f.bench.threads = UsableThreads();
+  } else if (!absl::SimpleAtoi(f.threads, &f.bench.threads) || f.bench.threads == 0) {
+    return absl::InvalidArgumentError("--threads is '" + f.threads + "'; expected a positive number or auto");
+  }
+  if (f.model.empty() == f.shape.empty()) return absl::InvalidArgumentError("give one of --model and --shape");
+  if (f.depths.empty() && !f.shape.empty()) {
+    for (uint32_t r = 0; r < f.recursions; ++r) f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
+  } else if (!f.depths.empty() && f.depths != "router") {
+    for (const std::string& part : std::vector<std::string>(absl::StrSplit(f.depths, ','))) {
+      double share;
+      if (!absl::SimpleAtod(part, &share)) {
+        return absl::InvalidArgumentError("--depths has '" + part + "'; expected numbers with commas between them, or router");
+      }
+      f.bench.shares.push_back(share);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> MakeModel(const Flags& f) {
+  if (!f.model.empty()) {
+    ASSIGN_OR_RETURN(Model model, LoadModel(f.model));
+    return std::make_shared<const Model>(std::move(model));
+  }
+  ASSIGN_OR_RETURN(const ModelConfig config, ShapeConfig(f.shape, f.recursions, f.layers));
+  std::fprintf(stderr, "recurve-bench: drawing random weights\n");
+  return std::make_shared<const Model>(RandomModel(config, DataType::kBf16, f.bench.seed));
+}
+
+// One flat object; `figures` keeps the order of fields.
+using Figures = std::vector<std::pair<std::string, double>>;
+
+Figures ToFigures(const Measurement& m) {
+  static constexpr const char* kStages[kStepParts] = {"exit", "sampling", "entry", "block", "routers"};
+  Figures figures = {
+      {"tokens_per_second", m.tokens_per_second},
+      {"prompt_tokens_per_second", m.prompt_tokens_per_second},
+      {"mean_depth", m.mean_depth},
+      {"rows_per_step", m.rows_per_step},
+      {"flop_ratio", m.flop_ratio},
+      {"step_seconds", m.step_seconds},
+      {"kv_bytes_peak", static_cast<double>(m.kv_bytes_peak)},
+      {"kv_bytes_reserved_peak", static_cast<double>(m.kv_bytes_reserved_peak)},
+  };
+  for (const auto& [group, bytes] : m.kv_bytes_peak_by_group) {
+    figures.emplace_back("kv_bytes_peak_" + group, static_cast<double>(bytes));
+  }
+  for (uint32_t part = 0; part < kStepParts; ++part) {
+    figures.emplace_back(std::string("stage_seconds_") + kStages[part], m.stage_seconds[part]);
+  }
+  return figures;
+}
+
+Figures Medians(const std::vector<Figures>& runs) {
+  Figures medians = runs.front();
+  for (size_t i = 0; i < medians.size(); ++i) {
+    std::vector<double> values;
+    for (const Figures& run : runs) values.push_back(run[i].second);
+    std::sort(values.begin(), values.end());
+    medians[i].second = (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+  }
+  return medians;
+}
+
+void PrintJson(const nlohmann::json& run, const Figures& figures) {
+  nlohmann::ordered_json line = {{"run", run}};
+  for (const auto& [name, value] : figures) line[name] = value;
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
+absl::Status Run(Flags& f) {
+  RETURN_IF_ERROR(Parse(f));
+  ASSIGN_OR_RETURN(const auto model, MakeModel(f));
+  ASSIGN_OR_RETURN(const auto bench, Bench::Create(model, f.bench));
+  std::vector<Figures> runs;
+  for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
+    const bool warm = i >= f.warmup;
+    std::fprintf(stderr, "recurve-bench: %s %u of %u\n", warm ? "run" : "warm-up", warm ? i - f.warmup + 1 : i + 1,
+                 warm ? f.repeat : f.warmup);
+    ASSIGN_OR_RETURN(const Measurement measurement, bench->Run());
+    if (!warm) continue;
+    runs.push_back(ToFigures(measurement));
+    if (f.format == "json") PrintJson(runs.size(), runs.back());
+  }
+  const Figures medians = Medians(runs);
+  if (f.format == "json") {
+    PrintJson("median", medians);
+    return absl::OkStatus();
+  }
+  std::printf("medians of %u runs; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
+              IsaName(f.bench.force_scalar ? Isa::kScalar : BestIsa()), f.bench.threads);
+  for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace recurve
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.", "recurve-bench");
+  recurve::Flags flags;
+  recurve::AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = recurve::Run(flags);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "recurve-bench: %s\n", status.ToString().c_str());
+  return 1;
+}

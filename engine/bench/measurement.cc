@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/bench/measurement.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/backend/model_shape.h"
+#include "engine/base/status_macros.h"
+#include "engine/bench/shapes.h"
+#include "engine/schedule/schedule.h"
+
+namespace recurve {
+namespace {
+
+// A number for each (seed, stream, position), uniform in [0, 1): SplitMix64's finalizer.
+double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
+  uint64_t word = seed * 0x9E3779B97F4A7C15U + stream * 0xD1B54A32D192ED03U + position;
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9U;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBU;
+  return static_cast<double>((word ^ (word >> 31)) >> 11) * 0x1.0p-53;
+}
+
+// Counts the tokens of all streams, and notes when each has had its first one.
+class Counter final : public RequestObserver {
+ public:
+  explicit Counter(uint32_t streams) : without_first_(streams) {}
+
+  bool OnToken(const TokenOutput& token) override {
+    ++tokens_;
+    if (token.position == first_position_ && --without_first_ == 0) {
+      all_started_ = std::chrono::steady_clock::now();
+      tokens_before_ = tokens_;
+    }
+    return false;
+  }
+  void OnEnded(const Ending& ending) override {
+    failed_ = failed_ || ending.reason != EndReason::kLength;
+  }
+
+  void set_first_position(uint32_t position) { first_position_ = position; }
+  uint64_t tokens_after_all_started() const { return tokens_ - tokens_before_; }
+  std::chrono::steady_clock::time_point all_started() const { return all_started_; }
+  bool failed() const { return failed_; }
+
+ private:
+  uint32_t without_first_;
+  uint32_t first_position_ = 0;
+  uint64_t tokens_ = 0;
+  uint64_t tokens_before_ = 0;
+  std::chrono::steady_clock::time_point all_started_;
+  bool failed_ = false;
+};
+
+uint32_t PagesFor(const ModelConfig& config, const BackendLimits& limits) {
+  const auto entries = PageEntries(config);
+  uint64_t pages = 0;
+  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+    if (entries[group] != 0) pages += (limits.max_positions + entries[group] - 1) / entries[group];
+  }
+  return static_cast<uint32_t>(pages * limits.slots);
+}
+
+BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) {
+  BackendLimits limits;
+  limits.slots = options.streams;
+  limits.ends = options.streams;
+  limits.block_rows = options.block_rows == 0 ? options.streams : options.block_rows;
+  limits.max_positions = options.prompt_tokens + options.new_tokens;
+  limits.chunk = std::min(options.prompt_tokens, 256U);
+  limits.prompt_rows = std::max(limits.chunk, 256U);
+  limits.areas = std::min(options.streams, std::max(1U, limits.prompt_rows / limits.chunk) * 2);
+  limits.pages = PagesFor(config, limits);
+  return limits;
+}
+
+absl::Status Check(const ModelConfig& config, const BenchOptions& options) {
+  const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
+  if (tokens > config.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--prompt_tokens + --new_tokens is ", tokens, "; the model's context is ",
+                     config.max_positions));
+  }
+  if (options.shares.empty()) return absl::OkStatus();
+  if (options.shares.size() != config.recursions()) {
+    return absl::InvalidArgumentError(absl::StrCat("--depths has ", options.shares.size(),
+                                                   " shares; the model has ", config.recursions(),
+                                                   " recursions"));
+  }
+  for (size_t i = 0; i < options.shares.size(); ++i) {
+    const double before = i == 0 ? 1.0 : options.shares[i - 1];
+    const bool first_is_one = i > 0 || options.shares[0] == 1.0;
+    if (!(options.shares[i] >= 0 && options.shares[i] <= before) || !first_is_one) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--depths: share ", i + 1, " is ", options.shares[i],
+                       "; shares begin with 1 and never rise or fall below 0"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& options, uint32_t stream) {
+  ScheduledRequest request;
+  request.id = stream + 1;
+  for (uint32_t i = 0; i < options.prompt_tokens; ++i) {
+    request.prompt.push_back(
+        static_cast<uint32_t>(Uniform(~options.seed, stream, i) * config.vocab_size));
+  }
+  request.max_tokens = options.new_tokens;
+  request.ignore_eos = true;
+  if (options.shares.empty()) return request;
+  request.threshold_logit = -std::numeric_limits<float>::infinity();
+  for (uint32_t position = 0; position < options.prompt_tokens + options.new_tokens; ++position) {
+    const double u = Uniform(options.seed, stream, position);
+    uint32_t cap = 1;
+    while (cap < options.shares.size() && u < options.shares[cap]) ++cap;
+    request.caps.push_back({position, cap});
+  }
+  return request;
+}
+
+// Shares of the tokens that took each recursion, from rows by depth (element 0 empty).
+std::vector<double> SharesOf(const ScheduleCounters& counters, uint32_t recursions) {
+  std::vector<double> shares(recursions, 0.0);
+  double rows = 0;
+  for (uint32_t depth = 1; depth <= recursions; ++depth) {
+    const double count = static_cast<double>(counters.prompt_rows_by_depth[depth] +
+                                             counters.generated_rows_by_depth[depth]);
+    rows += count;
+    for (uint32_t r = 0; r < depth; ++r) shares[r] += count;
+  }
+  for (double& share : shares) share /= std::max(rows, 1.0);
+  return shares;
+}
+
+std::string GroupName(const StepShape& shape, uint32_t group) {
+  if (group == shape.entry_group()) return "entry";
+  return group == shape.exit_group() ? "exit" : absl::StrCat(group);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model> model,
+                                                     const BenchOptions& options) {
+  RETURN_IF_ERROR(Check(model->config, options));
+  CpuBackendOptions backend_options;
+  backend_options.limits = LimitsFor(model->config, options);
+  backend_options.precision = options.precision;
+  backend_options.threads = options.threads;
+  backend_options.force_scalar = options.force_scalar;
+  ASSIGN_OR_RETURN(auto backend, CpuBackend::Create(model, backend_options));
+  return std::unique_ptr<Bench>(
+      new Bench(std::move(model), options, backend_options.limits, std::move(backend)));
+}
+
+Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
+             const BackendLimits& limits, std::unique_ptr<Backend> backend)
+    : model_(std::move(model)), options_(options), limits_(limits), backend_(std::move(backend)) {}
+
+absl::StatusOr<Measurement> Bench::Run() {
+  const ModelConfig& config = model_->config;
+  const StepShape shape = ShapeOf(config);
+  ScheduleOptions schedule_options;
+  schedule_options.limits = limits_;
+  schedule_options.entries_per_page = PageEntries(config);
+  schedule_options.vocab_size = config.vocab_size;
+  ASSIGN_OR_RETURN(schedule_options.policy, Policy::FromName(options_.policy));
+  schedule_options.max_queued_requests = options_.streams;
+  schedule_options.max_queued_tokens =
+      uint64_t{options_.streams} * (options_.prompt_tokens + options_.new_tokens);
+  ASSIGN_OR_RETURN(const auto schedule, Schedule::Create(schedule_options, shape, Clock::Steady()));
+
+  Counter counter(options_.streams);
+  counter.set_first_position(options_.prompt_tokens);
+  for (uint32_t stream = 0; stream < options_.streams; ++stream) {
+    ScheduledRequest request = MakeRequest(config, options_, stream);
+    request.observer = &counter;
+    RETURN_IF_ERROR(schedule->Add(std::move(request)));
+  }
+
+  Measurement m;
+  uint64_t steps = 0, block_rows = 0, entry_rows = 0;
+  StepResult result;
+  const auto begin = std::chrono::steady_clock::now();
+  while (schedule->HasWork()) {
+    RETURN_IF_ERROR(backend_->Submit(schedule->Plan()));
+    RETURN_IF_ERROR(backend_->Collect(result));
+    schedule->Commit(result);
+    ++steps;
+    block_rows += result.part_rows[kPartBlock];
+    entry_rows += result.part_rows[kPartEntry];
+    for (uint32_t part = 0; part < kStepParts; ++part) {
+      m.stage_seconds[part] += static_cast<double>(result.part_ns[part]) * 1e-9;
+    }
+  }
+  const auto end = std::chrono::steady_clock::now();
+  // The last streams' drops reach the backend, so that the next run finds its slots free.
+  RETURN_IF_ERROR(backend_->Submit(schedule->Plan()));
+  RETURN_IF_ERROR(backend_->Collect(result));
+  if (counter.failed()) return absl::InternalError("a stream ended before its last token");
+
+  const auto seconds = [](auto from, auto to) {
+    return std::max(1e-9, std::chrono::duration<double>(to - from).count());
+  };
+  const double total = seconds(begin, end);
+  m.tokens_per_second = static_cast<double>(counter.tokens_after_all_started()) /
+                        seconds(counter.all_started(), end);
+  m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
+                               seconds(begin, counter.all_started());
+  m.mean_depth = static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));
+  m.rows_per_step = static_cast<double>(block_rows) / static_cast<double>(steps);
+  m.step_seconds = total / static_cast<double>(steps);
+
+  const uint64_t page_bytes = CpuPageBytes(config, options_.precision);
+  const ScheduleCounters counters = schedule->counters();
+  m.kv_bytes_peak = page_bytes * counters.pages_filled_peak;
+  m.kv_bytes_reserved_peak = page_bytes * counters.pages_reserved_peak;
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    m.kv_bytes_peak_by_group.emplace_back(GroupName(shape, group),
+                                          page_bytes * counters.groups[group].filled_peak);
+  }
+  const double context = options_.prompt_tokens + options_.new_tokens / 2.0;
+  m.flop_ratio = FlopsPerToken(VanillaTwin(config), {1.0}, context) /
+                 FlopsPerToken(config, SharesOf(counters, config.recursions()), context);
+  return m;
+}
+
+}  // namespace recurve

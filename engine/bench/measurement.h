@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// One measured run of the engine's schedule and backend, without network or text.
+#ifndef RECURVE_ENGINE_BENCH_MEASUREMENT_H_
+#define RECURVE_ENGINE_BENCH_MEASUREMENT_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/step.h"
+#include "engine/model/weights.h"
+
+namespace recurve {
+
+struct BenchOptions {
+  Precision precision = Precision::kBf16;
+  std::string policy = "depthwise";
+  uint32_t streams = 32;       // sequences in flight
+  uint32_t block_rows = 0;     // 0: as many as streams
+  uint32_t prompt_tokens = 128;
+  uint32_t new_tokens = 128;
+  uint32_t threads = 1;
+  uint64_t seed = 1;
+  bool force_scalar = false;
+  // [recursions]: part of the tokens that takes each recursion, nested; empty: the model's router
+  // decides. One uniform number for each (seed, stream, position) stands in for the router.
+  std::vector<double> shares;
+};
+
+struct Measurement {
+  double tokens_per_second = 0;         // generated after every stream's first token, over that time
+  double prompt_tokens_per_second = 0;  // all prompts, over the time to the last stream's first token
+  double mean_depth = 0;                // block rows over ENTRY rows
+  double rows_per_step = 0;             // block rows over steps
+  double step_seconds = 0;              // mean
+  std::array<double, kStepParts> stage_seconds{};  // in all
+  uint64_t kv_bytes_peak = 0;           // pages that hold entries
+  uint64_t kv_bytes_reserved_peak = 0;
+  std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
+  double flop_ratio = 0;                // FLOPs per token: vanilla twin's over this run's
+};
+
+// A model and a backend, kept between runs. Not thread-safe.
+class Bench {
+ public:
+  // InvalidArgument names the flag that does not fit.
+  static absl::StatusOr<std::unique_ptr<Bench>> Create(std::shared_ptr<const Model> model,
+                                                       const BenchOptions& options);
+
+  // Runs every stream from its prompt to its last token.
+  absl::StatusOr<Measurement> Run();
+
+ private:
+  Bench(std::shared_ptr<const Model> model, const BenchOptions& options, const BackendLimits& limits,
+        std::unique_ptr<Backend> backend);
+
+  const std::shared_ptr<const Model> model_;
+  const BenchOptions options_;
+  const BackendLimits limits_;
+  const std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BENCH_MEASUREMENT_H_

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/assembly.h"
+#include "engine/base/status_macros.h"
+#include "engine/prepare_request.h"
+#include "engine/request_output.h"
+#include "engine/step_statistics.h"
+
+namespace recurve {
+namespace {
+
+int64_t NowNanoseconds() {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+class EngineImpl final : public Engine {
+ public:
+  explicit EngineImpl(Assembly assembly)
+      : config_(assembly.config),
+        tokenizer_(std::move(assembly.tokenizer)),
+        info_(std::move(assembly.info)),
+        queue_depth_(assembly.queue_depth),
+        backend_(std::move(assembly.backend)),
+        schedule_(std::move(assembly.schedule)),
+        generated_by_depth_(info_.recursions),
+        loop_([this] { Run(); }) {}
+
+  ~EngineImpl() override {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+      schedule_->EndAll(EndReason::kCancelled, absl::OkStatus());
+      changed_.notify_all();
+    }
+    loop_.join();
+  }
+
+  absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  void Cancel(RequestId id) override;
+  void Drain(SteadyTime until) override;
+  absl::Status WaitForFailure() override;
+  EngineSnapshot Snapshot() const override;
+  const EngineInfo& Info() const override { return info_; }
+  absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
+                                                 bool add_special_tokens) const override {
+    return EncodeText(text, add_special_tokens, tokenizer_.get());
+  }
+  absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
+                                         bool skip_special_tokens) const override;
+  std::string TokenText(uint32_t id) const override;
+
+ private:
+  void Run();
+  absl::Status Loop();
+  // Waits for work; the next plan, or null when there is none.
+  const StepPlan* NextPlan();
+  void Commit(const StepResult& result);
+  absl::Status Accepting() const;  // with mutex_
+
+  const ModelConfig config_;
+  const std::unique_ptr<Tokenizer> tokenizer_;
+  const EngineInfo info_;
+  const uint32_t queue_depth_;
+  const std::unique_ptr<Backend> backend_;  // the loop's alone
+
+  // Start of the step that runs, in nanoseconds of the steady clock; 0: none does.
+  std::atomic<int64_t> step_started_{0};
+
+  // Guards what follows. Held while plans are made and results committed, never while a step runs.
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // work came, work ended, stopping or failed
+  const std::unique_ptr<Schedule> schedule_;
+  std::unordered_map<RequestId, std::unique_ptr<RequestOutput>> outputs_;
+  RequestId next_id_ = 1;
+  StepStatistics statistics_;
+  uint64_t prompt_tokens_ = 0;  // of requests that were accepted
+  std::vector<uint64_t> generated_by_depth_;  // [recursions]
+  bool draining_ = false;
+  bool stopping_ = false;
+  absl::Status failure_;
+
+  std::thread loop_;  // last: it uses all of the above
+};
+
+absl::Status EngineImpl::Accepting() const {
+  if (!failure_.ok()) {
+    return absl::UnavailableError(absl::StrCat("the engine has failed: ", failure_.message()));
+  }
+  if (draining_ || stopping_) return absl::UnavailableError("the engine is shutting down");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Engine::RequestId> EngineImpl::Start(Request request,
+                                                    std::shared_ptr<RequestSink> sink) {
+  {
+    // A full queue refuses before the prompt is tokenized, which may cost more than anything else.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    RETURN_IF_ERROR(Accepting());
+    RETURN_IF_ERROR(schedule_->CheckQueue(0));
+  }
+  ASSIGN_OR_RETURN(ScheduledRequest scheduled, PrepareRequest(request, config_, tokenizer_.get()));
+
+  const std::lock_guard<std::mutex> lock(mutex_);
+  RETURN_IF_ERROR(Accepting());
+  const RequestId id = next_id_++;
+  ASSIGN_OR_RETURN(std::unique_ptr<RequestOutput> output,
+                   RequestOutput::Create(request, tokenizer_.get(), generated_by_depth_,
+                                         std::move(sink), [this, id] { outputs_.erase(id); }));
+  scheduled.id = id;
+  scheduled.observer = output.get();
+  const size_t prompt_tokens = scheduled.prompt.size();
+  outputs_[id] = std::move(output);
+  if (absl::Status status = schedule_->Add(std::move(scheduled)); !status.ok()) {
+    outputs_.erase(id);
+    return status;
+  }
+  prompt_tokens_ += prompt_tokens;
+  changed_.notify_all();
+  return id;
+}
+
+void EngineImpl::Cancel(RequestId id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  schedule_->Cancel(id);
+  changed_.notify_all();
+}
+
+void EngineImpl::Drain(SteadyTime until) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  draining_ = true;
+  changed_.wait_until(lock, until, [this] { return !schedule_->HasWork(); });
+  schedule_->EndAll(EndReason::kDrained, absl::OkStatus());
+}
+
+absl::Status EngineImpl::WaitForFailure() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return stopping_ || !failure_.ok(); });
+  return failure_;
+}
+
+void EngineImpl::Run() {
+  const absl::Status status = Loop();
+  if (status.ok()) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  failure_ = status;
+  schedule_->EndAll(EndReason::kFailed,
+                    absl::UnavailableError(absl::StrCat("the engine has failed: ", status.message())));
+  changed_.notify_all();
+}
+
+absl::Status EngineImpl::Loop() {
+  StepResult result;
+  while (true) {
+    const StepPlan* plan = NextPlan();
+    if (plan != nullptr) {
+      int64_t idle = 0;
+      step_started_.compare_exchange_strong(idle, NowNanoseconds());
+      RETURN_IF_ERROR(backend_->Submit(*plan));
+    } else if (backend_->Outstanding() == 0) {
+      return absl::OkStatus();
+    }
+    if (backend_->Outstanding() > (plan != nullptr ? queue_depth_ : 0)) {
+      RETURN_IF_ERROR(backend_->Collect(result));
+      Commit(result);
+      step_started_ = backend_->Outstanding() > 0 ? NowNanoseconds() : 0;
+    }
+  }
+}
+
+const StepPlan* EngineImpl::NextPlan() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (backend_->Outstanding() == 0) {
+    changed_.wait(lock, [this] { return stopping_ || schedule_->HasWork(); });
+  }
+  return schedule_->HasWork() ? &schedule_->Plan() : nullptr;
+}
+
+void EngineImpl::Commit(const StepResult& result) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  statistics_.Add(result);
+  schedule_->Commit(result);
+  if (!schedule_->HasWork()) changed_.notify_all();  // Drain waits for it
+}
+
+EngineSnapshot EngineImpl::Snapshot() const {
+  EngineSnapshot snapshot;
+  const int64_t started = step_started_;
+  if (started != 0) {
+    snapshot.step_age = std::chrono::nanoseconds(std::max<int64_t>(0, NowNanoseconds() - started));
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const ScheduleCounters counters = schedule_->counters();
+  snapshot.requests_running = counters.running;
+  snapshot.requests_waiting = counters.waiting;
+  snapshot.waiting_tokens = counters.waiting_tokens;
+  snapshot.pages_free = counters.pages_free;
+  const uint32_t exit_group = schedule_->shape().exit_group();
+  for (uint32_t group = 0; group <= exit_group; ++group) {
+    EngineSnapshot::Group& seen = snapshot.groups.emplace_back();
+    seen.name = group == 0 ? "entry" : group == exit_group ? "exit" : absl::StrCat(group);
+    seen.entries = counters.groups[group].entries;
+    seen.pages = counters.groups[group].reserved;
+  }
+  snapshot.failed = !failure_.ok();
+  snapshot.draining = draining_;
+  snapshot.prompt_tokens = prompt_tokens_;
+  snapshot.generated_tokens = counters.generated_tokens;
+  snapshot.preemptions = counters.preemptions;
+  snapshot.recomputed_tokens = counters.recomputed_rows;
+  snapshot.prompt_tokens_by_depth.assign(
+      counters.prompt_rows_by_depth.begin() + 1,
+      counters.prompt_rows_by_depth.begin() + 1 + info_.recursions);
+  snapshot.generated_tokens_by_depth = generated_by_depth_;
+  statistics_.Fill(snapshot);
+  return snapshot;
+}
+
+absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<uint32_t>& ids,
+                                                   bool skip_special_tokens) const {
+  if (tokenizer_ == nullptr) {
+    return absl::InvalidArgumentError("this model directory has no tokenizer.json");
+  }
+  for (const uint32_t id : ids) {
+    if (id >= config_.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "ids holds ", id, "; the model's vocabulary has ", config_.vocab_size, " tokens"));
+    }
+  }
+  return tokenizer_->Decode(std::vector<int32_t>(ids.begin(), ids.end()), skip_special_tokens);
+}
+
+std::string EngineImpl::TokenText(uint32_t id) const {
+  if (tokenizer_ == nullptr || id >= config_.vocab_size) return "";
+  const int32_t ids[] = {static_cast<int32_t>(id)};
+  return tokenizer_->Decode(ids, /*skip_special_tokens=*/false);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> MakeEngine(Assembly assembly) {
+  return std::make_unique<EngineImpl>(std::move(assembly));
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
+  ASSIGN_OR_RETURN(Assembly assembly, Assemble(options));
+  return MakeEngine(std::move(assembly));
+}
+
+}  // namespace recurve

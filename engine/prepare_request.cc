@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/prepare_request.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/math.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+namespace {
+
+// ln(p / (1 - p)): a row passes iff its deciding logit is at least this.
+float ThresholdLogit(float probability) {
+  if (probability <= 0.0F) return -std::numeric_limits<float>::infinity();
+  if (probability >= 1.0F) return std::numeric_limits<float>::infinity();
+  return Log(probability) - Log(1.0F - probability);
+}
+
+SamplingParams ToSampling(const Request& request) {
+  SamplingParams sampling;
+  sampling.temperature = request.temperature;
+  sampling.top_p = request.top_p;
+  sampling.min_p = request.min_p;
+  sampling.repetition_penalty = request.repetition_penalty;
+  sampling.presence_penalty = request.presence_penalty;
+  sampling.frequency_penalty = request.frequency_penalty;
+  sampling.top_k = request.top_k;
+  sampling.seed_low = static_cast<uint32_t>(request.seed);
+  sampling.seed_high = static_cast<uint32_t>(request.seed >> 32);
+  return sampling;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add_special_tokens,
+                                                 const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) {
+    return absl::InvalidArgumentError(
+        "this model directory has no tokenizer.json; give token ids instead of text");
+  }
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer->Encode(text, add_special_tokens));
+  return std::vector<uint32_t>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
+                                                const Tokenizer* tokenizer) {
+  ScheduledRequest scheduled;
+  if (const auto* text = std::get_if<std::string>(&request.prompt)) {
+    ASSIGN_OR_RETURN(scheduled.prompt, EncodeText(*text, request.add_special_tokens, tokenizer));
+  } else {
+    scheduled.prompt = std::get<std::vector<uint32_t>>(request.prompt);
+  }
+  for (const auto& [token, value] : request.logit_bias) scheduled.biases.push_back({token, value});
+  if (!request.stop_strings.empty() && tokenizer == nullptr) {
+    return absl::InvalidArgumentError(
+        "stop_strings need a tokenizer, and this model directory has no tokenizer.json");
+  }
+  if (request.router_threshold && config.router.type != RouterType::kExpertChoice) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("router_threshold is ", *request.router_threshold,
+                     "; only models with an expert-choice router have a threshold"));
+  }
+
+  scheduled.generated_prefix = request.generated_prefix;
+  scheduled.max_tokens = request.max_tokens;
+  scheduled.min_tokens = request.min_tokens;
+  scheduled.sampling = ToSampling(request);
+  scheduled.threshold_logit =
+      ThresholdLogit(request.router_threshold.value_or(config.router.threshold));
+  if (request.max_recursions) scheduled.caps = {{0, *request.max_recursions}};
+  if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs) {
+    scheduled.logprobs = request.top_logprobs;
+  }
+  scheduled.prompt_logprobs = request.prompt_logprobs;
+  scheduled.ignore_eos = request.ignore_eos;
+  scheduled.stop_ids = request.stop_token_ids;
+  scheduled.deadline = request.deadline;
+  scheduled.time_limit = request.time_limit;
+  return scheduled;
+}
+
+}  // namespace recurve

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a request as the front end gives it to one that the schedule runs: the prompt's token ids, and
+// checks of what model and tokenizer allow.
+#ifndef RECURVE_ENGINE_PREPARE_REQUEST_H_
+#define RECURVE_ENGINE_PREPARE_REQUEST_H_
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/model/config.h"
+#include "engine/schedule/request.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace recurve {
+
+// `tokenizer` may be null: then the prompt must be token ids, and there can be no stop strings. The id and
+// the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit. Ranges that do not
+// depend on the model are the front end's to check; the vocabulary, recursions, context and memory are
+// the schedule's.
+absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
+                                                const Tokenizer* tokenizer);
+
+// INVALID_ARGUMENT without a tokenizer, or for text that is not UTF-8.
+absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add_special_tokens,
+                                                 const Tokenizer* tokenizer);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_PREPARE_REQUEST_H_

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/request_output.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+namespace {
+
+FinishReason ToFinishReason(EndReason reason) {
+  switch (reason) {
+    case EndReason::kEndOfSequence: return FinishReason::kEndOfSequence;
+    case EndReason::kStopToken: return FinishReason::kStopToken;
+    case EndReason::kStopString: return FinishReason::kStopString;
+    case EndReason::kContextLimit: return FinishReason::kContextLimit;
+    case EndReason::kTimeLimit: return FinishReason::kTimeLimit;
+    case EndReason::kDrained: return FinishReason::kDrained;
+    default: return FinishReason::kLength;
+  }
+}
+
+absl::Status ToStatus(const Ending& ending) {
+  switch (ending.reason) {
+    case EndReason::kCancelled: return absl::CancelledError("the request was cancelled");
+    case EndReason::kDeadline:
+      return absl::DeadlineExceededError("the request's deadline passed before it was done");
+    case EndReason::kFailed: return ending.status;
+    default: return absl::OkStatus();
+  }
+}
+
+// The entries of one position: the token that stands there, then the most likely ones.
+PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
+  PositionLogprobs position;
+  if (entries.empty()) return position;
+  position.logprob = entries.front().value;
+  for (const TokenLogprob& entry : entries.subspan(1)) {
+    position.top.push_back({entry.id, entry.value});
+  }
+  return position;
+}
+
+// Tokens of depth i + 1, from counts by depth whose element 0 stays empty.
+std::vector<uint64_t> ByDepth(std::span<const uint32_t> counts, size_t recursions) {
+  std::vector<uint64_t> by_depth(recursions);
+  for (size_t i = 0; i < recursions; ++i) by_depth[i] = counts[i + 1];
+  return by_depth;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
+    const Request& request, const Tokenizer* tokenizer, std::vector<uint64_t>& all_by_depth,
+    std::shared_ptr<RequestSink> sink, std::function<void()> on_ended) {
+  std::unique_ptr<RequestOutput> output(
+      new RequestOutput(request, all_by_depth, std::move(sink), std::move(on_ended)));
+  if (tokenizer != nullptr) {
+    TextStreamOptions options;
+    options.skip_special_tokens = request.skip_special_tokens;
+    options.stop = request.stop_strings;
+    options.include_stop = request.include_stop_string;
+    // min_tokens counts the tokens of an earlier stream, this stream's tokens do not.
+    const uint32_t missing = request.min_tokens - std::min(request.min_tokens, request.generated_prefix);
+    options.first_stop_token = missing == 0 ? 0 : int64_t{missing} - 1;
+    ASSIGN_OR_RETURN(TextStream text, TextStream::Create(tokenizer, std::move(options)));
+    output->text_.emplace(std::move(text));
+  }
+  return output;
+}
+
+RequestOutput::RequestOutput(const Request& request, std::vector<uint64_t>& all_by_depth,
+                             std::shared_ptr<RequestSink> sink, std::function<void()> on_ended)
+    : sink_(std::move(sink)),
+      on_ended_(std::move(on_ended)),
+      stop_strings_(request.stop_strings),
+      logprobs_(request.logprobs || request.top_logprobs > 0),
+      prompt_logprobs_(request.prompt_logprobs),
+      prompt_depths_(request.prompt_depths),
+      all_by_depth_(all_by_depth),
+      generated_by_depth_(all_by_depth.size()) {}
+
+void RequestOutput::OnPrompt(const PromptOutput& prompt) {
+  if (prompt_depths_) {
+    prompt_token_depths_.insert(prompt_token_depths_.end(), prompt.depths.begin(), prompt.depths.end());
+  }
+  if (!prompt_logprobs_) return;
+  for (size_t begin = 0; begin < prompt.logprobs.size();) {
+    size_t end = begin + 1;
+    while (end < prompt.logprobs.size() &&
+           prompt.logprobs[end].position == prompt.logprobs[begin].position) {
+      ++end;
+    }
+    prompt_logprobs_so_far_.push_back(ToPosition(prompt.logprobs.subspan(begin, end - begin)));
+    begin = end;
+  }
+}
+
+void RequestOutput::SendPromptLogprobs() {
+  if (!prompt_logprobs_ || prompt_logprobs_sent_) return;
+  prompt_logprobs_sent_ = true;
+  sink_->OnPromptLogprobs(std::move(prompt_logprobs_so_far_));
+}
+
+bool RequestOutput::OnToken(const TokenOutput& token) {
+  SendPromptLogprobs();
+  ++generated_tokens_;
+  ++generated_by_depth_[token.depth - 1];
+  ++all_by_depth_[token.depth - 1];
+  if (token.stop_id) stop_token_ = token.token;
+  TokenEvent& event = held_.emplace_back();
+  event.id = token.token;
+  event.depth = token.depth;
+  if (logprobs_) event.logprobs = ToPosition(token.logprobs);
+  if (!text_) {
+    SendAllWithoutText();
+    return false;
+  }
+  Send(text_->Push(static_cast<int32_t>(token.token)));
+  return text_->stopped();
+}
+
+void RequestOutput::Send(std::span<const TextStream::Released> released) {
+  if (released.empty()) return;
+  std::vector<TokenEvent> events;
+  events.reserve(released.size());
+  for (const TextStream::Released& token : released) {
+    RECURVE_CHECK(token.token == first_held_ && !held_.empty());  // every one, in order
+    events.push_back(std::move(held_.front()));
+    events.back().text = token.text;
+    held_.pop_front();
+    ++first_held_;
+  }
+  sink_->OnTokens(std::move(events), generated_tokens_);
+}
+
+void RequestOutput::SendAllWithoutText() {
+  std::vector<TokenEvent> events(std::make_move_iterator(held_.begin()),
+                                 std::make_move_iterator(held_.end()));
+  held_.clear();
+  sink_->OnTokens(std::move(events), generated_tokens_);
+}
+
+void RequestOutput::OnEnded(const Ending& ending) {
+  Finish finish;
+  finish.status = ToStatus(ending);
+  finish.reason = ToFinishReason(ending.reason);
+  if (finish.status.ok()) {
+    SendPromptLogprobs();
+    if (text_ && !text_->stopped()) Send(text_->Finish());
+  }
+  if (text_ && text_->stopped()) {
+    // Also when the last held characters turned out to be a stop string after all.
+    if (finish.status.ok()) finish.reason = FinishReason::kStopString;
+    finish.stop_string = stop_strings_[text_->stop_index()];
+  } else {
+    finish.stop_token_id = stop_token_;
+  }
+  finish.prompt_tokens = ending.prompt_tokens;
+  finish.generated_tokens = ending.generated_tokens;
+  finish.preemptions = ending.preemptions;
+  finish.prompt_depth.by_depth = ByDepth(ending.prompt_rows_by_depth, generated_by_depth_.size());
+  finish.generated_depth.by_depth = generated_by_depth_;
+  finish.prompt_token_depths = std::move(prompt_token_depths_);
+  finish.admitted = ending.admitted;
+  finish.first_token = ending.first_token;
+  finish.last_token = ending.last_token;
+  finish.ended = ending.ended;
+  sink_->OnFinished(std::move(finish));
+  on_ended_();
+}
+
+}  // namespace recurve

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RECURVE_ENGINE_STEP_STATISTICS_H_
+#define RECURVE_ENGINE_STEP_STATISTICS_H_
+
+#include "engine/backend/step.h"
+#include "engine/engine.h"
+
+namespace recurve {
+
+// What the steps cost and did, added up since the start. Thread-compatible.
+class StepStatistics {
+ public:
+  StepStatistics();
+
+  void Add(const StepResult& result);
+
+  // Fills in the counters and histograms that come from steps.
+  void Fill(EngineSnapshot& snapshot) const;
+
+ private:
+  EngineSnapshot totals_;  // its step counters alone
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_STEP_STATISTICS_H_

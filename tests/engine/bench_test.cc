@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+
+#include "engine/bench/measurement.h"
+#include "engine/bench/shapes.h"
+#include "gtest/gtest.h"
+#include "tests/engine/small_models.h"
+
+namespace recurve {
+namespace {
+
+TEST(ShapesTest, LayersFitTheRecursions) {
+  EXPECT_EQ(ShapeConfig("135m", 1, 0)->num_layers, 30U);
+  EXPECT_EQ(ShapeConfig("135m", 3, 0)->num_layers, 32U);
+  EXPECT_EQ(ShapeConfig("360m", 4, 0)->num_layers, 34U);
+  EXPECT_EQ(ShapeConfig("730m", 3, 0)->num_layers, 26U);
+  EXPECT_EQ(ShapeConfig("1.7b", 3, 0)->num_layers, 26U);
+  EXPECT_FALSE(ShapeConfig("2b", 1, 0).ok());
+  EXPECT_FALSE(ShapeConfig("135m", 0, 0).ok());
+  EXPECT_FALSE(ShapeConfig("135m", 3, 31).ok());
+}
+
+TEST(ShapesTest, FlopBoundOfThePaperSizes) {
+  // 360M, four recursions at capacities 1, 3/4, 1/2, 1/4, without context: 34 layers against
+  // 2 + 8 * 2.5, both with the head of 960 * 49152.
+  const ModelConfig config = *ShapeConfig("360m", 4, 0);
+  const double layer = 960.0 * (960 + 640) + 960.0 * 960 + 3.0 * 960 * 2560;
+  const double head = 960.0 * 49152;
+  const double expected = 2 * (22 * layer + head + 2.5 * 960);
+  EXPECT_NEAR(FlopsPerToken(config, {1, 0.75, 0.5, 0.25}, 0), expected, expected * 1e-12);
+  EXPECT_NEAR(FlopsPerToken(VanillaTwin(config), {1}, 0), 2 * (34 * layer + head), 1);
+  // Attention over 100 tokens: a recursion that a quarter takes sees a quarter of the entries.
+  const double attention = 2.0 * 960 * 100 * (2 + 8 * (1 + 0.5625 + 0.25 + 0.0625));
+  EXPECT_NEAR(FlopsPerToken(config, {1, 0.75, 0.5, 0.25}, 100), expected + 2 * attention, 1);
+}
+
+TEST(BenchTest, DepthsAreThoseAskedFor) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.streams = 6;
+  options.prompt_tokens = 20;
+  options.new_tokens = 150;
+  options.shares = {1.0, 0.5, 0.25};
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  const auto bench = Bench::Create(model, options);
+  ASSERT_TRUE(bench.ok()) << bench.status();
+  const auto first = (*bench)->Run();
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_NEAR(first->mean_depth, 1.75, 0.15);
+  const auto second = (*bench)->Run();  // the same work again
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->mean_depth, first->mean_depth);
+  EXPECT_EQ(second->kv_bytes_peak, first->kv_bytes_peak);
+  ASSERT_EQ(first->kv_bytes_peak_by_group.size(), 5U);
+  EXPECT_GT(first->kv_bytes_peak_by_group[1].second, first->kv_bytes_peak_by_group[3].second);
+  EXPECT_GE(first->kv_bytes_reserved_peak, first->kv_bytes_peak);
+  EXPECT_GT(first->flop_ratio, 1.0);
+}
+
+TEST(BenchTest, RefusesSharesThatAreNotNested) {
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  BenchOptions options;
+  options.shares = {1.0, 0.5};
+  EXPECT_FALSE(Bench::Create(model, options).ok());
+  options.shares = {1.0, 0.5, 0.6};
+  EXPECT_FALSE(Bench::Create(model, options).ok());
+  options.shares = {0.9, 0.5, 0.4};
+  EXPECT_FALSE(Bench::Create(model, options).ok());
+  options.shares = {};
+  options.new_tokens = 10000;
+  EXPECT_FALSE(Bench::Create(model, options).ok());
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine's facade, over a small random model: requests from several threads, ends of every kind,
+// failure.
+#include "engine/engine.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "engine/assembly.h"
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/model_shape.h"
+#include "gtest/gtest.h"
+#include "tests/engine/small_models.h"
+
+namespace recurve {
+namespace {
+
+class Sink final : public RequestSink {
+ public:
+  void OnPromptLogprobs(std::vector<PositionLogprobs>) override {}
+  void OnTokens(std::vector<TokenEvent> more, uint32_t) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const TokenEvent& token : more) tokens_.push_back(token.id);
+    changed_.notify_all();
+  }
+  void OnFinished(Finish finish) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    EXPECT_FALSE(finish_.has_value()) << "finished twice";
+    finish_ = std::move(finish);
+    changed_.notify_all();
+  }
+  Finish Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return finish_.has_value(); });
+    return *finish_;
+  }
+  void WaitForTokens(size_t count) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return tokens_.size() >= count || finish_.has_value(); });
+  }
+  std::vector<uint32_t> tokens() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return tokens_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<uint32_t> tokens_;
+  std::optional<Finish> finish_;
+};
+
+// Fails at the given step, in Submit; delegates until then.
+class FailingBackend final : public Backend {
+ public:
+  FailingBackend(std::unique_ptr<Backend> backend, uint32_t step)
+      : backend_(std::move(backend)), step_(step) {}
+  absl::Status Submit(const StepPlan& plan) override {
+    if (plan.epoch >= step_) return absl::InternalError("the card fell off the bus");
+    return backend_->Submit(plan);
+  }
+  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
+  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+
+ private:
+  const std::unique_ptr<Backend> backend_;
+  const uint32_t step_;
+};
+
+// A running engine over the expert-choice model; `fail_at`: the step that fails, 0 none.
+std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_depth = 0) {
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  ScheduleOptions options;
+  options.limits.slots = 4;
+  options.limits.areas = 2;
+  options.limits.chunk = 16;
+  options.limits.ends = 4;
+  options.limits.block_rows = 4;
+  options.limits.prompt_rows = 32;
+  options.limits.max_positions = model->config.max_positions;
+  options.limits.pages = 256;
+  options.entries_per_page = PageEntries(model->config);
+  options.vocab_size = model->config.vocab_size;
+  options.eos_ids = model->config.eos_token_ids;
+  options.max_queued_requests = 6;
+  options.max_queued_tokens = 512;
+  Assembly assembly;
+  assembly.config = model->config;
+  CpuBackendOptions backend;
+  backend.limits = options.limits;
+  backend.precision = Precision::kF32;
+  assembly.backend = *CpuBackend::Create(model, backend);
+  if (fail_at != 0) {
+    assembly.backend = std::make_unique<FailingBackend>(std::move(assembly.backend), fail_at);
+  }
+  assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
+  assembly.queue_depth = queue_depth;
+  assembly.info.recursions = model->config.recursions();
+  assembly.info.kv_pages = options.limits.pages;
+  return MakeEngine(std::move(assembly));
+}
+
+Request IdsRequest(std::vector<uint32_t> ids, uint32_t max_tokens) {
+  Request request;
+  request.prompt = std::move(ids);
+  request.max_tokens = max_tokens;
+  request.ignore_eos = true;
+  request.arrival = std::chrono::steady_clock::now();
+  return request;
+}
+
+TEST(EngineTest, GeneratesAndCounts) {
+  const auto engine = MakeSmallEngine();
+  const auto sink = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3, 4, 5}, 20), sink).ok());
+  const Finish finish = sink->Wait();
+  EXPECT_TRUE(finish.status.ok());
+  EXPECT_EQ(finish.reason, FinishReason::kLength);
+  EXPECT_EQ(finish.prompt_tokens, 5U);
+  EXPECT_EQ(finish.generated_tokens, 20U);
+  EXPECT_EQ(sink->tokens().size(), 20U);
+  uint64_t by_depth = 0;
+  for (const uint64_t count : finish.generated_depth.by_depth) by_depth += count;
+  EXPECT_EQ(by_depth, 20U);
+  EXPECT_GE(finish.generated_depth.Mean(), 1.0);
+  const EngineSnapshot snapshot = engine->Snapshot();
+  EXPECT_EQ(snapshot.prompt_tokens, 5U);
+  EXPECT_EQ(snapshot.generated_tokens, 20U);
+  EXPECT_EQ(snapshot.pages_free, 256U);
+  EXPECT_GT(snapshot.steps, 20U);
+  ASSERT_EQ(snapshot.groups.size(), 5U);
+  EXPECT_EQ(snapshot.groups[0].name, "entry");
+  EXPECT_EQ(snapshot.groups[4].name, "exit");
+}
+
+TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
+  std::vector<uint32_t> expected;
+  for (const uint32_t depth : {0U, 1U}) {
+    const auto engine = MakeSmallEngine(0, depth);
+    const auto sink = std::make_shared<Sink>();
+    ASSERT_TRUE(engine->Start(IdsRequest({9, 8, 7}, 40), sink).ok());
+    sink->Wait();
+    if (depth == 0) expected = sink->tokens();
+    EXPECT_EQ(sink->tokens(), expected);
+  }
+}
+
+TEST(EngineTest, RefusesWhatTheModelCannotDo) {
+  const auto engine = MakeSmallEngine();
+  const auto sink = std::make_shared<Sink>();
+  const auto expect_error = [&](const Request& request, absl::StatusCode code, const char* words) {
+    const auto id = engine->Start(request, sink);
+    EXPECT_EQ(id.status().code(), code) << id.status();
+    EXPECT_TRUE(absl::StrContains(id.status().message(), words)) << id.status();
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  Request request = IdsRequest({1, 97}, 4);
+  expect_error(request, kInvalid, "97");
+  request = IdsRequest({}, 4);
+  expect_error(request, kInvalid, "prompt");
+  request = IdsRequest({1}, 4);
+  request.prompt = "text";
+  expect_error(request, kInvalid, "tokenizer");
+  request = IdsRequest({1}, 4);
+  request.max_recursions = 4;
+  expect_error(request, kInvalid, "max_recursions is 4; expected at most 3");
+  request = IdsRequest({1}, 4);
+  request.stop_token_ids = {200};
+  expect_error(request, kInvalid, "stop id is 200");
+  request = IdsRequest({1}, 4);
+  request.logit_bias[300] = 1.0F;
+  expect_error(request, kInvalid, "biased token is 300");
+  expect_error(IdsRequest(std::vector<uint32_t>(250, 1), 20), kInvalid, "256");
+  expect_error(IdsRequest(std::vector<uint32_t>(257, 1), 1), kInvalid, "256");
+}
+
+TEST(EngineTest, FullQueueIsResourceExhausted) {
+  const auto engine = MakeSmallEngine();
+  std::vector<std::shared_ptr<Sink>> sinks;
+  absl::Status refused;
+  for (int i = 0; i < 200 && refused.ok(); ++i) {
+    sinks.push_back(std::make_shared<Sink>());
+    refused = engine->Start(IdsRequest(std::vector<uint32_t>(64, 5), 150), sinks.back()).status();
+  }
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  sinks.pop_back();  // hears nothing
+  for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
+}
+
+TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
+  const auto engine = MakeSmallEngine();
+  const auto cancelled = std::make_shared<Sink>();
+  const auto id = engine->Start(IdsRequest({1, 2}, 200), cancelled);
+  ASSERT_TRUE(id.ok());
+  cancelled->WaitForTokens(3);
+  engine->Cancel(*id);
+  EXPECT_EQ(cancelled->Wait().status.code(), absl::StatusCode::kCancelled);
+  engine->Cancel(*id);  // ended: ignored
+
+  Request late = IdsRequest({1, 2}, 200);
+  late.deadline = std::chrono::steady_clock::now();
+  const auto too_late = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(late, too_late).ok());
+  EXPECT_EQ(too_late->Wait().status.code(), absl::StatusCode::kDeadlineExceeded);
+
+  Request limited = IdsRequest({1, 2}, 200);
+  limited.time_limit = std::chrono::steady_clock::now();
+  const auto ended = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(limited, ended).ok());
+  const Finish finish = ended->Wait();
+  EXPECT_TRUE(finish.status.ok());
+  EXPECT_EQ(finish.reason, FinishReason::kTimeLimit);
+  EXPECT_EQ(engine->Snapshot().pages_free, 256U);
+  EXPECT_EQ(engine->Snapshot().requests_running, 0U);
+}
+
+TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
+  const auto engine = MakeSmallEngine();
+  const auto sink = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 250), sink).ok());
+  sink->WaitForTokens(1);
+  engine->Drain(std::chrono::steady_clock::now());
+  const Finish finish = sink->Wait();
+  EXPECT_TRUE(finish.status.ok());
+  EXPECT_TRUE(finish.reason == FinishReason::kDrained || finish.generated_tokens == 250);
+  EXPECT_TRUE(engine->Snapshot().draining);
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(EngineTest, AFailedStepEndsEverything) {
+  const auto engine = MakeSmallEngine(/*fail_at=*/10);
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (int i = 0; i < 6; ++i) {
+    sinks.push_back(std::make_shared<Sink>());
+    const auto id = engine->Start(IdsRequest({1, 2, 3}, 200), sinks.back());
+    if (!id.ok()) {  // it had already failed
+      EXPECT_EQ(id.status().code(), absl::StatusCode::kUnavailable);
+      sinks.pop_back();
+    }
+  }
+  for (const auto& sink : sinks) {
+    EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_EQ(engine->WaitForFailure().code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(engine->Snapshot().failed);
+  const auto sink = std::make_shared<Sink>();
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(EngineTest, DestructionCancelsWhatRuns) {
+  const auto sink = std::make_shared<Sink>();
+  {
+    const auto engine = MakeSmallEngine();
+    ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), sink).ok());
+  }
+  EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);
+}
+
+TEST(EngineTest, ManyThreadsStartAndCancel) {
+  const auto engine = MakeSmallEngine();
+  std::atomic<int> started = 0;
+  std::vector<std::thread> threads;
+  for (uint32_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 40; ++i) {
+        const auto sink = std::make_shared<Sink>();
+        const auto id = engine->Start(IdsRequest({t, 2, 3}, 1 + random() % 30), sink);
+        if (!id.ok()) {
+          EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted);
+          continue;
+        }
+        ++started;
+        if (random() % 2 == 0) engine->Cancel(*id);
+        const Finish finish = sink->Wait();
+        EXPECT_TRUE(finish.status.ok() || absl::IsCancelled(finish.status));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(started, 40);
+  const EngineSnapshot snapshot = engine->Snapshot();
+  EXPECT_EQ(snapshot.pages_free, 256U);
+  EXPECT_EQ(snapshot.requests_running + snapshot.requests_waiting, 0U);
+}
+
+TEST(EngineTest, CreateNamesTheOption) {
+  EngineOptions options;
+  options.model.directory = "/nonexistent";
+  EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "/nonexistent"));
+  options.model.backend = "cuda";
+  EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "--backend"));
+  options.model.backend = "cpu";
+  options.model.precision = "int8";
+  EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "--precision"));
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a request gets does not depend on what else runs: batch, policy, chunk size, threads, depth of
+// the step queue, instruction set, preemption. Tokens, depths, log probabilities and raw logits are
+// compared bit for bit.
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/model_shape.h"
+#include "engine/schedule/schedule.h"
+#include "gtest/gtest.h"
+#include "tests/engine/small_models.h"
+
+namespace recurve {
+namespace {
+
+// Everything that one request was told.
+struct Transcript final : public RequestObserver {
+  void OnPrompt(const PromptOutput& prompt) override {
+    depths.insert(depths.end(), prompt.depths.begin(), prompt.depths.end());
+    Keep(prompt.logprobs);
+  }
+  bool OnToken(const TokenOutput& token) override {
+    tokens.push_back(token.token);
+    depths.push_back(token.depth);
+    Keep(token.logprobs);
+    return false;
+  }
+  void OnLogits(uint32_t position, std::span<const float> logits) override {
+    std::vector<uint32_t> bits;
+    for (const float logit : logits) bits.push_back(std::bit_cast<uint32_t>(logit));
+    const auto [known, is_new] = logits_bits.try_emplace(position, bits);
+    same_when_recomputed = same_when_recomputed && (is_new || known->second == bits);
+  }
+  void OnEnded(const Ending& how) override {
+    ending = how;
+    ++ended;
+  }
+
+  void Keep(std::span<const TokenLogprob> logprobs) {
+    for (const TokenLogprob& entry : logprobs) {
+      logprob_bits.push_back({entry.position, entry.id, std::bit_cast<uint32_t>(entry.value)});
+    }
+  }
+
+  std::vector<uint32_t> tokens;
+  std::vector<uint32_t> depths;  // of the prompt's tokens, then of the generated ones
+  std::vector<std::array<uint32_t, 3>> logprob_bits;
+  std::map<uint32_t, std::vector<uint32_t>> logits_bits;  // by position
+  bool same_when_recomputed = true;
+  int ended = 0;
+  Ending ending;
+};
+
+// How the same requests are run.
+struct Way {
+  std::string name;
+  std::string policy = "depthwise";
+  Precision precision = Precision::kF32;
+  uint32_t chunk = 256, threads = 1, queue_depth = 0, slots = 8, areas = 4, ends = 8, block_rows = 8;
+  uint32_t pages = 0;  // 0: enough for all slots
+  bool alone = false;  // one request after another
+  bool force_scalar = false;
+};
+
+class World {
+ public:
+  World(std::shared_ptr<const Model> model, const Way& way) : way_(way) {
+    const ModelConfig& config = model->config;
+    const StepShape shape = ShapeOf(config);
+    options_.limits.slots = way.slots;
+    options_.limits.areas = way.areas;
+    options_.limits.chunk = way.chunk;
+    options_.limits.ends = way.ends;
+    options_.limits.block_rows = way.block_rows;
+    options_.limits.prompt_rows = 256;
+    options_.limits.max_positions = config.max_positions;
+    options_.limits.pages = way.pages != 0 ? way.pages : 2048;
+    options_.entries_per_page = PageEntries(config);
+    options_.vocab_size = config.vocab_size;
+    options_.eos_ids = config.eos_token_ids;
+    options_.policy = *Policy::FromName(way.policy);
+    schedule_ = *Schedule::Create(options_, shape, Clock::Steady());
+    CpuBackendOptions backend;
+    backend.limits = options_.limits;
+    backend.precision = way.precision;
+    backend.threads = way.threads;
+    backend.force_scalar = way.force_scalar;
+    backend_ = *CpuBackend::Create(std::move(model), backend);
+  }
+
+  // Runs all requests; transcripts in their order.
+  std::vector<Transcript> Run(const std::vector<ScheduledRequest>& requests) {
+    std::vector<Transcript> transcripts(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ScheduledRequest request = requests[i];
+      request.observer = &transcripts[i];
+      const absl::Status status = schedule_->Add(std::move(request));
+      EXPECT_TRUE(status.ok()) << status;
+      if (way_.alone) RunToEnd();
+    }
+    RunToEnd();
+    EXPECT_EQ(schedule_->counters().pages_free, options_.limits.pages) << way_.name;
+    preemptions_ = schedule_->counters().preemptions;
+    return transcripts;
+  }
+
+  uint64_t preemptions() const { return preemptions_; }
+
+ private:
+  void RunToEnd() {
+    StepResult result;
+    while (schedule_->HasWork() || backend_->Outstanding() > 0) {
+      const bool work = schedule_->HasWork();
+      if (work) {
+        const absl::Status status = backend_->Submit(schedule_->Plan());
+        ASSERT_TRUE(status.ok()) << status;
+      }
+      if (backend_->Outstanding() > (work ? way_.queue_depth : 0)) {
+        ASSERT_TRUE(backend_->Collect(result).ok());
+        schedule_->Commit(result);
+      }
+    }
+  }
+
+  const Way way_;
+  ScheduleOptions options_;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<Backend> backend_;
+  uint64_t preemptions_ = 0;
+};
+
+// Greedy, seeded, penalized, capped, with log probabilities: the `index`-th of a seed's requests.
+ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_t index) {
+  std::mt19937_64 random(seed * 1000 + index);
+  const auto below = [&random](uint64_t bound) { return static_cast<uint32_t>(random() % bound); };
+  ScheduledRequest request;
+  request.id = index + 1;
+  const uint32_t length = 1 + below(index % 3 == 0 ? 90 : 20);
+  for (uint32_t i = 0; i < length; ++i) request.prompt.push_back(below(config.vocab_size - 1));
+  request.max_tokens = 1 + below(24);
+  request.raw_logits = true;
+  request.ignore_eos = below(4) == 0;
+  request.logprobs = below(4);
+  request.prompt_logprobs = below(4) == 0;
+  if (below(3) != 0) {
+    request.sampling.temperature = 0.2F + static_cast<float>(below(100)) * 0.01F;
+    request.sampling.seed_low = below(1U << 31);
+    request.sampling.top_k = below(2) * below(40);
+    request.sampling.top_p = below(2) == 0 ? 1.0F : 0.9F;
+    request.sampling.min_p = below(2) == 0 ? 0.0F : 0.05F;
+    request.sampling.repetition_penalty = below(2) == 0 ? 1.0F : 1.2F;
+    request.sampling.presence_penalty = below(2) == 0 ? 0.0F : 0.5F;
+    request.sampling.frequency_penalty = below(2) == 0 ? 0.0F : 0.3F;
+  }
+  if (below(4) == 0) request.generated_prefix = below(length + 1);
+  const bool caps = config.sharing != Sharing::kMiddleSequence && config.recursions() > 1;
+  if (caps && below(3) == 0) request.caps = {{0, 1 + below(config.recursions())}};
+  if (config.router.type == RouterType::kExpertChoice && below(3) == 0) {
+    request.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
+  }
+  return request;
+}
+
+std::vector<Way> Ways() {
+  std::vector<Way> ways = {
+      {.name = "together"},
+      {.name = "lockstep", .policy = "lockstep"},
+      {.name = "chunks of 1", .chunk = 1},
+      {.name = "chunks of 7", .chunk = 7, .areas = 2},
+      {.name = "chunks of 16, lockstep", .policy = "lockstep", .chunk = 16},
+      {.name = "two threads", .threads = 2},
+      {.name = "three threads, chunks of 5", .chunk = 5, .threads = 3},
+      {.name = "queue of 1", .queue_depth = 1},
+      {.name = "queue of 1, chunks of 9", .policy = "lockstep", .chunk = 9, .queue_depth = 1},
+      {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
+      {.name = "scalar", .chunk = 11, .force_scalar = true},
+  };
+  return ways;
+}
+
+void ExpectSame(const std::vector<Transcript>& expected, const std::vector<Transcript>& found,
+                const std::string& where) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    SCOPED_TRACE(where + ", request " + std::to_string(i));
+    ASSERT_EQ(found[i].ended, 1);
+    EXPECT_EQ(found[i].ending.reason, expected[i].ending.reason);
+    ASSERT_EQ(found[i].tokens, expected[i].tokens);
+    EXPECT_EQ(found[i].depths, expected[i].depths);
+    EXPECT_EQ(found[i].logprob_bits, expected[i].logprob_bits);
+    EXPECT_EQ(found[i].logits_bits, expected[i].logits_bits);
+    EXPECT_TRUE(found[i].same_when_recomputed);
+  }
+}
+
+class InvarianceTest : public testing::TestWithParam<int> {};
+
+TEST_P(InvarianceTest, NothingElseMatters) {
+  const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
+  constexpr uint32_t kRequests = 10;
+  std::vector<ScheduledRequest> requests;
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    requests.push_back(RandomRequest(small.model->config, 11, i));
+  }
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    Way alone{.name = "alone", .precision = precision, .slots = 1, .areas = 1, .alone = true};
+    const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+    size_t generated = 0;
+    for (const Transcript& transcript : expected) generated += transcript.tokens.size();
+    EXPECT_GT(generated, 50U);
+    for (Way way : Ways()) {
+      way.precision = precision;
+      const std::string where = small.name + ", " + way.name;
+      ExpectSame(expected, World(small.model, way).Run(requests), where);
+    }
+  }
+}
+
+TEST_P(InvarianceTest, PreemptionChangesNothing) {
+  const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
+  std::vector<ScheduledRequest> requests;
+  for (uint32_t i = 0; i < 12; ++i) {
+    requests.push_back(RandomRequest(small.model->config, 23, i));
+    requests.back().max_tokens = 40;
+    requests.back().ignore_eos = true;
+  }
+  const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true};
+  const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+  const StepShape shape = ShapeOf(small.model->config);
+  const auto entries = PageEntries(small.model->config);
+  uint32_t pages = 0;  // room for about one and a half of the longest sequences
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    if (entries[group] != 0) pages += 3 * ((130 + entries[group] - 1) / entries[group]) / 2;
+  }
+  for (const uint32_t queue_depth : {0U, 1U}) {
+    const Way tight{.name = "tight", .chunk = 13, .queue_depth = queue_depth, .pages = pages};
+    World world(small.model, tight);
+    const std::vector<Transcript> found = world.Run(requests);
+    EXPECT_GT(world.preemptions(), 0U) << "memory was not tight";
+    ExpectSame(expected, found, small.name + ", tight memory");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest, testing::Range(0, 8), [](const auto& param) {
+  return SmallModels()[static_cast<size_t>(param.param)].name;
+});
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/request_output.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+// Letters a to e, and the three bytes of U+20AC one by one; "<end>" is special.
+constexpr char kTokenizer[] = R"({
+  "version": "1.0", "truncation": null, "padding": null,
+  "added_tokens": [{"id": 8, "content": "<end>", "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false, "special": true}],
+  "normalizer": null,
+  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+  "post_processor": null,
+  "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+  "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+            "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "â": 5, "Ĥ": 6, "¬": 7},
+            "merges": []}})";
+constexpr uint32_t kA = 0, kB = 1, kC = 2, kEuro0 = 5, kEuro1 = 6, kEuro2 = 7, kEnd = 8;
+
+struct Sink final : public RequestSink {
+  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
+    EXPECT_TRUE(tokens.empty());
+    prompt_logprobs = std::move(logprobs);
+    ++prompt_logprobs_told;
+  }
+  void OnTokens(std::vector<TokenEvent> more, uint32_t generated) override {
+    EXPECT_FALSE(more.empty());
+    for (TokenEvent& token : more) {
+      text += token.text;
+      tokens.push_back(std::move(token));
+    }
+    generated_tokens = generated;
+  }
+  void OnFinished(Finish how) override {
+    finish = std::move(how);
+    ++finished;
+  }
+  std::string text;
+  std::vector<TokenEvent> tokens;
+  uint32_t generated_tokens = 0;
+  std::vector<PositionLogprobs> prompt_logprobs;
+  int prompt_logprobs_told = 0;
+  Finish finish;
+  int finished = 0;
+};
+
+class RequestOutputTest : public testing::Test {
+ protected:
+  void Make(const Request& request, bool with_tokenizer = true) {
+    auto output = RequestOutput::Create(request, with_tokenizer ? tokenizer_.get() : nullptr,
+                                        by_depth_, sink_, [this] { ++ended_; });
+    ASSERT_TRUE(output.ok()) << output.status();
+    output_ = *std::move(output);
+  }
+  bool Push(uint32_t token, uint32_t depth = 1, bool stop_id = false) {
+    return output_->OnToken({token, position_++, depth, stop_id, {}});
+  }
+  void End(EndReason reason, absl::Status status = absl::OkStatus()) {
+    Ending ending;
+    ending.reason = reason;
+    ending.status = std::move(status);
+    output_->OnEnded(ending);
+  }
+
+  const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Parse(kTokenizer);
+  const std::shared_ptr<Sink> sink_ = std::make_shared<Sink>();
+  std::vector<uint64_t> by_depth_ = {0, 0, 0};
+  std::unique_ptr<RequestOutput> output_;
+  uint32_t position_ = 5;
+  int ended_ = 0;
+};
+
+TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
+  Make(Request());
+  EXPECT_FALSE(Push(kA, 2));
+  EXPECT_FALSE(Push(kEuro0, 1));
+  EXPECT_FALSE(Push(kEuro1, 3));
+  EXPECT_EQ(sink_->tokens.size(), 1U) << "half a character was sent";
+  EXPECT_FALSE(Push(kEuro2, 2));
+  ASSERT_EQ(sink_->tokens.size(), 4U);
+  EXPECT_EQ(sink_->tokens[1].text, "");
+  EXPECT_EQ(sink_->tokens[3].text, "\xe2\x82\xac");
+  EXPECT_EQ(sink_->tokens[2].depth, 3U);
+  End(EndReason::kLength);
+  EXPECT_EQ(sink_->text, "a\xe2\x82\xac");
+  EXPECT_EQ(sink_->finish.reason, FinishReason::kLength);
+  EXPECT_EQ(sink_->finish.generated_depth.by_depth, (std::vector<uint64_t>{1, 2, 1}));
+  EXPECT_EQ(by_depth_, (std::vector<uint64_t>{1, 2, 1}));
+  EXPECT_EQ(sink_->finished, 1);
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(RequestOutputTest, TheEndReleasesWhatWasHeld) {
+  Request request;
+  request.stop_strings = {"abc"};
+  Make(request);
+  Push(kA);
+  Push(kB);
+  EXPECT_EQ(sink_->tokens.size(), 0U);
+  End(EndReason::kLength);
+  EXPECT_EQ(sink_->text, "ab");
+  EXPECT_EQ(sink_->generated_tokens, 2U);
+}
+
+TEST_F(RequestOutputTest, StopStringIsCutOffButItsTokensCount) {
+  Request request;
+  request.stop_strings = {"zz", "bc"};
+  Make(request);
+  EXPECT_FALSE(Push(kA));
+  EXPECT_FALSE(Push(kB));
+  EXPECT_TRUE(Push(kC));
+  End(EndReason::kStopString);
+  EXPECT_EQ(sink_->text, "a");
+  EXPECT_EQ(sink_->tokens.size(), 1U);
+  EXPECT_EQ(sink_->finish.stop_string, "bc");
+  EXPECT_EQ(sink_->finish.reason, FinishReason::kStopString);
+}
+
+TEST_F(RequestOutputTest, MinTokensOfABrokenStreamCountItsPrefix) {
+  Request request;
+  request.stop_strings = {"b"};
+  request.min_tokens = 4;
+  request.generated_prefix = 2;  // two of the four were generated before
+  Make(request);
+  EXPECT_FALSE(Push(kB));  // the third
+  EXPECT_TRUE(Push(kB));
+  End(EndReason::kStopString);
+  EXPECT_EQ(sink_->text, "b");
+}
+
+TEST_F(RequestOutputTest, SpecialTokensHaveNoText) {
+  Make(Request());
+  Push(kA);
+  Push(kEnd, 1, /*stop_id=*/true);
+  End(EndReason::kEndOfSequence);
+  EXPECT_EQ(sink_->text, "a");
+  EXPECT_EQ(sink_->tokens.size(), 2U);
+  EXPECT_EQ(sink_->finish.stop_token_id, kEnd);
+  EXPECT_FALSE(sink_->finish.stop_string.has_value());
+}
+
+TEST_F(RequestOutputTest, WithoutATokenizerTokensComeAtOnce) {
+  Make(Request(), /*with_tokenizer=*/false);
+  EXPECT_FALSE(Push(kEuro0));
+  EXPECT_EQ(sink_->tokens.size(), 1U);
+  EXPECT_EQ(sink_->text, "");
+  End(EndReason::kLength);
+  EXPECT_EQ(sink_->finished, 1);
+}
+
+TEST_F(RequestOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
+  Request request;
+  request.prompt_logprobs = true;
+  request.prompt_depths = true;
+  Make(request);
+  const std::vector<uint32_t> depths = {2, 1};
+  const std::vector<TokenLogprob> logprobs = {
+      {0, 1, kB, -1.5F}, {0, 1, kA, -0.5F}, {0, 2, kC, -0.25F}, {0, 2, kC, -0.25F}};
+  output_->OnPrompt({0, depths, logprobs});
+  EXPECT_EQ(sink_->prompt_logprobs_told, 0);
+  Push(kA);
+  EXPECT_EQ(sink_->prompt_logprobs_told, 1);
+  ASSERT_EQ(sink_->prompt_logprobs.size(), 2U);
+  EXPECT_EQ(sink_->prompt_logprobs[0].logprob, -1.5F);
+  ASSERT_EQ(sink_->prompt_logprobs[0].top.size(), 1U);
+  EXPECT_EQ(sink_->prompt_logprobs[0].top[0].id, kA);
+  End(EndReason::kLength);
+  EXPECT_EQ(sink_->prompt_logprobs_told, 1);
+  EXPECT_EQ(sink_->finish.prompt_token_depths, depths);
+}
+
+TEST_F(RequestOutputTest, EveryReasonHasItsOwnEnd) {
+  const std::vector<std::pair<EndReason, FinishReason>> well = {
+      {EndReason::kEndOfSequence, FinishReason::kEndOfSequence},
+      {EndReason::kStopToken, FinishReason::kStopToken},
+      {EndReason::kLength, FinishReason::kLength},
+      {EndReason::kContextLimit, FinishReason::kContextLimit},
+      {EndReason::kTimeLimit, FinishReason::kTimeLimit},
+      {EndReason::kDrained, FinishReason::kDrained}};
+  for (const auto& [reason, expected] : well) {
+    Make(Request());
+    End(reason);
+    EXPECT_TRUE(sink_->finish.status.ok());
+    EXPECT_EQ(sink_->finish.reason, expected);
+  }
+  const std::vector<std::pair<EndReason, absl::StatusCode>> badly = {
+      {EndReason::kCancelled, absl::StatusCode::kCancelled},
+      {EndReason::kDeadline, absl::StatusCode::kDeadlineExceeded},
+      {EndReason::kFailed, absl::StatusCode::kUnavailable}};
+  for (const auto& [reason, expected] : badly) {
+    Make(Request());
+    End(reason, reason == EndReason::kFailed ? absl::UnavailableError("broken") : absl::OkStatus());
+    EXPECT_EQ(sink_->finish.status.code(), expected);
+  }
+}
+
+TEST_F(RequestOutputTest, AFailedStreamReleasesNothingMore) {
+  Request request;
+  request.stop_strings = {"ab"};
+  Make(request);
+  Push(kA);
+  End(EndReason::kCancelled);
+  EXPECT_EQ(sink_->text, "");
+}
+
+}  // namespace
+}  // namespace recurve
