@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// One Generate or Complete call between the engine, which pushes tokens, and its transport, which
+// takes them as fast as the client reads. Knows nothing of gRPC: the reactors in
+// generation_service.cc derive from it.
+#ifndef RECURVE_SERVER_CALL_H_
+#define RECURVE_SERVER_CALL_H_
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "server/egress.h"
+#include "server/log.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/response_to_proto.h"
+
+namespace recurve {
+
+namespace v1 {
+class GenerateRequest;
+}
+
+// What all calls share. Outlives them.
+struct CallContext {
+  const ServerOptions* options = nullptr;
+  Metrics* metrics = nullptr;
+  Log* log = nullptr;
+  Egress* egress = nullptr;
+  std::atomic<Engine*> engine{nullptr};  // null while the model loads
+  std::atomic<bool> draining{false};     // for the reason of a refusal
+};
+
+// The life of a call, each step on its own thread:
+//   arrival    constructor                                       gRPC's thread
+//   admission  Admit, or Refuse                                  an intake thread
+//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailbox   the engine's loop
+//   writing    Pump: mailbox to transport                        the egress thread
+//   reactions  WriteDone, PeerGone, TransportDone                gRPC's threads
+// The transport's operations are called on the egress thread alone, without locks held: so no two
+// overlap, and none comes after SendStatus. The engine and Egress keep the call alive.
+class Call : public RequestSink, public EgressClient, public std::enable_shared_from_this<Call> {
+ public:
+  // What is known of a call when it arrives.
+  struct Origin {
+    std::string method;                  // "Generate" or "Complete"
+    bool streams = true;                 // false: everything in one message at the end
+    std::optional<std::string> id;       // x-request-id as given
+    std::optional<SteadyTime> deadline;  // of the call
+    SteadyTime arrival;
+  };
+
+  Call(CallContext* context, Origin origin);
+  ~Call() override;
+
+  // Validates and hands the request to the engine. Exactly one of these two, once.
+  void Admit(const v1::GenerateRequest& proto);
+  void Refuse(absl::Status status, Rejection why);
+
+  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override;
+  void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) override;
+  void OnFinished(Finish finish) override;
+
+  void Pump() override;
+  void CheckStall(SteadyTime now) override;
+
+ protected:
+  // The transport's operations. SendDelta: when `streams`, WriteDone follows and only then the next
+  // one. SendStatus: the last operation; `trailers` go with it. Abort: the call ends as cancelled.
+  virtual void SendDelta(const Delta& delta, const Echo& echo) = 0;
+  virtual void SendStatus(const absl::Status& status) = 0;
+  virtual void Abort() = 0;
+
+  // The transport's reactions. PeerGone: client or deadline cancelled the call.
+  void WriteDone(bool ok);
+  void PeerGone();
+  void TransportDone();
+
+  const std::string& id() const { return id_; }
+  CallContext* context() const { return context_; }
+
+ private:
+  enum class Step { kNothing, kWrite, kEnd, kAbort };
+  enum class Phase { kArrived, kAdmitted, kRefused };
+
+  absl::StatusOr<Engine::RequestId> Start(const v1::GenerateRequest& proto, Rejection* why);
+  Step NextStep(Delta* delta, absl::Status* status);
+  void TakeMailbox(Delta* delta);
+  bool HasMail() const;
+  void DropMailbox();
+  void ObserveTokens(SteadyTime now, uint32_t generated_tokens);
+  void Abandon();
+  void RecordEnd();
+  std::string_view TerminalReason() const;
+
+  CallContext* const context_;
+  const Origin origin_;
+  const std::string id_;
+
+  std::mutex mutex_;  // guards what follows
+  Phase phase_ = Phase::kArrived;
+  absl::Status refusal_;
+  Engine::RequestId engine_id_ = 0;
+  uint64_t seed_ = 0;
+  uint32_t prompt_tokens_ = 0;  // 0 until known
+  // Mailbox.
+  std::vector<TokenEvent> tokens_;
+  std::optional<std::vector<PositionLogprobs>> prompt_logprobs_;
+  uint32_t generated_tokens_ = 0;
+  std::optional<Finish> finish_;
+  std::optional<SteadyTime> oldest_;       // since when the mailbox is not empty
+  std::optional<SteadyTime> first_token_;  // arrival here of the first and the last token
+  std::optional<SteadyTime> last_token_;
+  // Transport.
+  bool writing_ = false;
+  SteadyTime write_started_;
+  bool final_sent_ = false;
+  bool peer_gone_ = false;
+  bool deadline_passed_ = false;
+  std::optional<StallCause> stalled_;  // why we gave up on the client
+  bool aborted_ = false;
+  bool ended_ = false;  // SendStatus was called, with code_
+  absl::StatusCode code_ = absl::StatusCode::kUnknown;
+  bool recorded_ = false;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_CALL_H_

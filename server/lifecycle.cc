@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/lifecycle.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/server.h"
+#include "server/version.h"
+
+namespace recurve {
+
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::chrono::seconds kProgressEvery(2);
+// Written to clients already, or never: not part of the drain budget, which is for computing.
+constexpr std::chrono::seconds kFlushBudget(2);
+constexpr std::chrono::seconds kShutdownBudget(1);
+
+// Written beside and renamed, so that a reader never sees half of it.
+absl::Status WritePortFile(const std::string& path, const Server& server) {
+  const std::string draft = path + ".new";
+  std::ofstream file(draft);
+  file << "grpc_port=" << server.grpc_port() << "\nmetrics_port=" << server.metrics_port() << "\n";
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(draft, path, error);
+  if (!file || error) return absl::InternalError(absl::StrCat("--port_file: cannot write ", path));
+  return absl::OkStatus();
+}
+
+void LogReady(const EngineInfo& info, Log* log) {
+  log->Write("ready", {{"model", info.model_name},
+                       {"parameters", info.parameters},
+                       {"backend", info.backend},
+                       {"isa", info.isa},
+                       {"precision", info.precision},
+                       {"threads", uint64_t{info.threads}},
+                       {"max_context", uint64_t{info.max_context}},
+                       {"recursions", uint64_t{info.recursions}},
+                       {"slots", uint64_t{info.options.schedule.slots}},
+                       {"policy", info.options.schedule.policy},
+                       {"kv_pages", uint64_t{info.kv_pages}}});
+  for (const std::string& warning : info.warnings) log->Write("warning", {{"message", warning}});
+}
+
+int Failure(int code, const absl::Status& status, Log* log) {
+  log->Write("error", {{"message", std::string(status.message())}});
+  return code;
+}
+
+// One run of a server whose engine is loaded.
+class Run {
+ public:
+  Run(const ServerOptions& options, Events* events, Log* log, Server* server,
+      std::unique_ptr<Engine> engine)
+      : options_(options),
+        events_(events),
+        log_(log),
+        server_(server),
+        engine_(std::move(engine)),
+        watcher_([events, engine = engine_.get()] {
+          if (absl::Status failure = engine->WaitForFailure(); !failure.ok()) {
+            events->Failed(std::move(failure));
+          }
+        }) {}
+
+  ~Run() {
+    engine_.reset();  // lets the watcher go
+    watcher_.join();
+  }
+
+  int Serve() {
+    server_->SetEngine(engine_.get());
+    LogReady(engine_->Info(), log_);
+    server_->SetServing(true);
+    Events::State state = events_->Wait([](const auto& s) { return s.stop || s.failed; });
+    server_->SetServing(false);
+    if (!state.failed) {
+      Drain();
+      state = events_->WaitUntil(steady_clock::now(), [](const auto&) { return true; });
+    }
+    const bool flushed = server_->WaitForCalls(steady_clock::now() + kFlushBudget);
+    server_->Shutdown(steady_clock::now() + kShutdownBudget);
+    if (state.failed) return Failure(kExitEngineFailed, *state.failed, log_);
+    log_->Write("stopped", {{"flushed", std::string(flushed ? "true" : "false")}});
+    return kExitOk;
+  }
+
+ private:
+  void Drain() {
+    const auto failed = [](const Events::State& state) { return state.failed.has_value(); };
+    log_->Write("draining", {{"grace_ms", static_cast<uint64_t>(options_.drain.grace.count())},
+                             {"budget_ms", static_cast<uint64_t>(options_.drain.budget.count())}});
+    if (events_->WaitUntil(steady_clock::now() + options_.drain.grace, failed).failed) return;
+    server_->SetDraining();
+    engine_->Drain(steady_clock::now() + options_.drain.budget);
+  }
+
+  const ServerOptions& options_;
+  Events* const events_;
+  Log* const log_;
+  Server* const server_;
+  std::unique_ptr<Engine> engine_;
+  std::thread watcher_;
+};
+
+// Loads on a thread of its own, so that signals are heard meanwhile. Null, and the reason in
+// `*status`, if the model cannot be loaded.
+std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& make_engine,
+                             Events* events, Log* log, absl::Status* status) {
+  const SteadyTime started = steady_clock::now();
+  std::unique_ptr<Engine> engine;
+  std::thread loader([&] {
+    auto made = make_engine(options.engine);
+    if (made.ok()) engine = *std::move(made);
+    events->Loaded(made.status());
+  });
+  Events::State state;
+  while (!state.loaded) {
+    state = events->WaitUntil(steady_clock::now() + kProgressEvery,
+                              [](const auto& s) { return s.loaded || s.stop; });
+    if (state.loaded) break;
+    if (state.stop) {
+      log->Write("stopped", {{"while", std::string("loading")}});
+      std::_Exit(kExitOk);  // the loader cannot be interrupted, and no client waits for it
+    }
+    log->Write("loading",
+               {{"model", options.engine.model.directory},
+                {"seconds", static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                                      steady_clock::now() - started)
+                                                      .count())}});
+  }
+  loader.join();
+  *status = *state.loaded;
+  return engine;
+}
+
+}  // namespace
+
+void Events::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    state_.stop = true;
+  }
+  changed_.notify_all();
+}
+
+void Events::Loaded(absl::Status status) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_.loaded = std::move(status);
+  }
+  changed_.notify_all();
+}
+
+void Events::Failed(absl::Status status) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_.failed = std::move(status);
+  }
+  changed_.notify_all();
+}
+
+Events::State Events::WaitUntil(SteadyTime until, const std::function<bool(const State&)>& wanted) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, until, [&] { return wanted(state_); });
+  return state_;
+}
+
+Events::State Events::Wait(const std::function<bool(const State&)>& wanted) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return wanted(state_); });
+  return state_;
+}
+
+int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Events* events,
+              Log* log) {
+  auto server = Server::Create(options, log);
+  if (!server.ok()) return Failure(kExitCannotStart, server.status(), log);
+  log->Write("listening", {{"version", std::string(kVersion)},
+                           {"grpc_port", static_cast<uint64_t>((*server)->grpc_port())},
+                           {"metrics_port", static_cast<uint64_t>((*server)->metrics_port())}});
+  if (!options.listen.port_file.empty()) {
+    if (absl::Status status = WritePortFile(options.listen.port_file, **server); !status.ok()) {
+      return Failure(kExitCannotStart, status, log);
+    }
+  }
+  absl::Status loaded;
+  std::unique_ptr<Engine> engine = Load(options, make_engine, events, log, &loaded);
+  if (engine == nullptr) return Failure(kExitCannotStart, loaded, log);
+  // The run, and with it the engine, goes before the server: requests that the engine ends on its
+  // way out are still recorded.
+  return Run(options, events, log, server->get(), std::move(engine)).Serve();
+}
+
+}  // namespace recurve

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `recurve-server` can be told, one struct a concern; the engine's own three are in engine.h.
+// Flags, their help and the configuration file are made from these in flags.cc. Plain data.
+#ifndef RECURVE_SERVER_OPTIONS_H_
+#define RECURVE_SERVER_OPTIONS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace recurve {
+
+using Milliseconds = std::chrono::milliseconds;
+
+// Where and how the server listens. Port 0 lets the system choose.
+struct ListenOptions {
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics_listen = "127.0.0.1:9090";  // numeric address
+  std::string port_file;                          // written once listening; empty: none
+  uint32_t max_message_bytes = 4 << 20;           // of a request
+};
+
+// How long a client may keep its stream waiting.
+struct StreamOptions {
+  Milliseconds stall_timeout{30000};  // a single write may take this long
+  uint32_t buffer_tokens = 4096;      // tokens of one stream that may wait to be written
+};
+
+// How requests are refused.
+struct AdmissionOptions {
+  Milliseconds retry_pushback{1000};  // told to clients when a queue is full
+};
+
+// How the server ends.
+struct DrainOptions {
+  Milliseconds grace{0};       // goes on accepting after a signal, while balancers take note
+  Milliseconds budget{30000};  // for what still runs after that
+};
+
+enum class LogFormat { kText, kJson };
+
+struct LogOptions {
+  LogFormat format = LogFormat::kText;
+};
+
+struct ServerOptions {
+  EngineOptions engine;
+  ListenOptions listen;
+  StreamOptions stream;
+  AdmissionOptions admission;
+  DrainOptions drain;
+  LogOptions log;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_OPTIONS_H_

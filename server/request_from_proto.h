@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// GenerateRequest to the engine's Request.
+#ifndef RECURVE_SERVER_REQUEST_FROM_PROTO_H_
+#define RECURVE_SERVER_REQUEST_FROM_PROTO_H_
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+
+namespace recurve {
+
+namespace v1 {
+class GenerateRequest;
+}
+
+// Translates, fills in defaults, draws a seed where none is given, and checks what the message
+// alone can tell: that a prompt is there, ranges of the sampling parameters, counts and sizes of
+// lists. What depends on the model or its memory (token ids, context, knobs of the routing, whether
+// there is a tokenizer, min_tokens against a max_tokens left open) is checked by Engine::Start and
+// nowhere else. InvalidArgument: field, value, limit. `arrival` starts time_limit_ms; id and
+// deadline are left to the caller.
+absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, SteadyTime arrival);
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_REQUEST_FROM_PROTO_H_

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine reports, as messages.
+#ifndef RECURVE_SERVER_RESPONSE_TO_PROTO_H_
+#define RECURVE_SERVER_RESPONSE_TO_PROTO_H_
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/options.h"
+
+namespace recurve {
+
+namespace v1 {
+class CompleteResponse;
+class GenerateResponse;
+class GetLoadResponse;
+class GetModelInfoResponse;
+}  // namespace v1
+
+// What one message carries.
+struct Delta {
+  std::vector<TokenEvent> tokens;
+  std::optional<std::vector<PositionLogprobs>> prompt_logprobs;
+  uint32_t prompt_tokens = 0;
+  uint32_t generated_tokens = 0;  // cumulative
+  std::optional<Finish> finish;   // in the last message, with OK
+};
+
+// What the final message repeats of the request.
+struct Echo {
+  uint64_t seed = 0;
+  SteadyTime arrival;
+};
+
+// Fill an empty message. `engine` names the tokens of top log probabilities.
+void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
+                  v1::GenerateResponse* proto);
+void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
+                  v1::CompleteResponse* proto);
+
+void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
+                   v1::GetModelInfoResponse* proto);
+void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
+              std::chrono::duration<double> uptime, v1::GetLoadResponse* proto);
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_RESPONSE_TO_PROTO_H_

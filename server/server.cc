@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/service_type.h>
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/call.h"
+#include "server/egress.h"
+#include "server/engine_metrics.h"
+#include "server/generation_service.h"
+#include "server/health_service.h"
+#include "server/intake.h"
+#include "server/keep_awake.h"
+#include "server/metrics.h"
+#include "server/metrics_endpoint.h"
+
+namespace recurve {
+
+class Server::Impl {
+ public:
+  Impl(const ServerOptions& options, Log* log)
+      : options_(options),
+        egress_(options.stream),
+        intake_(options.engine.schedule.max_queued_requests),
+        health_({"", kGenerationServiceName}) {
+    context_.options = &options_;
+    context_.metrics = &metrics_;
+    context_.log = log;
+    context_.egress = &egress_;
+    service_ = MakeGenerationService(&context_, &intake_);
+    engine_metrics_ = MakeEngineMetrics(&context_.engine, &options_);
+  }
+
+  ~Impl() { Shutdown(std::chrono::steady_clock::now()); }
+
+  absl::Status Listen() {
+    RETURN_IF_ERROR(ListenForMetrics());
+    RETURN_IF_ERROR(ListenForCalls());
+    keep_awake_ = std::make_unique<KeepAwake>(grpc_server_->InProcessChannel({}));
+    return absl::OkStatus();
+  }
+
+  void Shutdown(SteadyTime until) {
+    keep_awake_.reset();
+    health_.Close();
+    if (grpc_server_) {
+      const auto left = until - std::chrono::steady_clock::now();
+      grpc_server_->Shutdown(std::chrono::system_clock::now() + left);
+      grpc_server_->Wait();
+      grpc_server_.reset();
+    }
+    metrics_endpoint_.reset();
+  }
+
+  const ServerOptions options_;
+  Metrics metrics_;
+  CallContext context_;  // used by the threads below
+  Egress egress_;
+  Intake intake_;
+  HealthService health_;
+  std::unique_ptr<grpc::Service> service_;
+  std::shared_ptr<prometheus::Collectable> engine_metrics_;
+  std::unique_ptr<grpc::Server> grpc_server_;
+  std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
+  std::unique_ptr<KeepAwake> keep_awake_;
+  int grpc_port_ = 0;
+  int metrics_port_ = 0;
+
+ private:
+  absl::Status ListenForMetrics() {
+    auto endpoint = MetricsEndpoint::Create(options_.listen.metrics_listen,
+                                            {metrics_.collectable(), engine_metrics_});
+    if (!endpoint.ok()) {
+      return absl::UnavailableError(
+          absl::StrCat("--metrics_listen: ", endpoint.status().message()));
+    }
+    metrics_endpoint_ = *std::move(endpoint);
+    metrics_port_ = metrics_endpoint_->port();
+    return absl::OkStatus();
+  }
+
+  absl::Status ListenForCalls() {
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(options_.listen.listen, grpc::InsecureServerCredentials(),
+                             &grpc_port_);
+    builder.RegisterService(service_.get());
+    builder.RegisterService(health_.service());
+    builder.SetMaxReceiveMessageSize(static_cast<int>(options_.listen.max_message_bytes));
+    // Two servers on one port would share its connections by chance.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    // Clients may ask every 10 s whether we are alive, and we ask them, so that calls of a client
+    // that vanished do not stay for ever.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+    grpc_server_ = builder.BuildAndStart();
+    if (grpc_server_ == nullptr || grpc_port_ == 0) {
+      return absl::UnavailableError(absl::StrCat("--listen: cannot listen on ",
+                                                 options_.listen.listen,
+                                                 "; expected a free HOST:PORT of this machine"));
+    }
+    return absl::OkStatus();
+  }
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Log* log) {
+  auto impl = std::make_unique<Impl>(options, log);
+  RETURN_IF_ERROR(impl->Listen());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+int Server::grpc_port() const { return impl_->grpc_port_; }
+int Server::metrics_port() const { return impl_->metrics_port_; }
+
+void Server::SetEngine(Engine* engine) {
+  impl_->context_.engine.store(engine, std::memory_order_release);
+}
+
+void Server::SetServing(bool serving) {
+  impl_->metrics_.SetReady(serving);
+  impl_->health_.Set(serving);
+}
+
+void Server::SetDraining() { impl_->context_.draining = true; }
+
+bool Server::WaitForCalls(SteadyTime until) { return impl_->egress_.WaitUntilNoneOpen(until); }
+
+void Server::Shutdown(SteadyTime until) { impl_->Shutdown(until); }
+
+}  // namespace recurve

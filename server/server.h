@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gRPC server with its services, and the metrics endpoint.
+#ifndef RECURVE_SERVER_SERVER_H_
+#define RECURVE_SERVER_SERVER_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/log.h"
+#include "server/options.h"
+
+namespace recurve {
+
+// Thread-safe but for construction and destruction. Order of life: Create, SetEngine, SetServing;
+// then SetServing(false), SetDraining, WaitForCalls, Shutdown, then the engine's destruction, and
+// the server's last, since requests that the engine ends on its way out are still recorded here.
+class Server {
+ public:
+  // Listens and answers: health is NOT_SERVING, everything else UNAVAILABLE. Errors name the flag
+  // and its address. `options` are copied; `log` must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const ServerOptions& options, Log* log);
+  ~Server();
+
+  // As bound, also where the options say 0.
+  int grpc_port() const;
+  int metrics_port() const;
+
+  // The engine must live until Shutdown has returned.
+  void SetEngine(Engine* engine);
+
+  // What the health service and the metric `recurve_ready` say.
+  void SetServing(bool serving);
+
+  // From now on refusals by the engine count as due to draining.
+  void SetDraining();
+
+  // Waits until every Generate and Complete call has told its client how it ended. False if some
+  // have not at `until`.
+  bool WaitForCalls(SteadyTime until);
+
+  // Closes the ports; calls still open at `until` are cancelled. Returns when all are gone.
+  void Shutdown(SteadyTime until);
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_SERVER_H_

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// An engine without a model: streams what a test tells it to.
+#ifndef RECURVE_TESTS_SERVER_FAKE_ENGINE_H_
+#define RECURVE_TESTS_SERVER_FAKE_ENGINE_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace recurve {
+
+// Thread-safe. Like the real one it calls sinks from one loop thread, with its mutex held. By
+// default a request waits until the test emits its tokens; with a script it streams by itself, a
+// token of each running request a step. Destruction ends what still runs as cancelled.
+class FakeEngine final : public Engine {
+ public:
+  struct Script {
+    std::vector<TokenEvent> tokens;
+    FinishReason reason = FinishReason::kLength;
+  };
+
+  explicit FakeEngine(std::optional<Script> script = std::nullopt);
+  ~FakeEngine() override;
+
+  // For tests: what Start answers from now on, if not OK.
+  void RefuseWith(absl::Status status);
+  // Waits for the `index`-th accepted request. Their ids count from 1.
+  Request WaitForRequest(size_t index);
+  // Each makes one call of the request's sink and returns when that has returned. Ignored after the
+  // request's end.
+  void EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> logprobs);
+  void Emit(RequestId id, std::vector<TokenEvent> tokens);
+  // Counts of tokens and times of `finish` are filled in.
+  void End(RequestId id, Finish finish);
+  // Ends everything with Unavailable and lets WaitForFailure return `status`.
+  void Fail(absl::Status status);
+  void WaitUntilEnded(RequestId id);
+  // Lets the time that Drain was given pass at once.
+  void EndDrain();
+  bool draining();
+  size_t num_running();
+  size_t num_accepted();
+
+  absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  void Cancel(RequestId id) override;
+  void Drain(SteadyTime until) override;
+  absl::Status WaitForFailure() override;
+  EngineSnapshot Snapshot() const override;
+  const EngineInfo& Info() const override { return info_; }
+  // A byte is a token; with special tokens 256 comes first.
+  absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
+                                                 bool add_special_tokens) const override;
+  absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
+                                         bool skip_special_tokens) const override;
+  std::string TokenText(uint32_t id) const override;
+
+ private:
+  struct Running {
+    std::shared_ptr<RequestSink> sink;
+    uint32_t prompt_tokens = 0;
+    uint32_t emitted = 0;
+    std::optional<SteadyTime> first_token, last_token;
+  };
+
+  // Runs `job` on the loop thread and waits for it.
+  void OnLoop(std::function<void()> job);
+  void Loop();
+  void StepLocked();
+  void EmitLocked(Running& running, std::vector<TokenEvent> tokens);
+  void EndLocked(RequestId id, Finish finish);
+  void EndAllLocked(const Finish& finish);
+
+  const std::optional<Script> script_;
+  EngineInfo info_;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  std::vector<Request> accepted_;
+  std::map<RequestId, Running> running_;
+  absl::Status refusal_;
+  absl::Status failure_;
+  bool draining_ = false;
+  bool drain_over_ = false;
+  bool stopping_ = false;
+  int waiting_for_failure_ = 0;
+  uint64_t generated_ = 0;
+
+  std::thread loop_;
+};
+
+// Tokens 0, 1, ... of depths 1, 2, 3, 1, ... with these texts.
+std::vector<TokenEvent> MakeTokens(const std::vector<std::string>& texts);
+
+}  // namespace recurve
+
+#endif  // RECURVE_TESTS_SERVER_FAKE_ENGINE_H_

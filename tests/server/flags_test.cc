@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/flags.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+using testing::HasSubstr;
+
+absl::StatusOr<std::variant<ServerOptions, std::string>> Parse(std::vector<std::string> flags,
+                                                               bool with_model = true) {
+  if (with_model) flags.insert(flags.begin(), "--model=/models/demo");
+  std::vector<const char*> argv = {"recurve-server"};
+  for (const std::string& flag : flags) argv.push_back(flag.c_str());
+  return ParseFlags(static_cast<int>(argv.size()), argv.data());
+}
+
+ServerOptions Options(const std::vector<std::string>& flags) {
+  const auto parsed = Parse(flags);
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return parsed.ok() ? std::get<ServerOptions>(*parsed) : ServerOptions();
+}
+
+std::string Error(const std::vector<std::string>& flags, bool with_model = true) {
+  const auto parsed = Parse(flags, with_model);
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(parsed.status().message());
+}
+
+TEST(FlagsTest, DefaultsAreThoseOfTheStructs) {
+  const ServerOptions options = Options({});
+  const ServerOptions defaults;
+  EXPECT_EQ(options.engine.model.directory, "/models/demo");
+  EXPECT_EQ(options.engine.model.precision, defaults.engine.model.precision);
+  EXPECT_EQ(options.engine.schedule.slots, defaults.engine.schedule.slots);
+  EXPECT_EQ(options.engine.schedule.policy, defaults.engine.schedule.policy);
+  EXPECT_EQ(options.engine.memory.kv_pages, defaults.engine.memory.kv_pages);
+  EXPECT_EQ(options.listen.listen, defaults.listen.listen);
+  EXPECT_EQ(options.stream.stall_timeout, defaults.stream.stall_timeout);
+  EXPECT_EQ(options.drain.budget, defaults.drain.budget);
+  EXPECT_EQ(options.log.format, LogFormat::kText);
+}
+
+TEST(FlagsTest, EveryFlagSetsItsOption) {
+  const ServerOptions o = Options({"--model_name=m",
+                                   "--backend=cpu",
+                                   "--precision=f32",
+                                   "--threads=3",
+                                   "--force_scalar",
+                                   "--policy=lockstep",
+                                   "--slots=1",
+                                   "--areas=2",
+                                   "--chunk=3",
+                                   "--ends=4",
+                                   "--block_rows=5",
+                                   "--prompt_rows=6",
+                                   "--queue_depth=1",
+                                   "--kv_pages=7",
+                                   "--kv_memory_share=0.25",
+                                   "--max_context=8",
+                                   "--max_queued_requests=9",
+                                   "--max_queued_tokens=5000000000",
+                                   "--default_max_tokens=11",
+                                   "--retry_pushback=250ms",
+                                   "--listen=[::]:1",
+                                   "--metrics_listen=0.0.0.0:2",
+                                   "--port_file=/p",
+                                   "--max_message_bytes=65536",
+                                   "--stream_stall_timeout=1m30s",
+                                   "--stream_buffer_tokens=13",
+                                   "--drain_grace=5s",
+                                   "--drain_budget=1m",
+                                   "--log_format=json"});
+  EXPECT_EQ(o.engine.model.name, "m");
+  EXPECT_EQ(o.engine.model.backend, "cpu");
+  EXPECT_EQ(o.engine.model.precision, "f32");
+  EXPECT_EQ(o.engine.model.threads, 3U);
+  EXPECT_TRUE(o.engine.model.force_scalar);
+  EXPECT_EQ(o.engine.schedule.policy, "lockstep");
+  EXPECT_EQ(o.engine.schedule.slots, 1U);
+  EXPECT_EQ(o.engine.schedule.areas, 2U);
+  EXPECT_EQ(o.engine.schedule.chunk, 3U);
+  EXPECT_EQ(o.engine.schedule.ends, 4U);
+  EXPECT_EQ(o.engine.schedule.block_rows, 5U);
+  EXPECT_EQ(o.engine.schedule.prompt_rows, 6U);
+  EXPECT_EQ(o.engine.schedule.queue_depth, 1U);
+  EXPECT_EQ(o.engine.memory.kv_pages, 7U);
+  EXPECT_EQ(o.engine.memory.kv_memory_share, 0.25);
+  EXPECT_EQ(o.engine.memory.max_context, 8U);
+  EXPECT_EQ(o.engine.schedule.max_queued_requests, 9U);
+  EXPECT_EQ(o.engine.schedule.max_queued_tokens, 5000000000U);
+  EXPECT_EQ(o.engine.schedule.default_max_tokens, 11U);
+  EXPECT_EQ(o.admission.retry_pushback, Milliseconds(250));
+  EXPECT_EQ(o.listen.listen, "[::]:1");
+  EXPECT_EQ(o.listen.metrics_listen, "0.0.0.0:2");
+  EXPECT_EQ(o.listen.port_file, "/p");
+  EXPECT_EQ(o.listen.max_message_bytes, 65536U);
+  EXPECT_EQ(o.stream.stall_timeout, Milliseconds(90000));
+  EXPECT_EQ(o.stream.buffer_tokens, 13U);
+  EXPECT_EQ(o.drain.grace, Milliseconds(5000));
+  EXPECT_EQ(o.drain.budget, Milliseconds(60000));
+  EXPECT_EQ(o.log.format, LogFormat::kJson);
+  EXPECT_EQ(Options({"--threads=auto"}).engine.model.threads, 0U);
+}
+
+TEST(FlagsTest, ErrorsNameTheFlag) {
+  EXPECT_THAT(Error({"--slotz=3"}), HasSubstr("--slotz"));
+  EXPECT_THAT(Error({"--modell=/m"}, /*with_model=*/false), HasSubstr("--modell"));
+  EXPECT_THAT(Error({"--slots=many"}), HasSubstr("--slots"));
+  EXPECT_THAT(Error({"--slots=-1"}), HasSubstr("--slots"));
+  EXPECT_THAT(Error({"--slots=5000000000"}), HasSubstr("--slots"));
+  EXPECT_THAT(Error({"--threads=0"}), HasSubstr("--threads: '0' is not possible: expected"));
+  EXPECT_THAT(Error({"--kv_pages=some"}), HasSubstr("--kv_pages: 'some'"));
+  EXPECT_THAT(Error({"--drain_budget=5"}), HasSubstr("--drain_budget: '5'"));
+  EXPECT_THAT(Error({"--drain_budget=-5s"}), HasSubstr("--drain_budget: '-5s'"));
+  EXPECT_THAT(Error({"--stream_stall_timeout=0"}), HasSubstr("--stream_stall_timeout: '0'"));
+  EXPECT_THAT(Error({"--stream_buffer_tokens=0"}), HasSubstr("--stream_buffer_tokens"));
+  EXPECT_THAT(Error({"--max_message_bytes=1"}), HasSubstr("--max_message_bytes"));
+  EXPECT_THAT(Error({"stray"}), HasSubstr("stray"));
+  EXPECT_THAT(Error({}, /*with_model=*/false), HasSubstr("--model"));
+  EXPECT_THAT(Error({"--log_format=xml"}), HasSubstr("--log_format: 'xml'"));
+}
+
+TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
+  EXPECT_EQ(Error({"--backend=cuda"}), "--backend: 'cuda' is not possible: this version has cpu");
+  EXPECT_EQ(Error({"--precision=int8"}),
+            "--precision: 'int8' is not possible: this version has bf16 or f32");
+  EXPECT_EQ(Error({"--policy=staged"}),
+            "--policy: 'staged' is not possible: this version has depthwise or lockstep");
+}
+
+class ConfigFileTest : public testing::Test {
+ protected:
+  ConfigFileTest() : path_(testing::TempDir() + "/recurve_flags_test.conf") {}
+  ~ConfigFileTest() override { std::filesystem::remove(path_); }
+  void Write(const std::string& text) { std::ofstream(path_) << text; }
+  const std::string path_;
+};
+
+TEST_F(ConfigFileTest, IsReadAndTheCommandLineWins) {
+  Write(
+      "# a comment\nmodel = \"/models/other\"\nslots = 7\nareas=9\nthreads = auto\n"
+      "drain_grace = 10s\nforce_scalar = true\nlisten = \"0.0.0.0:50051\"\n");
+  const auto parsed = Parse({"--config=" + path_, "--areas=2"}, /*with_model=*/false);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const auto& options = std::get<ServerOptions>(*parsed);
+  EXPECT_EQ(options.engine.model.directory, "/models/other");
+  EXPECT_EQ(options.engine.schedule.slots, 7U);
+  EXPECT_EQ(options.engine.schedule.areas, 2U);
+  EXPECT_EQ(options.drain.grace, Milliseconds(10000));
+  EXPECT_TRUE(options.engine.model.force_scalar);
+  EXPECT_EQ(options.listen.listen, "0.0.0.0:50051");
+}
+
+TEST_F(ConfigFileTest, ErrorsNameKeyOrFile) {
+  Write("slotz = 7\n");
+  EXPECT_THAT(Error({"--config=" + path_}), HasSubstr("slotz"));
+  Write("slots = many\n");
+  EXPECT_THAT(Error({"--config=" + path_}), HasSubstr("slots"));
+  EXPECT_THAT(Error({"--config=/nowhere/file"}), HasSubstr("/nowhere/file"));
+}
+
+TEST(FlagsTest, HelpIsGroupedAndFitsATerminal) {
+  const auto parsed = Parse({"--help"}, /*with_model=*/false);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const std::string& help = std::get<std::string>(*parsed);
+  for (const char* group : {"Model:", "Schedule:", "Memory:", "Admission:", "Listening:",
+                            "Streams:", "Shutdown", "Log", "General:"}) {
+    EXPECT_THAT(help, HasSubstr(group));
+  }
+  for (const char* part : {"--kv_pages", "[auto]", "--drain_budget", "[30s]", "--slots", "[32]"}) {
+    EXPECT_THAT(help, HasSubstr(part));
+  }
+  size_t start = 0;
+  for (size_t end = 0; (end = help.find('\n', start)) != std::string::npos; start = end + 1) {
+    EXPECT_LE(end - start, 100U) << help.substr(start, end - start);
+  }
+  const auto version = Parse({"--version"}, /*with_model=*/false);
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_THAT(std::get<std::string>(*version), testing::StartsWith("recurve-server "));
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Health and the life of a server process, with a fake engine and without signals.
+#include "server/lifecycle.h"
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "server/generation_service.h"
+#include "tests/server/server_fixture.h"
+
+namespace recurve {
+namespace {
+
+using ::grpc::health::v1::HealthCheckRequest;
+using ::grpc::health::v1::HealthCheckResponse;
+using testing::Contains;
+using testing::HasSubstr;
+
+// The service's status, or the gRPC code's negative if the call failed.
+int Health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
+  grpc::ClientContext context;
+  HealthCheckRequest request;
+  request.set_service(service);
+  HealthCheckResponse response;
+  const grpc::Status status =
+      grpc::health::v1::Health::NewStub(channel)->Check(&context, request, &response);
+  return status.ok() ? static_cast<int>(response.status()) : -status.error_code();
+}
+
+class HealthTest : public ServerTest {};
+
+TEST_F(HealthTest, FollowsTheServer) {
+  Start(/*ready=*/false);
+  const auto channel = NewChannel();
+  for (const std::string service : {"", kGenerationServiceName}) {
+    EXPECT_EQ(Health(channel, service), HealthCheckResponse::NOT_SERVING);
+  }
+  EXPECT_EQ(Health(channel, "other"), -grpc::StatusCode::NOT_FOUND);
+  server_->SetEngine(engine_.get());
+  server_->SetServing(true);
+  for (const std::string service : {"", kGenerationServiceName}) {
+    EXPECT_EQ(Health(channel, service), HealthCheckResponse::SERVING);
+  }
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_ready"), 1.0);
+  server_->SetServing(false);
+  EXPECT_EQ(Health(channel, ""), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_ready"), 0.0);
+}
+
+TEST_F(HealthTest, WatchersHearOfChangesAndDoNotHoldUpShutdown) {
+  Start();
+  const auto stub = grpc::health::v1::Health::NewStub(NewChannel());
+  grpc::ClientContext known_context, unknown_context;
+  HealthCheckRequest request;
+  const auto known = stub->Watch(&known_context, request);
+  request.set_service("other");
+  const auto unknown = stub->Watch(&unknown_context, request);
+  HealthCheckResponse response;
+  ASSERT_TRUE(known->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  ASSERT_TRUE(unknown->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  server_->SetServing(false);
+  ASSERT_TRUE(known->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  // Would last until then if a watcher held it up, and the test would time out.
+  server_->Shutdown(std::chrono::steady_clock::now() + std::chrono::hours(1));
+  EXPECT_FALSE(known->Read(&response));
+  EXPECT_EQ(known->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_FALSE(unknown->Read(&response));
+}
+
+// RunServer in a thread.
+class LifecycleTest : public testing::Test {
+ protected:
+  LifecycleTest() {
+    directory_ = testing::TempDir() + "/recurve_lifecycle_" +
+                 testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::create_directories(directory_);
+    options_.listen.port_file = directory_ + "/ports";
+    std::filesystem::remove(options_.listen.port_file);
+  }
+  ~LifecycleTest() override {
+    if (process_.joinable()) Join();
+    std::filesystem::remove_all(directory_);
+    std::fclose(log_file_);
+  }
+
+  // The factory's engine is `engine_`, valid until the server has ended.
+  void Launch(std::optional<FakeEngine::Script> script = std::nullopt) {
+    LaunchWith([this, script](const EngineOptions&) {
+      auto engine = std::make_unique<FakeEngine>(script);
+      engine_ = engine.get();
+      return std::unique_ptr<Engine>(std::move(engine));
+    });
+  }
+  void LaunchWith(EngineFactory factory) {
+    process_ = std::thread([this, factory = std::move(factory)] {
+      exit_code_ = RunServer(options_, factory, &events_, &log_);
+    });
+  }
+  void WaitUntilServing() {
+    while (!std::filesystem::exists(options_.listen.port_file)) std::this_thread::yield();
+    std::ifstream file(options_.listen.port_file);
+    std::string line;
+    std::getline(file, line);
+    ASSERT_EQ(line.rfind("grpc_port=", 0), 0U) << line;
+    channel_ =
+        grpc::CreateChannel("127.0.0.1:" + line.substr(10), grpc::InsecureChannelCredentials());
+    WaitForHealth(HealthCheckResponse::SERVING);
+  }
+  void WaitForHealth(int wanted) {
+    while (Health(channel_, "") != wanted) std::this_thread::yield();
+  }
+  int Join() {
+    events_.Stop();
+    process_.join();
+    return exit_code_;
+  }
+  std::string LogText() {
+    std::rewind(log_file_);
+    std::string text;
+    for (int c = 0; (c = std::fgetc(log_file_)) != EOF;) text += static_cast<char>(c);
+    return text;
+  }
+  StreamEnd Generate() {
+    grpc::ClientContext context;
+    const auto stub = v1::GenerationService::NewStub(channel_);
+    return ReadAll(stub->Generate(&context, TextRequest()).get());
+  }
+
+  std::string directory_;
+  ServerOptions options_ = TestOptions();
+  Events events_;
+  std::FILE* const log_file_ = std::tmpfile();
+  Log log_{LogFormat::kText, log_file_};
+  FakeEngine* engine_ = nullptr;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::thread process_;
+  int exit_code_ = -1;
+};
+
+TEST_F(LifecycleTest, ServesAndStops) {
+  Launch(FakeEngine::Script{MakeTokens({"a", "b"}), {}});
+  WaitUntilServing();
+  EXPECT_EQ(Generate().text(), "ab");
+  EXPECT_EQ(Join(), kExitOk);
+  const std::string log = LogText();
+  EXPECT_THAT(log, HasSubstr(" listening version="));
+  EXPECT_THAT(log, HasSubstr(" ready model=fake parameters=1234 backend=cpu isa=scalar "
+                             "precision=f32 threads=1 "));
+  EXPECT_THAT(log, HasSubstr(" warning message=\"a warning\""));
+  EXPECT_THAT(log, HasSubstr(" stopped flushed=true"));
+}
+
+TEST_F(LifecycleTest, DrainLosesNoStream) {
+  options_.drain.budget = std::chrono::hours(1);
+  Launch();
+  WaitUntilServing();
+  constexpr int kStreams = 16;
+  std::vector<StreamEnd> ends(kStreams);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kStreams; ++i) {
+    clients.emplace_back([&, i] { ends[i] = Generate(); });
+  }
+  engine_->WaitForRequest(kStreams - 1);
+  for (int i = 1; i <= kStreams; ++i) engine_->Emit(i, MakeTokens({"a", "b"}));
+  events_.Stop();
+  WaitForHealth(HealthCheckResponse::NOT_SERVING);
+  // Those that end within the budget end as they would have, the rest as DRAINED.
+  while (!engine_->draining()) std::this_thread::yield();
+  Finish finish;
+  finish.reason = FinishReason::kLength;
+  for (int i = 1; i <= kStreams / 2; ++i) engine_->End(i, finish);
+  engine_->EndDrain();
+  for (std::thread& client : clients) client.join();
+  int finished = 0, drained = 0;
+  for (const StreamEnd& end : ends) {
+    ASSERT_TRUE(end.status.ok()) << end.status.error_message();
+    EXPECT_EQ(end.text(), "ab");
+    finished += end.messages.back().final().finish_reason() == v1::FINISH_REASON_LENGTH;
+    drained += end.messages.back().final().finish_reason() == v1::FINISH_REASON_DRAINED;
+  }
+  EXPECT_EQ(finished, kStreams / 2);
+  EXPECT_EQ(drained, kStreams / 2);
+  EXPECT_EQ(Join(), kExitOk);
+  EXPECT_THAT(LogText(), HasSubstr("stopped flushed=true"));
+}
+
+TEST_F(LifecycleTest, AcceptsDuringGraceAndRefusesAfterIt) {
+  options_.drain.grace = std::chrono::hours(1);
+  options_.drain.budget = std::chrono::hours(1);
+  Launch(FakeEngine::Script{MakeTokens({"a"}), {}});
+  WaitUntilServing();
+  events_.Stop();
+  WaitForHealth(HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(Generate().text(), "a");
+  engine_->Fail(absl::InternalError("a step failed"));  // ends the grace too
+  EXPECT_EQ(Join(), kExitEngineFailed);
+}
+
+TEST_F(LifecycleTest, RefusesWhileDraining) {
+  options_.drain.budget = std::chrono::hours(1);
+  Launch();
+  WaitUntilServing();
+  StreamEnd running;
+  std::thread client([&] { running = Generate(); });
+  engine_->WaitForRequest(0);
+  events_.Stop();
+  StreamEnd refused;
+  while (refused.status.error_code() != grpc::StatusCode::UNAVAILABLE) {
+    // Accepted if it came before the drain began: then it must not keep the server from ending.
+    std::thread late([&] { refused = Generate(); });
+    while (!engine_->draining() && engine_->num_running() < 2) std::this_thread::yield();
+    if (engine_->num_running() > 1) engine_->End(engine_->num_accepted(), {});
+    late.join();
+  }
+  engine_->End(1, {});
+  client.join();
+  EXPECT_TRUE(running.status.ok());
+  EXPECT_EQ(Join(), kExitOk);
+}
+
+TEST_F(LifecycleTest, FailedEngineEndsTheProcess) {
+  Launch();
+  WaitUntilServing();
+  StreamEnd end;
+  std::thread client([&] { end = Generate(); });
+  engine_->WaitForRequest(0);
+  engine_->Fail(absl::InternalError("logits are not finite"));
+  client.join();
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitEngineFailed);
+  EXPECT_THAT(LogText(), HasSubstr("error message=\"logits are not finite\""));
+}
+
+TEST_F(LifecycleTest, ModelThatCannotBeLoadedEndsTheProcess) {
+  LaunchWith([](const EngineOptions&) {
+    return absl::InvalidArgumentError("--model: no config.json in /nowhere");
+  });
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitCannotStart);
+  EXPECT_THAT(LogText(), HasSubstr("error message=\"--model: no config.json in /nowhere\""));
+}
+
+TEST_F(LifecycleTest, PortsInUseAreNamed) {
+  Log log(LogFormat::kText, log_file_);
+  auto first = Server::Create(TestOptions(), &log);
+  ASSERT_TRUE(first.ok());
+  ServerOptions options = TestOptions();
+  options.listen.listen = absl::StrCat("127.0.0.1:", (*first)->grpc_port());
+  auto second = Server::Create(options, &log);
+  EXPECT_THAT(std::string(second.status().message()),
+              HasSubstr("--listen: cannot listen on " + options.listen.listen));
+  options = TestOptions();
+  options.listen.metrics_listen = absl::StrCat("127.0.0.1:", (*first)->metrics_port());
+  second = Server::Create(options, &log);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics_listen: cannot"));
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every method of the service, what it passes on, and how calls are refused.
+#include <google/protobuf/util/message_differencer.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "server/ids.h"
+#include "tests/server/server_fixture.h"
+
+namespace recurve {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class RpcTest : public ServerTest {
+ protected:
+  void StartScripted(std::vector<TokenEvent> tokens, FinishReason reason = FinishReason::kLength) {
+    engine_ = std::make_unique<FakeEngine>(FakeEngine::Script{std::move(tokens), reason});
+    Start();
+  }
+};
+
+std::string MetadataValue(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+                          const std::string& key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+TEST_F(RpcTest, GenerateStreamsTokensAndThenHowItEnded) {
+  StartScripted(MakeTokens({"one", " two", "", " three"}));
+  v1::GenerateRequest request = TextRequest();
+  request.mutable_sampling()->set_seed(77);
+  const StreamEnd end = Generate(request);
+  ASSERT_TRUE(end.status.ok()) << end.status.error_message();
+  EXPECT_EQ(end.text(), "one two three");
+
+  std::vector<uint32_t> ids, depths;
+  for (size_t i = 0; i < end.messages.size(); ++i) {
+    const auto& message = end.messages[i];
+    EXPECT_EQ(message.has_final(), i + 1 == end.messages.size());
+    size_t bytes = 0;
+    for (const auto& token : message.tokens()) {
+      ids.push_back(token.id());
+      depths.push_back(token.depth());
+      bytes += token.text_bytes();
+      EXPECT_FALSE(token.has_logprobs());
+    }
+    EXPECT_EQ(bytes, message.text().size());
+    EXPECT_EQ(message.usage().generated_tokens(), ids.size());
+  }
+  EXPECT_THAT(ids, ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(depths, ElementsAre(1, 2, 3, 1));
+  const auto& last = end.messages.back();
+  EXPECT_EQ(last.usage().prompt_tokens(), 5U);
+  EXPECT_EQ(last.final().finish_reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(last.final().seed(), 77U);
+  EXPECT_THAT(last.final().prompt_depth().tokens_by_depth(), ElementsAre(1, 0, 1));
+  EXPECT_EQ(last.final().prompt_depth().mean_depth(), 2.0);
+  EXPECT_EQ(last.final().generated_depth().mean_depth(), 1.0);
+  EXPECT_GT(last.final().timings().total_us(), 0U);
+}
+
+TEST_F(RpcTest, CompleteIsTheConcatenationOfGenerate) {
+  StartScripted(MakeTokens({"a", "bc", "", "\xC3\xA4", " d"}), FinishReason::kEndOfSequence);
+  v1::GenerateRequest request = TextRequest();
+  request.mutable_sampling()->set_seed(5);
+  const StreamEnd streamed = Generate(request);
+  ASSERT_TRUE(streamed.status.ok());
+
+  grpc::ClientContext context;
+  v1::CompleteResponse whole;
+  ASSERT_TRUE(NewStub()->Complete(&context, request, &whole).ok());
+  v1::CompleteResponse joined;
+  for (const auto& message : streamed.messages) {
+    joined.mutable_text()->append(message.text());
+    joined.mutable_tokens()->MergeFrom(message.tokens());
+    *joined.mutable_usage() = message.usage();
+    if (message.has_final()) *joined.mutable_final() = message.final();
+  }
+  whole.mutable_final()->clear_timings();
+  joined.mutable_final()->clear_timings();
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(whole, joined))
+      << whole.DebugString() << joined.DebugString();
+  EXPECT_EQ(whole.tokens_size(), 5);
+}
+
+TEST_F(RpcTest, EveryFinishReasonIsTold) {
+  Start();
+  const std::pair<FinishReason, v1::FinishReason> kReasons[] = {
+      {FinishReason::kEndOfSequence, v1::FINISH_REASON_END_OF_SEQUENCE},
+      {FinishReason::kStopString, v1::FINISH_REASON_STOP_STRING},
+      {FinishReason::kStopToken, v1::FINISH_REASON_STOP_TOKEN},
+      {FinishReason::kLength, v1::FINISH_REASON_LENGTH},
+      {FinishReason::kContextLimit, v1::FINISH_REASON_CONTEXT_LIMIT},
+      {FinishReason::kTimeLimit, v1::FINISH_REASON_TIME_LIMIT},
+      {FinishReason::kDrained, v1::FINISH_REASON_DRAINED}};
+  Engine::RequestId id = 0;
+  for (const auto& [reason, expected] : kReasons) {
+    std::thread engine_side([&, reason = reason] {
+      engine_->WaitForRequest(id++);
+      engine_->Emit(id, MakeTokens({"x"}));
+      Finish finish;
+      finish.reason = reason;
+      finish.preemptions = 2;
+      if (reason == FinishReason::kStopString) finish.stop_string = "END";
+      if (reason == FinishReason::kStopToken) finish.stop_token_id = 9;
+      engine_->End(id, finish);
+    });
+    const StreamEnd end = Generate(TextRequest());
+    engine_side.join();
+    ASSERT_TRUE(end.status.ok());
+    const v1::FinalInfo& info = end.messages.back().final();
+    EXPECT_EQ(info.finish_reason(), expected);
+    EXPECT_EQ(info.has_stop_string(), reason == FinishReason::kStopString);
+    EXPECT_EQ(info.stop_token_id(), reason == FinishReason::kStopToken ? 9U : 0U);
+    EXPECT_EQ(info.preemptions(), 2U);
+    EXPECT_EQ(end.text(), "x");
+    EXPECT_EQ(MetricValue(MetricsPage(), "recurve_request_finished_total{reason=\"" +
+                                             std::string(FinishReasonName(reason)) + "\"}"),
+              1.0);
+  }
+}
+
+TEST_F(RpcTest, LogprobsAreTranslated) {
+  Start();
+  std::thread engine_side([&] {
+    engine_->WaitForRequest(0);
+    engine_->EmitPromptLogprobs(1, {{-0.5F, {{65, -0.5F}}}, {-1.0F, {}}});
+    std::vector<TokenEvent> tokens = MakeTokens({"x"});
+    tokens[0].logprobs = PositionLogprobs{-0.25F, {{66, -0.25F}, {67, -2.0F}}};
+    engine_->Emit(1, tokens);
+    Finish finish;
+    finish.prompt_token_depths = {3, 1, 2};
+    engine_->End(1, finish);
+  });
+  const StreamEnd end = Generate(TextRequest());
+  engine_side.join();
+  ASSERT_TRUE(end.status.ok());
+  const auto& first = end.messages.front();
+  ASSERT_EQ(first.prompt_logprobs_size(), 2);
+  EXPECT_EQ(first.prompt_logprobs(0).logprob(), -0.5F);
+  EXPECT_EQ(first.prompt_logprobs(0).top(0).text(), "A");
+  EXPECT_EQ(first.prompt_logprobs(1).top_size(), 0);
+  ASSERT_EQ(first.tokens_size(), 1);
+  EXPECT_EQ(first.tokens(0).logprobs().logprob(), -0.25F);
+  EXPECT_EQ(first.tokens(0).logprobs().top(1).id(), 67U);
+  EXPECT_EQ(first.tokens(0).logprobs().top(1).text(), "C");
+  EXPECT_THAT(end.messages.back().final().prompt_token_depths(), ElementsAre(3, 1, 2));
+}
+
+TEST_F(RpcTest, DeadlineAndTimeLimitReachTheEngine) {
+  StartScripted(MakeTokens({"x"}));
+  v1::GenerateRequest request = TextRequest();
+  request.set_time_limit_ms(1500);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  ASSERT_TRUE(Generate(request, &context).status.ok());
+  ASSERT_TRUE(Generate(TextRequest()).status.ok());
+
+  const Request limited = engine_->WaitForRequest(0);
+  ASSERT_TRUE(limited.deadline.has_value());
+  EXPECT_LE(*limited.deadline - limited.arrival, std::chrono::seconds(61));
+  EXPECT_GT(*limited.deadline - limited.arrival, std::chrono::seconds(20));
+  EXPECT_EQ(*limited.time_limit - limited.arrival, std::chrono::milliseconds(1500));
+  const Request free = engine_->WaitForRequest(1);
+  EXPECT_FALSE(free.deadline.has_value());
+  EXPECT_FALSE(free.time_limit.has_value());
+}
+
+TEST_F(RpcTest, RequestIdIsPassedOnAndEchoedOrMade) {
+  StartScripted(MakeTokens({"x"}));
+  grpc::ClientContext named;
+  named.AddMetadata("x-request-id", "client 42");
+  ASSERT_TRUE(Generate(TextRequest(), &named).status.ok());
+  EXPECT_EQ(engine_->WaitForRequest(0).id, "client 42");
+  EXPECT_EQ(MetadataValue(named.GetServerInitialMetadata(), "x-request-id"), "client 42");
+
+  grpc::ClientContext unnamed;
+  v1::CompleteResponse response;
+  ASSERT_TRUE(NewStub()->Complete(&unnamed, TextRequest(), &response).ok());
+  const std::string made = engine_->WaitForRequest(1).id;
+  EXPECT_EQ(made.size(), 16U);
+  EXPECT_EQ(MetadataValue(unnamed.GetServerInitialMetadata(), "x-request-id"), made);
+}
+
+TEST_F(RpcTest, TooLongRequestIdIsRefused) {
+  StartScripted(MakeTokens({"x"}));
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", std::string(kMaxRequestIdBytes + 1, 'i'));
+  const StreamEnd end = Generate(TextRequest(), &context);
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(end.status.error_message(), HasSubstr("x-request-id has 129 characters"));
+  EXPECT_EQ(engine_->num_accepted(), 0U);
+}
+
+TEST_F(RpcTest, RefusalsOfTheEngineAreToldBeforeAnyInitialMetadata) {
+  Start();
+  const std::pair<absl::Status, grpc::StatusCode> kRefusals[] = {
+      {absl::InvalidArgumentError("prompt: 600 tokens; limit 512"),
+       grpc::StatusCode::INVALID_ARGUMENT},
+      {absl::ResourceExhaustedError("queue full"), grpc::StatusCode::RESOURCE_EXHAUSTED},
+      {absl::UnavailableError("draining"), grpc::StatusCode::UNAVAILABLE},
+      {absl::InternalError("broken"), grpc::StatusCode::INTERNAL}};
+  for (const auto& [refusal, code] : kRefusals) {
+    engine_->RefuseWith(refusal);
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", "refused");
+    const StreamEnd end = Generate(TextRequest(), &context);
+    EXPECT_EQ(end.status.error_code(), code);
+    EXPECT_EQ(end.status.error_message(), std::string(refusal.message()));
+    EXPECT_TRUE(end.messages.empty());
+    EXPECT_EQ(MetadataValue(context.GetServerInitialMetadata(), "x-request-id"), "");
+    EXPECT_EQ(MetadataValue(context.GetServerTrailingMetadata(), "x-request-id"), "refused");
+    EXPECT_EQ(MetadataValue(context.GetServerTrailingMetadata(), "grpc-retry-pushback-ms"),
+              code == grpc::StatusCode::RESOURCE_EXHAUSTED ? "1000" : "");
+
+    grpc::ClientContext unary;
+    v1::CompleteResponse response;
+    EXPECT_EQ(NewStub()->Complete(&unary, TextRequest(), &response).error_code(), code);
+  }
+  const std::string page = MetricsPage();
+  EXPECT_EQ(MetricValue(page, "recurve_admission_rejections_total{reason=\"queue_full\"}"), 2.0);
+  EXPECT_EQ(MetricValue(page, "recurve_admission_rejections_total{reason=\"engine_failed\"}"), 2.0);
+  EXPECT_EQ(MetricValue(page, "recurve_admission_rejections_total{reason=\"invalid\"}"), 4.0);
+}
+
+// gRPC's own client retries after the pushback; it would not if initial metadata had been sent.
+TEST_F(RpcTest, ClientLibraryRetriesAfterPushback) {
+  options_.admission.retry_pushback = Milliseconds(1);
+  engine_ = std::make_unique<FakeEngine>(FakeEngine::Script{MakeTokens({"x"}), {}});
+  Start();
+  engine_->RefuseWith(absl::ResourceExhaustedError("queue full"));
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(R"({"methodConfig": [{"name": [{}], "retryPolicy": {
+      "maxAttempts": 2, "initialBackoff": "600s", "maxBackoff": "600s", "backoffMultiplier": 1,
+      "retryableStatusCodes": ["RESOURCE_EXHAUSTED"]}}]})");
+  const auto stub = v1::GenerationService::NewStub(NewChannel(arguments));
+  grpc::ClientContext context;
+  const StreamEnd end = ReadAll(stub->Generate(&context, TextRequest()).get());
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_admission_rejections_total{reason=\"queue_full\"}"),
+            2.0);
+}
+
+TEST_F(RpcTest, InvalidRequestsNeverReachTheEngine) {
+  StartScripted(MakeTokens({"x"}));
+  v1::GenerateRequest request = TextRequest();
+  request.mutable_sampling()->set_temperature(-1);
+  const StreamEnd end = Generate(request);
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(end.status.error_message(), HasSubstr("sampling.temperature is -1"));
+  EXPECT_EQ(engine_->num_accepted(), 0U);
+}
+
+TEST_F(RpcTest, OversizeMessageIsRefused) {
+  options_.listen.max_message_bytes = 2000;
+  Start();
+  const StreamEnd end = Generate(TextRequest(std::string(3000, 'x')));
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+TEST_F(RpcTest, EverythingIsUnavailableWhileTheModelLoads) {
+  Start(/*ready=*/false);
+  const auto stub = NewStub();
+  EXPECT_EQ(Generate(TextRequest()).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  const auto unavailable = [](const auto& call) {
+    grpc::ClientContext context;
+    const grpc::Status status = call(&context);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_THAT(status.error_message(), HasSubstr("loading"));
+  };
+  v1::CompleteResponse complete;
+  v1::TokenizeResponse tokenize;
+  v1::DetokenizeResponse detokenize;
+  v1::GetModelInfoResponse info;
+  v1::GetLoadResponse load;
+  unavailable([&](auto* context) { return stub->Complete(context, TextRequest(), &complete); });
+  unavailable([&](auto* context) { return stub->Tokenize(context, {}, &tokenize); });
+  unavailable([&](auto* context) { return stub->Detokenize(context, {}, &detokenize); });
+  unavailable([&](auto* context) { return stub->GetModelInfo(context, {}, &info); });
+  unavailable([&](auto* context) { return stub->GetLoad(context, {}, &load); });
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_admission_rejections_total{reason=\"loading\"}"),
+            2.0);
+}
+
+TEST_F(RpcTest, TokenizeAndDetokenize) {
+  Start();
+  const auto stub = NewStub();
+  {
+    grpc::ClientContext context;
+    v1::TokenizeRequest request;
+    request.set_text("AB");
+    v1::TokenizeResponse response;
+    ASSERT_TRUE(stub->Tokenize(&context, request, &response).ok());
+    EXPECT_THAT(response.ids(), ElementsAre(256, 65, 66));
+    EXPECT_EQ(response.texts_size(), 0);
+  }
+  {
+    grpc::ClientContext context;
+    v1::TokenizeRequest request;
+    request.set_text("AB");
+    request.set_add_special_tokens(false);
+    request.set_with_text(true);
+    v1::TokenizeResponse response;
+    ASSERT_TRUE(stub->Tokenize(&context, request, &response).ok());
+    EXPECT_THAT(response.ids(), ElementsAre(65, 66));
+    EXPECT_THAT(response.texts(), ElementsAre("A", "B"));
+  }
+  v1::DetokenizeRequest request;
+  for (const uint32_t id : {256, 67, 68}) request.add_ids(id);
+  for (const bool skip : {true, false}) {
+    grpc::ClientContext context;
+    if (!skip) request.set_skip_special_tokens(false);
+    v1::DetokenizeResponse response;
+    ASSERT_TRUE(stub->Detokenize(&context, request, &response).ok());
+    EXPECT_EQ(response.text(), skip ? "CD" : "<s>CD");
+  }
+  grpc::ClientContext context;
+  request.add_ids(300);
+  v1::DetokenizeResponse response;
+  EXPECT_EQ(stub->Detokenize(&context, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(RpcTest, ModelInfoAndLoad) {
+  options_.listen.max_message_bytes = 12345;
+  Start();
+  const auto stub = NewStub();
+  grpc::ClientContext info_context, load_context;
+  v1::GetModelInfoResponse info;
+  ASSERT_TRUE(stub->GetModelInfo(&info_context, {}, &info).ok());
+  EXPECT_EQ(info.model_name(), "fake");
+  EXPECT_EQ(info.num_recursions(), 3U);
+  EXPECT_EQ(info.server_version().empty(), false);
+  EXPECT_THAT(info.eos_token_ids(), ElementsAre(0, 7));
+  EXPECT_EQ(info.limits().max_message_bytes(), 12345U);
+  EXPECT_EQ(info.limits().max_top_logprobs(), kMaxTopLogprobs);
+  EXPECT_EQ(info.limits().max_queued_requests(), 256U);
+  EXPECT_TRUE(info.has_tokenizer());
+
+  v1::GetLoadResponse load;
+  ASSERT_TRUE(stub->GetLoad(&load_context, {}, &load).ok());
+  EXPECT_EQ(load.requests_waiting(), 2U);
+  EXPECT_EQ(load.kv_pages(), 100U);
+  EXPECT_EQ(load.kv_pages_free(), 75U);
+  EXPECT_THAT(load.generated_tokens_by_depth(), ElementsAre(3, 2, 1));
+  ASSERT_EQ(load.groups_size(), 5);
+  EXPECT_EQ(load.groups(1).name(), "1");
+  EXPECT_EQ(load.groups(1).entries(), 40U);
+  EXPECT_FALSE(load.draining());
+}
+
+TEST_F(RpcTest, ReflectionListsTheServices) {
+  Start();
+  // ServerReflectionRequest{list_services: "*"}, by its bytes: its stubs are not packaged.
+  const grpc::Slice bytes("\x3A\x01*");
+  grpc::ByteBuffer request(&bytes, 1), response;
+  grpc::GenericStub stub(NewChannel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  call->StartCall(nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  call->Write(request, nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  call->Read(&response, nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  grpc::Slice answer;
+  ASSERT_TRUE(response.DumpToSingleSlice(&answer).ok());
+  const std::string text(reinterpret_cast<const char*>(answer.begin()), answer.size());
+  EXPECT_THAT(text, HasSubstr("recurve.v1.GenerationService"));
+  EXPECT_THAT(text, HasSubstr("grpc.health.v1.Health"));
+  context.TryCancel();
+}
+
+TEST_F(RpcTest, LogHasOneLineARequestAndNeverItsText) {
+  StartScripted(MakeTokens({"secret-answer"}));
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "a b\" code=OK");
+  ASSERT_TRUE(Generate(TextRequest("secret-question"), &context).status.ok());
+  engine_->RefuseWith(absl::ResourceExhaustedError("queue full"));
+  Generate(TextRequest("secret-question"));
+  Stop();
+  const std::vector<std::string> lines = LogLines();
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_THAT(lines[0], HasSubstr(" request id=\"a b\\\" code=OK\" method=Generate code=OK "
+                                  "reason=length prompt_tokens=15 generated_tokens=1 "
+                                  "mean_depth=1 preemptions=0 queue_ms="));
+  EXPECT_THAT(lines[0], HasSubstr(" ttft_ms="));
+  EXPECT_THAT(lines[0], HasSubstr(" total_ms="));
+  EXPECT_THAT(lines[1], HasSubstr("code=RESOURCE_EXHAUSTED error=\"queue full\""));
+  for (const std::string& line : lines) EXPECT_THAT(line, Not(HasSubstr("secret")));
+}
+
+}  // namespace
+}  // namespace recurve

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/server/server_fixture.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace recurve {
+
+ServerOptions TestOptions() {
+  ServerOptions options;
+  options.listen.listen = "127.0.0.1:0";
+  options.listen.metrics_listen = "127.0.0.1:0";
+  return options;
+}
+
+std::string HttpGet(int port, const std::string& path) {
+  const int connection = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string answer;
+  if (connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
+    [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
+    char buffer[65536];
+    for (ssize_t n = 0; (n = read(connection, buffer, sizeof(buffer))) > 0;) {
+      answer.append(buffer, static_cast<size_t>(n));
+    }
+  }
+  close(connection);
+  const size_t body = answer.find("\r\n\r\n");
+  return body == std::string::npos ? "" : answer.substr(body + 4);
+}
+
+std::optional<double> MetricValue(const std::string& page, const std::string& series) {
+  const std::vector<std::string> lines = absl::StrSplit(page, '\n');
+  for (const std::string& line : lines) {
+    double value = 0;
+    if (line.rfind(series + " ", 0) == 0 &&
+        absl::SimpleAtod(line.substr(series.size() + 1), &value)) {
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string StreamEnd::text() const {
+  std::string text;
+  for (const auto& message : messages) text += message.text();
+  return text;
+}
+
+ServerTest::~ServerTest() {
+  Stop();
+  std::fclose(log_file_);
+}
+
+void ServerTest::Start(bool ready) {
+  log_ = std::make_unique<Log>(options_.log.format, log_file_);
+  auto server = Server::Create(options_, log_.get());
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  if (ready) {
+    server_->SetEngine(engine_.get());
+    server_->SetServing(true);
+  }
+}
+
+void ServerTest::Stop() {
+  if (server_) server_->Shutdown(std::chrono::steady_clock::now());
+  engine_.reset();
+  server_.reset();
+}
+
+std::shared_ptr<grpc::Channel> ServerTest::NewChannel(const grpc::ChannelArguments& arguments) {
+  grpc::ChannelArguments own = arguments;
+  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
+  return grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server_->grpc_port()),
+                                   grpc::InsecureChannelCredentials(), own);
+}
+
+StreamEnd ServerTest::Generate(const v1::GenerateRequest& request, grpc::ClientContext* context) {
+  grpc::ClientContext own;
+  const auto stub = NewStub();
+  const auto reader = stub->Generate(context != nullptr ? context : &own, request);
+  return ReadAll(reader.get());
+}
+
+std::vector<std::string> ServerTest::LogLines() {
+  std::string text;
+  std::rewind(log_file_);
+  char buffer[4096];
+  for (size_t n = 0; (n = std::fread(buffer, 1, sizeof(buffer), log_file_)) > 0;) {
+    text.append(buffer, n);
+  }
+  return absl::StrSplit(text, '\n', absl::SkipEmpty());
+}
+
+v1::GenerateRequest TextRequest(const std::string& text) {
+  v1::GenerateRequest request;
+  request.set_text(text);
+  return request;
+}
+
+StreamEnd ReadAll(grpc::ClientReader<v1::GenerateResponse>* reader) {
+  StreamEnd end;
+  v1::GenerateResponse message;
+  while (reader->Read(&message)) end.messages.push_back(message);
+  end.status = reader->Finish();
+  return end;
+}
+
+}  // namespace recurve
