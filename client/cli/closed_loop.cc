@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/closed_loop.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace recurve::client {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// Lanes whose stream has ended, handed from gRPC's threads to the loop.
+class EndedLanes {
+ public:
+  void Push(uint32_t lane) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lanes_.push_back(lane);
+    changed_.notify_one();
+  }
+
+  uint32_t Pop() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return !lanes_.empty(); });
+    const uint32_t lane = lanes_.front();
+    lanes_.pop_front();
+    return lane;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<uint32_t> lanes_;  // guarded by mutex_
+};
+
+// One of the concurrent streams. Its callbacks run one at a time; the loop looks at it between streams.
+struct Lane {
+  std::unique_ptr<Stream> stream;
+  RequestRecord record;
+  Clock::time_point start, last_tokens;
+
+  void Hear(const v1::GenerateResponse& message) {
+    const Clock::time_point now = Clock::now();
+    const int tokens = message.tokens_size();
+    if (tokens > 0) {
+      if (record.time_to_first_token == 0) {
+        record.time_to_first_token = Seconds(now - start);
+      } else {
+        record.inter_token.insert(record.inter_token.end(), static_cast<size_t>(tokens),
+                                  Seconds(now - last_tokens) / tokens);
+      }
+      last_tokens = now;
+    }
+    for (const v1::Token& token : message.tokens()) record.depth_sum += token.depth();
+    record.prompt_tokens = message.usage().prompt_tokens();
+    record.generated_tokens = message.usage().generated_tokens();
+  }
+};
+
+}  // namespace
+
+LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams, uint32_t requests,
+                         const std::function<v1::GenerateRequest(uint32_t)>& make_request,
+                         const std::function<void(uint32_t ended)>& progress) {
+  EndedLanes ended_lanes;
+  std::vector<Lane> lanes(std::min(streams, requests));
+  uint32_t started = 0;
+  const auto start_next = [&](uint32_t index) {
+    Lane& lane = lanes[index];
+    lane.stream.reset();
+    lane.record = RequestRecord();
+    const v1::GenerateRequest request = make_request(started++);
+    lane.start = Clock::now();
+    lane.stream = client.StartGenerate(
+        request, call, [&lane](const v1::GenerateResponse& message) { lane.Hear(message); },
+        [&lane, &ended_lanes, index](const absl::Status& status) {
+          lane.record.status = status;
+          lane.record.end_to_end = Seconds(Clock::now() - lane.start);
+          ended_lanes.Push(index);
+        });
+  };
+
+  LoadResult result;
+  result.records.reserve(requests);
+  const Clock::time_point begin = Clock::now();
+  for (uint32_t i = 0; i < lanes.size(); ++i) start_next(i);
+  while (result.records.size() < requests) {
+    const uint32_t index = ended_lanes.Pop();
+    result.seconds = Seconds(Clock::now() - begin);
+    lanes[index].stream.reset();  // waits until gRPC has let go of it
+    result.records.push_back(std::move(lanes[index].record));
+    progress(static_cast<uint32_t>(result.records.size()));
+    if (started < requests) start_next(index);
+  }
+  return result;
+}
+
+}  // namespace recurve::client

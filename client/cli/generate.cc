@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// `recurve generate`: one completion, streamed.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/commands.h"
+#include "client/cli/report.h"
+#include "client/cli/request_flags.h"
+#include "client/cli/terminal.h"
+
+namespace recurve::client {
+namespace {
+
+struct GenerateFlags {
+  ConnectionFlags connection;
+  SamplingFlags sampling;
+  std::string prompt;
+  std::string prompt_file;
+  std::vector<uint32_t> ids;
+  bool no_special = false;
+  bool echo = false;
+  bool json = false;
+  std::string marks = "auto";
+  std::optional<uint32_t> logprobs;
+};
+
+absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateFlags& flags) {
+  v1::GenerateRequest request;
+  if (!flags.ids.empty()) {
+    request.mutable_tokens()->mutable_ids()->Add(flags.ids.begin(), flags.ids.end());
+  } else if (!flags.prompt.empty()) {
+    request.set_text(flags.prompt);
+  } else {
+    auto text = ReadText(flags.prompt_file.empty() ? "-" : flags.prompt_file);
+    if (!text.ok()) return text.status();
+    request.set_text(*std::move(text));
+  }
+  if (flags.no_special) request.set_add_special_tokens(false);
+  flags.sampling.Fill(request);
+  if (flags.logprobs) {
+    request.mutable_output()->set_logprobs(true);
+    request.mutable_output()->set_top_logprobs(*flags.logprobs);
+  }
+  return request;
+}
+
+// Writes the stream as it comes and keeps what the line of figures needs.
+class Printer {
+ public:
+  Printer(const GenerateFlags& flags, DepthMarks marks) : flags_(flags), marks_(marks) {}
+
+  void Print(const v1::GenerateResponse& message) {
+    if (flags_.json) {
+      std::printf("%s\n", ToJson(message).c_str());
+    } else {
+      PrintTokens(message);
+    }
+    std::fflush(stdout);
+    if (message.has_final()) {
+      final_ = message.final();
+      usage_ = message.usage();
+    }
+  }
+
+  // One line on stderr: how much, how fast, how deep, why it ended.
+  void PrintFigures() const {
+    if (!final_) return;
+    const double total = static_cast<double>(final_->timings().total_us()) * 1e-6;
+    const double decode = static_cast<double>(final_->timings().decode_us()) * 1e-6;
+    const double first =
+        static_cast<double>(final_->timings().queue_us() + final_->timings().prefill_us()) * 1e-3;
+    std::string line = absl::StrFormat("%d prompt tokens, %d generated in %.2f s", usage_.prompt_tokens(),
+                                       usage_.generated_tokens(), total);
+    if (usage_.generated_tokens() > 1 && decode > 0) {
+      absl::StrAppendFormat(&line, " (%.1f tokens/s after the first, which took %.0f ms)",
+                            (usage_.generated_tokens() - 1) / decode, first);
+    }
+    const v1::DepthStats& depth = final_->generated_depth();
+    absl::StrAppendFormat(&line, "; mean depth %.2f", depth.mean_depth());
+    for (int i = 0; i < depth.tokens_by_depth_size(); ++i) {
+      absl::StrAppendFormat(&line, "%s%d x %d", i == 0 ? ": " : ", ", depth.tokens_by_depth(i), i + 1);
+    }
+    absl::StrAppend(&line, "; ended by ", EndName(), "; seed ", final_->seed());
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
+
+ private:
+  void PrintTokens(const v1::GenerateResponse& message) {
+    if (marks_ == DepthMarks::kNone && !isatty(STDOUT_FILENO)) {  // a pipe gets the bytes as they are
+      std::fwrite(message.text().data(), 1, message.text().size(), stdout);
+      return;
+    }
+    size_t begin = 0;
+    for (const v1::Token& token : message.tokens()) {
+      const std::string_view text = std::string_view(message.text()).substr(begin, token.text_bytes());
+      begin += token.text_bytes();
+      std::fputs(MarkDepth(marks_, text, token.depth()).c_str(), stdout);
+    }
+  }
+
+  std::string EndName() const {
+    switch (final_->finish_reason()) {
+      case v1::FINISH_REASON_END_OF_SEQUENCE: return "end of sequence";
+      case v1::FINISH_REASON_STOP_STRING: return "stop string";
+      case v1::FINISH_REASON_STOP_TOKEN: return "stop token";
+      case v1::FINISH_REASON_LENGTH: return "max_tokens";
+      case v1::FINISH_REASON_CONTEXT_LIMIT: return "context limit";
+      case v1::FINISH_REASON_TIME_LIMIT: return "time limit";
+      case v1::FINISH_REASON_DRAINED: return "server shutdown";
+      default: return "an unknown reason";
+    }
+  }
+
+  const GenerateFlags& flags_;
+  const DepthMarks marks_;
+  std::optional<v1::FinalInfo> final_;
+  v1::Usage usage_;
+};
+
+int Generate(const GenerateFlags& flags) {
+  if (flags.ids.empty() && flags.prompt.empty() && flags.prompt_file.empty() && isatty(STDIN_FILENO)) {
+    std::fprintf(stderr, "recurve: type the prompt, then Ctrl-D\n");
+  }
+  const auto request = MakeRequest(flags);
+  if (!request.ok()) {
+    std::fprintf(stderr, "recurve: %s\n", request.status().ToString().c_str());
+    return 1;
+  }
+  const DepthMarks marks = ChooseDepthMarks(flags.marks, isatty(STDOUT_FILENO) != 0);
+  if (flags.echo && !flags.json) std::fputs(Printable(request->text()).c_str(), stdout);
+  Printer printer(flags, marks);
+  Client client(flags.connection.client);
+  const absl::Status status =
+      client.Generate(*request, flags.connection.call(), [&](const v1::GenerateResponse& message) {
+        printer.Print(message);
+        return true;
+      });
+  if (!flags.json) std::fputc('\n', stdout);
+  std::fflush(stdout);
+  if (!status.ok()) return ReportError(flags.connection.client.server, status);
+  if (!flags.json) printer.PrintFigures();
+  return 0;
+}
+
+}  // namespace
+
+void AddGenerateCommand(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<GenerateFlags>();
+  CLI::App* command = app.add_subcommand("generate", "Stream a completion");
+  command->footer(
+      "Examples:\n"
+      "  recurve generate 'def fibonacci(n):' --max_tokens=60\n"
+      "  recurve generate --prompt_file=program.py --temperature=0.8 --seed=1\n"
+      "  echo 'import os' | recurve generate --json");
+  command->add_option("prompt", flags->prompt, "The prompt; without it --prompt_file, or standard input")
+      ->group("Prompt");
+  command->add_option("--prompt_file", flags->prompt_file, "File with the prompt; - is standard input")
+      ->group("Prompt");
+  command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
+      ->delimiter(',')
+      ->group("Prompt");
+  command->add_flag("--no_special_tokens", flags->no_special, "Leave out the template's special tokens")
+      ->group("Prompt");
+  AddSamplingFlags(*command, flags->sampling);
+  command->add_flag("--echo", flags->echo, "Print the prompt first")->group("Output");
+  command->add_flag("--json", flags->json, "One JSON object a line: the API's GenerateResponse messages")
+      ->group("Output");
+  command->add_option("--depth_marks", flags->marks,
+                      "How each token's recursion depth is shown; auto: colours on a terminal, else none")
+      ->check(CLI::IsMember({"auto", "color", "subscript", "none"}))
+      ->capture_default_str()
+      ->group("Output");
+  command->add_option("--logprobs", flags->logprobs,
+                      "With --json: log probabilities of the tokens and of this many others")
+      ->group("Output");
+  AddConnectionFlags(*command, flags->connection);
+  command->callback([flags, &exit_code] { exit_code = Generate(*flags); });
+}
+
+}  // namespace recurve::client

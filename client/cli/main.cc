@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// `recurve`: the command line of Recurve's client.
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "client/cli/commands.h"
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `recurve generate | head` ends quietly
+  CLI::App app("Talks to a Recurve server. `recurve COMMAND --help` tells more.", "recurve");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", RECURVE_VERSION);
+  int exit_code = 0;
+  recurve::client::AddGenerateCommand(app, exit_code);
+  recurve::client::AddInfoCommand(app, exit_code);
+  recurve::client::AddHealthCommand(app, exit_code);
+  recurve::client::AddTokenizeCommand(app, exit_code);
+  recurve::client::AddBenchCommand(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  return exit_code;
+}

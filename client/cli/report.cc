@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/report.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <cstdio>
+
+namespace recurve::client {
+namespace {
+
+const char* Advice(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kUnavailable:
+      return "Is a server running there? Start one with `./run serve`, or name another with --server.";
+    case absl::StatusCode::kResourceExhausted:
+      return "The server is full. Try again later, or let --attempts=5 do it.";
+    case absl::StatusCode::kDeadlineExceeded:
+      return "Allow more time with --timeout, or end early with what there is by --time_limit_ms.";
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+int ReportError(const std::string& server, const absl::Status& status) {
+  std::fprintf(stderr, "recurve: %s: %s\n", server.c_str(), status.ToString().c_str());
+  if (const char* advice = Advice(status.code())) std::fprintf(stderr, "%s\n", advice);
+  return 1;
+}
+
+std::string ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  return status.ok() ? json : "{}";
+}
+
+}  // namespace recurve::client

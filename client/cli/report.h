@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// How every command says that something went wrong, and prints a message as JSON.
+#ifndef RECURVE_CLIENT_CLI_REPORT_H_
+#define RECURVE_CLIENT_CLI_REPORT_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace recurve::client {
+
+// Prints "recurve: <server>: <CODE>: <message>" with what to do next to stderr; returns exit code 1.
+int ReportError(const std::string& server, const absl::Status& status);
+
+// Proto3 JSON with the proto's field names, on one line; unset scalars included.
+std::string ToJson(const google::protobuf::Message& message);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_CLI_REPORT_H_

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/request_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+
+namespace recurve::client {
+
+CallOptions ConnectionFlags::call() const {
+  CallOptions options;
+  if (timeout_seconds > 0) {
+    options.timeout = std::chrono::milliseconds(static_cast<int64_t>(timeout_seconds * 1000));
+  }
+  options.request_id = request_id;
+  return options;
+}
+
+void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
+  constexpr char kGroup[] = "Connection";
+  app.add_option("--server", flags.client.server, "Server as HOST:PORT")
+      ->envname("RECURVE_SERVER")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--timeout", flags.timeout_seconds,
+                 "Seconds after which the call ends with DEADLINE_EXCEEDED; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--attempts", flags.client.attempts,
+                 "Tries in all when the server is full or not ready; it says how long to wait")
+      ->check(CLI::Range(1, 5))
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--request_id", flags.request_id, "Name of the request in the server's log")
+      ->group(kGroup);
+}
+
+void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
+  constexpr char kSampling[] = "Sampling (unset: greedy)";
+  app.add_option("--temperature", flags.temperature, "0 picks the most likely token, 1 samples as trained")
+      ->group(kSampling);
+  app.add_option("--top_k", flags.top_k, "Sample among this many most likely tokens")->group(kSampling);
+  app.add_option("--top_p", flags.top_p, "Sample among the most likely tokens of this total probability")
+      ->group(kSampling);
+  app.add_option("--min_p", flags.min_p,
+                 "Sample among tokens at least this share as likely as the most likely one")
+      ->group(kSampling);
+  app.add_option("--repetition_penalty", flags.repetition_penalty,
+                 "Divide the logits of tokens seen in prompt or output; 1 is off")
+      ->group(kSampling);
+  app.add_option("--presence_penalty", flags.presence_penalty,
+                 "Subtract from the logits of generated tokens")
+      ->group(kSampling);
+  app.add_option("--frequency_penalty", flags.frequency_penalty,
+                 "Subtract from the logits of generated tokens, for each time")
+      ->group(kSampling);
+  app.add_option("--seed", flags.seed, "The same seed gives the same text")->group(kSampling);
+
+  constexpr char kStop[] = "When to stop";
+  app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")->group(kStop);
+  app.add_option("--min_tokens", flags.min_tokens, "No stop id ends the text before")->group(kStop);
+  app.add_option("--stop", flags.stop_strings, "A text that ends the completion; may be given repeatedly")
+      ->group(kStop);
+  app.add_option("--stop_id", flags.stop_token_ids,
+                 "A token id that ends the completion; may be given repeatedly")
+      ->group(kStop);
+  app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
+      ->group(kStop);
+  app.add_flag("--ignore_eos", flags.ignore_eos, "Go on after the model's end of sequence")->group(kStop);
+  app.add_option("--time_limit_ms", flags.time_limit_ms, "End well, with the text so far, after this time")
+      ->group(kStop);
+
+  constexpr char kRecursion[] = "Recursion";
+  app.add_option("--max_recursions", flags.max_recursions, "Tokens recur at most this often")
+      ->group(kRecursion);
+  app.add_option("--router_threshold", flags.router_threshold,
+                 "Probability from which a token recurs once more: 0 always, 1 never")
+      ->group(kRecursion);
+}
+
+void SamplingFlags::Fill(v1::GenerateRequest& request) const {
+  v1::SamplingParams& sampling = *request.mutable_sampling();
+  if (temperature) sampling.set_temperature(*temperature);
+  if (top_p) sampling.set_top_p(*top_p);
+  if (min_p) sampling.set_min_p(*min_p);
+  if (top_k) sampling.set_top_k(*top_k);
+  if (repetition_penalty) sampling.set_repetition_penalty(*repetition_penalty);
+  if (presence_penalty) sampling.set_presence_penalty(*presence_penalty);
+  if (frequency_penalty) sampling.set_frequency_penalty(*frequency_penalty);
+  if (seed) sampling.set_seed(*seed);
+
+  v1::StopParams& stop = *request.mutable_stop();
+  if (max_tokens) stop.set_max_tokens(*max_tokens);
+  if (min_tokens) stop.set_min_tokens(*min_tokens);
+  for (const std::string& text : stop_strings) stop.add_stop_strings(text);
+  for (const uint32_t id : stop_token_ids) stop.add_stop_token_ids(id);
+  if (include_stop_string) stop.set_include_stop_string(true);
+  if (ignore_eos) stop.set_ignore_eos(true);
+  if (time_limit_ms) request.set_time_limit_ms(*time_limit_ms);
+
+  if (max_recursions) request.mutable_recursion()->set_max_recursions(*max_recursions);
+  if (router_threshold) request.mutable_recursion()->set_router_threshold(*router_threshold);
+}
+
+absl::StatusOr<std::string> ReadText(const std::string& path) {
+  if (path == "-") {
+    return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot read file '", path, "'"));
+  return text;
+}
+
+}  // namespace recurve::client

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command-line flags of a connection and of a generation request.
+#ifndef RECURVE_CLIENT_CLI_REQUEST_FLAGS_H_
+#define RECURVE_CLIENT_CLI_REQUEST_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/client.h"
+#include "recurve/v1/generation.pb.h"
+
+namespace CLI {
+class App;
+}
+
+namespace recurve::client {
+
+struct ConnectionFlags {
+  ClientOptions client;
+  double timeout_seconds = 0.0;  // 0: none
+  std::string request_id;
+
+  CallOptions call() const;
+};
+void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
+
+// Unset flags stay unset in the request, so that the server's defaults hold.
+struct SamplingFlags {
+  std::optional<float> temperature, top_p, min_p;
+  std::optional<float> repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<uint32_t> top_k;
+  std::optional<uint64_t> seed;
+  std::optional<uint32_t> max_tokens, min_tokens;
+  std::vector<std::string> stop_strings;
+  std::vector<uint32_t> stop_token_ids;
+  bool include_stop_string = false;
+  bool ignore_eos = false;
+  std::optional<uint32_t> max_recursions;
+  std::optional<float> router_threshold;
+  std::optional<uint32_t> time_limit_ms;
+
+  // Everything but the prompt and the output options.
+  void Fill(v1::GenerateRequest& request) const;
+};
+void AddSamplingFlags(CLI::App& app, SamplingFlags& flags);
+
+// The content of `path`, or of standard input for "-".
+absl::StatusOr<std::string> ReadText(const std::string& path);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_CLI_REQUEST_FLAGS_H_

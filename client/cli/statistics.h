@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RECURVE_CLIENT_CLI_STATISTICS_H_
+#define RECURVE_CLIENT_CLI_STATISTICS_H_
+
+#include <cstddef>
+#include <vector>
+
+namespace recurve::client {
+
+// Percentiles are of the nearest rank: the smallest value that at least p % of the values do not
+// exceed. All zero without values.
+struct Summary {
+  size_t count = 0;
+  double mean = 0, min = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;
+};
+Summary Summarize(std::vector<double> values);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_CLI_STATISTICS_H_

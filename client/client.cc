@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "recurve/v1/generation.grpc.pb.h"
+
+namespace recurve::client {
+namespace {
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+void Prepare(grpc::ClientContext& context, const CallOptions& options) {
+  if (options.timeout) context.set_deadline(std::chrono::system_clock::now() + *options.timeout);
+  if (!options.request_id.empty()) context.AddMetadata("x-request-id", options.request_id);
+}
+
+// gRPC retries by itself, given a policy; it honours the server's grpc-retry-pushback-ms.
+std::string ServiceConfig(int attempts) {
+  return absl::StrCat(
+      R"({"methodConfig":[{"name":[{"service":"recurve.v1.GenerationService"}],"retryPolicy":{)",
+      R"("maxAttempts":)", attempts,
+      R"(,"initialBackoff":"0.2s","maxBackoff":"5s","backoffMultiplier":2,)",
+      R"("retryableStatusCodes":["RESOURCE_EXHAUSTED","UNAVAILABLE"]}}]})");
+}
+
+std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // a Complete message holds a whole completion
+  // Channels with equal arguments would share one connection.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (options.attempts > 1) arguments.SetServiceConfigJSON(ServiceConfig(options.attempts));
+  return grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments);
+}
+
+// One stream of the callback API. Kept alive by its owner, whose destructor waits for OnDone.
+class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::GenerateResponse> {
+ public:
+  ReactorStream(const v1::GenerateRequest& request, const CallOptions& options,
+                std::function<void(const v1::GenerateResponse&)> on_message,
+                std::function<void(const absl::Status&)> on_end)
+      : request_(request), on_message_(std::move(on_message)), on_end_(std::move(on_end)) {
+    Prepare(context_, options);
+  }
+
+  ~ReactorStream() override {
+    context_.TryCancel();
+    std::unique_lock<std::mutex> lock(mutex_);
+    ended_.wait(lock, [this] { return done_; });
+  }
+
+  void Start(v1::GenerationService::Stub& stub) {
+    stub.async()->Generate(&context_, &request_, this);
+    StartRead(&message_);
+    StartCall();
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    on_message_(message_);
+    StartRead(&message_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    on_end_(FromGrpc(status));
+    // Notified under the lock: the destructor may run as soon as it is released.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    done_ = true;
+    ended_.notify_all();
+  }
+
+ private:
+  const v1::GenerateRequest request_;
+  const std::function<void(const v1::GenerateResponse&)> on_message_;
+  const std::function<void(const absl::Status&)> on_end_;
+  grpc::ClientContext context_;
+  v1::GenerateResponse message_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool done_ = false;  // guarded by mutex_
+};
+
+// A unary call: `method` of `stub` with `request`.
+template <typename Response, typename Stub, typename Request>
+absl::StatusOr<Response> Call(Stub& stub,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                              const Request& request, const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  Response response;
+  const grpc::Status status = (stub.*method)(&context, request, &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+}  // namespace
+
+struct Client::Stubs {
+  explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
+      : generation(channel), health(channel) {}
+  v1::GenerationService::Stub generation;
+  grpc::health::v1::Health::Stub health;
+};
+
+Client::Client(const ClientOptions& options)
+    : stubs_(std::make_unique<Stubs>(MakeChannel(options))) {}
+
+Client::~Client() = default;
+
+absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOptions& options,
+                              const std::function<bool(const v1::GenerateResponse&)>& on_message) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  const auto reader = stubs_->generation.Generate(&context, request);
+  v1::GenerateResponse message;
+  while (reader->Read(&message)) {
+    if (!on_message(message)) context.TryCancel();
+  }
+  return FromGrpc(reader->Finish());
+}
+
+std::unique_ptr<Stream> Client::StartGenerate(
+    const v1::GenerateRequest& request, const CallOptions& options,
+    std::function<void(const v1::GenerateResponse&)> on_message,
+    std::function<void(const absl::Status&)> on_end) {
+  auto stream = std::make_unique<ReactorStream>(request, options, std::move(on_message),
+                                                std::move(on_end));
+  stream->Start(stubs_->generation);
+  return stream;
+}
+
+absl::StatusOr<v1::CompleteResponse> Client::Complete(const v1::GenerateRequest& request,
+                                                      const CallOptions& options) {
+  return Call(stubs_->generation, &v1::GenerationService::Stub::Complete, request, options);
+}
+
+absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest& request,
+                                                      const CallOptions& options) {
+  return Call(stubs_->generation, &v1::GenerationService::Stub::Tokenize, request, options);
+}
+
+absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRequest& request,
+                                                          const CallOptions& options) {
+  return Call(stubs_->generation, &v1::GenerationService::Stub::Detokenize, request, options);
+}
+
+absl::StatusOr<v1::GetModelInfoResponse> Client::GetModelInfo(const CallOptions& options) {
+  return Call(stubs_->generation, &v1::GenerationService::Stub::GetModelInfo,
+              v1::GetModelInfoRequest(), options);
+}
+
+absl::StatusOr<v1::GetLoadResponse> Client::GetLoad(const CallOptions& options) {
+  return Call(stubs_->generation, &v1::GenerationService::Stub::GetLoad, v1::GetLoadRequest(),
+              options);
+}
+
+absl::Status Client::CheckHealth(const std::string& service, const CallOptions& options) {
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  const auto response = Call(stubs_->health, &grpc::health::v1::Health::Stub::Check, request, options);
+  if (!response.ok()) return response.status();
+  if (response->status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the server answers ",
+                   grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response->status())));
+}
+
+}  // namespace recurve::client
