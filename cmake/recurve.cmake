@@ -54,10 +54,10 @@ function(recurve_binary)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
-# recurve_test(NAME name SRCS file... [DEPS target...] [LABELS label...] [TIMEOUT seconds])
+# recurve_test(NAME name SRCS file... [DEPS target...] [TIMEOUT seconds] [PROPERTIES property value...])
 # GoogleTest binary `<name>_test`; each TEST is one ctest case.
 function(recurve_test)
-  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;DEPS;PROPERTIES" ${ARGN})
   if(NOT RECURVE_BUILD_TESTS)
     return()
   endif()
@@ -67,6 +67,17 @@ function(recurve_test)
   set(target ${ARG_NAME}_test)
   add_executable(${target} ${ARG_SRCS})
   target_link_libraries(${target} PRIVATE ${ARG_DEPS} recurve_flags GTest::gmock GTest::gtest_main)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)  # sees overlaps in `text + string` that are not there
+  endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} ${ARG_PROPERTIES})
+endfunction()
+
+# recurve_python_test(NAME name COMMAND argument... [PROPERTIES property value...])
+# Runs the tests' Python interpreter in the source directory.
+function(recurve_python_test)
+  cmake_parse_arguments(ARG "" "NAME" "COMMAND;PROPERTIES" ${ARGN})
+  add_test(NAME ${ARG_NAME} COMMAND ${RECURVE_PYTHON} ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT 900 ${ARG_PROPERTIES})
 endfunction()

@@ -15,7 +15,7 @@ is therefore found by probing the package itself:
 Usage:
   generate.py           writes the file
   generate.py --check   exits with 1 when the committed file differs
-The version of `tokenizers` is pinned in tests/engine/tokenizer/requirements.txt.
+The version of `tokenizers` is pinned in tests/requirements.txt.
 """
 
 import argparse

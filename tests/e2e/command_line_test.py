@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `recurve` command line and the server's own, as scripts use them."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from tests.e2e.harness import BIN, MODEL, Collected, Server, json_lines, request, run_client
+
+PROMPT = "import sys\n\ndef "
+
+
+class CommandLineTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--slots=4")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.kill()
+
+    def client(self, *arguments, stdin=""):
+        return run_client(*arguments, server=self.server, stdin=stdin)
+
+    def test_generate_streams_the_text_to_a_pipe(self):
+        expected = Collected(self.server.stub.Generate(request(PROMPT, max_tokens=30)))
+        done = self.client("generate", PROMPT, "--max_tokens=30")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, expected.text + "\n")
+        self.assertIn("mean depth", done.stderr)
+        by_stdin = self.client("generate", "--max_tokens=30", stdin=PROMPT)
+        self.assertEqual(by_stdin.stdout, done.stdout)
+
+    def test_generate_marks_depths(self):
+        done = self.client("generate", PROMPT, "--max_tokens=20", "--ignore_eos",
+                           "--depth_marks=subscript")
+        marks = [c for c in done.stdout if c in "₁₂₃₄₅₆₇₈₉"]
+        self.assertEqual(len(marks), 20)
+        colors = self.client("generate", PROMPT, "--max_tokens=20", "--depth_marks=color")
+        self.assertIn("\x1b[38;5;", colors.stdout)
+
+    def test_generate_json(self):
+        done = self.client("generate", PROMPT, "--max_tokens=10", "--ignore_eos", "--json",
+                           "--logprobs=2", "--seed=9")
+        messages = json_lines(done.stdout)
+        self.assertEqual(sum(len(m["tokens"]) for m in messages), 10)
+        self.assertEqual(messages[-1]["final"]["finish_reason"], "FINISH_REASON_LENGTH")
+        self.assertEqual(len(messages[0]["tokens"][0]["logprobs"]["top"]), 2)
+
+    def test_info_health_tokenize(self):
+        info = json.loads(self.client("info", "--json").stdout)
+        self.assertGreater(info["model"]["vocab_size"], 1)
+        self.assertEqual(info["load"]["slots"], 4)
+        self.assertIn("recursions", self.client("info").stdout)
+        self.assertEqual(self.client("health").returncode, 0)
+        self.assertEqual(self.client("health", "--service=no.such").returncode, 1)
+        tokens = json.loads(self.client("tokenize", PROMPT, "--json").stdout)
+        self.assertEqual("".join(tokens["texts"]), PROMPT)
+
+    def test_bench(self):
+        done = self.client("bench", "--streams=4", "--requests=12", "--warmup=2",
+                           "--prompt_tokens=16", "--max_tokens=8", "--format=json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["requests_by_status"], {"OK": 12})
+        self.assertEqual(report["generated_tokens"], 96)
+        self.assertGreater(report["time_to_first_token_seconds"]["p50"], 0)
+        table = self.client("bench", "--streams=2", "--requests=4", "--warmup=0",
+                            "--prompt_tokens=4", "--max_tokens=4").stdout
+        self.assertIn("TTFT", table)
+
+    def test_errors_say_what_to_do(self):
+        nowhere = subprocess.run([BIN / "recurve", "health", "--server=127.0.0.1:1"],
+                                 capture_output=True, text=True, check=False)
+        self.assertEqual(nowhere.returncode, 1)
+        self.assertIn("--server", nowhere.stderr)
+        wrong = self.client("generate", PROMPT, "--max_recursions=99")
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("max_recursions", wrong.stderr)
+        self.assertEqual(self.client("generate", "--no_such_flag").returncode, 2)
+
+    def test_server_refuses_what_it_cannot_do(self):
+        def serve(*flags):
+            return subprocess.run([BIN / "recurve-server", *flags, "--listen=127.0.0.1:0",
+                                   "--metrics_listen=127.0.0.1:0"],
+                                  capture_output=True, text=True, timeout=60, check=False)
+        for flags, words in [
+            (["--model=/nonexistent"], "/nonexistent"),
+            ([f"--model={MODEL}", "--backend=cuda"], "cuda"),
+            ([f"--model={MODEL}", "--precision=int8"], "int8"),
+            ([f"--model={MODEL}", "--policy=staged"], "staged"),
+            ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),
+            ([f"--model={MODEL}", "--max_context=99999999"], "max_context"),
+        ]:
+            with self.subTest(flags=flags):
+                done = serve(*flags)
+                self.assertNotIn(done.returncode, (0, -6, -11), done.stderr)
+                self.assertIn(words, done.stderr)
+
+    def test_server_takes_its_options_from_a_file(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            config = pathlib.Path(scratch) / "recurve.toml"
+            config.write_text('slots = 3\npolicy = "lockstep"\n')
+            server = Server(f"--config={config}")
+            try:
+                self.assertEqual(server.load().slots, 3)
+            finally:
+                server.kill()
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool (Debian's prometheus) is not installed")
+    def test_metrics_satisfy_promtool(self):
+        self.client("generate", PROMPT, "--max_tokens=5")
+        done = subprocess.run(["promtool", "check", "metrics"], input=self.server.metrics(),
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

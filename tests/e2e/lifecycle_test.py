@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overload, slow readers, shutdown: nothing is lost, every page comes back."""
+
+import concurrent.futures
+import signal
+import threading
+import unittest
+
+import grpc
+
+from tests.e2e.harness import Collected, Server, pb, request
+
+PROMPT = "class Parser:\n    def parse(self):\n"
+LONG = {"ignore_eos": True}
+
+
+class LifecycleTest(unittest.TestCase):
+    def setUp(self):
+        self.server = None
+
+    def tearDown(self):
+        if self.server is not None:
+            self.server.kill()
+
+    def start(self, *flags) -> Server:
+        self.server = Server(*flags)
+        return self.server
+
+    def test_full_queue_says_when_to_come_back(self):
+        server = self.start("--slots=1", "--max_queued_requests=1", "--retry_pushback=123ms")
+        calls = []
+        refused = None
+        for _ in range(50):
+            call = server.stub.Generate(request(PROMPT, max_tokens=400, stop=LONG))
+            calls.append(call)
+            if len(calls) > 2:
+                try:
+                    next(calls[-1])
+                except grpc.RpcError as error:
+                    refused = error
+                    break
+        self.assertIsNotNone(refused, "no request was refused")
+        self.assertEqual(refused.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertIn("queue", refused.details())
+        self.assertIn(("grpc-retry-pushback-ms", "123"), list(refused.trailing_metadata()))
+        for call in calls:
+            call.cancel()
+        server.wait_until_idle()
+        self.assertGreaterEqual(server.metric("recurve_admission_rejections_total"), 1)
+
+    def test_a_slow_reader_costs_only_itself(self):
+        server = self.start("--slots=4", "--stream_stall_timeout=1s", "--stream_buffer_tokens=64")
+        # A window of 64 KiB, and messages that fill it: a reader that stops is felt at once.
+        slow_channel = server.new_channel(grpc__http2__lookahead_bytes=65536,
+                                          grpc__http2__bdp_probe=0)
+        slow = pb.GenerateRequest()
+        slow.CopyFrom(request(PROMPT, max_tokens=900, stop=LONG,
+                              output={"logprobs": True, "top_logprobs": 20}))
+        slow_call = server.stub.__class__(slow_channel).Generate(slow)
+        next(slow_call)
+        quick = Collected(server.stub.Generate(request(PROMPT, max_tokens=100, stop=LONG)))
+        self.assertEqual(len(quick.tokens), 100)
+        server.wait_until(lambda: server.metric("recurve_egress_stalls_total") >= 1,
+                          "the slow stream was not cancelled")
+        server.wait_until_idle()
+        with self.assertRaises(grpc.RpcError):
+            list(slow_call)
+        slow_channel.close()
+
+    def test_random_cancels_leave_nothing_behind(self):
+        server = self.start("--slots=4", "--max_queued_requests=64")
+
+        def one(index: int) -> str:
+            call = server.stub.Generate(
+                request(PROMPT * (1 + index % 7), max_tokens=1 + index % 50, stop=LONG),
+                timeout=[None, 0.02, 0.2][index % 3])
+            try:
+                for count, _ in enumerate(call):
+                    if index % 4 == 0 and count == index % 9:
+                        call.cancel()
+                return "OK"
+            except grpc.RpcError as error:
+                return error.code().name
+
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            ends = list(pool.map(one, range(160)))
+        self.assertLessEqual(set(ends), {"OK", "CANCELLED", "DEADLINE_EXCEEDED"})
+        self.assertGreater(ends.count("OK"), 40)
+        server.wait_until_idle()
+        finished = server.metric("recurve_request_finished_total")
+        self.assertGreater(finished, 0)
+        self.assertLessEqual(finished, 160)
+        self.assertEqual(server.stop(), 0)
+
+    def test_sigterm_under_load_loses_no_stream(self):
+        server = self.start("--slots=4", "--drain_budget=500ms", "--max_queued_requests=64")
+        first_message = threading.Semaphore(0)
+
+        def one(index: int) -> str:
+            try:
+                messages = []
+                for message in server.stub.Generate(
+                        request(PROMPT, max_tokens=900, stop=LONG)):
+                    if not messages:
+                        first_message.release()
+                    messages.append(message)
+                return pb.FinishReason.Name(messages[-1].final.finish_reason)
+            except grpc.RpcError as error:
+                first_message.release()
+                return error.code().name
+
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            running = [pool.submit(one, index) for index in range(12)]
+            for _ in range(4):
+                first_message.acquire()
+            code = server.stop(signal.SIGTERM)
+            ends = [future.result() for future in running]
+        self.assertEqual(code, 0, server.scratch_log)
+        self.assertLessEqual(set(ends), {"FINISH_REASON_DRAINED", "FINISH_REASON_LENGTH"})
+        self.assertIn("FINISH_REASON_DRAINED", ends)
+
+    def test_a_draining_server_refuses_and_finishes(self):
+        server = self.start("--drain_budget=60s")
+        call = server.stub.Generate(request(PROMPT, max_tokens=600, stop=LONG))
+        next(call)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: not server.healthy(), "health did not change")
+        rest = Collected(call)
+        self.assertEqual(rest.final.finish_reason, pb.FINISH_REASON_LENGTH)
+        self.assertEqual(server.process.wait(timeout=120), 0)  # a second signal would end it at once
+
+    def test_tight_memory_changes_no_text(self):
+        roomy = Server("--slots=6")
+        try:
+            expected = [Collected(roomy.stub.Generate(self.memory_request(i))).ids for i in range(6)]
+        finally:
+            roomy.kill()
+        server = self.start("--slots=6", "--kv_pages=160")
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(
+                lambda i: Collected(server.stub.Generate(self.memory_request(i))).ids, range(6)))
+        self.assertEqual(found, expected)
+        server.wait_until_idle()
+        self.assertGreater(server.metric("recurve_preemptions_total"), 0)
+
+    @staticmethod
+    def memory_request(index: int):
+        return request(PROMPT * (index + 1), max_tokens=300, stop=LONG,
+                       sampling={"temperature": 0.9, "seed": index})
+
+
+if __name__ == "__main__":
+    unittest.main()

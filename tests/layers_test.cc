@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds the tree against docs/architecture.md: includes run only downwards, and the engine neither
+// includes nor links gRPC and protobuf.
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Rank of each layer inside engine/; a file may include its own layer and lower ranks. Files directly
+// in engine/ are the facade on top of them; engine/bench is a program above it.
+const std::map<std::string, int, std::less<>>& EngineRanks() {
+  static const auto* ranks = new std::map<std::string, int, std::less<>>{
+      {"base", 0},    {"sampling", 1}, {"tokenizer", 1}, {"model", 2},  {"backend", 3},
+      {"kv", 4},      {"schedule", 5}, {"", 6},          {"bench", 7},
+  };
+  return *ranks;
+}
+
+// "engine/kv/page_pool.h" -> "kv"; "engine/engine.h" -> "".
+std::string EngineLayer(const std::string& path) {
+  const size_t begin = std::string_view("engine/").size();
+  const size_t slash = path.find('/', begin);
+  return slash == std::string::npos ? "" : path.substr(begin, slash - begin);
+}
+
+std::vector<std::string> SourceFiles(const std::string& folder) {
+  std::vector<std::string> files;
+  const fs::path root = RECURVE_SOURCE_DIR;
+  for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+    const std::string extension = entry.path().extension();
+    if (extension == ".h" || extension == ".cc" || extension == ".cu" || extension == ".cuh") {
+      files.push_back(fs::relative(entry.path(), root));
+    }
+  }
+  return files;
+}
+
+// Every file named by an #include of `file`, quoted or in angle brackets.
+std::vector<std::string> Includes(const std::string& file) {
+  std::vector<std::string> includes;
+  std::ifstream stream(fs::path(RECURVE_SOURCE_DIR) / file);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.rfind("#include", 0) != 0) continue;
+    const size_t begin = line.find_first_of("\"<");
+    const size_t end = line.find_first_of("\">", begin + 1);
+    if (end != std::string::npos) includes.push_back(line.substr(begin + 1, end - begin - 1));
+  }
+  return includes;
+}
+
+bool StartsWith(const std::string& text, std::string_view prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
+
+TEST(Layers, EngineIncludesRunDownwards) {
+  int checked = 0;
+  for (const std::string& file : SourceFiles("engine")) {
+    const std::string layer = EngineLayer(file);
+    ASSERT_TRUE(EngineRanks().contains(layer)) << file << ": engine/" << layer << " has no rank";
+    for (const std::string& include : Includes(file)) {
+      if (!StartsWith(include, "engine/")) continue;
+      ++checked;
+      const std::string other = EngineLayer(include);
+      ASSERT_TRUE(EngineRanks().contains(other)) << file << " includes " << include;
+      const int rank = EngineRanks().find(layer)->second;
+      const int other_rank = EngineRanks().find(other)->second;
+      EXPECT_TRUE(other == layer || other_rank < rank)
+          << file << " includes " << include << ", which is not below it";
+    }
+  }
+  EXPECT_GT(checked, 50) << "the engine's includes were not found";
+}
+
+TEST(Layers, EngineKnowsNothingAboveIt) {
+  for (const std::string& file : SourceFiles("engine")) {
+    for (const std::string& include : Includes(file)) {
+      for (const char* above : {"grpc", "google/protobuf", "server/", "client/", "recurve/v1",
+                                "prometheus"}) {
+        EXPECT_FALSE(StartsWith(include, above)) << file << " includes " << include;
+      }
+    }
+  }
+}
+
+TEST(Layers, ServerIncludesTheEngineThroughItsFacade) {
+  for (const std::string& file : SourceFiles("server")) {
+    for (const std::string& include : Includes(file)) {
+      EXPECT_FALSE(StartsWith(include, "client/")) << file << " includes " << include;
+      if (StartsWith(include, "engine/") && !StartsWith(include, "engine/base/")) {
+        EXPECT_EQ(include, "engine/engine.h") << file;
+      }
+    }
+  }
+}
+
+TEST(Layers, ClientKnowsTheProtoAlone) {
+  for (const std::string& file : SourceFiles("client")) {
+    for (const std::string& include : Includes(file)) {
+      EXPECT_FALSE(StartsWith(include, "engine/") || StartsWith(include, "server/"))
+          << file << " includes " << include;
+    }
+  }
+}
+
+TEST(Layers, EngineLinksNeitherGrpcNorProtobuf) {
+  // recurve-bench links the whole engine and nothing else of ours.
+  FILE* pipe = popen("ldd '" RECURVE_BENCH_BINARY "' 2>&1", "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string libraries;
+  std::array<char, 4096> buffer;
+  while (const size_t size = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    libraries.append(buffer.data(), size);
+  }
+  ASSERT_EQ(pclose(pipe), 0) << libraries;
+  EXPECT_NE(libraries.find("libc.so"), std::string::npos) << libraries;
+  EXPECT_EQ(libraries.find("grpc"), std::string::npos) << libraries;
+  EXPECT_EQ(libraries.find("protobuf"), std::string::npos) << libraries;
+}
+
+}  // namespace
+}  // namespace recurve
