@@ -158,7 +158,8 @@ inline constexpr uint32_t kWantsRawLogits = 2;  // tests alone: every row with l
 
 struct Admission {
   uint32_t slot;
-  uint32_t area;  // kNoArea: a one-row prompt needs none
+  uint32_t area;  // of the spans below limits.prompt; kNoArea: a one-row prompt needs none, and runs, as
+                  // every generated token does, in the hidden row of its slot
   SlotState state;
   SlotLimits limits;
   SamplingParams sampling;
@@ -235,7 +236,9 @@ struct StepPlan {
 enum StepPart : uint32_t { kPartExit, kPartSampling, kPartEntry, kPartBlock, kPartRouters, kStepParts };
 
 // Log probability, under the raw logits, of token `id` standing at `position`. For each position the
-// token that stands there comes first, then the `logprobs` most likely ones, best first.
+// token that stands there comes first, then the `logprobs` most likely ones, best first. Those of one
+// slot lie together, in position order. With kWantsPromptLogprobs and kNoLogprobs each prompt token's own
+// comes alone.
 struct TokenLogprob {
   uint32_t slot, position, id;
   float value;
@@ -252,8 +255,8 @@ struct StepResult {
   uint64_t part_ns[kStepParts] = {};        // time of each part
   uint32_t part_rows[kStepParts] = {};      // rows that each part ran
   std::vector<Outcome> outcomes;       // one for each slot that ran anything
-  std::vector<uint32_t> depths;        // for each outcome with kRanExit, in order: the recursions that each
-                                       // row of its span ran
+  std::vector<uint32_t> depths;        // for each outcome with kRanExit, in the outcomes' order: the recursions
+                                       // that each row of its span ran
   std::vector<TokenLogprob> logprobs;
   std::vector<LogitsRow> logits_rows;  // tests alone
   std::vector<float> logits;           // [logits_rows][vocab]
