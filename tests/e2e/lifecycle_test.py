@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import signal
-import threading
 import unittest
 
 import grpc
@@ -85,7 +84,7 @@ class LifecycleTest(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             ends = list(pool.map(one, range(160)))
         self.assertLessEqual(set(ends), {"OK", "CANCELLED", "DEADLINE_EXCEEDED"})
-        self.assertGreater(ends.count("OK"), 40)
+        self.assertGreaterEqual(ends.count("OK"), 40)  # those with neither deadline nor cancel
         server.wait_until_idle()
         finished = server.metric("recurve_request_finished_total")
         self.assertGreater(finished, 0)
@@ -94,25 +93,23 @@ class LifecycleTest(unittest.TestCase):
 
     def test_sigterm_under_load_loses_no_stream(self):
         server = self.start("--slots=4", "--drain_budget=500ms", "--max_queued_requests=64")
-        first_message = threading.Semaphore(0)
 
         def one(index: int) -> str:
             try:
-                messages = []
-                for message in server.stub.Generate(
-                        request(PROMPT, max_tokens=900, stop=LONG)):
-                    if not messages:
-                        first_message.release()
-                    messages.append(message)
+                messages = list(server.stub.Generate(request(PROMPT, max_tokens=900, stop=LONG)))
                 return pb.FinishReason.Name(messages[-1].final.finish_reason)
             except grpc.RpcError as error:
-                first_message.release()
-                return error.code().name
+                return f"{error.code().name}: {error.details()}"
+
+        def admitted() -> bool:
+            load = server.load()
+            finished = server.metric("recurve_request_finished_total")
+            return load.requests_running + load.requests_waiting + finished >= 12
 
         with concurrent.futures.ThreadPoolExecutor(12) as pool:
             running = [pool.submit(one, index) for index in range(12)]
-            for _ in range(4):
-                first_message.acquire()
+            # A stream that arrives after the signal is refused, which is not what this test is about.
+            server.wait_until(admitted, "the streams did not arrive")
             code = server.stop(signal.SIGTERM)
             ends = [future.result() for future in running]
         self.assertEqual(code, 0, server.scratch_log)
