@@ -134,8 +134,8 @@ std::unique_ptr<Stream> Client::StartGenerate(
     const v1::GenerateRequest& request, const CallOptions& options,
     std::function<void(const v1::GenerateResponse&)> on_message,
     std::function<void(const absl::Status&)> on_end) {
-  auto stream = std::make_unique<ReactorStream>(request, options, std::move(on_message),
-                                                std::move(on_end));
+  auto stream =
+      std::make_unique<ReactorStream>(request, options, std::move(on_message), std::move(on_end));
   stream->Start(stubs_->generation);
   return stream;
 }
@@ -168,7 +168,8 @@ absl::StatusOr<v1::GetLoadResponse> Client::GetLoad(const CallOptions& options) 
 absl::Status Client::CheckHealth(const std::string& service, const CallOptions& options) {
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
-  const auto response = Call(stubs_->health, &grpc::health::v1::Health::Stub::Check, request, options);
+  const auto response =
+      Call(stubs_->health, &grpc::health::v1::Health::Stub::Check, request, options);
   if (!response.ok()) return response.status();
   if (response->status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
   return absl::UnavailableError(

@@ -17,14 +17,15 @@ namespace recurve::client {
 
 struct ClientOptions {
   std::string server = "127.0.0.1:50051";  // HOST:PORT, or any name that gRPC resolves
-  // Calls that the server refuses because a queue is full or because it is not ready are tried again,
-  // at most this often in all (1: never again, at most 5), after the time that the server asks for.
+  // Calls that the server refuses because a queue is full or because it is not ready are tried
+  // again, at most this often in all (1: never again, at most 5), after the time that the server
+  // asks for.
   int attempts = 1;
 };
 
 struct CallOptions {
   std::optional<std::chrono::milliseconds> timeout;  // sent to the server as the call's deadline
-  std::string request_id;                            // metadata x-request-id; empty: the server makes one
+  std::string request_id;  // metadata x-request-id; empty: the server makes one
 };
 
 // A running stream. Destroying it cancels it and waits for its end.
@@ -46,12 +47,12 @@ class Client {
   absl::Status Generate(const v1::GenerateRequest& request, const CallOptions& options,
                         const std::function<bool(const v1::GenerateResponse&)>& on_message);
 
-  // The same without blocking: `on_message` and then, once, `on_end` run on a thread of gRPC's, one at
-  // a time, and must not block. `on_end` must not destroy the stream.
-  std::unique_ptr<Stream> StartGenerate(
-      const v1::GenerateRequest& request, const CallOptions& options,
-      std::function<void(const v1::GenerateResponse&)> on_message,
-      std::function<void(const absl::Status&)> on_end);
+  // The same without blocking: `on_message` and then, once, `on_end` run on a thread of gRPC's, one
+  // at a time, and must not block. `on_end` must not destroy the stream.
+  std::unique_ptr<Stream> StartGenerate(const v1::GenerateRequest& request,
+                                        const CallOptions& options,
+                                        std::function<void(const v1::GenerateResponse&)> on_message,
+                                        std::function<void(const absl::Status&)> on_end);
 
   absl::StatusOr<v1::CompleteResponse> Complete(const v1::GenerateRequest& request,
                                                 const CallOptions& options);
@@ -62,8 +63,8 @@ class Client {
   absl::StatusOr<v1::GetModelInfoResponse> GetModelInfo(const CallOptions& options);
   absl::StatusOr<v1::GetLoadResponse> GetLoad(const CallOptions& options);
 
-  // OK if the server says that `service` is serving (empty: the server as a whole). Unavailable if it
-  // says otherwise or cannot be reached, NotFound if it does not know the service.
+  // OK if the server says that `service` is serving (empty: the server as a whole). Unavailable if
+  // it says otherwise or cannot be reached, NotFound if it does not know the service.
   absl::Status CheckHealth(const std::string& service, const CallOptions& options);
 
  private:

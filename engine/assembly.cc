@@ -49,8 +49,8 @@ uint64_t Elements(const LayerWeights& layer) {
 // Distinct parameters.
 uint64_t CountParameters(const Model& model) {
   const Weights& weights = model.weights;
-  uint64_t elements = Elements(weights.embedding) + Elements(weights.final_norm) +
-                      Elements(weights.router_bias);
+  uint64_t elements =
+      Elements(weights.embedding) + Elements(weights.final_norm) + Elements(weights.router_bias);
   if (!model.config.tie_word_embeddings) elements += Elements(weights.lm_head);
   for (const auto* layers : {&weights.entry, &weights.block, &weights.exit}) {
     for (const LayerWeights& layer : *layers) elements += Elements(layer);
@@ -65,29 +65,40 @@ uint64_t CountParameters(const Model& model) {
 
 const char* SharingName(Sharing sharing) {
   switch (sharing) {
-    case Sharing::kNone: return "none";
-    case Sharing::kCycle: return "cycle";
-    case Sharing::kMiddleCycle: return "middle_cycle";
-    case Sharing::kSequence: return "sequence";
-    case Sharing::kMiddleSequence: return "middle_sequence";
+    case Sharing::kNone:
+      return "none";
+    case Sharing::kCycle:
+      return "cycle";
+    case Sharing::kMiddleCycle:
+      return "middle_cycle";
+    case Sharing::kSequence:
+      return "sequence";
+    case Sharing::kMiddleSequence:
+      return "middle_sequence";
   }
   return "";
 }
 
 const char* RouterName(RouterType type) {
   switch (type) {
-    case RouterType::kNone: return "none";
-    case RouterType::kExpertChoice: return "expert_choice";
-    case RouterType::kTokenChoice: return "token_choice";
+    case RouterType::kNone:
+      return "none";
+    case RouterType::kExpertChoice:
+      return "expert_choice";
+    case RouterType::kTokenChoice:
+      return "token_choice";
   }
   return "";
 }
 
 const char* KvModeName(KvMode mode) {
   switch (mode) {
-    case KvMode::kRecursionWise: return "recursion_wise";
-    case KvMode::kShared: return "shared";
-    case KvMode::kSharedUpdate: return "shared_update";
+    case KvMode::kRecursionWise:
+      return "recursion_wise";
+    case KvMode::kShared:
+      return "shared";
+    case KvMode::kSharedUpdate:
+      return "shared_update";
   }
   return "";
 }
@@ -131,10 +142,11 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
     const uint64_t weight_bytes = CountParameters(model) * (precision == Precision::kF32 ? 4 : 2);
     const uint64_t usable = UsableMemoryBytes();
     const uint64_t left = usable - std::min(usable, weight_bytes);
-    const uint64_t affordable = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share) /
-                                CpuPageBytes(model.config, precision);
-    memory.kv_pages = static_cast<uint32_t>(
-        std::clamp<uint64_t>(std::min(wanted, affordable), 1, 0xFFFF'FFFFU));
+    const uint64_t affordable =
+        static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share) /
+        CpuPageBytes(model.config, precision);
+    memory.kv_pages =
+        static_cast<uint32_t>(std::clamp<uint64_t>(std::min(wanted, affordable), 1, 0xFFFF'FFFFU));
   }
   return absl::OkStatus();
 }

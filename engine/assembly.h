@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of an engine, made from its options, and the engine made from its parts. The seam at which
-// tests put another backend.
+// The parts of an engine, made from its options, and the engine made from its parts. The seam at
+// which tests put another backend.
 #ifndef RECURVE_ENGINE_ASSEMBLY_H_
 #define RECURVE_ENGINE_ASSEMBLY_H_
 

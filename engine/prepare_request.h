@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a request as the front end gives it to one that the schedule runs: the prompt's token ids, and
-// checks of what model and tokenizer allow.
+// From a request as the front end gives it to one that the schedule runs: the prompt's token ids,
+// and checks of what model and tokenizer allow.
 #ifndef RECURVE_ENGINE_PREPARE_REQUEST_H_
 #define RECURVE_ENGINE_PREPARE_REQUEST_H_
 
@@ -12,10 +12,10 @@
 
 namespace recurve {
 
-// `tokenizer` may be null: then the prompt must be token ids, and there can be no stop strings. The id and
-// the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit. Ranges that do not
-// depend on the model are the front end's to check; the vocabulary, recursions, context and memory are
-// the schedule's.
+// `tokenizer` may be null: then the prompt must be token ids, and there can be no stop strings. The
+// id and the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit. Ranges
+// that do not depend on the model are the front end's to check; the vocabulary, recursions, context
+// and memory are the schedule's.
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const Tokenizer* tokenizer);
 

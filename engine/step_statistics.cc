@@ -55,7 +55,8 @@ void StepStatistics::Add(const StepResult& result) {
 void StepStatistics::Fill(EngineSnapshot& snapshot) const {
   snapshot.steps = totals_.steps;
   std::copy(std::begin(totals_.part_rows), std::end(totals_.part_rows), snapshot.part_rows);
-  std::copy(std::begin(totals_.part_seconds), std::end(totals_.part_seconds), snapshot.part_seconds);
+  std::copy(std::begin(totals_.part_seconds), std::end(totals_.part_seconds),
+            snapshot.part_seconds);
   snapshot.step_seconds = totals_.step_seconds;
   snapshot.step_rows = totals_.step_rows;
   std::copy(std::begin(totals_.part_step_seconds), std::end(totals_.part_step_seconds),

@@ -17,12 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Rank of each layer inside engine/; a file may include its own layer and lower ranks. Files directly
-// in engine/ are the facade on top of them; engine/bench is a program above it.
+// Rank of each layer inside engine/; a file may include its own layer and lower ranks. Files
+// directly in engine/ are the facade on top of them; engine/bench is a program above it.
 const std::map<std::string, int, std::less<>>& EngineRanks() {
   static const auto* ranks = new std::map<std::string, int, std::less<>>{
-      {"base", 0},    {"sampling", 1}, {"tokenizer", 1}, {"model", 2},  {"backend", 3},
-      {"kv", 4},      {"schedule", 5}, {"", 6},          {"bench", 7},
+      {"base", 0}, {"sampling", 1}, {"tokenizer", 1}, {"model", 2}, {"backend", 3},
+      {"kv", 4},   {"schedule", 5}, {"", 6},          {"bench", 7},
   };
   return *ranks;
 }
@@ -85,8 +85,8 @@ TEST(Layers, EngineIncludesRunDownwards) {
 TEST(Layers, EngineKnowsNothingAboveIt) {
   for (const std::string& file : SourceFiles("engine")) {
     for (const std::string& include : Includes(file)) {
-      for (const char* above : {"grpc", "google/protobuf", "server/", "client/", "recurve/v1",
-                                "prometheus"}) {
+      for (const char* above :
+           {"grpc", "google/protobuf", "server/", "client/", "recurve/v1", "prometheus"}) {
         EXPECT_FALSE(StartsWith(include, above)) << file << " includes " << include;
       }
     }

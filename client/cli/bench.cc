@@ -36,7 +36,8 @@ constexpr char kDefinitions[] =
     "TTFT: from sending a request to its first message with tokens. ITL: for each token after the\n"
     "first message, the time since the message before over the tokens of its own message. TPOT: a\n"
     "request's time from first to last token over its tokens less one. E2E: from sending to the\n"
-    "stream's end. Tokens/s: generated tokens of all requests over the whole time. Percentiles are\n"
+    "stream's end. Tokens/s: generated tokens of all requests over the whole time. Percentiles "
+    "are\n"
     "of the nearest rank; latencies are of requests that ended with OK; warm-up is not counted.\n";
 
 struct Report {
@@ -87,7 +88,8 @@ void PrintRow(const char* name, const Summary& summary) {
               summary.p99 * 1e3, summary.max * 1e3);
 }
 
-void PrintText(const BenchFlags& flags, const v1::GetModelInfoResponse& info, const Report& report) {
+void PrintText(const BenchFlags& flags, const v1::GetModelInfoResponse& info,
+               const Report& report) {
   std::printf("server     %s, model %s\n", flags.connection.client.server.c_str(),
               info.model_name().c_str());
   std::printf("load       %lu requests over %u streams in %.2f s\n",
@@ -102,7 +104,8 @@ void PrintText(const BenchFlags& flags, const v1::GetModelInfoResponse& info, co
               static_cast<double>(report.prompt_tokens) / seconds,
               static_cast<double>(report.requests) / seconds);
   std::printf("mean depth %.3f of %u recursions\n\n", report.mean_depth, info.num_recursions());
-  std::printf("%-9s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "mean", "min", "p50", "p90", "p95", "p99", "max");
+  std::printf("%-9s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "mean", "min", "p50", "p90", "p95", "p99",
+              "max");
   PrintRow("TTFT", report.ttft);
   PrintRow("ITL", report.itl);
   PrintRow("TPOT", report.tpot);
@@ -191,9 +194,9 @@ int Bench(const BenchFlags& flags) {
     const auto progress = [&](uint32_t ended) {
       if (show_progress) std::fprintf(stderr, "\r%s %u/%u requests", what, ended, requests);
     };
-    const LoadResult load =
-        RunClosedLoop(client, flags.connection.call(), flags.streams, requests,
-                      [&](uint32_t i) { return (*make_request)(i + offset); }, progress);
+    LoadResult load = RunClosedLoop(
+        client, flags.connection.call(), flags.streams, requests,
+        [&](uint32_t i) { return (*make_request)(i + offset); }, progress);
     if (show_progress) std::fprintf(stderr, "\r\x1b[K");
     return load;
   };
@@ -212,24 +215,40 @@ int Bench(const BenchFlags& flags) {
 void AddBenchCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<BenchFlags>();
   flags->sampling.max_tokens = 128;
-  CLI::App* command = app.add_subcommand("bench", "Load a server and report what its clients experienced");
+  CLI::App* command =
+      app.add_subcommand("bench", "Load a server and report what its clients experienced");
   command->footer(kDefinitions);
   constexpr char kLoad[] = "Load";
-  command->add_option("--streams", flags->streams, "Concurrent streams; each starts its next request when one ends")
-      ->check(CLI::Range(1, 10000))->capture_default_str()->group(kLoad);
+  command
+      ->add_option("--streams", flags->streams,
+                   "Concurrent streams; each starts its next request when one ends")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str()
+      ->group(kLoad);
   command->add_option("--requests", flags->requests, "Measured requests")
-      ->check(CLI::Range(1, 100000000))->capture_default_str()->group(kLoad);
+      ->check(CLI::Range(1, 100000000))
+      ->capture_default_str()
+      ->group(kLoad);
   command->add_option("--warmup", flags->warmup, "Requests before, not measured")
-      ->check(CLI::Range(0, 100000000))->capture_default_str()->group(kLoad);
-  command->add_option("--prompts", flags->prompts, "File with a prompt a line; without it: random token ids")
+      ->check(CLI::Range(0, 100000000))
+      ->capture_default_str()
+      ->group(kLoad);
+  command
+      ->add_option("--prompts", flags->prompts,
+                   "File with a prompt a line; without it: random token ids")
       ->group(kLoad);
   command->add_option("--prompt_tokens", flags->prompt_tokens, "Length of random prompts")
-      ->check(CLI::Range(1, 10000000))->capture_default_str()->group(kLoad);
+      ->check(CLI::Range(1, 10000000))
+      ->capture_default_str()
+      ->group(kLoad);
   command->add_option("--prompt_seed", flags->prompt_seed, "Seed of random prompts")
-      ->capture_default_str()->group(kLoad);
+      ->capture_default_str()
+      ->group(kLoad);
   AddSamplingFlags(*command, flags->sampling);
   command->add_option("--format", flags->format, "text: a table; json: one object")
-      ->check(CLI::IsMember({"text", "json"}))->capture_default_str()->group("Output");
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()
+      ->group("Output");
   AddConnectionFlags(*command, flags->connection);
   command->callback([flags, &exit_code] { exit_code = Bench(*flags); });
 }

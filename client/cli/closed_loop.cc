@@ -38,7 +38,8 @@ class EndedLanes {
   std::deque<uint32_t> lanes_;  // guarded by mutex_
 };
 
-// One of the concurrent streams. Its callbacks run one at a time; the loop looks at it between streams.
+// One of the concurrent streams. Its callbacks run one at a time; the loop looks at it between
+// streams.
 struct Lane {
   std::unique_ptr<Stream> stream;
   RequestRecord record;
@@ -64,7 +65,8 @@ struct Lane {
 
 }  // namespace
 
-LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams, uint32_t requests,
+LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams,
+                         uint32_t requests,
                          const std::function<v1::GenerateRequest(uint32_t)>& make_request,
                          const std::function<void(uint32_t ended)>& progress) {
   EndedLanes ended_lanes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Closed-loop load: a fixed number of concurrent streams, each of which starts its next request when
-// its last one has ended.
+// Closed-loop load: a fixed number of concurrent streams, each of which starts its next request
+// when its last one has ended.
 #ifndef RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
 #define RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
 
@@ -19,8 +19,9 @@ struct RequestRecord {
   absl::Status status;
   double time_to_first_token = 0;  // from sending to the first message with tokens; 0 if none came
   double end_to_end = 0;           // from sending to the stream's end
-  // For each token after the first message: the time since the message before, divided by the tokens
-  // of the message that brought it (tokens come merged when the reader is slower than the engine).
+  // For each token after the first message: the time since the message before, divided by the
+  // tokens of the message that brought it (tokens come merged when the reader is slower than the
+  // engine).
   std::vector<double> inter_token;
   uint64_t prompt_tokens = 0;
   uint64_t generated_tokens = 0;
@@ -32,9 +33,10 @@ struct LoadResult {
   double seconds = 0;  // from the first request's start to the last one's end
 };
 
-// Runs `requests` requests over `streams` streams; `make_request(i)` gives the i-th, and `progress` hears
-// of each request that has ended. Blocks until all have.
-LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams, uint32_t requests,
+// Runs `requests` requests over `streams` streams; `make_request(i)` gives the i-th, and `progress`
+// hears of each request that has ended. Blocks until all have.
+LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams,
+                         uint32_t requests,
                          const std::function<v1::GenerateRequest(uint32_t)>& make_request,
                          const std::function<void(uint32_t ended)>& progress);
 

@@ -29,15 +29,16 @@ void PrintInfo(const v1::GetModelInfoResponse& info, const v1::GetLoadResponse& 
   std::printf("vocabulary    %u%s\n", info.vocab_size(),
               info.has_tokenizer() ? "" : " (no tokenizer: token ids only)");
   std::printf("context       %u tokens\n", info.max_context());
-  std::printf("server        %s, up %.0f s%s\n", info.server_version().c_str(), load.uptime_seconds(),
-              load.draining() ? ", draining" : "");
-  std::printf("requests      %u running of %u slots, %u waiting\n", load.requests_running(), load.slots(),
-              load.requests_waiting());
+  std::printf("server        %s, up %.0f s%s\n", info.server_version().c_str(),
+              load.uptime_seconds(), load.draining() ? ", draining" : "");
+  std::printf("requests      %u running of %u slots, %u waiting\n", load.requests_running(),
+              load.slots(), load.requests_waiting());
   std::printf("KV pages      %u of %u free\n", load.kv_pages_free(), load.kv_pages());
   std::printf("tokens        %" PRIu64 " prompt, %" PRIu64 " generated", load.prompt_tokens(),
               load.generated_tokens());
   for (int i = 0; i < load.generated_tokens_by_depth_size(); ++i) {
-    std::printf("%s %" PRIu64 " of depth %d", i == 0 ? ":" : ",", load.generated_tokens_by_depth(i), i + 1);
+    std::printf("%s %" PRIu64 " of depth %d", i == 0 ? ":" : ",", load.generated_tokens_by_depth(i),
+                i + 1);
   }
   std::printf("\n");
 }
@@ -66,8 +67,8 @@ int Health(const HealthFlags& flags) {
   Client client(flags.connection.client);
   CallOptions call = flags.connection.call();
   if (!call.timeout) call.timeout = std::chrono::seconds(5);
-  const auto give_up = std::chrono::steady_clock::now() +
-                       std::chrono::duration<double>(flags.wait_seconds);
+  const auto give_up =
+      std::chrono::steady_clock::now() + std::chrono::duration<double>(flags.wait_seconds);
   absl::Status status = client.CheckHealth(flags.service, call);
   while (!status.ok() && std::chrono::steady_clock::now() < give_up) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -108,7 +109,8 @@ int Tokenize(const TokenizeFlags& flags) {
   }
   for (int i = 0; i < response->ids_size(); ++i) {
     std::string text = Printable(response->texts(i));
-    for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) text.replace(at, 1, "\\n");
+    for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2)
+      text.replace(at, 1, "\\n");
     std::printf("%8u  %s\n", response->ids(i), text.c_str());
   }
   std::fprintf(stderr, "%d tokens\n", response->ids_size());
@@ -139,11 +141,13 @@ void AddHealthCommand(CLI::App& app, int& exit_code) {
 
 void AddTokenizeCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
-  CLI::App* command = app.add_subcommand("tokenize", "Show how the server's tokenizer splits a text");
+  CLI::App* command =
+      app.add_subcommand("tokenize", "Show how the server's tokenizer splits a text");
   AddConnectionFlags(*command, flags->connection);
   command->add_option("text", flags->text, "The text; without it --file, or standard input");
   command->add_option("--file", flags->file, "File with the text; - is standard input");
-  command->add_flag("--no_special_tokens", flags->no_special, "Leave out the template's special tokens");
+  command->add_flag("--no_special_tokens", flags->no_special,
+                    "Leave out the template's special tokens");
   command->add_flag("--json", flags->json, "One JSON object with ids and texts");
   command->callback([flags, &exit_code] { exit_code = Tokenize(*flags); });
 }

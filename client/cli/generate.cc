@@ -76,8 +76,8 @@ class Printer {
     const double decode = static_cast<double>(final_->timings().decode_us()) * 1e-6;
     const double first =
         static_cast<double>(final_->timings().queue_us() + final_->timings().prefill_us()) * 1e-3;
-    std::string line = absl::StrFormat("%d prompt tokens, %d generated in %.2f s", usage_.prompt_tokens(),
-                                       usage_.generated_tokens(), total);
+    std::string line = absl::StrFormat("%d prompt tokens, %d generated in %.2f s",
+                                       usage_.prompt_tokens(), usage_.generated_tokens(), total);
     if (usage_.generated_tokens() > 1 && decode > 0) {
       absl::StrAppendFormat(&line, " (%.1f tokens/s after the first, which took %.0f ms)",
                             (usage_.generated_tokens() - 1) / decode, first);
@@ -85,7 +85,8 @@ class Printer {
     const v1::DepthStats& depth = final_->generated_depth();
     absl::StrAppendFormat(&line, "; mean depth %.2f", depth.mean_depth());
     for (int i = 0; i < depth.tokens_by_depth_size(); ++i) {
-      absl::StrAppendFormat(&line, "%s%d x %d", i == 0 ? ": " : ", ", depth.tokens_by_depth(i), i + 1);
+      absl::StrAppendFormat(&line, "%s%d x %d", i == 0 ? ": " : ", ", depth.tokens_by_depth(i),
+                            i + 1);
     }
     absl::StrAppend(&line, "; ended by ", EndName(), "; seed ", final_->seed());
     std::fprintf(stderr, "%s\n", line.c_str());
@@ -93,13 +94,15 @@ class Printer {
 
  private:
   void PrintTokens(const v1::GenerateResponse& message) {
-    if (marks_ == DepthMarks::kNone && !isatty(STDOUT_FILENO)) {  // a pipe gets the bytes as they are
+    if (marks_ == DepthMarks::kNone &&
+        !isatty(STDOUT_FILENO)) {  // a pipe gets the bytes as they are
       std::fwrite(message.text().data(), 1, message.text().size(), stdout);
       return;
     }
     size_t begin = 0;
     for (const v1::Token& token : message.tokens()) {
-      const std::string_view text = std::string_view(message.text()).substr(begin, token.text_bytes());
+      const std::string_view text =
+          std::string_view(message.text()).substr(begin, token.text_bytes());
       begin += token.text_bytes();
       std::fputs(MarkDepth(marks_, text, token.depth()).c_str(), stdout);
     }
@@ -107,14 +110,22 @@ class Printer {
 
   std::string EndName() const {
     switch (final_->finish_reason()) {
-      case v1::FINISH_REASON_END_OF_SEQUENCE: return "end of sequence";
-      case v1::FINISH_REASON_STOP_STRING: return "stop string";
-      case v1::FINISH_REASON_STOP_TOKEN: return "stop token";
-      case v1::FINISH_REASON_LENGTH: return "max_tokens";
-      case v1::FINISH_REASON_CONTEXT_LIMIT: return "context limit";
-      case v1::FINISH_REASON_TIME_LIMIT: return "time limit";
-      case v1::FINISH_REASON_DRAINED: return "server shutdown";
-      default: return "an unknown reason";
+      case v1::FINISH_REASON_END_OF_SEQUENCE:
+        return "end of sequence";
+      case v1::FINISH_REASON_STOP_STRING:
+        return "stop string";
+      case v1::FINISH_REASON_STOP_TOKEN:
+        return "stop token";
+      case v1::FINISH_REASON_LENGTH:
+        return "max_tokens";
+      case v1::FINISH_REASON_CONTEXT_LIMIT:
+        return "context limit";
+      case v1::FINISH_REASON_TIME_LIMIT:
+        return "time limit";
+      case v1::FINISH_REASON_DRAINED:
+        return "server shutdown";
+      default:
+        return "an unknown reason";
     }
   }
 
@@ -125,7 +136,8 @@ class Printer {
 };
 
 int Generate(const GenerateFlags& flags) {
-  if (flags.ids.empty() && flags.prompt.empty() && flags.prompt_file.empty() && isatty(STDIN_FILENO)) {
+  if (flags.ids.empty() && flags.prompt.empty() && flags.prompt_file.empty() &&
+      isatty(STDIN_FILENO)) {
     std::fprintf(stderr, "recurve: type the prompt, then Ctrl-D\n");
   }
   const auto request = MakeRequest(flags);
@@ -159,26 +171,36 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
       "  recurve generate 'def fibonacci(n):' --max_tokens=60\n"
       "  recurve generate --prompt_file=program.py --temperature=0.8 --seed=1\n"
       "  echo 'import os' | recurve generate --json");
-  command->add_option("prompt", flags->prompt, "The prompt; without it --prompt_file, or standard input")
+  command
+      ->add_option("prompt", flags->prompt,
+                   "The prompt; without it --prompt_file, or standard input")
       ->group("Prompt");
-  command->add_option("--prompt_file", flags->prompt_file, "File with the prompt; - is standard input")
+  command
+      ->add_option("--prompt_file", flags->prompt_file, "File with the prompt; - is standard input")
       ->group("Prompt");
   command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
       ->delimiter(',')
       ->group("Prompt");
-  command->add_flag("--no_special_tokens", flags->no_special, "Leave out the template's special tokens")
+  command
+      ->add_flag("--no_special_tokens", flags->no_special,
+                 "Leave out the template's special tokens")
       ->group("Prompt");
   AddSamplingFlags(*command, flags->sampling);
   command->add_flag("--echo", flags->echo, "Print the prompt first")->group("Output");
-  command->add_flag("--json", flags->json, "One JSON object a line: the API's GenerateResponse messages")
+  command
+      ->add_flag("--json", flags->json,
+                 "One JSON object a line: the API's GenerateResponse messages")
       ->group("Output");
-  command->add_option("--depth_marks", flags->marks,
-                      "How each token's recursion depth is shown; auto: colours on a terminal, else none")
+  command
+      ->add_option(
+          "--depth_marks", flags->marks,
+          "How each token's recursion depth is shown; auto: colours on a terminal, else none")
       ->check(CLI::IsMember({"auto", "color", "subscript", "none"}))
       ->capture_default_str()
       ->group("Output");
-  command->add_option("--logprobs", flags->logprobs,
-                      "With --json: log probabilities of the tokens and of this many others")
+  command
+      ->add_option("--logprobs", flags->logprobs,
+                   "With --json: log probabilities of the tokens and of this many others")
       ->group("Output");
   AddConnectionFlags(*command, flags->connection);
   command->callback([flags, &exit_code] { exit_code = Generate(*flags); });

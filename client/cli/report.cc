@@ -11,7 +11,8 @@ namespace {
 const char* Advice(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kUnavailable:
-      return "Is a server running there? Start one with `./run serve`, or name another with --server.";
+      return "Is a server running there? Start one with `./run serve`, or name another with "
+             "--server.";
     case absl::StatusCode::kResourceExhausted:
       return "The server is full. Try again later, or let --attempts=5 do it.";
     case absl::StatusCode::kDeadlineExceeded:

@@ -13,7 +13,8 @@ class Message;
 
 namespace recurve::client {
 
-// Prints "recurve: <server>: <CODE>: <message>" with what to do next to stderr; returns exit code 1.
+// Prints "recurve: <server>: <CODE>: <message>" with what to do next to stderr; returns exit
+// code 1.
 int ReportError(const std::string& server, const absl::Status& status);
 
 // Proto3 JSON with the proto's field names, on one line; unset scalars included.

@@ -42,10 +42,13 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr char kSampling[] = "Sampling (unset: greedy)";
-  app.add_option("--temperature", flags.temperature, "0 picks the most likely token, 1 samples as trained")
+  app.add_option("--temperature", flags.temperature,
+                 "0 picks the most likely token, 1 samples as trained")
       ->group(kSampling);
-  app.add_option("--top_k", flags.top_k, "Sample among this many most likely tokens")->group(kSampling);
-  app.add_option("--top_p", flags.top_p, "Sample among the most likely tokens of this total probability")
+  app.add_option("--top_k", flags.top_k, "Sample among this many most likely tokens")
+      ->group(kSampling);
+  app.add_option("--top_p", flags.top_p,
+                 "Sample among the most likely tokens of this total probability")
       ->group(kSampling);
   app.add_option("--min_p", flags.min_p,
                  "Sample among tokens at least this share as likely as the most likely one")
@@ -64,15 +67,18 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr char kStop[] = "When to stop";
   app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")->group(kStop);
   app.add_option("--min_tokens", flags.min_tokens, "No stop id ends the text before")->group(kStop);
-  app.add_option("--stop", flags.stop_strings, "A text that ends the completion; may be given repeatedly")
+  app.add_option("--stop", flags.stop_strings,
+                 "A text that ends the completion; may be given repeatedly")
       ->group(kStop);
   app.add_option("--stop_id", flags.stop_token_ids,
                  "A token id that ends the completion; may be given repeatedly")
       ->group(kStop);
   app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
       ->group(kStop);
-  app.add_flag("--ignore_eos", flags.ignore_eos, "Go on after the model's end of sequence")->group(kStop);
-  app.add_option("--time_limit_ms", flags.time_limit_ms, "End well, with the text so far, after this time")
+  app.add_flag("--ignore_eos", flags.ignore_eos, "Go on after the model's end of sequence")
+      ->group(kStop);
+  app.add_option("--time_limit_ms", flags.time_limit_ms,
+                 "End well, with the text so far, after this time")
       ->group(kStop);
 
   constexpr char kRecursion[] = "Recursion";

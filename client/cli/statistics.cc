@@ -16,7 +16,8 @@ Summary Summarize(std::vector<double> values) {
     return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
   };
   summary.count = values.size();
-  summary.mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  summary.mean =
+      std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   summary.min = values.front();
   summary.p50 = percentile(50);
   summary.p90 = percentile(90);

@@ -46,8 +46,8 @@ std::string Printable(std::string_view text) {
   result.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
     const unsigned char c = static_cast<unsigned char>(text[i]);
-    const bool c1_control = c == 0xC2 && i + 1 < text.size() &&
-                            static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    const bool c1_control =
+        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) {
       result += "\xe2\x90";  // the control pictures block, U+2400 to U+241F and U+2421
       result += static_cast<char>(c == 0x7F ? 0xA1 : 0x80 + c);
@@ -62,7 +62,7 @@ std::string Printable(std::string_view text) {
 }
 
 std::string MarkDepth(DepthMarks marks, std::string_view text, uint32_t depth) {
-  const std::string printable = Printable(text);
+  std::string printable = Printable(text);
   switch (marks) {
     case DepthMarks::kNone:
       return printable;

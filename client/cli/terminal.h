@@ -16,8 +16,8 @@ enum class DepthMarks {
   kSubscript,  // a subscript digit after each token
 };
 
-// `mode` is auto, color, subscript or none; auto is colours on a terminal that has them (`is_terminal`,
-// TERM, NO_COLOR) and none elsewhere. `mode` has been validated.
+// `mode` is auto, color, subscript or none; auto is colours on a terminal that has them
+// (`is_terminal`, TERM, NO_COLOR) and none elsewhere. `mode` has been validated.
 DepthMarks ChooseDepthMarks(std::string_view mode, bool is_terminal);
 
 // `text` with control characters other than newline and tab made visible as U+241B and the like, so

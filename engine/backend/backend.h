@@ -22,8 +22,8 @@ struct BackendLimits {
   uint32_t pages = 1024;          // in the pool
   uint32_t max_positions = 2048;  // tokens that one slot's history can hold
   uint32_t max_logprobs = 20;
-  uint32_t max_biases = 1024;     // of one slot
-  uint32_t max_stop_ids = 64;     // of one slot
+  uint32_t max_biases = 1024;  // of one slot
+  uint32_t max_stop_ids = 64;  // of one slot
 };
 
 // Thread-compatible: one thread calls Submit, Collect and Outstanding.
@@ -31,8 +31,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Accepts the next step. Changes take effect when the step runs, after those of all earlier plans.
-  // `plan` may be reused once this returns. An error is final: the backend is broken.
+  // Accepts the next step. Changes take effect when the step runs, after those of all earlier
+  // plans. `plan` may be reused once this returns. An error is final: the backend is broken.
   virtual absl::Status Submit(const StepPlan& plan) = 0;
 
   // Waits for the oldest outstanding step and moves its result into `result` (cleared first, its

@@ -6,10 +6,12 @@
 //
 // Terms
 //   slot   one sequence in flight: its state, tables, token history and sampling parameters.
-//   row    one token of one sequence at one stage: ENTRY (embedding, first unique layer), BLOCK (one
+//   row    one token of one sequence at one stage: ENTRY (embedding, first unique layer), BLOCK
+//   (one
 //          recursion of the shared block, then gate and router) or EXIT (last unique layer, final
 //          norm and, where a next token is wanted, LM head and sampling).
-//   span   `rows` consecutive tokens of one slot from `position` on, that pass ENTRY, the recursions
+//   span   `rows` consecutive tokens of one slot from `position` on, that pass ENTRY, the
+//   recursions
 //          and EXIT together: one row for a generated token, up to `chunk` rows of a prompt. A slot
 //          has at most one span in flight. A row that the router lets go waits for the rest of its
 //          span; when none is active all rows of the span pass EXIT in one step.
@@ -18,9 +20,9 @@
 //   area   `chunk` consecutive hidden rows lent to a slot while it works on its prompt.
 //
 // A plan names no rows: every admitted slot is continued by the backend until it finishes, is
-// dropped, or meets its `room`. A step runs, in this order: EXIT, sampling, ENTRY, the block for rows
-// at mixed recursions, and the routers' decisions, so that a token sampled in a step enters the block
-// in the same step.
+// dropped, or meets its `room`. A step runs, in this order: EXIT, sampling, ENTRY, the block for
+// rows at mixed recursions, and the routers' decisions, so that a token sampled in a step enters
+// the block in the same step.
 #ifndef RECURVE_ENGINE_BACKEND_STEP_H_
 #define RECURVE_ENGINE_BACKEND_STEP_H_
 
@@ -55,8 +57,8 @@ inline constexpr uint32_t kNotFinite = 2;  // the logits held a NaN or infinity;
 // The model as far as Resolve needs it. Groups are numbered: entry 0, recursion r its own group r
 // (shared KV without update: all recursions group 1), exit last.
 struct StepShape {
-  uint32_t recursions = 1;     // N
-  uint32_t shared_kv = 0;      // 1: every recursion reads group 1, and only recursion 1 appends
+  uint32_t recursions = 1;  // N
+  uint32_t shared_kv = 0;   // 1: every recursion reads group 1, and only recursion 1 appends
   constexpr uint32_t groups() const { return exit_group() + 1; }
   constexpr uint32_t entry_group() const { return 0; }
   constexpr uint32_t exit_group() const { return (shared_kv != 0 ? 1 : recursions) + 1; }
@@ -66,8 +68,8 @@ struct StepShape {
 };
 
 struct SlotLimits {
-  uint32_t prompt = 0;  // tokens given (on resume: generated ones too); EXIT of a position >= prompt - 1
-                        // samples
+  uint32_t prompt = 0;  // tokens given (on resume: generated ones too); EXIT of a position >=
+                        // prompt - 1 samples
   uint32_t end = 0;     // finished when position reaches it: the request's prompt + new tokens - 1
   uint32_t room = 0;    // no span holds a position >= room: tokens and pages are there up to it
   uint32_t chunk = 1;   // most rows of a prompt span
@@ -85,11 +87,11 @@ struct SlotState {
 // What one step did to one slot.
 struct Outcome {
   uint32_t slot = 0;
-  uint32_t ran = 0;             // kRan* bits
-  uint32_t rows = 0;            // kRanEntry: rows of the span that began
-  uint32_t active = 0;          // kRanBlock: rows that take the next recursion
-  uint32_t token = kNoToken;    // kRanExit: the sampled token, or kNoToken
-  uint32_t flags = 0;           // kStopId, kNotFinite
+  uint32_t ran = 0;           // kRan* bits
+  uint32_t rows = 0;          // kRanEntry: rows of the span that began
+  uint32_t active = 0;        // kRanBlock: rows that take the next recursion
+  uint32_t token = kNoToken;  // kRanExit: the sampled token, or kNoToken
+  uint32_t flags = 0;         // kStopId, kNotFinite
   constexpr bool stop() const { return flags != 0; }
 };
 
@@ -158,16 +160,16 @@ inline constexpr uint32_t kWantsRawLogits = 2;  // tests alone: every row with l
 
 struct Admission {
   uint32_t slot;
-  uint32_t area;  // of the spans below limits.prompt; kNoArea: a one-row prompt needs none, and runs, as
-                  // every generated token does, in the hidden row of its slot
+  uint32_t area;  // of the spans below limits.prompt; kNoArea: a one-row prompt needs none, and
+                  // runs, as every generated token does, in the hidden row of its slot
   SlotState state;
   SlotLimits limits;
   SamplingParams sampling;
-  float threshold_logit;       // a row passes iff its deciding logit >= this; -inf always, +inf never
-  uint32_t logprobs;           // most likely tokens reported beside each sampled one; kNoLogprobs: none
-  uint32_t wants;              // kWants* bits
-  uint32_t bias_begin, bias_count;    // in StepPlan::biases
-  uint32_t stop_begin, stop_count;    // in StepPlan::stop_ids
+  float threshold_logit;  // a row passes iff its deciding logit >= this; -inf always, +inf never
+  uint32_t logprobs;      // most likely tokens reported beside each sampled one; kNoLogprobs: none
+  uint32_t wants;         // kWants* bits
+  uint32_t bias_begin, bias_count;  // in StepPlan::biases
+  uint32_t stop_begin, stop_count;  // in StepPlan::stop_ids
 };
 inline constexpr uint32_t kNoLogprobs = std::numeric_limits<uint32_t>::max();
 
@@ -186,8 +188,8 @@ struct DepthCap {
   uint32_t position, cap;
 };
 
-// A DepthCap of a slot, never below the slot's room before this plan. A slot admitted without a cap at or
-// before its position has none.
+// A DepthCap of a slot, never below the slot's room before this plan. A slot admitted without a cap
+// at or before its position has none.
 struct CapChange {
   uint32_t slot, position, cap;
 };
@@ -199,8 +201,8 @@ struct RoomChange {
 // Selection. EXIT, sampling and ENTRY run if ends > 0 and (at least ends_min rows wait for them, or
 // none waits for the block). Each list takes slots in slot order from the first one left out last
 // time, until one does not fit: generated rows under `ends` or `block_rows`, prompt spans under
-// `prompt_rows` (>= chunk). At EXIT every row that wants logits counts under `ends`: also the last row
-// of a prompt and all rows of a slot with prompt logprobs.
+// `prompt_rows` (>= chunk). At EXIT every row that wants logits counts under `ends`: also the last
+// row of a prompt and all rows of a slot with prompt logprobs.
 struct StepPlan {
   uint32_t epoch = 0;        // of the step, counted from 1
   uint32_t ends = 0;         // most generated rows in ENTRY, and rows with logits in EXIT
@@ -213,8 +215,8 @@ struct StepPlan {
   std::vector<TokenChange> tokens;
   std::vector<CapChange> caps;
   std::vector<RoomChange> rooms;
-  std::vector<TokenBias> biases;    // of the admissions above
-  std::vector<uint32_t> stop_ids;   // of the admissions above
+  std::vector<TokenBias> biases;   // of the admissions above
+  std::vector<uint32_t> stop_ids;  // of the admissions above
 
   // Empties every list, keeping its memory.
   void Clear() {
@@ -233,12 +235,19 @@ struct StepPlan {
 
 // ---- StepResult ----
 
-enum StepPart : uint32_t { kPartExit, kPartSampling, kPartEntry, kPartBlock, kPartRouters, kStepParts };
+enum StepPart : uint32_t {
+  kPartExit,
+  kPartSampling,
+  kPartEntry,
+  kPartBlock,
+  kPartRouters,
+  kStepParts
+};
 
-// Log probability, under the raw logits, of token `id` standing at `position`. For each position the
-// token that stands there comes first, then the `logprobs` most likely ones, best first. Those of one
-// slot lie together, in position order. With kWantsPromptLogprobs and kNoLogprobs each prompt token's own
-// comes alone.
+// Log probability, under the raw logits, of token `id` standing at `position`. For each position
+// the token that stands there comes first, then the `logprobs` most likely ones, best first. Those
+// of one slot lie together, in position order. With kWantsPromptLogprobs and kNoLogprobs each
+// prompt token's own comes alone.
 struct TokenLogprob {
   uint32_t slot, position, id;
   float value;
@@ -252,11 +261,11 @@ struct LogitsRow {
 
 struct StepResult {
   uint32_t epoch = 0;
-  uint64_t part_ns[kStepParts] = {};        // time of each part
-  uint32_t part_rows[kStepParts] = {};      // rows that each part ran
-  std::vector<Outcome> outcomes;       // one for each slot that ran anything
-  std::vector<uint32_t> depths;        // for each outcome with kRanExit, in the outcomes' order: the recursions
-                                       // that each row of its span ran
+  uint64_t part_ns[kStepParts] = {};    // time of each part
+  uint32_t part_rows[kStepParts] = {};  // rows that each part ran
+  std::vector<Outcome> outcomes;        // one for each slot that ran anything
+  std::vector<uint32_t> depths;  // for each outcome with kRanExit, in the outcomes' order: the
+                                 // recursions that each row of its span ran
   std::vector<TokenLogprob> logprobs;
   std::vector<LogitsRow> logits_rows;  // tests alone
   std::vector<float> logits;           // [logits_rows][vocab]

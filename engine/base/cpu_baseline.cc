@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled for the plain x86-64 instruction set and run before any other static initializer: says in
-// a sentence that the processor is too old, where the rest of the program would die of SIGILL.
+// Compiled for the plain x86-64 instruction set and run before any other static initializer: says
+// in a sentence that the processor is too old, where the rest of the program would die of SIGILL.
 #if defined(__x86_64__)
 
 #include <unistd.h>

@@ -36,7 +36,8 @@ uint64_t NumberIn(const std::string& path) {
 }
 
 // A control group directory and those above it, innermost first, as mounted below `mount`. Inside a
-// container the path that /proc/self/cgroup names may not exist: then the mount itself is the group.
+// container the path that /proc/self/cgroup names may not exist: then the mount itself is the
+// group.
 std::vector<std::string> GroupAndAncestors(const std::string& mount, absl::string_view group) {
   std::vector<std::string> directories;
   std::string path(absl::StripSuffix(group, "/"));
@@ -65,7 +66,8 @@ ControlGroups FindControlGroups(const std::string& root) {
     if (parts.size() != 3) continue;
     if (parts[1].empty()) groups.unified = GroupAndAncestors(mount, parts[2]);
     for (absl::string_view controller : absl::StrSplit(parts[1], ',')) {
-      if (controller == "cpu") groups.cpu = GroupAndAncestors(absl::StrCat(mount, "/cpu"), parts[2]);
+      if (controller == "cpu")
+        groups.cpu = GroupAndAncestors(absl::StrCat(mount, "/cpu"), parts[2]);
       if (controller == "memory") {
         groups.memory = GroupAndAncestors(absl::StrCat(mount, "/memory"), parts[2]);
       }
@@ -116,8 +118,9 @@ uint32_t UsableThreads(const std::string& root) {
     }
   }
   for (const std::string& directory : groups.cpu) {  // the quota is -1 without a limit
-    threads = std::min(threads, QuotaThreads(NumberIn(absl::StrCat(directory, "/cpu.cfs_quota_us")),
-                                             NumberIn(absl::StrCat(directory, "/cpu.cfs_period_us"))));
+    threads =
+        std::min(threads, QuotaThreads(NumberIn(absl::StrCat(directory, "/cpu.cfs_quota_us")),
+                                       NumberIn(absl::StrCat(directory, "/cpu.cfs_period_us"))));
   }
   return static_cast<uint32_t>(std::max<uint64_t>(1, threads));
 }

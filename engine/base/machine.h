@@ -9,9 +9,9 @@
 
 namespace recurve {
 
-// Threads that make sense for this process, at least 1: the processors of its affinity mask, at most
-// the CPU quota of its control group (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) and those of the groups
-// above it, rounded up. `root` precedes /proc and /sys.
+// Threads that make sense for this process, at least 1: the processors of its affinity mask, at
+// most the CPU quota of its control group (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) and those of the
+// groups above it, rounded up. `root` precedes /proc and /sys.
 uint32_t UsableThreads(const std::string& root = "");
 
 // Bytes that this process may still take: MemAvailable of /proc/meminfo, at most what the memory

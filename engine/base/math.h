@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementary functions whose bits are the same on every machine: built of correctly rounded operations
-// alone (+, -, *, /, fma) in one written order, where libm picks a variant for each processor. Compiled
-// for host and device. The 8-lane twins of Exp and Silu in engine/backend/cpu give the same bits.
+// Elementary functions whose bits are the same on every machine: built of correctly rounded
+// operations alone (+, -, *, /, fma) in one written order, where libm picks a variant for each
+// processor. Compiled for host and device. The 8-lane twins of Exp and Silu in engine/backend/cpu
+// give the same bits.
 //
-// For arguments of magnitude 2^-125 and more no result is denormal (those of Exp, Exp2 and Sigmoid that
-// would be are zero), so the bits do not depend on flush-to-zero modes.
-// Coefficients are minimax fits made for these intervals, rounded to float.
+// For arguments of magnitude 2^-125 and more no result is denormal (those of Exp, Exp2 and Sigmoid
+// that would be are zero), so the bits do not depend on flush-to-zero modes. Coefficients are
+// minimax fits made for these intervals, rounded to float.
 #ifndef RECURVE_ENGINE_BASE_MATH_H_
 #define RECURVE_ENGINE_BASE_MATH_H_
 
@@ -107,15 +108,15 @@ RECURVE_HOST_DEVICE inline float ScaleByPowerOf2(float p, uint32_t n) {
 RECURVE_HOST_DEVICE inline double ExpDouble(double x) {
   const double n = (x * 1.4426950408889634 + kRoundDouble) - kRoundDouble;
   const double r = Fma(-n, kLn2DoubleLow, Fma(-n, kLn2DoubleHigh, x));
-  constexpr double kInverse[] = {0, 1.0, 1.0 / 2, 1.0 / 3, 1.0 / 4,  1.0 / 5,  1.0 / 6,
+  constexpr double kInverse[] = {0,       1.0,     1.0 / 2, 1.0 / 3,  1.0 / 4,  1.0 / 5,  1.0 / 6,
                                  1.0 / 7, 1.0 / 8, 1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13};
   double sum = 1.0;
   for (int k = 13; k >= 1; --k) sum = Fma(sum, r * kInverse[k], 1.0);
-  return DoubleFromBits(DoubleBits(sum) +
-                        (static_cast<uint64_t>(static_cast<int64_t>(n)) << 52));
+  return DoubleFromBits(DoubleBits(sum) + (static_cast<uint64_t>(static_cast<int64_t>(n)) << 52));
 }
 
-// ln(x) for a positive normal x, relative error about 3e-16: 2 atanh((m - 1) / (m + 1)) as its series.
+// ln(x) for a positive normal x, relative error about 3e-16: 2 atanh((m - 1) / (m + 1)) as its
+// series.
 RECURVE_HOST_DEVICE inline double LogDouble(double x) {
   constexpr uint64_t kSqrtHalf = 0x3FE6A09E667F3BCD;
   const uint64_t shifted = DoubleBits(x) - kSqrtHalf;
@@ -140,8 +141,7 @@ struct ReducedAngle {
 RECURVE_HOST_DEVICE inline ReducedAngle ReduceAngle(double x) {
   const double n = (x * 0.63661977236758138 + kRoundDouble) - kRoundDouble;
   const double high = Fma(-n, 0x1.921fb54442d18p+0, x);
-  return {Fma(-n, 0x1.1a62633145c07p-54, high),
-          static_cast<uint32_t>(static_cast<int64_t>(n) & 3)};
+  return {Fma(-n, 0x1.1a62633145c07p-54, high), static_cast<uint32_t>(static_cast<int64_t>(n) & 3)};
 }
 
 // Taylor series for |r| <= pi / 4, to 1e-16.
@@ -208,8 +208,8 @@ RECURVE_HOST_DEVICE inline float Log(float x) {
   const float n = static_cast<float>(static_cast<int32_t>(shifted) >> 23);
   const float f = FloatFromBits((shifted & 0x007FFFFF) + kSqrtHalf) - 1.0F;  // exact
   // ln(1 + f) = f - f^2 / 2 + f^3 * poly(f), relative error 5.9e-9.
-  constexpr float kPoly[] = {0.333333313F,  -0.250008225F, 0.200012267F, -0.166233569F,
-                             0.142017618F,  -0.131601945F, 0.127615511F, -0.0763443187F};
+  constexpr float kPoly[] = {0.333333313F, -0.250008225F, 0.200012267F, -0.166233569F,
+                             0.142017618F, -0.131601945F, 0.127615511F, -0.0763443187F};
   float p = kPoly[7];
   for (int k = 6; k >= 0; --k) p = Fma(p, f, kPoly[k]);
   const float square = f * f;
@@ -223,18 +223,18 @@ RECURVE_HOST_DEVICE inline double Pow(double base, double exponent) {
   return math_internal::ExpDouble(exponent * math_internal::LogDouble(base));
 }
 
-// Sine and cosine of an angle in radians, |x| <= 1e9: the double result, exact to 2e-16 absolute, is
-// rounded to float.
+// Sine and cosine of an angle in radians, |x| <= 1e9: the double result, exact to 2e-16 absolute,
+// is rounded to float.
 RECURVE_HOST_DEVICE inline float Sin(double x) {
   const math_internal::ReducedAngle a = math_internal::ReduceAngle(x);
-  const double y = (a.quadrant & 1) != 0 ? math_internal::CosReduced(a.r)
-                                         : math_internal::SinReduced(a.r);
+  const double y =
+      (a.quadrant & 1) != 0 ? math_internal::CosReduced(a.r) : math_internal::SinReduced(a.r);
   return static_cast<float>((a.quadrant & 2) != 0 ? -y : y);
 }
 RECURVE_HOST_DEVICE inline float Cos(double x) {
   const math_internal::ReducedAngle a = math_internal::ReduceAngle(x);
-  const double y = (a.quadrant & 1) != 0 ? math_internal::SinReduced(a.r)
-                                         : math_internal::CosReduced(a.r);
+  const double y =
+      (a.quadrant & 1) != 0 ? math_internal::SinReduced(a.r) : math_internal::CosReduced(a.r);
   return static_cast<float>(((a.quadrant + 1) & 2) != 0 ? -y : y);
 }
 
@@ -258,7 +258,7 @@ RECURVE_HOST_DEVICE inline float Erf(float x) {
   const float a = x < 0 ? -x : x;
   if (a <= 1.0F) {
     // erf(x) = x + x * poly(x^2), relative error 1.2e-9.
-    constexpr float kPoly[] = {0.128379166F,   -0.37612626F,    0.112835854F,  -0.026853811F,
+    constexpr float kPoly[] = {0.128379166F,   -0.37612626F,    0.112835854F,   -0.026853811F,
                                0.00518832542F, -0.00080101745F, 7.85379816e-05F};
     const float square = x * x;
     float p = kPoly[6];
@@ -268,7 +268,7 @@ RECURVE_HOST_DEVICE inline float Erf(float x) {
   float y = 1.0F;
   if (a < 4.0F) {
     // 1 - erf(a) = exp(poly(a)) on [1, 4], absolute error 1.1e-9.
-    constexpr float kPoly[] = {-0.000332673691F, -1.12712252F,    -0.638093472F, -0.10314808F,
+    constexpr float kPoly[] = {-0.000332673691F, -1.12712252F,    -0.638093472F,  -0.10314808F,
                                0.0218563695F,    -0.00295189186F, 0.000186778576F};
     float p = kPoly[6];
     for (int k = 5; k >= 0; --k) p = Fma(p, a, kPoly[k]);

@@ -8,11 +8,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define RETURN_IF_ERROR(expression)                                             \
-  do {                                                                          \
-    if (absl::Status status_macro = (expression); !status_macro.ok()) {         \
-      return status_macro;                                                      \
-    }                                                                           \
+#define RETURN_IF_ERROR(expression)                                     \
+  do {                                                                  \
+    if (absl::Status status_macro = (expression); !status_macro.ok()) { \
+      return status_macro;                                              \
+    }                                                                   \
   } while (false)
 
 #define RECURVE_CONCAT_INNER(a, b) a##b
@@ -21,9 +21,9 @@
 // ASSIGN_OR_RETURN(auto value, StatusOrExpression()); declares or assigns `value`.
 #define ASSIGN_OR_RETURN(left, expression) \
   ASSIGN_OR_RETURN_IMPL(RECURVE_CONCAT(statusor_macro_, __LINE__), left, expression)
-#define ASSIGN_OR_RETURN_IMPL(statusor, left, expression) \
-  auto statusor = (expression);                           \
-  if (!statusor.ok()) return std::move(statusor).status();\
+#define ASSIGN_OR_RETURN_IMPL(statusor, left, expression)  \
+  auto statusor = (expression);                            \
+  if (!statusor.ok()) return std::move(statusor).status(); \
   left = std::move(statusor).value()
 
 #endif  // RECURVE_ENGINE_BASE_STATUS_MACROS_H_

@@ -21,16 +21,21 @@ namespace recurve {
 namespace {
 
 struct Flags {
-  std::string model, shape, depths, precision = "bf16", backend = "cpu", threads = "auto", format = "text";
+  std::string model, shape, depths, precision = "bf16", backend = "cpu", threads = "auto",
+                                    format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
   BenchOptions bench;
 };
 
 constexpr char kFooter[] =
-    "tokens_per_second counts tokens generated after every stream had its first one, over that time;\n"
-    "prompt_tokens_per_second all prompts, over the time to the last stream's first token. mean_depth is\n"
-    "block rows over entry rows. kv_bytes_peak counts pages that hold entries. flop_ratio is the FLOPs\n"
-    "per token of the vanilla model of the same effective depth over this run's, LM head included.\n"
+    "tokens_per_second counts tokens generated after every stream had its first one, over that "
+    "time;\n"
+    "prompt_tokens_per_second all prompts, over the time to the last stream's first token. "
+    "mean_depth is\n"
+    "block rows over entry rows. kv_bytes_peak counts pages that hold entries. flop_ratio is the "
+    "FLOPs\n"
+    "per token of the vanilla model of the same effective depth over this run's, LM head "
+    "included.\n"
     "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
     "Examples:\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
@@ -40,62 +45,95 @@ void AddFlags(CLI::App& app, Flags& f) {
   constexpr char kModel[] = "Model";
   app.add_option("--model", f.model, "Model directory")->group(kModel);
   app.add_option("--shape", f.shape, "Random weights of a published size: 135m, 360m, 730m or 1.7b")
-      ->group(kModel)->excludes("--model");
+      ->group(kModel)
+      ->excludes("--model");
   app.add_option("--recursions", f.recursions, "Recursions of --shape; 1 is the vanilla model")
-      ->capture_default_str()->group(kModel);
-  app.add_option("--layers", f.layers,
-                 "Effective layers of --shape; 0: the published number, raised to fit the recursions")
-      ->capture_default_str()->group(kModel);
-  app.add_option("--depths", f.depths,
-                 "Share of the tokens that takes each recursion, such as 1,0.667,0.333, drawn per token; or "
-                 "'router': the model decides. Default: 1,(N-1)/N,..,1/N for --shape, router for --model")
+      ->capture_default_str()
+      ->group(kModel);
+  app.add_option(
+         "--layers", f.layers,
+         "Effective layers of --shape; 0: the published number, raised to fit the recursions")
+      ->capture_default_str()
+      ->group(kModel);
+  app.add_option(
+         "--depths", f.depths,
+         "Share of the tokens that takes each recursion, such as 1,0.667,0.333, drawn per token; "
+         "or "
+         "'router': the model decides. Default: 1,(N-1)/N,..,1/N for --shape, router for --model")
       ->group(kModel);
   constexpr char kLoad[] = "Load";
   app.add_option("--streams", f.bench.streams, "Sequences in flight")
-      ->check(CLI::Range(1, 65536))->capture_default_str()->group(kLoad);
-  app.add_option("--block_rows", f.bench.block_rows, "Most generated rows in the block; 0: as many as streams")
-      ->capture_default_str()->group(kLoad);
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str()
+      ->group(kLoad);
+  app.add_option("--block_rows", f.bench.block_rows,
+                 "Most generated rows in the block; 0: as many as streams")
+      ->capture_default_str()
+      ->group(kLoad);
   app.add_option("--prompt_tokens", f.bench.prompt_tokens, "Prompt of each stream")
-      ->check(CLI::Range(1, 1 << 24))->capture_default_str()->group(kLoad);
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str()
+      ->group(kLoad);
   app.add_option("--new_tokens", f.bench.new_tokens, "Tokens that each stream generates")
-      ->check(CLI::Range(1, 1 << 24))->capture_default_str()->group(kLoad);
-  app.add_option("--seed", f.bench.seed, "Of weights, prompts and depths")->capture_default_str()->group(kLoad);
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str()
+      ->group(kLoad);
+  app.add_option("--seed", f.bench.seed, "Of weights, prompts and depths")
+      ->capture_default_str()
+      ->group(kLoad);
   constexpr char kEngine[] = "Engine";
   app.add_option("--backend", f.backend, "cpu")->capture_default_str()->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
-  app.add_option("--policy", f.bench.policy, "depthwise or lockstep")->capture_default_str()->group(kEngine);
+  app.add_option("--policy", f.bench.policy, "depthwise or lockstep")
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
-  app.add_flag("--force_scalar", f.bench.force_scalar, "The readable kernels: slow, same bits")->group(kEngine);
+  app.add_flag("--force_scalar", f.bench.force_scalar, "The readable kernels: slow, same bits")
+      ->group(kEngine);
   constexpr char kRuns[] = "Runs";
-  app.add_option("--repeat", f.repeat, "Measured runs")->check(CLI::Range(1, 1000))->capture_default_str()->group(kRuns);
-  app.add_option("--warmup", f.warmup, "Runs before, not measured")->check(CLI::Range(0, 1000))->capture_default_str()->group(kRuns);
-  app.add_option("--format", f.format, "text or json")->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str()->group(kRuns);
+  app.add_option("--repeat", f.repeat, "Measured runs")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str()
+      ->group(kRuns);
+  app.add_option("--warmup", f.warmup, "Runs before, not measured")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str()
+      ->group(kRuns);
+  app.add_option("--format", f.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()
+      ->group(kRuns);
   app.footer(kFooter);
 }
 
 absl::Status Refuse(const char* flag, const std::string& value, const char* known) {
-  return absl::InvalidArgumentError(std::string("--") + flag + " is '" + value + "'; this version has " + known);
+  return absl::InvalidArgumentError(std::string("--") + flag + " is '" + value +
+                                    "'; this version has " + known);
 }
 
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
   if (f.backend != "cpu") return Refuse("backend", f.backend, "cpu");
-  if (f.precision != "f32" && f.precision != "bf16") return Refuse("precision", f.precision, "f32 and bf16");
+  if (f.precision != "f32" && f.precision != "bf16")
+    return Refuse("precision", f.precision, "f32 and bf16");
   f.bench.precision = f.precision == "f32" ? Precision::kF32 : Precision::kBf16;
   if (f.threads == "auto") {
     f.bench.threads = UsableThreads();
   } else if (!absl::SimpleAtoi(f.threads, &f.bench.threads) || f.bench.threads == 0) {
-    return absl::InvalidArgumentError("--threads is '" + f.threads + "'; expected a positive number or auto");
+    return absl::InvalidArgumentError("--threads is '" + f.threads +
+                                      "'; expected a positive number or auto");
   }
-  if (f.model.empty() == f.shape.empty()) return absl::InvalidArgumentError("give one of --model and --shape");
+  if (f.model.empty() == f.shape.empty())
+    return absl::InvalidArgumentError("give one of --model and --shape");
   if (f.depths.empty() && !f.shape.empty()) {
-    for (uint32_t r = 0; r < f.recursions; ++r) f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
+    for (uint32_t r = 0; r < f.recursions; ++r)
+      f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
   } else if (!f.depths.empty() && f.depths != "router") {
     for (const std::string& part : std::vector<std::string>(absl::StrSplit(f.depths, ','))) {
       double share;
       if (!absl::SimpleAtod(part, &share)) {
-        return absl::InvalidArgumentError("--depths has '" + part + "'; expected numbers with commas between them, or router");
+        return absl::InvalidArgumentError(
+            "--depths has '" + part + "'; expected numbers with commas between them, or router");
       }
       f.bench.shares.push_back(share);
     }
@@ -117,7 +155,8 @@ absl::StatusOr<std::shared_ptr<const Model>> MakeModel(const Flags& f) {
 using Figures = std::vector<std::pair<std::string, double>>;
 
 Figures ToFigures(const Measurement& m) {
-  static constexpr const char* kStages[kStepParts] = {"exit", "sampling", "entry", "block", "routers"};
+  static constexpr const char* kStages[kStepParts] = {"exit", "sampling", "entry", "block",
+                                                      "routers"};
   Figures figures = {
       {"tokens_per_second", m.tokens_per_second},
       {"prompt_tokens_per_second", m.prompt_tokens_per_second},
@@ -162,8 +201,8 @@ absl::Status Run(Flags& f) {
   std::vector<Figures> runs;
   for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
     const bool warm = i >= f.warmup;
-    std::fprintf(stderr, "recurve-bench: %s %u of %u\n", warm ? "run" : "warm-up", warm ? i - f.warmup + 1 : i + 1,
-                 warm ? f.repeat : f.warmup);
+    std::fprintf(stderr, "recurve-bench: %s %u of %u\n", warm ? "run" : "warm-up",
+                 warm ? i - f.warmup + 1 : i + 1, warm ? f.repeat : f.warmup);
     ASSIGN_OR_RETURN(const Measurement measurement, bench->Run());
     if (!warm) continue;
     runs.push_back(ToFigures(measurement));
@@ -184,7 +223,8 @@ absl::Status Run(Flags& f) {
 }  // namespace recurve
 
 int main(int argc, char** argv) {
-  CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.", "recurve-bench");
+  CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.",
+               "recurve-bench");
   recurve::Flags flags;
   recurve::AddFlags(app, flags);
   try {

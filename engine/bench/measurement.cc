@@ -78,9 +78,9 @@ BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) 
 absl::Status Check(const ModelConfig& config, const BenchOptions& options) {
   const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
   if (tokens > config.max_positions) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--prompt_tokens + --new_tokens is ", tokens, "; the model's context is ",
-                     config.max_positions));
+    return absl::InvalidArgumentError(absl::StrCat("--prompt_tokens + --new_tokens is ", tokens,
+                                                   "; the model's context is ",
+                                                   config.max_positions));
   }
   if (options.shares.empty()) return absl::OkStatus();
   if (options.shares.size() != config.recursions()) {
@@ -100,7 +100,8 @@ absl::Status Check(const ModelConfig& config, const BenchOptions& options) {
   return absl::OkStatus();
 }
 
-ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& options, uint32_t stream) {
+ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& options,
+                             uint32_t stream) {
   ScheduledRequest request;
   request.id = stream + 1;
   for (uint32_t i = 0; i < options.prompt_tokens; ++i) {
@@ -204,11 +205,12 @@ absl::StatusOr<Measurement> Bench::Run() {
     return std::max(1e-9, std::chrono::duration<double>(to - from).count());
   };
   const double total = seconds(begin, end);
-  m.tokens_per_second = static_cast<double>(counter.tokens_after_all_started()) /
-                        seconds(counter.all_started(), end);
+  m.tokens_per_second =
+      static_cast<double>(counter.tokens_after_all_started()) / seconds(counter.all_started(), end);
   m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
                                seconds(begin, counter.all_started());
-  m.mean_depth = static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));
+  m.mean_depth =
+      static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));
   m.rows_per_step = static_cast<double>(block_rows) / static_cast<double>(steps);
   m.step_seconds = total / static_cast<double>(steps);
 

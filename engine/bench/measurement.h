@@ -20,8 +20,8 @@ namespace recurve {
 struct BenchOptions {
   Precision precision = Precision::kBf16;
   std::string policy = "depthwise";
-  uint32_t streams = 32;       // sequences in flight
-  uint32_t block_rows = 0;     // 0: as many as streams
+  uint32_t streams = 32;    // sequences in flight
+  uint32_t block_rows = 0;  // 0: as many as streams
   uint32_t prompt_tokens = 128;
   uint32_t new_tokens = 128;
   uint32_t threads = 1;
@@ -33,16 +33,17 @@ struct BenchOptions {
 };
 
 struct Measurement {
-  double tokens_per_second = 0;         // generated after every stream's first token, over that time
-  double prompt_tokens_per_second = 0;  // all prompts, over the time to the last stream's first token
-  double mean_depth = 0;                // block rows over ENTRY rows
-  double rows_per_step = 0;             // block rows over steps
-  double step_seconds = 0;              // mean
+  double tokens_per_second = 0;  // generated after every stream's first token, over that time
+  double prompt_tokens_per_second =
+      0;                     // all prompts, over the time to the last stream's first token
+  double mean_depth = 0;     // block rows over ENTRY rows
+  double rows_per_step = 0;  // block rows over steps
+  double step_seconds = 0;   // mean
   std::array<double, kStepParts> stage_seconds{};  // in all
-  uint64_t kv_bytes_peak = 0;           // pages that hold entries
+  uint64_t kv_bytes_peak = 0;                      // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
-  double flop_ratio = 0;                // FLOPs per token: vanilla twin's over this run's
+  double flop_ratio = 0;  // FLOPs per token: vanilla twin's over this run's
 };
 
 // A model and a backend, kept between runs. Not thread-safe.
@@ -56,8 +57,8 @@ class Bench {
   absl::StatusOr<Measurement> Run();
 
  private:
-  Bench(std::shared_ptr<const Model> model, const BenchOptions& options, const BackendLimits& limits,
-        std::unique_ptr<Backend> backend);
+  Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
+        const BackendLimits& limits, std::unique_ptr<Backend> backend);
 
   const std::shared_ptr<const Model> model_;
   const BenchOptions options_;

@@ -42,7 +42,8 @@ double RouterProducts(const ModelConfig& c) {
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recursions, uint32_t layers) {
+absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recursions,
+                                        uint32_t layers) {
   const NamedShape* shape = nullptr;
   for (const NamedShape& known : kShapes) {
     if (name == known.name) shape = &known;
@@ -60,7 +61,8 @@ absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recurs
     while ((layers - 2) % recursions != 0) ++layers;
   }
   if (layers < 3 || (layers - 2) % recursions != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--layers is ", layers, "; expected 2 more than a multiple of ",
+    return absl::InvalidArgumentError(absl::StrCat("--layers is ", layers,
+                                                   "; expected 2 more than a multiple of ",
                                                    recursions, " recursions"));
   }
   ModelConfig config;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model is, as far as config.json says it: the Llama decoder's sizes, and how its layers recur.
+// What a model is, as far as config.json says it: the Llama decoder's sizes, and how its layers
+// recur.
 #ifndef RECURVE_ENGINE_MODEL_CONFIG_H_
 #define RECURVE_ENGINE_MODEL_CONFIG_H_
 
@@ -13,7 +14,8 @@
 namespace recurve {
 
 // Most recursions with a cache group each: the engine numbers 16 groups, two of them for the ends.
-// Recursions that share one group (KvMode::kShared) and layers repeated in place are not bound by it.
+// Recursions that share one group (KvMode::kShared) and layers repeated in place are not bound by
+// it.
 inline constexpr uint32_t kMaxRecursions = 14;
 
 // Which weights an effective layer uses (docs/model.md has the table).
@@ -35,23 +37,23 @@ struct RouterConfig {
   RouterType type = RouterType::kNone;  // kNone: fixed depth, nothing below has a meaning
   RouterNetwork network = RouterNetwork::kLinear;
   RouterFunction function = RouterFunction::kSigmoid;
-  float alpha = 1.0F;        // factor of the gate; 1 with function none
-  float temperature = 1.0F;  // the main router's input is divided by it
-  bool weighted = true;      // gating "weighted"
+  float alpha = 1.0F;                                  // factor of the gate; 1 with function none
+  float temperature = 1.0F;                            // the main router's input is divided by it
+  bool weighted = true;                                // gating "weighted"
   RouterSampling sampling = RouterSampling::kAuxLoss;  // expert-choice
-  float threshold = 0.5F;    // expert-choice: in [0, 1], as a probability
-  bool has_bias = false;     // token-choice, balancing "loss_free": the tensor router_bias exists
+  float threshold = 0.5F;                              // expert-choice: in [0, 1], as a probability
+  bool has_bias = false;  // token-choice, balancing "loss_free": the tensor router_bias exists
 };
 
 struct ModelConfig {
-  uint32_t vocab_size = 0;       // V
-  uint32_t hidden_size = 0;      // d
+  uint32_t vocab_size = 0;         // V
+  uint32_t hidden_size = 0;        // d
   uint32_t intermediate_size = 0;  // ff
-  uint32_t num_layers = 0;       // L, effective
+  uint32_t num_layers = 0;         // L, effective
   uint32_t num_heads = 0;
   uint32_t num_kv_heads = 0;
-  uint32_t head_dim = 0;         // even
-  uint32_t max_positions = 0;    // context
+  uint32_t head_dim = 0;       // even
+  uint32_t max_positions = 0;  // context
   float rms_norm_eps = 1e-5F;
   float rope_theta = 10000.0F;
   bool tie_word_embeddings = false;
@@ -69,8 +71,8 @@ struct ModelConfig {
   bool repeats_in_place() const {
     return sharing == Sharing::kSequence || sharing == Sharing::kMiddleSequence;
   }
-  // Recursions that the engine runs: models that repeat each layer in place do not split into passes
-  // of one block and run as one recursion; so do plain Llama models.
+  // Recursions that the engine runs: models that repeat each layer in place do not split into
+  // passes of one block and run as one recursion; so do plain Llama models.
   uint32_t recursions() const { return repeats_in_place() ? 1 : num_recursions; }
   // Distinct layers of the shared block: b.
   uint32_t block_layers() const { return (num_layers - (has_ends() ? 2 : 0)) / num_recursions; }
@@ -84,9 +86,9 @@ struct ModelConfig {
   uint32_t exit_layers() const { return has_ends() ? 1 : 0; }
 };
 
-// Parses and validates config.json. `generation_config` is the text of generation_config.json, empty if
-// there is none. `warnings` receives at most one line about ignored fields. InvalidArgument names the
-// field, what was found and what was expected.
+// Parses and validates config.json. `generation_config` is the text of generation_config.json,
+// empty if there is none. `warnings` receives at most one line about ignored fields.
+// InvalidArgument names the field, what was found and what was expected.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config,
                                              std::string_view generation_config,
                                              std::vector<std::string>* warnings);

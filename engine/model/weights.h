@@ -43,19 +43,20 @@ struct LayerWeights {
   Tensor down;                 // [hidden][intermediate]
 };
 
-// linear: `out` alone, [outputs][hidden]. mlp: `hidden` [2 * hidden][hidden], then `out` [outputs][2 * hidden].
+// linear: `out` alone, [outputs][hidden]. mlp: `hidden` [2 * hidden][hidden], then `out`
+// [outputs][2 * hidden].
 struct RouterWeights {
   Tensor hidden;
   Tensor out;
 };
 
 struct Weights {
-  Tensor embedding;  // [vocab][hidden]
-  std::vector<LayerWeights> entry;  // none or one
-  std::vector<LayerWeights> block;  // [block_layers()]
-  std::vector<LayerWeights> exit;   // none or one
-  Tensor final_norm;                // [hidden]
-  Tensor lm_head;                   // [vocab][hidden]; the embedding itself when tied
+  Tensor embedding;                        // [vocab][hidden]
+  std::vector<LayerWeights> entry;         // none or one
+  std::vector<LayerWeights> block;         // [block_layers()]
+  std::vector<LayerWeights> exit;          // none or one
+  Tensor final_norm;                       // [hidden]
+  Tensor lm_head;                          // [vocab][hidden]; the embedding itself when tied
   std::vector<RouterWeights> routers;      // expert-choice: one a recursion; token-choice: one
   std::vector<RouterWeights> aux_routers;  // expert-choice with aux_router: one a recursion
   Tensor router_bias;                      // token-choice with loss_free balancing: [recursions]
@@ -70,9 +71,9 @@ struct Model {
   std::vector<std::string> warnings;  // what loading ignored, a line each
 };
 
-// Loads a model directory: config.json, generation_config.json (optional) and model.safetensors, or the
-// shards that model.safetensors.index.json names. The weights stay in the mapped files. Errors name
-// the file and the field or tensor, what was expected and what was found.
+// Loads a model directory: config.json, generation_config.json (optional) and model.safetensors, or
+// the shards that model.safetensors.index.json names. The weights stay in the mapped files. Errors
+// name the file and the field or tensor, what was expected and what was found.
 absl::StatusOr<Model> LoadModel(const std::string& directory);
 
 // A model of `config` with random weights in `type`, drawn so that activations keep their scale;

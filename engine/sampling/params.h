@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How one sequence turns a row of logits into a token. Written to a slot's table at admission; plain
-// 32-bit words so that it can be copied to a device as it lies. Compiled for host and device.
+// How one sequence turns a row of logits into a token. Written to a slot's table at admission;
+// plain 32-bit words so that it can be copied to a device as it lies. Compiled for host and device.
 #ifndef RECURVE_ENGINE_SAMPLING_PARAMS_H_
 #define RECURVE_ENGINE_SAMPLING_PARAMS_H_
 
@@ -22,8 +22,8 @@ struct SamplingParams {
   float presence_penalty = 0.0F;    // subtracted once from tokens that were generated
   float frequency_penalty = 0.0F;   // subtracted once for each time that a token was generated
   uint32_t top_k = 0;               // 0 is off
-  uint32_t seed_low = 0;            // 64-bit seed; with the absolute position of the sampled token it
-  uint32_t seed_high = 0;           // is the whole key of the random number
+  uint32_t seed_low = 0;   // 64-bit seed; with the absolute position of the sampled token it
+  uint32_t seed_high = 0;  // is the whole key of the random number
   uint32_t generated = 0;  // position of the first token that counts as generated; earlier ones
                            // count for the repetition penalty alone
   uint32_t min_end = 0;    // no stop id is sampled at a position below this one

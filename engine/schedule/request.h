@@ -102,11 +102,11 @@ struct ScheduledRequest {
   std::optional<uint32_t> max_tokens;
   uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included
   SamplingParams sampling;  // `generated` and `min_end` are filled in by the schedule
-  float threshold_logit = 0.0F;            // Admission::threshold_logit
-  std::vector<DepthCap> caps;              // ascending positions; none: N recursions
-  std::optional<uint32_t> logprobs;        // most likely tokens beside each sampled one
-  bool prompt_logprobs = false;            // needs `logprobs`
-  bool raw_logits = false;                 // tests alone
+  float threshold_logit = 0.0F;      // Admission::threshold_logit
+  std::vector<DepthCap> caps;        // ascending positions; none: N recursions
+  std::optional<uint32_t> logprobs;  // most likely tokens beside each sampled one
+  bool prompt_logprobs = false;      // needs `logprobs`
+  bool raw_logits = false;           // tests alone
   bool ignore_eos = false;
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;        // beside the model's end-of-sequence ids

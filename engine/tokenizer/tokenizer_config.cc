@@ -303,7 +303,8 @@ absl::StatusOr<std::vector<int32_t>> ReadTemplateIds(const Json& processor, cons
   const Json* special = specials == nullptr ? nullptr : Find(*specials, name.c_str());
   const Json* list = special == nullptr ? nullptr : Find(*special, "ids");
   if (list == nullptr || !list->is_array()) {
-    return Unexpected(absl::StrCat(path, ".special_tokens[", Print(name), "].ids"), list, "an array");
+    return Unexpected(absl::StrCat(path, ".special_tokens[", Print(name), "].ids"), list,
+                      "an array");
   }
   std::vector<int32_t> ids;
   for (const Json& value : *list) {

@@ -26,7 +26,10 @@ TEST(TerminalTest, ControlCharactersCannotDriveTheTerminal) {
   EXPECT_EQ(Printable("a\tb\nc"), "a\tb\nc");
   EXPECT_EQ(Printable("\x1b[2J"), "\xe2\x90\x9b[2J");
   EXPECT_EQ(Printable("\x7f"), "\xe2\x90\xa1");
-  EXPECT_EQ(Printable("\xc2\x9b" "2J"), "\xef\xbf\xbd" "2J");  // CSI as one C1 character
+  EXPECT_EQ(Printable("\xc2\x9b"
+                      "2J"),
+            "\xef\xbf\xbd"
+            "2J");  // CSI as one C1 character
   EXPECT_EQ(Printable("\xc3\xa9\xe2\x82\xac"), "\xc3\xa9\xe2\x82\xac");
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's facade, over a small random model: requests from several threads, ends of every kind,
-// failure.
+// The engine's facade, over a small random model: requests from several threads, ends of every
+// kind, failure.
 #include "engine/engine.h"
 
 #include <atomic>
@@ -230,7 +230,8 @@ TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
   EXPECT_TRUE(finish.status.ok());
   EXPECT_TRUE(finish.reason == FinishReason::kDrained || finish.generated_tokens == 250);
   EXPECT_TRUE(engine->Snapshot().draining);
-  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 TEST(EngineTest, AFailedStepEndsEverything) {
@@ -250,7 +251,8 @@ TEST(EngineTest, AFailedStepEndsEverything) {
   EXPECT_EQ(engine->WaitForFailure().code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(engine->Snapshot().failed);
   const auto sink = std::make_shared<Sink>();
-  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 TEST(EngineTest, DestructionCancelsWhatRuns) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a request gets does not depend on what else runs: batch, policy, chunk size, threads, depth of
-// the step queue, instruction set, preemption. Tokens, depths, log probabilities and raw logits are
-// compared bit for bit.
+// What a request gets does not depend on what else runs: batch, policy, chunk size, threads, depth
+// of the step queue, instruction set, preemption. Tokens, depths, log probabilities and raw logits
+// are compared bit for bit.
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -63,7 +63,8 @@ struct Way {
   std::string name;
   std::string policy = "depthwise";
   Precision precision = Precision::kF32;
-  uint32_t chunk = 256, threads = 1, queue_depth = 0, slots = 8, areas = 4, ends = 8, block_rows = 8;
+  uint32_t chunk = 256, threads = 1, queue_depth = 0, slots = 8, areas = 4, ends = 8,
+           block_rows = 8;
   uint32_t pages = 0;  // 0: enough for all slots
   bool alone = false;  // one request after another
   bool force_scalar = false;

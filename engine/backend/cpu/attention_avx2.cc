@@ -17,8 +17,8 @@ constexpr uint32_t kVectors = 2;   // of 16 entries or dimensions
 
 // Where a register block of heads keeps its intermediate values.
 struct Work {
-  float* scores;   // [heads][stride]: scores, then probabilities
-  size_t stride;   // entries rounded up to 16
+  float* scores;    // [heads][stride]: scores, then probabilities
+  size_t stride;    // entries rounded up to 16
   float* weighted;  // [heads][2][padded_dim]: even and odd chains of p V
 };
 
@@ -170,8 +170,7 @@ void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
         args.tiles[first / kEntriesPerBlock] + layout.value_offset());
     const uint32_t valid = std::min(kEntriesPerBlock, args.entries - first);
     for (uint32_t d = 0; d < dim; d += kEntriesPerBlock) {
-      AddValues<kHeads>(values + 2 * d, dim, valid, work.scores + first, stride,
-                        work.weighted + d);
+      AddValues<kHeads>(values + 2 * d, dim, valid, work.scores + first, stride, work.weighted + d);
     }
   }
   for (uint32_t h = 0; h < kHeads; ++h) {

@@ -7,10 +7,10 @@
 
 namespace recurve {
 
-// While it lives, the calling thread reads denormals as zero (DAZ) and writes zero for denormal results
-// (FTZ), rounding to nearest. This is what matrix units do in hardware, so every kernel is defined under
-// it; it also keeps the tails of softmax from costing a hundred cycles each. Restores the former
-// mode on destruction, which must happen on the same thread.
+// While it lives, the calling thread reads denormals as zero (DAZ) and writes zero for denormal
+// results (FTZ), rounding to nearest. This is what matrix units do in hardware, so every kernel is
+// defined under it; it also keeps the tails of softmax from costing a hundred cycles each. Restores
+// the former mode on destruction, which must happen on the same thread.
 class ScopedFloatEnv {
  public:
   ScopedFloatEnv();

@@ -29,8 +29,8 @@ absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t bytes) {
   // Huge pages need a range that begins at a multiple of their size: map one more and give back the
   // ends.
   const size_t reserved = huge ? size + kHugePage : size;
-  void* const mapping = mmap(nullptr, reserved, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const mapping =
+      mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", bytes, " bytes"));
   }

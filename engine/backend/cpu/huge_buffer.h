@@ -9,12 +9,12 @@
 
 namespace recurve {
 
-// Anonymous zeroed memory, on huge pages where the system grants them (from 2 MB on). Move-only owner.
-// Pages become resident when first written.
+// Anonymous zeroed memory, on huge pages where the system grants them (from 2 MB on). Move-only
+// owner. Pages become resident when first written.
 class HugeBuffer {
  public:
-  // At least `bytes`, aligned to 4 KB, to 2 MB if it is as large. RESOURCE_EXHAUSTED when the system
-  // refuses. Zero bytes: an empty buffer.
+  // At least `bytes`, aligned to 4 KB, to 2 MB if it is as large. RESOURCE_EXHAUSTED when the
+  // system refuses. Zero bytes: an empty buffer.
   static absl::StatusOr<HugeBuffer> Allocate(size_t bytes);
 
   HugeBuffer() = default;

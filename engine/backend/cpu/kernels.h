@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of the CPU backend: a table of functions for each instruction set.
 //
-// Every reduction has one written order, so all tables give the same bits, and a row's result depends
-// neither on the other rows of a call nor on how outputs or heads are split among calls. Everything is
-// defined under ScopedFloatEnv (denormals read and written as zero), in floats, round to nearest even;
-// fma is one rounding. A NaN is a NaN: its payload is undefined.
+// Every reduction has one written order, so all tables give the same bits, and a row's result
+// depends neither on the other rows of a call nor on how outputs or heads are split among calls.
+// Everything is defined under ScopedFloatEnv (denormals read and written as zero), in floats, round
+// to nearest even; fma is one rounding. A NaN is a NaN: its payload is undefined.
 //
-// `Lane sum` of v[0 .. n): 16 chains, chain l adding v[l], v[l + 16], ... in this order from 0 (with fma
-// where v is a product), then s[l] += s[l + 8] for l < 8, s[l] += s[l + 4] for l < 4, s[0] += s[2] and
-// s[1] += s[3], s[0] += s[1].
+// `Lane sum` of v[0 .. n): 16 chains, chain l adding v[l], v[l + 16], ... in this order from 0
+// (with fma where v is a product), then s[l] += s[l + 8] for l < 8, s[l] += s[l + 4] for l < 4,
+// s[0] += s[2] and s[1] += s[3], s[0] += s[1].
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
 
@@ -28,8 +28,8 @@ enum class Epilogue : uint8_t {
   kSilu,   // a = silu(gate) * up, rounded to the precision of x; W holds gate and up, kInterleaved
 };
 
-// A product of rows of activations with the outputs of some groups of a matrix. For each row and output,
-// for each block of 32 inputs in order:
+// A product of rows of activations with the outputs of some groups of a matrix. For each row and
+// output, for each block of 32 inputs in order:
 //   e = chain of 16 fma over the even inputs from 0, o = the same over the odd ones,
 //   acc = acc + (e + o), from 0.
 struct LinearArgs {
@@ -42,9 +42,9 @@ struct LinearArgs {
   const void* x = nullptr;
   size_t x_stride = 0;
   Epilogue epilogue = Epilogue::kStore;
-  // kStore, kAdd: float [rows][y_stride], of which columns [32 * begin, min(32 * end, outputs())) are
-  // written. kSilu: elements of the weights' precision, columns [16 * begin, 16 * end) are written
-  // (zeros where gate and up are padding).
+  // kStore, kAdd: float [rows][y_stride], of which columns [32 * begin, min(32 * end, outputs()))
+  // are written. kSilu: elements of the weights' precision, columns [16 * begin, 16 * end) are
+  // written (zeros where gate and up are padding).
   void* y = nullptr;
   size_t y_stride = 0;
   float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
@@ -55,8 +55,8 @@ inline size_t LinearScratch(const PackedMatrix& weights) {
   return size_t{8} * weights.padded_inputs();
 }
 
-// Attention of one query row to the first `entries` entries of one KV head, for the query heads that
-// share it. For each head h and entry t:
+// Attention of one query row to the first `entries` entries of one KV head, for the query heads
+// that share it. For each head h and entry t:
 //   e, o = chains of fma over even and odd dimensions from 0; score = (e + o) * scale,
 //   scale = 1 / sqrt(head_dim); p = Exp(score - largest score); sum = lane sum of p;
 //   for each dimension: e, o = chains of fma of p and value over even and odd entries from 0;
@@ -72,18 +72,20 @@ struct AttentionArgs {
   float* scratch = nullptr;                 // [AttentionScratch(layout, heads, entries)]
 };
 
-// Floats that a thread needs beside the attention of `heads` query heads to at most `entries` entries.
+// Floats that a thread needs beside the attention of `heads` query heads to at most `entries`
+// entries.
 inline size_t AttentionScratch(const PageLayout& layout, uint32_t heads, uint32_t entries) {
   return size_t{heads} * (RoundUp(entries, kEntriesPerBlock) + 2 * size_t{layout.padded_dim()});
 }
 
-// No function allocates or locks; all may be called from any thread, on memory that no other writes.
+// No function allocates or locks; all may be called from any thread, on memory that no other
+// writes.
 struct Kernels {
   void (*linear)(const LinearArgs& args);
   void (*attention)(const AttentionArgs& args);
 
-  // out[i] = x[i] * inv * gamma[i] in this order, inv = 1 / sqrt(lane sum of x^2 / n + epsilon), rounded
-  // to `precision`.
+  // out[i] = x[i] * inv * gamma[i] in this order, inv = 1 / sqrt(lane sum of x^2 / n + epsilon),
+  // rounded to `precision`.
   void (*rms_norm)(const float* x,      // [n]
                    const float* gamma,  // [n]
                    float epsilon, uint32_t n, Precision precision,
@@ -93,7 +95,8 @@ struct Kernels {
   void (*round)(const float* x /* [n] */, uint32_t n, Precision precision, void* out /* [n] */);
 
   // Rotates each head in place by its position's angles; i < head_dim / 2 pairs with
-  // i + head_dim / 2 = j: x[i] = fma(x[i], cos[i], -(x[j] * sin[i])), x[j] = fma(x[j], cos[i], x[i] * sin[i]).
+  // i + head_dim / 2 = j: x[i] = fma(x[i], cos[i], -(x[j] * sin[i])), x[j] = fma(x[j], cos[i], x[i]
+  // * sin[i]).
   void (*rope)(float* x,          // [heads][head_dim]
                const float* cos,  // [head_dim / 2]
                const float* sin,  // [head_dim / 2]

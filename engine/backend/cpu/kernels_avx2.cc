@@ -14,7 +14,8 @@ constexpr uint32_t kWidth = 8;
 // fma(a, b, sum) in the first `count` lanes (8 if more), `sum` in the others.
 __m256 AddTail(const float* a, const float* b, uint32_t count, __m256 sum) {
   const __m256i mask = FirstLanes(count);
-  const __m256 more = _mm256_fmadd_ps(_mm256_maskload_ps(a, mask), _mm256_maskload_ps(b, mask), sum);
+  const __m256 more =
+      _mm256_fmadd_ps(_mm256_maskload_ps(a, mask), _mm256_maskload_ps(b, mask), sum);
   return _mm256_blendv_ps(sum, more, _mm256_castsi256_ps(mask));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eight lanes at a time: twins, bit for bit, of functions of engine/base/math.h and bf16.h. For the AVX2
-// files of this folder and their tests.
+// Eight lanes at a time: twins, bit for bit, of functions of engine/base/math.h and bf16.h. For the
+// AVX2 files of this folder and their tests.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
 
@@ -64,8 +64,8 @@ inline __m256i RoundToBf16(__m256 x) {
 inline void StoreRounded(__m256 x, float* out) { _mm256_storeu_ps(out, x); }
 inline void StoreRounded(__m256 x, Bf16* out) {
   const __m256i rounded = RoundToBf16(x);
-  const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(rounded),
-                                          _mm256_extracti128_si256(rounded, 1));
+  const __m128i packed =
+      _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), packed);
 }
 

@@ -11,7 +11,7 @@
 
 namespace recurve {
 
-inline constexpr uint32_t kLanes = 16;               // of a lane sum
+inline constexpr uint32_t kLanes = 16;                  // of a lane sum
 inline constexpr uint32_t kHalfBlock = kBlockSize / 2;  // outputs of half a group
 
 // One element of weights, activations, keys or values as a float.

@@ -19,9 +19,8 @@ inline constexpr uint32_t kEntriesPerBlock = 16;
 // and a tile holds 16 entries of one layer and one KV head:
 //   K  [head_dim / 2 pairs of dimensions][16 entries][2]
 //   V  [8 pairs of entries][padded_dim()][2]          dimensions padded to a multiple of 16
-// so that 64 bytes of bf16 are two dimensions of 16 keys, or two values of 16 dimensions. Elements are
-// bf16 or f32. Positions of the entries are kept elsewhere.
-// A plain value; thread-safe.
+// so that 64 bytes of bf16 are two dimensions of 16 keys, or two values of 16 dimensions. Elements
+// are bf16 or f32. Positions of the entries are kept elsewhere. A plain value; thread-safe.
 struct PageLayout {
   Precision precision = Precision::kF32;
   uint32_t max_layers = 1;  // layers of the largest group
@@ -43,15 +42,15 @@ struct PageLayout {
   uint32_t entries_per_page(uint32_t layers) const {
     return kEntriesPerBlock * blocks_per_page(layers);
   }
-  // Byte offset, in a page of a group with `layers` layers, of the tile of layer `layer` of the group,
-  // KV head `kv_head`, block `block` of the page.
+  // Byte offset, in a page of a group with `layers` layers, of the tile of layer `layer` of the
+  // group, KV head `kv_head`, block `block` of the page.
   size_t tile_offset(uint32_t layers, uint32_t layer, uint32_t kv_head, uint32_t block) const {
     return ((size_t{layer} * kv_heads + kv_head) * blocks_per_page(layers) + block) * tile_bytes();
   }
 };
 
-// Writes one entry's key (rotated) and value into lane `lane` (0 .. 15) of `tile`, rounded to nearest
-// even.
+// Writes one entry's key (rotated) and value into lane `lane` (0 .. 15) of `tile`, rounded to
+// nearest even.
 void StoreKv(const PageLayout& layout, uint32_t lane,
              const float* key,    // [head_dim]
              const float* value,  // [head_dim]

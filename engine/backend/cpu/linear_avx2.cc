@@ -2,10 +2,10 @@
 // Products in AVX2: up to 6 rows by 16 outputs in registers.
 //
 // For one block of 32 inputs a half group gives each row two vectors of outputs, and each output an
-// even and an odd chain. Up to 2 rows both chains run side by side (4 or 8 registers); from 3 rows on the
-// even inputs pass first, then the odd ones (6 to 12 registers), which reads the half, now in the
-// first-level cache, twice. Rows are widened to floats and transposed, so that the broadcasts of one
-// input read neighbouring words.
+// even and an odd chain. Up to 2 rows both chains run side by side (4 or 8 registers); from 3 rows
+// on the even inputs pass first, then the odd ones (6 to 12 registers), which reads the half, now
+// in the first-level cache, twice. Rows are widened to floats and transposed, so that the
+// broadcasts of one input read neighbouring words.
 #if defined(__AVX2__)
 
 #include <algorithm>
@@ -17,12 +17,12 @@ namespace recurve::avx2 {
 namespace {
 
 constexpr uint32_t kWidth = 8;
-constexpr uint32_t kMaxRows = 6;    // of a register block
-constexpr uint32_t kVectors = 2;    // of a half group
+constexpr uint32_t kMaxRows = 6;  // of a register block
+constexpr uint32_t kVectors = 2;  // of a half group
 constexpr uint32_t kPairs = kBlockSize / 2;
 constexpr uint32_t kHalfElements = kBlockSize * kHalfBlock;
-// With more rows than fit in one register block, groups are taken in chunks of about this size, so that
-// they stay in the second-level cache for all rows.
+// With more rows than fit in one register block, groups are taken in chunks of about this size, so
+// that they stay in the second-level cache for all rows.
 constexpr size_t kChunkBytes = size_t{256} << 10;
 // How far ahead of their use weights are fetched: about the latency of memory at its bandwidth.
 constexpr size_t kPrefetchBytes = 4096;
@@ -39,8 +39,8 @@ __m256 Weight(const float* half, uint32_t pair, uint32_t v) {
   return _mm256_load_ps(half + (2 * pair + kParity) * kHalfBlock + v * kWidth);
 }
 
-// Fetches ahead what lies at `pair` of the same half kPrefetchBytes further on, a line or two at a time
-// so that fetching and multiplying overlap. Past the end of the matrix this has no effect.
+// Fetches ahead what lies at `pair` of the same half kPrefetchBytes further on, a line or two at a
+// time so that fetching and multiplying overlap. Past the end of the matrix this has no effect.
 template <typename Element>
 void Prefetch(const Element* half, uint32_t pair) {
   const char* const ahead =
@@ -71,8 +71,8 @@ void Chain(const Element* half, const float* x /* [32][kRows] */, __m256 chain[k
 
 // Both chains of a block side by side.
 template <uint32_t kRows, typename Element>
-void BothChains(const Element* half, const float* x /* [32][kRows] */,
-                __m256 even[kRows][kVectors], __m256 odd[kRows][kVectors]) {
+void BothChains(const Element* half, const float* x /* [32][kRows] */, __m256 even[kRows][kVectors],
+                __m256 odd[kRows][kVectors]) {
   RECURVE_UNROLL
   for (uint32_t r = 0; r < kRows; ++r) {
     even[r][0] = even[r][1] = odd[r][0] = odd[r][1] = _mm256_setzero_ps();

@@ -14,8 +14,8 @@ namespace {
 
 constexpr uint32_t kHalf = kBlockSize / 2;  // outputs of half a group
 
-// IEEE half precision to float, exact. Integer operations alone: f16 denormals are normal floats and
-// must survive whatever the floating-point mode.
+// IEEE half precision to float, exact. Integer operations alone: f16 denormals are normal floats
+// and must survive whatever the floating-point mode.
 float HalfToFloat(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t exponent = half >> 10 & 0x1F;
@@ -72,8 +72,7 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(absl::Span<const Tensor> parts, 
   return matrix;
 }
 
-PackedMatrix::Source PackedMatrix::FindRow(absl::Span<const Tensor> parts,
-                                           uint32_t output) const {
+PackedMatrix::Source PackedMatrix::FindRow(absl::Span<const Tensor> parts, uint32_t output) const {
   if (order_ == Order::kInterleaved) {
     const uint32_t run = output / kInterleave;
     const Tensor& part = parts[run % 2];
@@ -91,8 +90,9 @@ size_t PackedMatrix::Offset(uint32_t output, uint32_t input) const {
   const uint32_t half = output % kBlockSize / kHalf;
   const uint32_t column = output % kHalf;
   const uint32_t k = input % kBlockSize;
-  const size_t in_half = precision_ == Precision::kBf16 ? (size_t{k / 2} * kHalf + column) * 2 + k % 2
-                                                        : size_t{k} * kHalf + column;
+  const size_t in_half = precision_ == Precision::kBf16
+                             ? (size_t{k / 2} * kHalf + column) * 2 + k % 2
+                             : size_t{k} * kHalf + column;
   const size_t block = size_t{input / kBlockSize} * 2 + half;
   return output / kBlockSize * group_bytes_ +
          (block * kHalf * kBlockSize + in_half) * ElementSize(precision_);

@@ -30,10 +30,11 @@ constexpr uint32_t RoundUp(uint32_t value, uint32_t multiple) {
 // Writes row `row` of `tensor` as floats. f16 and bf16 convert exactly.
 void ConvertRow(const Tensor& tensor, uint32_t row, float* out /* [tensor.columns] */);
 
-// W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each group of 32
-// outputs and each block of 32 inputs, two halves of 16 outputs (see Half):
+// W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each group of
+// 32 outputs and each block of 32 inputs, two halves of 16 outputs (see Half):
 //   bf16  [outputs/32][inputs/32][2][16 pairs of inputs][16 outputs][2]: 64 bytes hold two inputs
-//         of 16 outputs, side by side: a row of an AMX tile, and by shift and mask two vectors of floats.
+//         of 16 outputs, side by side: a row of an AMX tile, and by shift and mask two vectors of
+//         floats.
 //   f32   [outputs/32][inputs/32][2][32 inputs][16 outputs]
 // Owns its memory. Immutable once filled; then thread-safe.
 class PackedMatrix {
@@ -41,13 +42,13 @@ class PackedMatrix {
   // How the rows of several tensors become outputs.
   enum class Order {
     kConcatenated,  // those of the first, then those of the second, ...
-    kInterleaved,   // of two tensors of one shape: 16 rows of the first, 16 of the second, the next 16
-                    // of the first, ...; the last run of each is filled up with zero rows
+    kInterleaved,   // of two tensors of one shape: 16 rows of the first, 16 of the second, the next
+                    // 16 of the first, ...; the last run of each is filled up with zero rows
   };
 
   // Memory for the rows of `parts` (not empty, all with the same number of columns) in `precision`,
-  // rounded to nearest even. Fill must be called for every group before use. RESOURCE_EXHAUSTED when
-  // there is no memory.
+  // rounded to nearest even. Fill must be called for every group before use. RESOURCE_EXHAUSTED
+  // when there is no memory.
   static absl::StatusOr<PackedMatrix> Create(absl::Span<const Tensor> parts, Order order,
                                              Precision precision);
   // Create and Fill in one.
@@ -58,8 +59,8 @@ class PackedMatrix {
   PackedMatrix(PackedMatrix&&) noexcept = default;
   PackedMatrix& operator=(PackedMatrix&&) noexcept = default;
 
-  // Packs the groups [begin, end) of the same `parts` that Create was given. Calls for disjoint groups
-  // may run at the same time. Uses padded_inputs() floats of heap memory.
+  // Packs the groups [begin, end) of the same `parts` that Create was given. Calls for disjoint
+  // groups may run at the same time. Uses padded_inputs() floats of heap memory.
   void Fill(absl::Span<const Tensor> parts, uint32_t begin, uint32_t end);
 
   Precision precision() const { return precision_; }

@@ -11,8 +11,8 @@
 namespace recurve {
 namespace {
 
-// Pauses before a waiting thread yields its processor, some tens of microseconds: longer than the parts
-// of a step differ by when every thread has a processor of its own.
+// Pauses before a waiting thread yields its processor, some tens of microseconds: longer than the
+// parts of a step differ by when every thread has a processor of its own.
 constexpr int kSpins = 1000;
 
 void Pause() {

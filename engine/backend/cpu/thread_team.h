@@ -14,8 +14,8 @@
 namespace recurve {
 
 // A fixed team of threads, of which the caller of Run is thread 0; a team of one starts no thread.
-// Inside a Run the threads wait for each other by spinning (and yield after a while, should there be more
-// of them than processors); between Runs the others soon sleep and use no processor.
+// Inside a Run the threads wait for each other by spinning (and yield after a while, should there
+// be more of them than processors); between Runs the others soon sleep and use no processor.
 // Thread-compatible: Run is called by one thread at a time, and never from inside a Run.
 class ThreadTeam {
  public:
@@ -26,13 +26,13 @@ class ThreadTeam {
 
   uint32_t size() const { return size_; }
 
-  // Calls fn(0) on this thread and fn(1) .. fn(size() - 1) on the others, all under ScopedFloatEnv, and
-  // returns when all have returned. What the caller wrote before is visible to every fn, and what
-  // they wrote is visible to the caller after. Allocates nothing.
+  // Calls fn(0) on this thread and fn(1) .. fn(size() - 1) on the others, all under ScopedFloatEnv,
+  // and returns when all have returned. What the caller wrote before is visible to every fn, and
+  // what they wrote is visible to the caller after. Allocates nothing.
   void Run(absl::FunctionRef<void(uint32_t thread)> fn);
 
-  // Inside Run, called by every thread equally often with its own number: returns when all have called
-  // it. What any thread wrote before its call is visible to all after theirs.
+  // Inside Run, called by every thread equally often with its own number: returns when all have
+  // called it. What any thread wrote before its call is visible to all after theirs.
   void Barrier(uint32_t thread);
 
  private:

@@ -105,8 +105,8 @@ class Alone {
         row.value = model_.Attend(row.value, recursion, entries_[shape.group(recursion)]);
       }
       row.depth = recursion;
-    } while (model_.Continues(row, entered, CapAt(caps_, position, shape.recursions),
-                              threshold_logit_));
+    } while (
+        model_.Continues(row, entered, CapAt(caps_, position, shape.recursions), threshold_logit_));
     AppendAndAttend(row, shape.exit_group(), kMaxGroups, position);
     return row;
   }

@@ -41,8 +41,8 @@ struct Problem {
     packed_x = Activations(x, rows, inputs, x_stride, precision);
   }
 
-  // Runs rows [row, row + count) and groups [begin, end) into y: floats, widened when the kernel wrote
-  // bf16.
+  // Runs rows [row, row + count) and groups [begin, end) into y: floats, widened when the kernel
+  // wrote bf16.
   void Run(Isa isa, uint32_t row, uint32_t count, uint32_t begin, uint32_t end,
            std::vector<float>* y) const {
     const bool narrow = epilogue == Epilogue::kSilu && precision == Precision::kBf16;
@@ -67,8 +67,7 @@ struct Problem {
   }
 
   std::vector<float> Initial() const {
-    return epilogue == Epilogue::kAdd ? residual
-                                      : std::vector<float>(rows * y_stride, kUntouched);
+    return epilogue == Epilogue::kAdd ? residual : std::vector<float>(rows * y_stride, kUntouched);
   }
   std::vector<float> RunAll(Isa isa) const {
     std::vector<float> y = Initial();
@@ -116,7 +115,7 @@ struct Problem {
   uint32_t columns = 0;  // of y
   size_t y_stride = 0;
   size_t x_stride = 0;
-  std::vector<float> x;  // [rows][inputs]
+  std::vector<float> x;         // [rows][inputs]
   std::vector<float> residual;  // [rows][y_stride]
   std::unique_ptr<OwnedTensor> first;
   std::unique_ptr<OwnedTensor> second;

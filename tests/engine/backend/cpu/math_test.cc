@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors of engine/base/math.h against long double (64 bits of mantissa on x86-64; where long double
-// is no wider than double the bounds hold as well).
+// Errors of engine/base/math.h against long double (64 bits of mantissa on x86-64; where long
+// double is no wider than double the bounds hold as well).
 #include "engine/base/math.h"
 
 #include <gtest/gtest.h>
@@ -41,11 +41,11 @@ Errors Sweep(double low, double high, Function function, Exact exact) {
   return errors;
 }
 
-#define EXPECT_ULPS(low, high, function, exact, limit)                                       \
-  do {                                                                                       \
-    const Errors errors = Sweep(                                                             \
-        low, high, [](float x) { return function; }, [](long double x) { return exact; });   \
-    EXPECT_LE(errors.ulps, limit) << #function << " at " << errors.at;                       \
+#define EXPECT_ULPS(low, high, function, exact, limit)                                     \
+  do {                                                                                     \
+    const Errors errors = Sweep(                                                           \
+        low, high, [](float x) { return function; }, [](long double x) { return exact; }); \
+    EXPECT_LE(errors.ulps, limit) << #function << " at " << errors.at;                     \
   } while (false)
 
 TEST(MathTest, Exp) {
@@ -77,8 +77,7 @@ TEST(MathTest, Log) {
   EXPECT_ULPS(2.0, 1e9, Log(x), std::log(x), 1.0);
   EXPECT_EQ(Log(1.0F), 0.0F);
   EXPECT_EQ(Log(0.0F), -std::numeric_limits<float>::infinity());
-  EXPECT_EQ(Log(std::numeric_limits<float>::denorm_min()),
-            -std::numeric_limits<float>::infinity());
+  EXPECT_EQ(Log(std::numeric_limits<float>::denorm_min()), -std::numeric_limits<float>::infinity());
   EXPECT_EQ(Log(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(Log(-1.0F)));
   EXPECT_TRUE(std::isnan(Log(std::numeric_limits<float>::quiet_NaN())));
@@ -112,10 +111,10 @@ TEST(MathTest, SigmoidAndSilu) {
 
 TEST(MathTest, SinAndCosOfLargeAngles) {
   for (const double range : {10.0, 1e6, 1e9}) {
-    const auto sin = Sweep(-range, range, [](float x) { return Sin(x); },
-                           [](long double x) { return std::sin(x); });
-    const auto cos = Sweep(-range, range, [](float x) { return Cos(x); },
-                           [](long double x) { return std::cos(x); });
+    const auto sin = Sweep(
+        -range, range, [](float x) { return Sin(x); }, [](long double x) { return std::sin(x); });
+    const auto cos = Sweep(
+        -range, range, [](float x) { return Cos(x); }, [](long double x) { return std::cos(x); });
     EXPECT_LE(sin.absolute, 3.1e-8) << range;
     EXPECT_LE(cos.absolute, 3.1e-8) << range;
   }
@@ -127,8 +126,8 @@ TEST(MathTest, Pow) {
   for (const double base : {0.3, 2.0, 10000.0, 500000.0, 1e6}) {
     for (int i = -1000; i <= 1000; ++i) {
       const double exponent = i / 500.0;
-      const long double expected = std::pow(static_cast<long double>(base),
-                                            static_cast<long double>(exponent));
+      const long double expected =
+          std::pow(static_cast<long double>(base), static_cast<long double>(exponent));
       ASSERT_NEAR(static_cast<double>(Pow(base, exponent) / expected), 1.0, 1e-14)
           << base << " to " << exponent;
     }

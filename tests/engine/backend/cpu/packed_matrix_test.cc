@@ -70,7 +70,8 @@ TEST(PackedMatrixTest, InterleavesRunsOf16) {
 TEST(PackedMatrixTest, LaysOutPairsOfInputs) {
   Random random(3);
   const OwnedTensor w(64, 96, random.Floats(64 * 96, Range::kNormal));
-  const PackedMatrix bf16 = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
+  const PackedMatrix bf16 =
+      *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
   const PackedMatrix f32 = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
   for (uint32_t n = 0; n < 64; ++n) {
     for (uint32_t k = 0; k < 96; ++k) {
@@ -86,7 +87,8 @@ TEST(PackedMatrixTest, LaysOutPairsOfInputs) {
 
 TEST(PackedMatrixTest, PaddingIsZero) {
   const OwnedTensor w(5, 3, std::vector<float>(15, 1.0F));
-  const PackedMatrix matrix = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
+  const PackedMatrix matrix =
+      *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
   const float* const values = reinterpret_cast<const float*>(matrix.group(0));
   float sum = 0;
   for (size_t i = 0; i < 32 * 32; ++i) sum += values[i];
@@ -96,7 +98,8 @@ TEST(PackedMatrixTest, PaddingIsZero) {
 TEST(PackedMatrixTest, FillsGroupsInParallel) {
   Random random(4);
   const OwnedTensor w(500, 70, random.Floats(500 * 70, Range::kNormal));
-  const PackedMatrix whole = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
+  const PackedMatrix whole =
+      *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
   PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
   std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.groups()); });
   parts.Fill({&w.view, 1}, 0, 9);
@@ -123,8 +126,8 @@ TEST(ConvertRowTest, WidensEveryHalfExactly) {
       EXPECT_EQ(mantissa == 0, std::isinf(out[i])) << i;
       EXPECT_EQ(mantissa != 0, std::isnan(out[i])) << i;
     } else {
-      const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
-                                             : std::ldexp(1024 + mantissa, exponent - 25);
+      const double magnitude =
+          exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
       EXPECT_EQ(std::abs(out[i]), magnitude) << i;
     }
     EXPECT_EQ(std::signbit(out[i]), i >= 32768) << i;
@@ -166,7 +169,8 @@ TEST(PageLayoutTest, StoreAndCopyTouchOneLane) {
       const std::vector<float> keys = random.Floats(16 * dim, Range::kNormal);
       const std::vector<float> values = random.Floats(16 * dim, Range::kNormal);
       // In an order that would show a lane written over its neighbour.
-      for (const uint32_t lane : {3U, 0U, 1U, 2U, 15U, 14U, 4U, 5U, 7U, 6U, 8U, 13U, 9U, 12U, 10U, 11U}) {
+      for (const uint32_t lane :
+           {3U, 0U, 1U, 2U, 15U, 14U, 4U, 5U, 7U, 6U, 8U, 13U, 9U, 12U, 10U, 11U}) {
         StoreKv(layout, lane, &keys[lane * dim], &values[lane * dim], one.data());
       }
       for (uint32_t lane = 0; lane < 16; ++lane) {

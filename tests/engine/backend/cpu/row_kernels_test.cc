@@ -62,7 +62,8 @@ TEST(RowKernelsTest, DotIsALaneSum) {
   });
 }
 
-// Products that are flushed to -0 leave a chain at -0, also one that has no element in the last round.
+// Products that are flushed to -0 leave a chain at -0, also one that has no element in the last
+// round.
 TEST(RowKernelsTest, DotKeepsNegativeZeros) {
   const ScopedFloatEnv env;
   for (const uint32_t n : {16U, 17U, 25U}) {
@@ -95,8 +96,7 @@ TEST(RowKernelsTest, RmsNorm) {
   ForLengths([&](uint32_t n, Range range, Random& random) {
     const std::vector<float> x = random.Floats(n, range);
     const std::vector<float> gamma = random.Floats(n, Range::kNormal);
-    const float inverse =
-        1.0F / std::sqrt(LaneSum(x, x) / static_cast<float>(n) + kEpsilon);
+    const float inverse = 1.0F / std::sqrt(LaneSum(x, x) / static_cast<float>(n) + kEpsilon);
     for (const Precision precision : kPrecisions) {
       std::vector<float> expected(n);
       for (uint32_t i = 0; i < n; ++i) {
@@ -119,9 +119,8 @@ TEST(RowKernelsTest, Round) {
       std::vector<float> expected(n);
       for (uint32_t i = 0; i < n; ++i) expected[i] = RoundedTo(precision, x[i]);
       for (const Isa isa : {Isa::kScalar, BestIsa()}) {
-        const std::vector<float> y = Rounded(n, precision, [&](void* out) {
-          KernelsFor(isa).round(x.data(), n, precision, out);
-        });
+        const std::vector<float> y = Rounded(
+            n, precision, [&](void* out) { KernelsFor(isa).round(x.data(), n, precision, out); });
         EXPECT_EQ(FirstDifference(y, expected), -1) << IsaName(isa);
       }
     }

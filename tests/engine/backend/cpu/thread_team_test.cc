@@ -43,8 +43,8 @@ TEST(ThreadTeamTest, ThreadZeroIsTheCaller) {
   EXPECT_NE(ids[2], ids[1]);
 }
 
-// Each thread writes its own plain cell, and between two barriers reads everyone's: a barrier that lets
-// one through early shows as a wrong sum, and as a race under ThreadSanitizer.
+// Each thread writes its own plain cell, and between two barriers reads everyone's: a barrier that
+// lets one through early shows as a wrong sum, and as a race under ThreadSanitizer.
 TEST(ThreadTeamTest, BarriersSeparateWritesFromReads) {
   for (const uint32_t size : kSizes) {
     ThreadTeam team(size);
