@@ -83,7 +83,7 @@ class EngineImpl final : public Engine {
   std::unordered_map<RequestId, std::unique_ptr<RequestOutput>> outputs_;
   RequestId next_id_ = 1;
   StepStatistics statistics_;
-  uint64_t prompt_tokens_ = 0;  // of requests that were accepted
+  uint64_t prompt_tokens_ = 0;                // of requests that were accepted
   std::vector<uint64_t> generated_by_depth_;  // [recursions]
   bool draining_ = false;
   bool stopping_ = false;
@@ -153,8 +153,8 @@ void EngineImpl::Run() {
   if (status.ok()) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   failure_ = status;
-  schedule_->EndAll(EndReason::kFailed,
-                    absl::UnavailableError(absl::StrCat("the engine has failed: ", status.message())));
+  schedule_->EndAll(EndReason::kFailed, absl::UnavailableError(absl::StrCat(
+                                            "the engine has failed: ", status.message())));
   changed_.notify_all();
 }
 
@@ -217,10 +217,12 @@ EngineSnapshot EngineImpl::Snapshot() const {
   snapshot.generated_tokens = counters.generated_tokens;
   snapshot.preemptions = counters.preemptions;
   snapshot.recomputed_tokens = counters.recomputed_rows;
-  snapshot.prompt_tokens_by_depth.assign(
-      counters.prompt_rows_by_depth.begin() + 1,
-      counters.prompt_rows_by_depth.begin() + 1 + info_.recursions);
-  snapshot.generated_tokens_by_depth = generated_by_depth_;
+  const auto* prompt_rows = counters.prompt_rows_by_depth.data() + 1;
+  const auto* generated_rows = counters.generated_rows_by_depth.data() + 1;
+  snapshot.prompt_depth.by_depth.assign(prompt_rows, prompt_rows + info_.recursions);
+  snapshot.prompt_depth.rows_by_depth = snapshot.prompt_depth.by_depth;
+  snapshot.generated_depth.by_depth = generated_by_depth_;
+  snapshot.generated_depth.rows_by_depth.assign(generated_rows, generated_rows + info_.recursions);
   statistics_.Fill(snapshot);
   return snapshot;
 }

@@ -26,32 +26,37 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // ---- Options: one struct a concern; a field's comment is its flag's help. ----
 
 struct ModelOptions {
-  std::string directory;           // model directory: config.json, *.safetensors, tokenizer.json
-  std::string name;                // name reported to clients; default: the directory's last component
-  std::string backend = "cpu";     // cpu
+  std::string directory;        // model directory: config.json, *.safetensors, tokenizer.json
+  std::string name;             // name reported to clients; default: the directory's last component
+  std::string backend = "cpu";  // cpu
   std::string precision = "bf16";  // of weights, products and KV: f32 or bf16
-  uint32_t threads = 0;            // of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow
-  bool force_scalar = false;       // plain C++ kernels instead of AVX2: slow, same bits, for checking
+  uint32_t threads =
+      0;  // of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow
+  bool force_scalar = false;  // plain C++ kernels instead of AVX2: slow, same bits, for checking
 };
 
 struct ScheduleLimits {
-  std::string policy = "depthwise";   // when EXIT and ENTRY run: depthwise (every step) or lockstep (only when no row waits for the block)
-  uint32_t slots = 32;                // sequences in flight
-  uint32_t areas = 4;                 // prompts in progress at once
-  uint32_t chunk = 256;               // most prompt rows of one sequence in a step
-  uint32_t ends = 0;                  // most generated rows in ENTRY and EXIT of a step; 0: as many as slots
-  uint32_t block_rows = 0;            // most generated rows in the block of a step; 0: as many as slots
-  uint32_t prompt_rows = 256;         // most prompt rows in each stage of a step; at least chunk
+  std::string policy = "depthwise";  // when EXIT and ENTRY run: depthwise (every step) or lockstep
+                                     // (only when no row waits for the block)
+  uint32_t slots = 32;               // sequences in flight
+  uint32_t areas = 4;                // prompts in progress at once
+  uint32_t chunk = 256;              // most prompt rows of one sequence in a step
+  uint32_t ends = 0;        // most generated rows in ENTRY and EXIT of a step; 0: as many as slots
+  uint32_t block_rows = 0;  // most generated rows in the block of a step; 0: as many as slots
+  uint32_t prompt_rows = 256;           // most prompt rows in each stage of a step; at least chunk
   uint32_t max_queued_requests = 256;   // waiting for a slot; more are refused
   uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused
   uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
-  uint32_t queue_depth = 0;             // steps queued behind the running one: 0 (the CPU backend computes when a step is submitted), 1 or 2
+  uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
+                             // when a step is submitted), 1 or 2
 };
 
 struct MemoryOptions {
-  uint32_t kv_pages = 0;  // in the pool of cache pages; 0 (auto): what slots at full context need, at most kv_memory_share of the memory that is free
-  double kv_memory_share = 0.5;  // of the free memory (the cgroup's limit honoured) that kv_pages=auto may take
-  uint32_t max_context = 0;      // prompt and new tokens of a request; 0: the model's
+  uint32_t kv_pages = 0;  // in the pool of cache pages; 0 (auto): what slots at full context need,
+                          // at most kv_memory_share of the memory that is free
+  double kv_memory_share =
+      0.5;  // of the free memory (the cgroup's limit honoured) that kv_pages=auto may take
+  uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
 };
 
 struct EngineOptions {
@@ -71,7 +76,8 @@ inline constexpr uint32_t kMaxTopLogprobs = 20;
 
 struct Request {
   std::string id;  // for the log
-  std::variant<std::string, std::vector<uint32_t>> prompt;  // UTF-8 text, or token ids used as they are
+  std::variant<std::string, std::vector<uint32_t>>
+      prompt;  // UTF-8 text, or token ids used as they are
   bool add_special_tokens = true;
   uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
 
@@ -101,8 +107,8 @@ struct Request {
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
 
-  SteadyTime arrival;                  // when the front end received it
-  std::optional<SteadyTime> deadline;  // ends with DeadlineExceeded
+  SteadyTime arrival;                    // when the front end received it
+  std::optional<SteadyTime> deadline;    // ends with DeadlineExceeded
   std::optional<SteadyTime> time_limit;  // ends well, with kTimeLimit
 };
 
@@ -127,19 +133,30 @@ struct TokenEvent {
 };
 
 enum class FinishReason {
-  kEndOfSequence, kStopString, kStopToken, kLength, kContextLimit, kTimeLimit, kDrained,
+  kEndOfSequence,
+  kStopString,
+  kStopToken,
+  kLength,
+  kContextLimit,
+  kTimeLimit,
+  kDrained,
 };
 // Every way a request can end is one of these names, or a status code: for logs and metric labels.
 std::string_view FinishReasonName(FinishReason reason);
 
+// Tokens by depth, and the rows that they were computed as. A prompt's rows are its tokens; a
+// generated token has the depth of the row it was sampled from, and becomes a row of its own in the
+// next step, which the last one never does.
 struct DepthCounts {
-  std::vector<uint64_t> by_depth;  // [recursions]: tokens of depth i + 1
-  double Mean() const;             // 0 without tokens
+  std::vector<uint64_t> by_depth;       // [recursions]: tokens of depth i + 1
+  std::vector<uint64_t> rows_by_depth;  // [recursions]: rows of depth i + 1, each position once
+  double Mean() const;                  // block rows over ENTRY rows; 0 without rows
 };
 
 // What is known of a request when it ends, however it ends.
 struct Finish {
-  absl::Status status;  // OK: `reason` says why it ended well. Otherwise Cancelled, DeadlineExceeded, Unavailable (engine failed), Internal (not finite)
+  absl::Status status;  // OK: `reason` says why it ended well. Otherwise Cancelled,
+                        // DeadlineExceeded, Unavailable (engine failed), Internal (not finite)
   FinishReason reason = FinishReason::kLength;
   std::optional<std::string> stop_string;  // that matched
   std::optional<uint32_t> stop_token_id;   // that was sampled
@@ -153,14 +170,17 @@ struct Finish {
   SteadyTime ended;
 };
 
-// Receives what happens to one request. Called from the engine's loop thread (OnFinished of a request that never ran also from other
-// engine calls' threads), one call at a time, and must not block nor call the engine: hand over and return. The engine keeps the sink alive until OnFinished returned.
+// Receives what happens to one request. Called from the engine's loop thread (OnFinished of a
+// request that never ran also from other engine calls' threads), one call at a time, and must not
+// block nor call the engine: hand over and return. The engine keeps the sink alive until OnFinished
+// returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
   // All of the prompt's log probabilities, before the first token; iff asked for.
   virtual void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) = 0;
-  // Tokens whose text became certain in one step, in order. `generated_tokens`: sampled so far, held-back ones included.
+  // Tokens whose text became certain in one step, in order. `generated_tokens`: sampled so far,
+  // held-back ones included.
   virtual void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) = 0;
   // Exactly once, last.
   virtual void OnFinished(Finish finish) = 0;
@@ -175,12 +195,14 @@ struct EngineInfo {
   std::vector<uint32_t> eos_token_ids;
   uint64_t parameters = 0;  // distinct ones
   bool has_tokenizer = false;
-  uint32_t kv_pages = 0, kv_page_bytes = 0, kv_page_entries = 0;  // entries: of one recursion's layers
-  EngineOptions options;  // with every automatic value filled in
+  uint32_t kv_pages = 0, kv_page_bytes = 0,
+           kv_page_entries = 0;       // entries: of one recursion's layers
+  EngineOptions options;              // with every automatic value filled in
   std::vector<std::string> warnings;  // of loading
 };
 
-// Counters since start, cumulative, and gauges of this moment. Plain data: the server turns it into metrics.
+// Counters since start, cumulative, and gauges of this moment. Plain data: the server turns it into
+// metrics.
 struct EngineSnapshot {
   // Gauges.
   uint32_t requests_running = 0, requests_waiting = 0;
@@ -198,8 +220,9 @@ struct EngineSnapshot {
   std::chrono::nanoseconds step_age{0};
 
   // Counters.
-  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions = 0, recomputed_tokens = 0;
-  std::vector<uint64_t> prompt_tokens_by_depth, generated_tokens_by_depth;  // [recursions]
+  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions = 0,
+           recomputed_tokens = 0;
+  DepthCounts prompt_depth, generated_depth;
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers
   uint64_t part_rows[kParts] = {};
   double part_seconds[kParts] = {};
@@ -219,19 +242,22 @@ class Engine {
  public:
   using RequestId = uint64_t;
 
-  // Loads the model and starts the step loop's thread. InvalidArgument names the option, the value and what is allowed.
+  // Loads the model and starts the step loop's thread. InvalidArgument names the option, the value
+  // and what is allowed.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options);
 
   virtual ~Engine() = default;
 
-  // Validates and queues. On success the sink hears of the request until OnFinished. InvalidArgument: field, value, limit;
-  // ResourceExhausted: the queue that is full and its limit; Unavailable: draining or failed. On failure the sink hears nothing.
+  // Validates and queues. On success the sink hears of the request until OnFinished.
+  // InvalidArgument: field, value, limit; ResourceExhausted: the queue that is full and its limit;
+  // Unavailable: draining or failed. On failure the sink hears nothing.
   virtual absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
   // Ends the request with Cancelled, soon. Unknown and finished ids are ignored.
   virtual void Cancel(RequestId id) = 0;
 
-  // Refuses new requests from now on and ends those that still wait or run at `until` with kDrained. Returns when none is left.
+  // Refuses new requests from now on and ends those that still wait or run at `until` with
+  // kDrained. Returns when none is left.
   virtual void Drain(SteadyTime until) = 0;
 
   // Blocks until the engine has failed (its status) or is being destroyed (OK).
@@ -240,8 +266,10 @@ class Engine {
   virtual EngineSnapshot Snapshot() const = 0;
   virtual const EngineInfo& Info() const = 0;
 
-  virtual absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text, bool add_special_tokens) const = 0;
-  virtual absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids, bool skip_special_tokens) const = 0;
+  virtual absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
+                                                         bool add_special_tokens) const = 0;
+  virtual absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
+                                                 bool skip_special_tokens) const = 0;
   // One token alone, decoded.
   virtual std::string TokenText(uint32_t id) const = 0;
 };

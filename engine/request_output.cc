@@ -12,23 +12,33 @@ namespace {
 
 FinishReason ToFinishReason(EndReason reason) {
   switch (reason) {
-    case EndReason::kEndOfSequence: return FinishReason::kEndOfSequence;
-    case EndReason::kStopToken: return FinishReason::kStopToken;
-    case EndReason::kStopString: return FinishReason::kStopString;
-    case EndReason::kContextLimit: return FinishReason::kContextLimit;
-    case EndReason::kTimeLimit: return FinishReason::kTimeLimit;
-    case EndReason::kDrained: return FinishReason::kDrained;
-    default: return FinishReason::kLength;
+    case EndReason::kEndOfSequence:
+      return FinishReason::kEndOfSequence;
+    case EndReason::kStopToken:
+      return FinishReason::kStopToken;
+    case EndReason::kStopString:
+      return FinishReason::kStopString;
+    case EndReason::kContextLimit:
+      return FinishReason::kContextLimit;
+    case EndReason::kTimeLimit:
+      return FinishReason::kTimeLimit;
+    case EndReason::kDrained:
+      return FinishReason::kDrained;
+    default:
+      return FinishReason::kLength;
   }
 }
 
 absl::Status ToStatus(const Ending& ending) {
   switch (ending.reason) {
-    case EndReason::kCancelled: return absl::CancelledError("the request was cancelled");
+    case EndReason::kCancelled:
+      return absl::CancelledError("the request was cancelled");
     case EndReason::kDeadline:
       return absl::DeadlineExceededError("the request's deadline passed before it was done");
-    case EndReason::kFailed: return ending.status;
-    default: return absl::OkStatus();
+    case EndReason::kFailed:
+      return ending.status;
+    default:
+      return absl::OkStatus();
   }
 }
 
@@ -41,13 +51,6 @@ PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
     position.top.push_back({entry.id, entry.value});
   }
   return position;
-}
-
-// Tokens of depth i + 1, from counts by depth whose element 0 stays empty.
-std::vector<uint64_t> ByDepth(std::span<const uint32_t> counts, size_t recursions) {
-  std::vector<uint64_t> by_depth(recursions);
-  for (size_t i = 0; i < recursions; ++i) by_depth[i] = counts[i + 1];
-  return by_depth;
 }
 
 }  // namespace
@@ -63,7 +66,8 @@ absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
     options.stop = request.stop_strings;
     options.include_stop = request.include_stop_string;
     // min_tokens counts the tokens of an earlier stream, this stream's tokens do not.
-    const uint32_t missing = request.min_tokens - std::min(request.min_tokens, request.generated_prefix);
+    const uint32_t missing =
+        request.min_tokens - std::min(request.min_tokens, request.generated_prefix);
     options.first_stop_token = missing == 0 ? 0 : int64_t{missing} - 1;
     ASSIGN_OR_RETURN(TextStream text, TextStream::Create(tokenizer, std::move(options)));
     output->text_.emplace(std::move(text));
@@ -84,7 +88,8 @@ RequestOutput::RequestOutput(const Request& request, std::vector<uint64_t>& all_
 
 void RequestOutput::OnPrompt(const PromptOutput& prompt) {
   if (prompt_depths_) {
-    prompt_token_depths_.insert(prompt_token_depths_.end(), prompt.depths.begin(), prompt.depths.end());
+    prompt_token_depths_.insert(prompt_token_depths_.end(), prompt.depths.begin(),
+                                prompt.depths.end());
   }
   if (!prompt_logprobs_) return;
   for (size_t begin = 0; begin < prompt.logprobs.size();) {
@@ -161,8 +166,14 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.prompt_tokens = ending.prompt_tokens;
   finish.generated_tokens = ending.generated_tokens;
   finish.preemptions = ending.preemptions;
-  finish.prompt_depth.by_depth = ByDepth(ending.prompt_rows_by_depth, generated_by_depth_.size());
+  // The schedule counts by recursions, so that its element 0 stays empty.
+  const size_t recursions = generated_by_depth_.size();
+  const auto* prompt_rows = ending.prompt_rows_by_depth.data() + 1;
+  const auto* generated_rows = ending.generated_rows_by_depth.data() + 1;
+  finish.prompt_depth.by_depth.assign(prompt_rows, prompt_rows + recursions);
+  finish.prompt_depth.rows_by_depth = finish.prompt_depth.by_depth;
   finish.generated_depth.by_depth = generated_by_depth_;
+  finish.generated_depth.rows_by_depth.assign(generated_rows, generated_rows + recursions);
   finish.prompt_token_depths = std::move(prompt_token_depths_);
   finish.admitted = ending.admitted;
   finish.first_token = ending.first_token;

@@ -25,8 +25,9 @@ namespace recurve {
 class RequestOutput final : public RequestObserver {
  public:
   // `tokenizer` may be null: then tokens have no text. `request` is read during the call alone.
-  // Generated tokens are also counted in `all_by_depth` [recursions]. `on_ended` is called last, after the sink's OnFinished; it may destroy this object.
-  // INVALID_ARGUMENT for stop strings that cannot be matched.
+  // Generated tokens are also counted in `all_by_depth` [recursions]. `on_ended` is called last,
+  // after the sink's OnFinished; it may destroy this object. INVALID_ARGUMENT for stop strings that
+  // cannot be matched.
   static absl::StatusOr<std::unique_ptr<RequestOutput>> Create(const Request& request,
                                                                const Tokenizer* tokenizer,
                                                                std::vector<uint64_t>& all_by_depth,
@@ -39,8 +40,7 @@ class RequestOutput final : public RequestObserver {
 
  private:
   RequestOutput(const Request& request, std::vector<uint64_t>& all_by_depth,
-                std::shared_ptr<RequestSink> sink,
-                std::function<void()> on_ended);
+                std::shared_ptr<RequestSink> sink, std::function<void()> on_ended);
 
   void SendPromptLogprobs();
   // Sends the held tokens that the stream released, with their texts.

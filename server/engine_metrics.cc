@@ -109,30 +109,26 @@ void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
   }
 }
 
-double MeanDepth(const std::vector<uint64_t>& tokens_by_depth) {
-  return DepthCounts{tokens_by_depth}.Mean();
-}
-
 void AddDepths(const EngineSnapshot& now, Page* page) {
-  const std::pair<const char*, const std::vector<uint64_t>*> kinds[] = {
-      {"prompt", &now.prompt_tokens_by_depth}, {"generated", &now.generated_tokens_by_depth}};
+  const std::pair<const char*, const DepthCounts*> kinds[] = {{"prompt", &now.prompt_depth},
+                                                              {"generated", &now.generated_depth}};
   page->Family("recurve_recursion_tokens_total", "Tokens by the recursions they ran",
                MetricType::Counter);
   for (const auto& [kind, depths] : kinds) {
-    for (size_t i = 0; i < depths->size(); ++i) {
+    for (size_t i = 0; i < depths->by_depth.size(); ++i) {
       page->Add({{"kind", kind}, {"depth", std::to_string(i + 1)}},
-                static_cast<double>((*depths)[i]));
+                static_cast<double>(depths->by_depth[i]));
     }
   }
   page->Family("recurve_early_exits_total", "Tokens that ran fewer recursions than the model has",
                MetricType::Counter);
   for (const auto& [kind, depths] : kinds) {
     uint64_t early = 0;
-    for (size_t i = 0; i + 1 < depths->size(); ++i) early += (*depths)[i];
+    for (size_t i = 0; i + 1 < depths->by_depth.size(); ++i) early += depths->by_depth[i];
     page->Add({{"kind", kind}}, static_cast<double>(early));
   }
-  page->Family("recurve_mean_depth", "Mean recursions of a token since start", MetricType::Gauge);
-  for (const auto& [kind, depths] : kinds) page->Add({{"kind", kind}}, MeanDepth(*depths));
+  page->Family("recurve_mean_depth", "Block rows over entry rows since start", MetricType::Gauge);
+  for (const auto& [kind, depths] : kinds) page->Add({{"kind", kind}}, depths->Mean());
 }
 
 void AddSteps(const EngineSnapshot& now, Page* page) {

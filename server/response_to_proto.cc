@@ -138,8 +138,8 @@ void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
   proto->set_draining(snapshot.draining);
   proto->set_prompt_tokens(snapshot.prompt_tokens);
   proto->set_generated_tokens(snapshot.generated_tokens);
-  proto->mutable_generated_tokens_by_depth()->Assign(snapshot.generated_tokens_by_depth.begin(),
-                                                     snapshot.generated_tokens_by_depth.end());
+  const std::vector<uint64_t>& by_depth = snapshot.generated_depth.by_depth;
+  proto->mutable_generated_tokens_by_depth()->Assign(by_depth.begin(), by_depth.end());
   proto->set_uptime_seconds(uptime.count());
   for (const EngineSnapshot::Group& group : snapshot.groups) {
     v1::GroupLoad* load = proto->add_groups();

@@ -36,6 +36,9 @@ class StreamsTest(unittest.TestCase):
         self.assertTrue(all(1 <= d <= self.info.num_recursions for d in result.depths))
         by_depth = list(result.final.generated_depth.tokens_by_depth)
         self.assertEqual(by_depth, [result.depths.count(d + 1) for d in range(len(by_depth))])
+        # The rows of generated tokens: a token's depth is that of the row before it.
+        rows = result.depths[1:]
+        self.assertAlmostEqual(result.final.generated_depth.mean_depth, sum(rows) / len(rows))
         self.assertGreater(result.final.timings.total_us, 0)
         self.assertEqual([m.HasField("final") for m in result.messages[:-1]].count(True), 0)
 

@@ -67,6 +67,7 @@ class RequestOutputTest : public testing::Test {
     Ending ending;
     ending.reason = reason;
     ending.status = std::move(status);
+    ending.generated_rows_by_depth = {0, 1, 1, 1};
     output_->OnEnded(ending);
   }
 
@@ -94,6 +95,9 @@ TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
   EXPECT_EQ(sink_->finish.reason, FinishReason::kLength);
   EXPECT_EQ(sink_->finish.generated_depth.by_depth, (std::vector<uint64_t>{1, 2, 1}));
   EXPECT_EQ(by_depth_, (std::vector<uint64_t>{1, 2, 1}));
+  // Of the four tokens three became rows: block rows over ENTRY rows.
+  EXPECT_EQ(sink_->finish.generated_depth.rows_by_depth, (std::vector<uint64_t>{1, 1, 1}));
+  EXPECT_EQ(sink_->finish.generated_depth.Mean(), 2.0);
   EXPECT_EQ(sink_->finished, 1);
   EXPECT_EQ(ended_, 1);
 }

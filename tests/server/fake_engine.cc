@@ -224,8 +224,8 @@ void FakeEngine::EndLocked(RequestId id, Finish finish) {
   running_.erase(found);
   finish.prompt_tokens = running.prompt_tokens;
   finish.generated_tokens = running.emitted;
-  finish.prompt_depth.by_depth = {1, 0, 1};
-  finish.generated_depth.by_depth = {running.emitted, 0, 0};
+  finish.prompt_depth = {{1, 0, 1}, {1, 0, 1}};
+  finish.generated_depth = {{running.emitted, 0, 0}, {0, running.emitted, 0}};
   finish.admitted = accepted_[id - 1].arrival;
   finish.first_token = running.first_token;
   finish.last_token = running.last_token;
@@ -253,8 +253,8 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.steps = 9;
   snapshot.preemptions = 3;
   snapshot.recomputed_tokens = 17;
-  snapshot.prompt_tokens_by_depth = {10, 20, 30};
-  snapshot.generated_tokens_by_depth = {3, 2, 1};
+  snapshot.prompt_depth = {{10, 20, 30}, {10, 20, 30}};
+  snapshot.generated_depth = {{3, 2, 1}, {2, 2, 0}};
   EngineSnapshot::Histogram histogram;
   histogram.bounds = {0.001, 0.01};
   histogram.counts = {4, 3, 2};

@@ -134,6 +134,7 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
     EXPECT_EQ(MetricValue(page, series), value) << series;
   }
   EXPECT_NEAR(*MetricValue(page, "recurve_mean_depth{kind=\"prompt\"}"), 140.0 / 60, 1e-9);
+  EXPECT_NEAR(*MetricValue(page, "recurve_mean_depth{kind=\"generated\"}"), 6.0 / 4, 1e-9);
 }
 
 TEST_F(MetricsTest, EngineFamiliesAreAbsentWithoutAnEngine) {

@@ -60,7 +60,7 @@ TEST_F(RpcTest, GenerateStreamsTokensAndThenHowItEnded) {
   EXPECT_EQ(last.final().seed(), 77U);
   EXPECT_THAT(last.final().prompt_depth().tokens_by_depth(), ElementsAre(1, 0, 1));
   EXPECT_EQ(last.final().prompt_depth().mean_depth(), 2.0);
-  EXPECT_EQ(last.final().generated_depth().mean_depth(), 1.0);
+  EXPECT_EQ(last.final().generated_depth().mean_depth(), 2.0);
   EXPECT_GT(last.final().timings().total_us(), 0U);
 }
 
@@ -392,7 +392,7 @@ TEST_F(RpcTest, LogHasOneLineARequestAndNeverItsText) {
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_THAT(lines[0], HasSubstr(" request id=\"a b\\\" code=OK\" method=Generate code=OK "
                                   "reason=length prompt_tokens=15 generated_tokens=1 "
-                                  "mean_depth=1 preemptions=0 queue_ms="));
+                                  "mean_depth=2 preemptions=0 queue_ms="));
   EXPECT_THAT(lines[0], HasSubstr(" ttft_ms="));
   EXPECT_THAT(lines[0], HasSubstr(" total_ms="));
   EXPECT_THAT(lines[1], HasSubstr("code=RESOURCE_EXHAUSTED error=\"queue full\""));
