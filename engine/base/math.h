@@ -180,35 +180,35 @@ RECURVE_HOST_DEVICE inline double CosReduced(double r) {
 
 // e^x within 1.1 units in the last place; 0 below kExpLow, infinity above kExpHigh, NaN for NaN.
 RECURVE_HOST_DEVICE inline float Exp(float x) {
-  using namespace math_internal;
-  if (x < kExpLow) return 0.0F;
-  if (x > kExpHigh) return kInfinity;
+  namespace m = math_internal;
+  if (x < m::kExpLow) return 0.0F;
+  if (x > m::kExpHigh) return m::kInfinity;
   if (x != x) return x;
-  const float shifted = Fma(x, kLog2E, kRound);
-  const float n = shifted - kRound;
-  const float r = Fma(-n, kLn2Low, Fma(-n, kLn2High, x));
-  float p = Fma(Fma(Fma(Fma(kExp4, r, kExp3), r, kExp2), r, kExp1), r, kExp0);
+  const float shifted = Fma(x, m::kLog2E, m::kRound);
+  const float n = shifted - m::kRound;
+  const float r = Fma(-n, m::kLn2Low, Fma(-n, m::kLn2High, x));
+  float p = Fma(Fma(Fma(Fma(m::kExp4, r, m::kExp3), r, m::kExp2), r, m::kExp1), r, m::kExp0);
   p = Fma(p, r * r, r) + 1.0F;
-  return ScaleByPowerOf2(p, FloatBits(shifted));  // its low bits are n
+  return m::ScaleByPowerOf2(p, FloatBits(shifted));  // its low bits are n
 }
 
 // 2^x within 1 unit in the last place; 0 below -126, infinity from 128 on, NaN for NaN.
 RECURVE_HOST_DEVICE inline float Exp2(float x) {
-  using namespace math_internal;
+  namespace m = math_internal;
   if (x < -126.0F) return 0.0F;
-  if (x >= 128.0F) return kInfinity;
+  if (x >= 128.0F) return m::kInfinity;
   if (x != x) return x;
-  return Exp2InRange(x);
+  return m::Exp2InRange(x);
 }
 
 // ln(x) within 1.5 units in the last place; -infinity for zeros and denormals of either sign,
 // infinity for infinity, NaN for other negative numbers and NaN.
 RECURVE_HOST_DEVICE inline float Log(float x) {
-  using namespace math_internal;
+  namespace m = math_internal;
   const uint32_t bits = FloatBits(x);
-  if ((bits & 0x7FFFFFFF) < 0x00800000) return -kInfinity;
+  if ((bits & 0x7FFFFFFF) < 0x00800000) return -m::kInfinity;
   if (bits == 0x7F800000) return x;
-  if (bits > 0x7F800000) return kNan;
+  if (bits > 0x7F800000) return m::kNan;
   constexpr uint32_t kSqrtHalf = 0x3F3504F3;
   const uint32_t shifted = bits - kSqrtHalf;
   const float n = static_cast<float>(static_cast<int32_t>(shifted) >> 23);
@@ -219,8 +219,8 @@ RECURVE_HOST_DEVICE inline float Log(float x) {
   float p = kPoly[7];
   for (int k = 6; k >= 0; --k) p = Fma(p, f, kPoly[k]);
   const float square = f * f;
-  const float tail = Fma(n, kLn2Low, Fma(p, square * f, -0.5F * square));
-  return Fma(n, kLn2High, f + tail);
+  const float tail = Fma(n, m::kLn2Low, Fma(p, square * f, -0.5F * square));
+  return Fma(n, m::kLn2High, f + tail);
 }
 
 // base^exponent for a positive base and a result within 1e-300 .. 1e300; relative error about

@@ -21,9 +21,11 @@
 // ASSIGN_OR_RETURN(auto value, StatusOrExpression()); declares or assigns `value`.
 #define ASSIGN_OR_RETURN(left, expression) \
   ASSIGN_OR_RETURN_IMPL(RECURVE_CONCAT(statusor_macro_, __LINE__), left, expression)
+// NOLINTBEGIN(bugprone-macro-parentheses): they name a declaration and what it initializes.
 #define ASSIGN_OR_RETURN_IMPL(statusor, left, expression)  \
   auto statusor = (expression);                            \
   if (!statusor.ok()) return std::move(statusor).status(); \
   left = std::move(statusor).value()
+// NOLINTEND(bugprone-macro-parentheses)
 
 #endif  // RECURVE_ENGINE_BASE_STATUS_MACROS_H_

@@ -86,7 +86,8 @@ RECURVE_HOST_DEVICE inline float ExponentScale(float temperature) {
 RECURVE_HOST_DEVICE inline uint32_t Weight(float difference, float scale) {
   const float exponent = difference * scale;
   const float bounded = exponent > -32.0F ? exponent : -32.0F;  // 2^-32 already weighs nothing
-  return static_cast<uint32_t>(math_internal::Exp2InRange(bounded) * static_cast<float>(kWeightOne));
+  return static_cast<uint32_t>(math_internal::Exp2InRange(bounded) *
+                               static_cast<float>(kWeightOne));
 }
 
 // Orders logits as signed integers: a < b iff OrderKey(a) < OrderKey(b); both zeros are equal. By

@@ -23,22 +23,22 @@ namespace recurve::avx2 {
 
 // Twin of Exp.
 inline __m256 Exp8(__m256 x) {
-  using namespace math_internal;
-  const __m256 round = _mm256_set1_ps(kRound);
-  const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(kLog2E), round);
+  namespace m = math_internal;
+  const __m256 round = _mm256_set1_ps(m::kRound);
+  const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(m::kLog2E), round);
   const __m256 n = _mm256_sub_ps(shifted, round);
-  const __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2Low),
-                                    _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2High), x));
-  __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(kExp4), r, _mm256_set1_ps(kExp3));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp2));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp1));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp0));
+  const __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(m::kLn2Low),
+                                    _mm256_fnmadd_ps(n, _mm256_set1_ps(m::kLn2High), x));
+  __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(m::kExp4), r, _mm256_set1_ps(m::kExp3));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(m::kExp2));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(m::kExp1));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(m::kExp0));
   p = _mm256_add_ps(_mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0F));
   const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
   __m256 y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
-  y = _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(kExpLow), _CMP_LT_OQ), y);
+  y = _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(m::kExpLow), _CMP_LT_OQ), y);
   y = _mm256_blendv_ps(y, _mm256_set1_ps(std::numeric_limits<float>::infinity()),
-                       _mm256_cmp_ps(x, _mm256_set1_ps(kExpHigh), _CMP_GT_OQ));
+                       _mm256_cmp_ps(x, _mm256_set1_ps(m::kExpHigh), _CMP_GT_OQ));
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
 
