@@ -5,19 +5,17 @@
 // words containers is made of 32-bit words and compiled for host and device.
 //
 // Terms
-//   slot   one sequence in flight: its state, tables, token history and sampling parameters.
-//   row    one token of one sequence at one stage: ENTRY (embedding, first unique layer), BLOCK
-//   (one
-//          recursion of the shared block, then gate and router) or EXIT (last unique layer, final
-//          norm and, where a next token is wanted, LM head and sampling).
-//   span   `rows` consecutive tokens of one slot from `position` on, that pass ENTRY, the
-//   recursions
-//          and EXIT together: one row for a generated token, up to `chunk` rows of a prompt. A slot
-//          has at most one span in flight. A row that the router lets go waits for the rest of its
-//          span; when none is active all rows of the span pass EXIT in one step.
-//   group  a set of layers with the same set of cached tokens: entry layers, each recursion of the
-//          block, exit layers. Page tables are per (slot, group).
-//   area   `chunk` consecutive hidden rows lent to a slot while it works on its prompt.
+// - slot: one sequence in flight: its state, tables, token history and sampling parameters.
+// - row: one token of one sequence at one stage: ENTRY (embedding, first unique layer), BLOCK (one
+//   recursion of the shared block, then gate and router) or EXIT (last unique layer, final norm
+//   and, where a next token is wanted, LM head and sampling).
+// - span: `rows` consecutive tokens of one slot from `position` on, that pass ENTRY, the recursions
+//   and EXIT together: one row for a generated token, up to `chunk` rows of a prompt. A slot has at
+//   most one span in flight. A row that the router lets go waits for the rest of its span; when
+//   none is active all rows of the span pass EXIT in one step.
+// - group: a set of layers with the same set of cached tokens: entry layers, each recursion of the
+//   block, exit layers. Page tables are per (slot, group).
+// - area: `chunk` consecutive hidden rows lent to a slot while it works on its prompt.
 //
 // A plan names no rows: every admitted slot is continued by the backend until it finishes, is
 // dropped, or meets its `room`. A step runs, in this order: EXIT, sampling, ENTRY, the block for

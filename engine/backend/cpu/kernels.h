@@ -95,8 +95,8 @@ struct Kernels {
   void (*round)(const float* x /* [n] */, uint32_t n, Precision precision, void* out /* [n] */);
 
   // Rotates each head in place by its position's angles; i < head_dim / 2 pairs with
-  // i + head_dim / 2 = j: x[i] = fma(x[i], cos[i], -(x[j] * sin[i])), x[j] = fma(x[j], cos[i], x[i]
-  // * sin[i]).
+  // i + head_dim / 2 = j:
+  //   x[i] = fma(x[i], cos[i], -(x[j] * sin[i])),  x[j] = fma(x[j], cos[i], x[i] * sin[i]).
   void (*rope)(float* x,          // [heads][head_dim]
                const float* cos,  // [head_dim / 2]
                const float* sin,  // [head_dim / 2]
