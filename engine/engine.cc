@@ -43,6 +43,8 @@ class EngineImpl final : public Engine {
       changed_.notify_all();
     }
     loop_.join();
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return failure_waiters_ == 0; });
   }
 
   absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) override;
@@ -88,6 +90,7 @@ class EngineImpl final : public Engine {
   bool draining_ = false;
   bool stopping_ = false;
   absl::Status failure_;
+  uint32_t failure_waiters_ = 0;  // calls of WaitForFailure that have not returned
 
   std::thread loop_;  // last: it uses all of the above
 };
@@ -144,7 +147,10 @@ void EngineImpl::Drain(SteadyTime until) {
 
 absl::Status EngineImpl::WaitForFailure() {
   std::unique_lock<std::mutex> lock(mutex_);
+  ++failure_waiters_;
   changed_.wait(lock, [this] { return stopping_ || !failure_.ok(); });
+  --failure_waiters_;
+  changed_.notify_all();  // the destructor waits for it
   return failure_;
 }
 

@@ -154,7 +154,10 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.reason = ToFinishReason(ending.reason);
   if (finish.status.ok()) {
     SendPromptLogprobs();
-    if (text_ && !text_->stopped()) Send(text_->Finish());
+    // A drained text goes on elsewhere, after the tokens that were sent: what is held back may
+    // still become a stop string or a whole character there.
+    const bool goes_on = ending.reason == EndReason::kDrained;
+    if (text_ && !text_->stopped() && !goes_on) Send(text_->Finish());
   }
   if (text_ && text_->stopped()) {
     // Also when the last held characters turned out to be a stop string after all.

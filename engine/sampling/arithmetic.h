@@ -98,11 +98,12 @@ RECURVE_HOST_DEVICE inline int32_t OrderKey(float logit) {
   return bits >= 0 ? bits : static_cast<int32_t>(0x80000000U - static_cast<uint32_t>(bits));
 }
 
-// Smallest total weight that the top-p set must reach: ceil(top_p * sum), for sums below 2^53.
+// Smallest total weight that the top-p set must reach: ceil(top_p * sum), for sums below 2^53. At
+// least 1, whatever the floating-point mode makes of a denormal top_p.
 RECURVE_HOST_DEVICE inline uint64_t TopPTarget(float top_p, uint64_t sum) {
   const double target = static_cast<double>(top_p) * static_cast<double>(sum);
   const auto whole = static_cast<uint64_t>(target);
-  return static_cast<double>(whole) < target ? whole + 1 : whole;
+  return static_cast<double>(whole) < target || whole == 0 ? whole + 1 : whole;
 }
 
 // Smallest weight that min-p keeps: floor(min_p * 2^31).

@@ -23,6 +23,11 @@ absl::Status AtMost(absl::string_view field, uint64_t value, uint64_t most) {
   return value <= most ? absl::OkStatus() : Invalid(field, value, absl::StrCat("at most ", most));
 }
 
+absl::Status Within(absl::string_view field, uint64_t value, uint64_t least, uint64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return Invalid(field, value, absl::StrCat(least, " to ", most));
+}
+
 absl::Status InVocabulary(absl::string_view field, uint32_t id, uint32_t vocab_size) {
   if (id < vocab_size) return absl::OkStatus();
   return Invalid(field, id, absl::StrCat("an id below the vocabulary's size ", vocab_size));
@@ -32,15 +37,19 @@ absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptio
                             const PageTables& tables) {
   const uint64_t prompt = request.prompt.size();
   const uint64_t context = options.limits.max_positions;
-  RETURN_IF_ERROR(AtLeast("number of prompt tokens", prompt, 1));
+  if (prompt == 0) return absl::InvalidArgumentError("prompt has 0 tokens; expected at least 1");
   RETURN_IF_ERROR(AtMost("generated_prefix", request.generated_prefix, prompt));
   if (request.max_tokens == 0U && !request.prompt_logprobs) {
     return absl::InvalidArgumentError("max_tokens is 0, which only prompt log probabilities allow");
   }
-  if (prompt + request.max_tokens.value_or(1) > context) {
+  if (!request.max_tokens.has_value() && prompt >= context) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "prompt of ", prompt, " tokens and max_tokens of ", request.max_tokens.value_or(1),
-        " exceed the context of ", context, " tokens"));
+        "prompt of ", prompt, " tokens leaves no new one in the context of ", context, " tokens"));
+  }
+  if (prompt + request.max_tokens.value_or(0) > context) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt of ", prompt, " tokens and max_tokens of ", *request.max_tokens,
+                     " exceed the context of ", context, " tokens"));
   }
   const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(request, options);
   const uint32_t pages = tables.PagesFor(end);
@@ -58,12 +67,14 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   const BackendLimits& limits = options.limits;
   RETURN_IF_ERROR(AtLeast("recursions", shape.recursions, 1));
   RETURN_IF_ERROR(AtMost("recursions", shape.recursions, kMaxGroups - 2));
-  RETURN_IF_ERROR(AtLeast("slots", limits.slots, 1));
-  RETURN_IF_ERROR(AtLeast("areas", limits.areas, 1));
-  RETURN_IF_ERROR(AtLeast("chunk", limits.chunk, 1));
-  RETURN_IF_ERROR(AtLeast("ends", limits.ends, 1));
-  RETURN_IF_ERROR(AtLeast("block_rows", limits.block_rows, 1));
-  RETURN_IF_ERROR(AtLeast("prompt_rows", limits.prompt_rows, limits.chunk));
+  // Each row and slot has memory of its own from the start: more is a typing error.
+  constexpr uint32_t kMost = 65'536;
+  RETURN_IF_ERROR(Within("slots", limits.slots, 1, kMost));
+  RETURN_IF_ERROR(Within("areas", limits.areas, 1, kMost));
+  RETURN_IF_ERROR(Within("chunk", limits.chunk, 1, kMost));
+  RETURN_IF_ERROR(Within("ends", limits.ends, 1, kMost));
+  RETURN_IF_ERROR(Within("block_rows", limits.block_rows, 1, kMost));
+  RETURN_IF_ERROR(Within("prompt_rows", limits.prompt_rows, limits.chunk, kMost));
   RETURN_IF_ERROR(AtLeast("pages", limits.pages, 1));
   RETURN_IF_ERROR(AtLeast("max_positions", limits.max_positions, 1));
   RETURN_IF_ERROR(AtLeast("vocab_size", options.vocab_size, 1));
@@ -102,15 +113,16 @@ absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOpti
     return absl::InvalidArgumentError("prompt_logprobs is set without logprobs");
   }
   RETURN_IF_ERROR(AtMost("logprobs", request.logprobs.value_or(0), limits.max_logprobs));
-  RETURN_IF_ERROR(AtMost("number of biases", request.biases.size(), limits.max_biases));
+  RETURN_IF_ERROR(
+      AtMost("number of entries of logit_bias", request.biases.size(), limits.max_biases));
   for (const TokenBias& bias : request.biases) {
-    RETURN_IF_ERROR(InVocabulary("biased token", bias.token, options.vocab_size));
+    RETURN_IF_ERROR(InVocabulary("token of logit_bias", bias.token, options.vocab_size));
   }
   const size_t eos = request.ignore_eos ? 0 : options.eos_ids.size();
-  RETURN_IF_ERROR(AtMost("number of stop ids, end-of-sequence ids included,",
+  RETURN_IF_ERROR(AtMost("number of stop_token_ids, end-of-sequence ids included,",
                          request.stop_ids.size() + eos, limits.max_stop_ids));
   for (const uint32_t id : request.stop_ids) {
-    RETURN_IF_ERROR(InVocabulary("stop id", id, options.vocab_size));
+    RETURN_IF_ERROR(InVocabulary("one of stop_token_ids", id, options.vocab_size));
   }
   return absl::OkStatus();
 }

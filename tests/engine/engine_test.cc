@@ -172,10 +172,10 @@ TEST(EngineTest, RefusesWhatTheModelCannotDo) {
   expect_error(request, kInvalid, "max_recursions is 4; expected at most 3");
   request = IdsRequest({1}, 4);
   request.stop_token_ids = {200};
-  expect_error(request, kInvalid, "stop id is 200");
+  expect_error(request, kInvalid, "one of stop_token_ids is 200");
   request = IdsRequest({1}, 4);
   request.logit_bias[300] = 1.0F;
-  expect_error(request, kInvalid, "biased token is 300");
+  expect_error(request, kInvalid, "token of logit_bias is 300");
   expect_error(IdsRequest(std::vector<uint32_t>(250, 1), 20), kInvalid, "256");
   expect_error(IdsRequest(std::vector<uint32_t>(257, 1), 1), kInvalid, "256");
 }

@@ -79,6 +79,18 @@ class RequestOutputTest : public testing::Test {
   int ended_ = 0;
 };
 
+TEST_F(RequestOutputTest, ADrainedTextKeepsBackWhatIsNotCertain) {
+  // The client goes on elsewhere after the tokens that it got, so half a character must not be sent
+  // as a whole one.
+  Make(Request());
+  Push(kA);
+  Push(kEuro0);
+  End(EndReason::kDrained);
+  EXPECT_EQ(sink_->text, "a");
+  EXPECT_EQ(sink_->tokens.size(), 1U);
+  EXPECT_EQ(sink_->finish.reason, FinishReason::kDrained);
+}
+
 TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
   Make(Request());
   EXPECT_FALSE(Push(kA, 2));

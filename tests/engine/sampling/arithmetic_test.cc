@@ -118,6 +118,7 @@ TEST(Arithmetic, TopPTargetRoundsUp) {
   EXPECT_EQ(TopPTarget(0.5F, 10), 5U);
   EXPECT_EQ(TopPTarget(0.5F, 11), 6U);
   EXPECT_EQ(TopPTarget(1e-30F, 10), 1U);
+  EXPECT_EQ(TopPTarget(0.0F, 10), 1U);  // what a denormal is where denormals are zero
   EXPECT_EQ(TopPTarget(0.99999994F, uint64_t{1} << 45), (uint64_t{1} << 45) - (uint64_t{1} << 21));
 }
 

@@ -216,13 +216,13 @@ TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(status.message());
   };
-  EXPECT_EQ(message(MakeRequest(0, 5)), "number of prompt tokens is 0; expected at least 1");
+  EXPECT_EQ(message(MakeRequest(0, 5)), "prompt has 0 tokens; expected at least 1");
   EXPECT_EQ(message(MakeRequest(60, 5)),
             "prompt of 60 tokens and max_tokens of 5 exceed the context of 64 tokens");
   EXPECT_EQ(message(MakeRequest(10, std::numeric_limits<uint32_t>::max())),
             "prompt of 10 tokens and max_tokens of 4294967295 exceed the context of 64 tokens");
   EXPECT_EQ(message(MakeRequest(64, std::nullopt)),
-            "prompt of 64 tokens and max_tokens of 1 exceed the context of 64 tokens");
+            "prompt of 64 tokens leaves no new one in the context of 64 tokens");
   EXPECT_EQ(message(MakeRequest(15, 7)),
             "prompt of 15 tokens and 7 new ones need up to 24 cache pages; the pool holds 20");
   EXPECT_TRUE(Add(15, 6).ok());
@@ -249,16 +249,18 @@ TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
   EXPECT_EQ(message(request), "logprobs is 21; expected at most 20");
   request = MakeRequest(3, 5);
   request.biases = {{64, 1.0F}};
-  EXPECT_EQ(message(request), "biased token is 64; expected an id below the vocabulary's size 64");
+  EXPECT_EQ(message(request),
+            "token of logit_bias is 64; expected an id below the vocabulary's size 64");
   request.biases.assign(1025, {1, 1.0F});
-  EXPECT_EQ(message(request), "number of biases is 1025; expected at most 1024");
+  EXPECT_EQ(message(request), "number of entries of logit_bias is 1025; expected at most 1024");
   request = MakeRequest(3, 5);
   request.stop_ids = {70};
-  EXPECT_EQ(message(request), "stop id is 70; expected an id below the vocabulary's size 64");
+  EXPECT_EQ(message(request),
+            "one of stop_token_ids is 70; expected an id below the vocabulary's size 64");
   request.stop_ids.assign(64, 1);
   request.ignore_eos = false;
   EXPECT_EQ(message(request),
-            "number of stop ids, end-of-sequence ids included, is 65; expected at most 64");
+            "number of stop_token_ids, end-of-sequence ids included, is 65; expected at most 64");
   request.ignore_eos = true;
   EXPECT_TRUE(schedule_->Add(request).ok());
 }
@@ -270,10 +272,10 @@ TEST_F(EndingTest, RefusesOptionsThatContradictEachOther) {
     return std::string(schedule.status().message());
   };
   options_.limits.prompt_rows = 3;
-  EXPECT_EQ(message(), "prompt_rows is 3; expected at least 4");
+  EXPECT_EQ(message(), "prompt_rows is 3; expected 4 to 65536");
   options_.limits.prompt_rows = 4;
   options_.limits.ends = 0;
-  EXPECT_EQ(message(), "ends is 0; expected at least 1");
+  EXPECT_EQ(message(), "ends is 0; expected 1 to 65536");
   options_.limits.ends = 1;
   options_.max_queued_tokens = 63;
   EXPECT_EQ(message(), "max_queued_tokens is 63; expected at least 64");
