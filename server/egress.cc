@@ -51,14 +51,10 @@ void Egress::Schedule(std::shared_ptr<EgressClient> client) {
   work_.notify_one();
 }
 
-size_t Egress::num_open() const {
-  const std::lock_guard lock(mutex_);
-  return open_.size();
-}
-
-bool Egress::WaitUntilNoneOpen(SteadyTime until) {
+size_t Egress::WaitUntilNoneOpen(SteadyTime until) {
   std::unique_lock lock(mutex_);
-  return none_open_.wait_until(lock, until, [this] { return open_.empty(); });
+  none_open_.wait_until(lock, until, [this] { return open_.empty(); });
+  return open_.size();
 }
 
 void Egress::Run() {

@@ -43,9 +43,8 @@ class Egress {
   // Has `client` pumped soon. Cheap, and never blocks on a client.
   void Schedule(std::shared_ptr<EgressClient> client);
 
-  size_t num_open() const;
-  // False if clients are still open at `until`.
-  bool WaitUntilNoneOpen(SteadyTime until);
+  // How many clients are still open at `until`.
+  size_t WaitUntilNoneOpen(SteadyTime until);
 
  private:
   void Run();
@@ -53,7 +52,7 @@ class Egress {
 
   const std::chrono::nanoseconds sweep_every_;
 
-  mutable std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;  // guards what follows
   std::condition_variable work_;
   std::condition_variable none_open_;
   std::vector<std::shared_ptr<EgressClient>> ready_;

@@ -182,8 +182,8 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
   group.Value("--prompt_rows", &options->prompt_rows,
               "Most prompt tokens in each stage of a step, over all sequences; at least chunk.");
   group.Value("--queue_depth", &options->queue_depth,
-              "Steps queued behind the running one, 0 to 2. The cpu backend computes when a step "
-              "is submitted and gains nothing from more than 0.");
+              "Steps queued behind the running one, 0 or 1. The cpu backend computes when a step "
+              "is submitted and gains nothing from 1.");
 }
 
 void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
@@ -205,8 +205,8 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
               "queue turns overload into waiting, a short one into refusals that a balancer can "
               "send elsewhere.");
   group.Value("--max_queued_tokens", &limits->max_queued_tokens,
-              "Prompt tokens that may wait for a slot. Divided by the prompt tokens per second "
-              "this is the longest wait for a first token.");
+              "Prompt tokens that may wait for a slot; at least max_context. Divided by the prompt "
+              "tokens per second this is the longest wait for a first token.");
   group.Value("--default_max_tokens", &limits->default_max_tokens,
               "New tokens of a request that does not say how many.");
   group.Duration("--retry_pushback", &options->retry_pushback, Milliseconds(1),
@@ -233,8 +233,10 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                     "Largest request message; larger ones are refused with RESOURCE_EXHAUSTED.");
 
   Group streams(app, "Streams");
-  streams.Duration("--stream_stall_timeout", &options->stream.stall_timeout, Milliseconds(10),
-                   "A stream whose client takes no message for this long is cancelled.");
+  streams.Duration(
+      "--stream_stall_timeout", &options->stream.stall_timeout, Milliseconds(10),
+      "A call whose client does not take a message, or a whole answer, for this long is "
+      "cancelled.");
   streams.Bounded("--stream_buffer_tokens", &options->stream.buffer_tokens, 1,
                   std::numeric_limits<uint32_t>::max(),
                   "Tokens of one stream that may wait for a slow client; one more and it is "
@@ -247,6 +249,10 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   draining.Duration("--drain_budget", &options->drain.budget, Milliseconds(0),
                     "Then refuse new requests and let running ones go on for this long; what "
                     "still runs ends with the text so far and the reason DRAINED.");
+  draining.Duration("--drain_flush", &options->drain.flush, Milliseconds(0),
+                    "Then give clients this long, and no longer than stream_stall_timeout, to "
+                    "take their last messages; calls that are still open are cut. The process "
+                    "ends within drain_grace, drain_budget, drain_flush and a second.");
 
   Group logging(app, "Log (stderr)");
   logging.Choice("--log_format", log_format, {"text", "json"},

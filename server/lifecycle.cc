@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/lifecycle.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,8 +23,6 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr std::chrono::seconds kProgressEvery(2);
-// Written to clients already, or never: not part of the drain budget, which is for computing.
-constexpr std::chrono::seconds kFlushBudget(2);
 constexpr std::chrono::seconds kShutdownBudget(1);
 
 // Written beside and renamed, so that a reader never sees half of it.
@@ -80,17 +82,17 @@ class Run {
     server_->SetEngine(engine_.get());
     LogReady(engine_->Info(), log_);
     server_->SetServing(true);
-    Events::State state = events_->Wait([](const auto& s) { return s.stop || s.failed; });
+    const Events::State state = events_->Wait([](const auto& s) { return s.stop || s.failed; });
     server_->SetServing(false);
-    if (!state.failed) {
-      Drain();
-      state = events_->WaitUntil(steady_clock::now(), [](const auto&) { return true; });
-    }
-    const bool flushed = server_->WaitForCalls(steady_clock::now() + kFlushBudget);
+    if (!state.failed) Drain();
+    const size_t cut = Flush();
     server_->Shutdown(steady_clock::now() + kShutdownBudget);
-    if (state.failed) return Failure(kExitEngineFailed, *state.failed, log_);
-    log_->Write("stopped", {{"flushed", std::string(flushed ? "true" : "false")}});
-    return kExitOk;
+    // Asked of the engine itself: it may have failed in the drain, and the watcher be about to say.
+    const bool failed = engine_->Snapshot().failed;
+    log_->Write("stopped", {{"flushed", std::string(cut == 0 ? "true" : "false")},
+                            {"cut", uint64_t{cut}},
+                            {"engine_failed", std::string(failed ? "true" : "false")}});
+    return failed ? Failure(kExitEngineFailed, engine_->WaitForFailure(), log_) : kExitOk;
   }
 
  private:
@@ -103,6 +105,12 @@ class Run {
     engine_->Drain(steady_clock::now() + options_.drain.budget);
   }
 
+  // Lets clients take their last messages, as long as one of them might; how many have not.
+  size_t Flush() {
+    return server_->WaitForCalls(steady_clock::now() +
+                                 std::min(options_.drain.flush, options_.stream.stall_timeout));
+  }
+
   const ServerOptions& options_;
   Events* const events_;
   Log* const log_;
@@ -111,6 +119,26 @@ class Run {
   std::thread watcher_;
 };
 
+// What a library throws ends here: above all where the options ask for more memory than there is.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineFactory& make_engine,
+                                                   const EngineOptions& options) {
+  const auto no_memory = [&options] {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("not enough memory for this model with --slots=", options.schedule.slots,
+                     ", --areas=", options.schedule.areas, " and --chunk=", options.schedule.chunk,
+                     "; lower them, or --kv_pages and --max_context"));
+  };
+  try {
+    return make_engine(options);
+  } catch (const std::bad_alloc&) {
+    return no_memory();
+  } catch (const std::length_error&) {  // more than could ever be had
+    return no_memory();
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("cannot load the model: ", error.what()));
+  }
+}
+
 // Loads on a thread of its own, so that signals are heard meanwhile. Null, and the reason in
 // `*status`, if the model cannot be loaded.
 std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& make_engine,
@@ -118,7 +146,7 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
   const SteadyTime started = steady_clock::now();
   std::unique_ptr<Engine> engine;
   std::thread loader([&] {
-    auto made = make_engine(options.engine);
+    auto made = MakeEngine(make_engine, options.engine);
     if (made.ok()) engine = *std::move(made);
     events->Loaded(made.status());
   });
@@ -129,6 +157,7 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
     if (state.loaded) break;
     if (state.stop) {
       log->Write("stopped", {{"while", std::string("loading")}});
+      log->Flush();
       std::_Exit(kExitOk);  // the loader cannot be interrupted, and no client waits for it
     }
     log->Write("loading",

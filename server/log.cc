@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/log.h"
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <cmath>
+#include <climits>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +18,9 @@
 
 namespace recurve {
 namespace {
+
+constexpr std::chrono::seconds kFlushTime(1);
+constexpr int kPollMilliseconds = 100;  // how late the end of a stalled log is noticed
 
 std::string Now() {
   const auto now = std::chrono::system_clock::now();
@@ -77,12 +85,73 @@ std::string FormatLogLine(LogFormat format, std::string_view time, std::string_v
                                     : FormatText(time, event, fields);
 }
 
+Log::Log(LogFormat format, int out, size_t max_waiting)
+    : format_(format), out_(out), max_waiting_(max_waiting), thread_([this] { Run(); }) {}
+
+Log::~Log() {
+  Flush();
+  give_up_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_one();
+  thread_.join();
+}
+
 void Log::Write(std::string_view event, const std::vector<LogField>& fields) {
-  std::string line = FormatLogLine(format_, Now(), event, fields);
-  line += '\n';
-  const std::lock_guard lock(mutex_);
-  std::fwrite(line.data(), 1, line.size(), out_);
-  std::fflush(out_);
+  const std::string line = FormatLogLine(format_, Now(), event, fields);
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() + line.size() + 1 > max_waiting_) {
+      ++dropped_;
+      return;
+    }
+    waiting_ += line;
+    waiting_ += '\n';
+  }
+  work_.notify_one();
+}
+
+void Log::Flush() {
+  std::unique_lock lock(mutex_);
+  idle_.wait_for(lock, kFlushTime, [this] { return waiting_.empty() && !writing_; });
+}
+
+void Log::Run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    work_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    std::string lines = std::exchange(waiting_, {});
+    if (const uint64_t dropped = std::exchange(dropped_, 0); dropped > 0) {
+      lines += FormatLogLine(format_, Now(), "log_dropped", {{"lines", dropped}});
+      lines += '\n';
+    }
+    writing_ = true;
+    lock.unlock();
+    WriteOut(lines);
+    lock.lock();
+    writing_ = false;
+    idle_.notify_all();
+  }
+}
+
+void Log::WriteOut(std::string_view lines) const {
+  while (!lines.empty()) {
+    pollfd out{out_, POLLOUT, 0};
+    if (poll(&out, 1, kPollMilliseconds) == 0) {
+      if (give_up_) return;
+      continue;
+    }
+    // A pipe that poll calls writable takes this much without blocking.
+    const ssize_t written = write(out_, lines.data(), std::min<size_t>(lines.size(), PIPE_BUF));
+    if (written > 0) {
+      lines.remove_prefix(static_cast<size_t>(written));
+    } else if (errno != EINTR && errno != EAGAIN) {
+      return;  // closed, or a full disk: there is nobody to tell
+    }
+  }
 }
 
 }  // namespace recurve

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <string>
 #include <thread>
 #include <variant>
@@ -49,11 +52,18 @@ int Main(int argc, char** argv) {
   const auto& options = std::get<ServerOptions>(*flags);
   static auto* const events = new Events;  // for ever, as the thread that waits for signals
   std::thread(AwaitSignals, BlockSignals(), events).detach();
-  Log log(options.log.format, stderr);
+  Log log(options.log.format, STDERR_FILENO);
   return RunServer(options, &Engine::Create, events, &log);
 }
 
 }  // namespace
 }  // namespace recurve
 
-int main(int argc, char** argv) { return recurve::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return recurve::Main(argc, argv);
+  } catch (const std::exception& error) {  // of a library: ours throw nothing
+    std::fprintf(stderr, "recurve-server: %s\n", error.what());
+    return recurve::kExitCannotStart;
+  }
+}

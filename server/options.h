@@ -37,6 +37,7 @@ struct AdmissionOptions {
 struct DrainOptions {
   Milliseconds grace{0};       // goes on accepting after a signal, while balancers take note
   Milliseconds budget{30000};  // for what still runs after that
+  Milliseconds flush{10000};  // for clients to take their last messages, but no stall is waited for
 };
 
 enum class LogFormat { kText, kJson };

@@ -134,7 +134,7 @@ void Server::SetServing(bool serving) {
 
 void Server::SetDraining() { impl_->context_.draining = true; }
 
-bool Server::WaitForCalls(SteadyTime until) { return impl_->egress_.WaitUntilNoneOpen(until); }
+size_t Server::WaitForCalls(SteadyTime until) { return impl_->egress_.WaitUntilNoneOpen(until); }
 
 void Server::Shutdown(SteadyTime until) { impl_->Shutdown(until); }
 

@@ -35,9 +35,9 @@ class Server {
   // From now on refusals by the engine count as due to draining.
   void SetDraining();
 
-  // Waits until every Generate and Complete call has told its client how it ended. False if some
+  // Waits until every Generate and Complete call has told its client how it ended. Returns how many
   // have not at `until`.
-  bool WaitForCalls(SteadyTime until);
+  size_t WaitForCalls(SteadyTime until);
 
   // Closes the ports; calls still open at `until` are cancelled. Returns when all are gone.
   void Shutdown(SteadyTime until);

@@ -101,6 +101,11 @@ void FakeEngine::Fail(absl::Status status) {
   });
 }
 
+void FakeEngine::WithholdFailure() {
+  const std::lock_guard lock(mutex_);
+  withhold_failure_ = true;
+}
+
 void FakeEngine::WaitUntilEnded(RequestId id) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return accepted_.size() >= id && running_.count(id) == 0; });
@@ -165,7 +170,9 @@ void FakeEngine::Drain(SteadyTime until) {
 absl::Status FakeEngine::WaitForFailure() {
   std::unique_lock lock(mutex_);
   ++waiting_for_failure_;
-  changed_.wait(lock, [this] { return stopping_ || !failure_.ok(); });
+  const bool failed_before = !failure_.ok();
+  changed_.wait(
+      lock, [&] { return stopping_ || failed_before || (!failure_.ok() && !withhold_failure_); });
   --waiting_for_failure_;
   changed_.notify_all();
   return failure_;

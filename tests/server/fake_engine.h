@@ -44,6 +44,8 @@ class FakeEngine final : public Engine {
   void End(RequestId id, Finish finish);
   // Ends everything with Unavailable and lets WaitForFailure return `status`.
   void Fail(absl::Status status);
+  // WaitForFailure calls that wait already hear of a failure only when the engine is destroyed.
+  void WithholdFailure();
   void WaitUntilEnded(RequestId id);
   // Lets the time that Drain was given pass at once.
   void EndDrain();
@@ -93,6 +95,7 @@ class FakeEngine final : public Engine {
   bool draining_ = false;
   bool drain_over_ = false;
   bool stopping_ = false;
+  bool withhold_failure_ = false;
   int waiting_for_failure_ = 0;
   uint64_t generated_ = 0;
 

@@ -75,6 +75,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--stream_buffer_tokens=13",
                                    "--drain_grace=5s",
                                    "--drain_budget=1m",
+                                   "--drain_flush=3s",
                                    "--log_format=json"});
   EXPECT_EQ(o.engine.model.name, "m");
   EXPECT_EQ(o.engine.model.backend, "cpu");
@@ -104,6 +105,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.stream.buffer_tokens, 13U);
   EXPECT_EQ(o.drain.grace, Milliseconds(5000));
   EXPECT_EQ(o.drain.budget, Milliseconds(60000));
+  EXPECT_EQ(o.drain.flush, Milliseconds(3000));
   EXPECT_EQ(o.log.format, LogFormat::kJson);
   EXPECT_EQ(Options({"--threads=auto"}).engine.model.threads, 0U);
 }

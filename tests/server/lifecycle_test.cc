@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -87,7 +88,6 @@ class LifecycleTest : public testing::Test {
   ~LifecycleTest() override {
     if (process_.joinable()) Join();
     std::filesystem::remove_all(directory_);
-    std::fclose(log_file_);
   }
 
   // The factory's engine is `engine_`, valid until the server has ended.
@@ -122,9 +122,10 @@ class LifecycleTest : public testing::Test {
     return exit_code_;
   }
   std::string LogText() {
-    std::rewind(log_file_);
+    log_.Flush();
+    std::rewind(log_file_.get());
     std::string text;
-    for (int c = 0; (c = std::fgetc(log_file_)) != EOF;) text += static_cast<char>(c);
+    for (int c = 0; (c = std::fgetc(log_file_.get())) != EOF;) text += static_cast<char>(c);
     return text;
   }
   StreamEnd Generate() {
@@ -136,8 +137,8 @@ class LifecycleTest : public testing::Test {
   std::string directory_;
   ServerOptions options_ = TestOptions();
   Events events_;
-  std::FILE* const log_file_ = std::tmpfile();
-  Log log_{LogFormat::kText, log_file_};
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{std::tmpfile(), &std::fclose};
+  Log log_{LogFormat::kText, fileno(log_file_.get())};
   FakeEngine* engine_ = nullptr;
   std::shared_ptr<grpc::Channel> channel_;
   std::thread process_;
@@ -154,7 +155,7 @@ TEST_F(LifecycleTest, ServesAndStops) {
   EXPECT_THAT(log, HasSubstr(" ready model=fake parameters=1234 backend=cpu isa=scalar "
                              "precision=f32 threads=1 "));
   EXPECT_THAT(log, HasSubstr(" warning message=\"a warning\""));
-  EXPECT_THAT(log, HasSubstr(" stopped flushed=true"));
+  EXPECT_THAT(log, HasSubstr(" stopped flushed=true cut=0 engine_failed=false"));
 }
 
 TEST_F(LifecycleTest, DrainLosesNoStream) {
@@ -239,6 +240,56 @@ TEST_F(LifecycleTest, FailedEngineEndsTheProcess) {
   EXPECT_THAT(LogText(), HasSubstr("error message=\"logits are not finite\""));
 }
 
+// The requests end before the thread that watches for failures has said a word.
+TEST_F(LifecycleTest, FailureDuringTheDrainEndsTheProcessAsFailed) {
+  options_.drain.budget = std::chrono::hours(1);
+  Launch();
+  WaitUntilServing();
+  StreamEnd end;
+  std::thread client([&] { end = Generate(); });
+  engine_->WaitForRequest(0);
+  engine_->WithholdFailure();
+  events_.Stop();
+  while (!engine_->draining()) std::this_thread::yield();
+  engine_->Fail(absl::InternalError("a step failed"));
+  client.join();
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitEngineFailed);
+  EXPECT_THAT(LogText(), HasSubstr("stopped flushed=true cut=0 engine_failed=true"));
+  EXPECT_THAT(LogText(), HasSubstr("error message=\"a step failed\""));
+}
+
+TEST_F(LifecycleTest, StreamsThatAreCutAtTheEndAreCounted) {
+  options_.stream.stall_timeout = std::chrono::hours(1);
+  options_.drain.flush = Milliseconds(100);
+  Launch();
+  WaitUntilServing();
+  grpc::ClientContext context;
+  const auto stub = v1::GenerationService::NewStub(channel_);
+  const auto reader = stub->Generate(&context, TextRequest());  // and nobody reads
+  engine_->WaitForRequest(0);
+  for (int i = 0; i < 64; ++i) engine_->Emit(1, MakeTokens({std::string(256 << 10, 'x')}));
+  events_.Stop();
+  while (!engine_->draining()) std::this_thread::yield();
+  engine_->EndDrain();
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitOk);
+  EXPECT_THAT(LogText(), HasSubstr("stopped flushed=false cut=1 engine_failed=false"));
+  EXPECT_EQ(ReadAll(reader.get()).status.ok(), false);
+}
+
+TEST_F(LifecycleTest, TooLittleMemoryIsSaid) {
+  options_.engine.schedule.slots = 77;
+  LaunchWith([](const EngineOptions&) -> absl::StatusOr<std::unique_ptr<Engine>> {
+    throw std::bad_alloc();
+  });
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitCannotStart);
+  EXPECT_THAT(LogText(), HasSubstr("not enough memory"));
+  EXPECT_THAT(LogText(), HasSubstr("--slots=77"));
+}
+
 TEST_F(LifecycleTest, ModelThatCannotBeLoadedEndsTheProcess) {
   LaunchWith([](const EngineOptions&) {
     return absl::InvalidArgumentError("--model: no config.json in /nowhere");
@@ -249,7 +300,7 @@ TEST_F(LifecycleTest, ModelThatCannotBeLoadedEndsTheProcess) {
 }
 
 TEST_F(LifecycleTest, PortsInUseAreNamed) {
-  Log log(LogFormat::kText, log_file_);
+  Log log(LogFormat::kText, fileno(log_file_.get()));
   auto first = Server::Create(TestOptions(), &log);
   ASSERT_TRUE(first.ok());
   ServerOptions options = TestOptions();

@@ -59,11 +59,12 @@ std::string StreamEnd::text() const {
 
 ServerTest::~ServerTest() {
   Stop();
+  log_.reset();
   std::fclose(log_file_);
 }
 
 void ServerTest::Start(bool ready) {
-  log_ = std::make_unique<Log>(options_.log.format, log_file_);
+  log_ = std::make_unique<Log>(options_.log.format, fileno(log_file_));
   auto server = Server::Create(options_, log_.get());
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
@@ -94,6 +95,7 @@ StreamEnd ServerTest::Generate(const v1::GenerateRequest& request, grpc::ClientC
 }
 
 std::vector<std::string> ServerTest::LogLines() {
+  log_->Flush();
   std::string text;
   std::rewind(log_file_);
   char buffer[4096];
