@@ -5,7 +5,6 @@
 #include <iterator>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "recurve/v1/generation.pb.h"
@@ -59,7 +58,21 @@ void Call::Admit(const v1::GenerateRequest& proto) {
   context_->egress->Schedule(shared_from_this());
 }
 
+// A prompt is long work to tokenize: not for somebody who has left.
+absl::Status Call::CheckStillWanted() {
+  const std::lock_guard lock(mutex_);
+  if (peer_gone_) return GoneStatus();
+  if (origin_.deadline && steady_clock::now() >= *origin_.deadline) {
+    return absl::DeadlineExceededError("the call's deadline has passed");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Engine::RequestId> Call::Start(const v1::GenerateRequest& proto, Rejection* why) {
+  if (absl::Status status = CheckStillWanted(); !status.ok()) {
+    *why = Rejection::kAbandoned;
+    return status;
+  }
   if (origin_.id && !IsValidRequestId(*origin_.id)) {
     return absl::InvalidArgumentError(absl::StrCat("x-request-id has ", origin_.id->size(),
                                                    " characters; it must have from 1 to ",
@@ -95,6 +108,7 @@ void Call::Refuse(absl::Status status, Rejection why) {
     const std::lock_guard lock(mutex_);
     phase_ = Phase::kRefused;
     refusal_ = std::move(status);
+    rejection_ = why;
   }
   context_->egress->Schedule(shared_from_this());
 }
@@ -116,11 +130,12 @@ void Call::OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
     ObserveTokens(now, generated_tokens);
     generated_tokens_ = generated_tokens;
     if (ended_ || peer_gone_ || stalled_) return;  // nobody reads
-    context_->metrics->AddBacklog(static_cast<double>(tokens.size()));
+    AddBacklog(static_cast<double>(tokens.size()));
     tokens_.insert(tokens_.end(), std::make_move_iterator(tokens.begin()),
                    std::make_move_iterator(tokens.end()));
     if (!oldest_) oldest_ = now;
-    if (origin_.streams && tokens_.size() > context_->options->stream.buffer_tokens) {
+    // Without a write in progress it is us who are slow.
+    if (writing_ && tokens_.size() > context_->options->stream.buffer_tokens) {
       stalled_ = StallCause::kBuffer;
       DropMailbox();
     }
@@ -171,7 +186,7 @@ void Call::Pump() {
         if (origin_.streams) return;  // WriteDone goes on
         break;
       case Step::kEnd:
-        RecordEnd();  // first, so that a client that knows of its end finds it in the metrics
+        RecordEnd();
         SendStatus(status);
         break;
       case Step::kAbort:
@@ -195,8 +210,7 @@ Call::Step Call::NextStep(Delta* delta, absl::Status* status) {
   }
   if (writing_ || (aborted_ && !peer_gone_)) return Step::kNothing;  // a reaction comes
   if (peer_gone_) {
-    *status = deadline_passed_ ? absl::DeadlineExceededError("the call's deadline has passed")
-                               : absl::CancelledError("the call was cancelled");
+    *status = GoneStatus();
   } else if (phase_ == Phase::kRefused) {
     *status = refusal_;
   } else {
@@ -205,22 +219,35 @@ Call::Step Call::NextStep(Delta* delta, absl::Status* status) {
     if (mail || (whole && !final_sent_)) {
       TakeMailbox(delta);
       writing_ = origin_.streams;
-      write_started_ = steady_clock::now();
+      handed_over_ = steady_clock::now();
       return Step::kWrite;
     }
     if (!finish_) return Step::kNothing;
     *status = finish_->status;
   }
   ended_ = true;
+  handed_over_ = steady_clock::now();
   code_ = status->code();
   return Step::kEnd;
 }
 
+absl::Status Call::GoneStatus() const {
+  return deadline_passed_ ? absl::DeadlineExceededError("the call's deadline has passed")
+                          : absl::CancelledError("the call was cancelled");
+}
+
 bool Call::HasMail() const { return !tokens_.empty() || prompt_logprobs_; }
 
+// Only streams have one: the tokens of a Complete call wait for the last, not for the network.
+void Call::AddBacklog(double tokens) {
+  if (origin_.streams) context_->metrics->AddBacklog(tokens);
+}
+
 void Call::TakeMailbox(Delta* delta) {
-  context_->metrics->AddBacklog(-static_cast<double>(tokens_.size()));
-  if (oldest_) context_->metrics->ObserveEgressDelay(steady_clock::now() - *oldest_);
+  AddBacklog(-static_cast<double>(tokens_.size()));
+  if (oldest_ && origin_.streams) {
+    context_->metrics->ObserveEgressDelay(steady_clock::now() - *oldest_);
+  }
   oldest_.reset();
   delta->tokens.swap(tokens_);
   delta->prompt_logprobs = std::exchange(prompt_logprobs_, std::nullopt);
@@ -233,7 +260,7 @@ void Call::TakeMailbox(Delta* delta) {
 }
 
 void Call::DropMailbox() {
-  context_->metrics->AddBacklog(-static_cast<double>(tokens_.size()));
+  AddBacklog(-static_cast<double>(tokens_.size()));
   tokens_.clear();
   prompt_logprobs_.reset();
   oldest_.reset();
@@ -242,11 +269,18 @@ void Call::DropMailbox() {
 void Call::CheckStall(SteadyTime now) {
   {
     const std::lock_guard lock(mutex_);
-    if (!writing_ || stalled_ || now - write_started_ < context_->options->stream.stall_timeout) {
+    const bool ending = ended_ && !done_ && !peer_gone_;
+    if (!(writing_ || ending) || stalled_ ||
+        now - handed_over_ < context_->options->stream.stall_timeout) {
       return;
     }
     stalled_ = StallCause::kTimeout;
     DropMailbox();
+    if (ending) {  // nothing is left to pump; the answer of Complete goes out with its status
+      context_->metrics->CountStall(*stalled_);
+      Abort();
+      return;
+    }
   }
   Pump();
 }
@@ -283,6 +317,8 @@ void Call::PeerGone() {
     peer_gone_ = true;
     deadline_passed_ =
         origin_.deadline && !stalled_ && steady_clock::now() + kDeadlineSlack >= *origin_.deadline;
+    // The status was sent, but will not arrive.
+    if (ended_ && !recorded_) code_ = GoneStatus().code();
     DropMailbox();
   }
   Abandon();
@@ -290,25 +326,40 @@ void Call::PeerGone() {
 }
 
 void Call::TransportDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  RecordEnd();
   context_->metrics->AddOpenStreams(-1);
   context_->egress->Close(this);
 }
 
 // ---- The record: one log line, one terminal reason ----
 
+// By what the client got, whatever the engine had made of the request.
 std::string_view Call::TerminalReason() const {
-  if (finish_->status.ok()) return FinishReasonName(finish_->reason);
-  if (absl::IsCancelled(finish_->status)) {
-    if (stalled_) return kReasonSlowReader;
-    return deadline_passed_ ? kReasonDeadlineExceeded : kReasonCancelled;
+  switch (code_) {
+    case absl::StatusCode::kOk:
+      return FinishReasonName(finish_->reason);
+    case absl::StatusCode::kCancelled:
+      return stalled_ ? kReasonSlowReader : kReasonCancelled;
+    case absl::StatusCode::kDeadlineExceeded:
+      return kReasonDeadlineExceeded;
+    case absl::StatusCode::kUnavailable:
+      return kReasonUnavailable;
+    default:
+      return kReasonInternal;
   }
-  if (absl::IsDeadlineExceeded(finish_->status)) return kReasonDeadlineExceeded;
-  return absl::IsUnavailable(finish_->status) ? kReasonUnavailable : kReasonInternal;
 }
 
+// Of a stream when its status is about to be sent, so that a client that knows of its end finds it
+// in the metrics. Of a Complete call, whose answer goes out with the status, when that has arrived
+// or never will. In both cases not before the engine has ended the request.
 void Call::RecordEnd() {
   const std::lock_guard lock(mutex_);
   if (!ended_ || recorded_ || (phase_ == Phase::kAdmitted && !finish_)) return;
+  if (!origin_.streams && !done_) return;
   recorded_ = true;
   context_->metrics->CountRpc(origin_.method, code_);
   std::vector<LogField> fields = {{"id", id_},
@@ -328,6 +379,7 @@ void Call::RecordEnd() {
     fields.push_back({"total_ms", MillisecondsBetween(origin_.arrival, finish.ended)});
     if (!finish.status.ok()) fields.push_back({"error", std::string(finish.status.message())});
   } else {
+    fields.push_back({"refused", std::string(RejectionName(rejection_))});
     fields.push_back({"error", std::string(refusal_.message())});
   }
   context_->log->Write("request", fields);

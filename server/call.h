@@ -44,7 +44,7 @@ struct CallContext {
 //   writing    Pump: mailbox to transport                        the egress thread
 //   reactions  WriteDone, PeerGone, TransportDone                gRPC's threads
 // The transport's operations are called on the egress thread alone, without locks held: so no two
-// overlap, and none comes after SendStatus. The engine and Egress keep the call alive.
+// overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call alive.
 class Call : public RequestSink, public EgressClient, public std::enable_shared_from_this<Call> {
  public:
   // What is known of a call when it arrives.
@@ -72,7 +72,8 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
 
  protected:
   // The transport's operations. SendDelta: when `streams`, WriteDone follows and only then the next
-  // one. SendStatus: the last operation; `trailers` go with it. Abort: the call ends as cancelled.
+  // one. SendStatus: how the call ends; TransportDone follows. Abort: the call ends as cancelled;
+  // after SendStatus it is called with the lock held, so that TransportDone waits for it.
   virtual void SendDelta(const Delta& delta, const Echo& echo) = 0;
   virtual void SendStatus(const absl::Status& status) = 0;
   virtual void Abort() = 0;
@@ -94,6 +95,9 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   void TakeMailbox(Delta* delta);
   bool HasMail() const;
   void DropMailbox();
+  void AddBacklog(double tokens);
+  absl::Status CheckStillWanted();
+  absl::Status GoneStatus() const;
   void ObserveTokens(SteadyTime now, uint32_t generated_tokens);
   void Abandon();
   void RecordEnd();
@@ -106,6 +110,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   std::mutex mutex_;  // guards what follows
   Phase phase_ = Phase::kArrived;
   absl::Status refusal_;
+  Rejection rejection_ = Rejection::kInvalid;
   Engine::RequestId engine_id_ = 0;
   uint64_t seed_ = 0;
   uint32_t prompt_tokens_ = 0;  // 0 until known
@@ -119,7 +124,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   std::optional<SteadyTime> last_token_;
   // Transport.
   bool writing_ = false;
-  SteadyTime write_started_;
+  SteadyTime handed_over_;  // when the transport was last given a message or the status
   bool final_sent_ = false;
   bool peer_gone_ = false;
   bool deadline_passed_ = false;
@@ -127,6 +132,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   bool aborted_ = false;
   bool ended_ = false;  // SendStatus was called, with code_
   absl::StatusCode code_ = absl::StatusCode::kUnknown;
+  bool done_ = false;  // the transport has let go
   bool recorded_ = false;
 };
 

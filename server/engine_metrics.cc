@@ -162,7 +162,7 @@ class EngineMetrics : public prometheus::Collectable {
     Page page;
     AddIdentity(info, *options_, &page);
     AddGauges(info, now, &page);
-    page.Counter("recurve_prompt_tokens_total", "Prompt tokens computed",
+    page.Counter("recurve_prompt_tokens_total", "Prompt tokens of admitted requests",
                  static_cast<double>(now.prompt_tokens));
     page.Counter("recurve_generation_tokens_total", "Tokens generated",
                  static_cast<double>(now.generated_tokens));

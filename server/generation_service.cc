@@ -212,7 +212,15 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
                                         const std::string& method, Function answer) {
     auto* reactor = grpc_context->DefaultReactor();
-    if (!intake_->Post([=, this] { Answer(reactor, method, answer); })) {
+    const auto job = [=, this] {
+      if (grpc_context->IsCancelled()) {
+        context_->metrics->CountRpc(method, absl::StatusCode::kCancelled);
+        reactor->Finish(ToGrpc(absl::CancelledError("the call was cancelled")));
+      } else {
+        Answer(reactor, method, answer);
+      }
+    };
+    if (!intake_->Post(job)) {
       context_->metrics->CountRpc(method, absl::StatusCode::kResourceExhausted);
       grpc_context->AddTrailingMetadata(
           kPushbackKey, absl::StrCat(context_->options->admission.retry_pushback.count()));

@@ -27,8 +27,8 @@ const std::vector<double> kTokenBounds = {1,    2,    5,    10,    20,    50,   
                                           1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
 const std::vector<double> kPreemptionBounds = {0, 1, 2, 3, 4, 5, 10, 20};
 
-constexpr std::string_view kRejectionNames[kNumRejections] = {"invalid", "queue_full", "loading",
-                                                              "draining", "engine_failed"};
+constexpr std::string_view kRejectionNames[kNumRejections] = {
+    "invalid", "queue_full", "loading", "draining", "engine_failed", "abandoned"};
 
 double Seconds(std::chrono::nanoseconds duration) {
   return std::max(0.0, std::chrono::duration<double>(duration).count());
@@ -58,6 +58,8 @@ prometheus::Family<prometheus::Counter>* AddCounters(prometheus::Registry& regis
 
 }  // namespace
 
+std::string_view RejectionName(Rejection why) { return kRejectionNames[static_cast<int>(why)]; }
+
 Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   rpcs_ = AddCounters(*registry_, "recurve_requests_total", "Calls by method and gRPC code");
   finished_ = AddCounters(*registry_, "recurve_request_finished_total",
@@ -69,11 +71,12 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
     rejections_[i] = &rejections->Add({{"reason", std::string(kRejectionNames[i])}});
   }
   auto* stalls = AddCounters(*registry_, "recurve_egress_stalls_total",
-                             "Streams cancelled because their client read too slowly, by cause");
+                             "Calls cancelled because their client read too slowly, by cause");
   stalls_ = {&stalls->Add({{"cause", "timeout"}}), &stalls->Add({{"cause", "buffer"}})};
   ready_ = AddGauge("recurve_ready", "1 while health is SERVING");
   open_streams_ = AddGauge("recurve_streams_open", "Generate and Complete calls in progress");
-  backlog_ = AddGauge("recurve_egress_backlog_tokens", "Tokens that wait to be written to clients");
+  backlog_ = AddGauge("recurve_egress_backlog_tokens",
+                      "Tokens of streams that wait to be written to clients");
 
   first_token_ = AddHistogram("recurve_time_to_first_token_seconds",
                               "Arrival of the request to its first token", kFirstTokenBounds);

@@ -27,8 +27,9 @@ class Family;
 namespace recurve {
 
 // Why a request never entered the engine.
-enum class Rejection { kInvalid, kQueueFull, kLoading, kDraining, kFailed };
-inline constexpr int kNumRejections = 5;
+enum class Rejection { kInvalid, kQueueFull, kLoading, kDraining, kFailed, kAbandoned };
+inline constexpr int kNumRejections = 6;
+std::string_view RejectionName(Rejection why);  // for logs and metric labels
 
 // What made us give up on a client.
 enum class StallCause { kTimeout, kBuffer };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams whose client is slow, leaves, or has a deadline, and what the engine hears of it.
+#include <grpcpp/generic/generic_stub.h>
+
 #include <random>
 #include <thread>
 
@@ -24,12 +26,15 @@ class StreamTest : public ServerTest {
     grpc::ClientContext context;
     std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>> reader;
   };
-  std::unique_ptr<OpenStream> Open(std::optional<Milliseconds> timeout = std::nullopt) {
-    auto stream = std::make_unique<OpenStream>();
+  std::shared_ptr<grpc::Channel> NewSmallChannel() {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // windows stay small
     arguments.SetInt(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1);
-    stream->stub = v1::GenerationService::NewStub(NewChannel(arguments));
+    return NewChannel(arguments);
+  }
+  std::unique_ptr<OpenStream> Open(std::optional<Milliseconds> timeout = std::nullopt) {
+    auto stream = std::make_unique<OpenStream>();
+    stream->stub = v1::GenerationService::NewStub(NewSmallChannel());
     if (timeout) stream->context.set_deadline(std::chrono::system_clock::now() + *timeout);
     stream->reader = stream->stub->Generate(&stream->context, TextRequest());
     return stream;
@@ -119,6 +124,54 @@ TEST_F(StreamTest, CompleteMayGatherMoreThanTheBuffer) {
   v1::CompleteResponse response;
   ASSERT_TRUE(NewStub()->Complete(&context, TextRequest(), &response).ok());
   EXPECT_EQ(response.text(), "abcde");
+}
+
+// As a stream of one message, so that the client can leave it lying.
+TEST_F(StreamTest, AnswerOfCompleteThatIsNotTakenIsCancelled) {
+  options_.stream.stall_timeout = Milliseconds(100);
+  Start();
+  grpc::Slice bytes(TextRequest().SerializeAsString());
+  const grpc::ByteBuffer request(&bytes, 1);
+  grpc::GenericStub stub(NewSmallChannel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, "/recurve.v1.GenerationService/Complete", &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  call->StartCall(nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  call->WriteLast(request, {}, nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  engine_->WaitForRequest(0);
+  for (int i = 0; i < kManyBigTokens; ++i) engine_->Emit(1, BigToken());
+  engine_->End(1, {});
+  EXPECT_EQ(server_->WaitForCalls(std::chrono::steady_clock::now() + std::chrono::minutes(1)), 0U);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_egress_stalls_total{cause=\"timeout\"}"), 1.0);
+  EXPECT_EQ(Finished("slow_reader"), 1.0);
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);  // gRPC tells the status only to those who have read
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_FALSE(ok);
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(StreamTest, CompleteHasNeitherBacklogNorEgressDelay) {
+  Start();
+  std::thread client([&] {
+    grpc::ClientContext context;
+    v1::CompleteResponse response;
+    EXPECT_TRUE(NewStub()->Complete(&context, TextRequest(), &response).ok());
+  });
+  engine_->WaitForRequest(0);
+  engine_->Emit(1, MakeTokens({"a", "b"}));
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_egress_backlog_tokens"), 0.0);
+  engine_->End(1, {});
+  client.join();
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_egress_backlog_tokens"), 0.0);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_egress_delay_seconds_count"), 0.0);
 }
 
 TEST_F(StreamTest, CancelledClientCancelsInTheEngine) {
@@ -221,7 +274,7 @@ TEST_F(StreamTest, StormOfCancellationsLeavesNothingBehind) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_TRUE(server_->WaitForCalls(std::chrono::steady_clock::now() + std::chrono::minutes(2)))
+  EXPECT_EQ(server_->WaitForCalls(std::chrono::steady_clock::now() + std::chrono::minutes(2)), 0U)
       << "seed " << kSeed;
   for (Engine::RequestId id = 1; id <= engine_->num_accepted(); ++id) engine_->WaitUntilEnded(id);
   const size_t accepted = engine_->num_accepted();
