@@ -95,9 +95,10 @@ absl::Status ReadStop(const v1::GenerateRequest& proto, Request* request) {
     if (stop.max_tokens() == 0 && !proto.output().prompt_logprobs()) {
       return Invalid("stop.max_tokens", 0, "at least 1 without output.prompt_logprobs");
     }
-    if (stop.min_tokens() > stop.max_tokens()) {
+    const uint64_t most = uint64_t{stop.max_tokens()} + proto.generated_prefix();
+    if (stop.min_tokens() > most) {
       return Invalid("stop.min_tokens", stop.min_tokens(),
-                     absl::StrCat("at most stop.max_tokens, ", stop.max_tokens()));
+                     absl::StrCat("at most stop.max_tokens + generated_prefix, ", most));
     }
   }
   request->min_tokens = stop.min_tokens();

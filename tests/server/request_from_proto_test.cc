@@ -67,10 +67,17 @@ const std::vector<BadCase>& BadCases() {
        [](P p) { p->mutable_sampling()->set_min_p(1); }},
       {"stop.max_tokens is 0; it must be at least 1 without output.prompt_logprobs",
        [](P p) { p->mutable_stop()->set_max_tokens(0); }},
-      {"stop.min_tokens is 6; it must be at most stop.max_tokens, 5",
+      {"stop.min_tokens is 6; it must be at most stop.max_tokens + generated_prefix, 5",
        [](P p) {
          p->mutable_stop()->set_max_tokens(5);
          p->mutable_stop()->set_min_tokens(6);
+       }},
+      {"stop.min_tokens is 8; it must be at most stop.max_tokens + generated_prefix, 7",
+       [](P p) {
+         for (uint32_t id = 0; id < 3; ++id) p->mutable_tokens()->add_ids(id);
+         p->set_generated_prefix(2);
+         p->mutable_stop()->set_max_tokens(5);
+         p->mutable_stop()->set_min_tokens(8);
        }},
       {"stop.stop_strings has 17 entries; at most 16",
        [](P p) {
