@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "recurve/v1/generation.grpc.pb.h"
@@ -14,8 +15,16 @@
 namespace recurve::client {
 namespace {
 
-absl::Status FromGrpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+// Of a call that has ended.
+absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context) {
+  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  const auto& trailers = context.GetServerTrailingMetadata();
+  if (const auto pushback = trailers.find("grpc-retry-pushback-ms"); pushback != trailers.end()) {
+    result.SetPayload(
+        kRetryPushbackPayload,
+        absl::Cord(absl::string_view(pushback->second.data(), pushback->second.size())));
+  }
+  return result;
 }
 
 void Prepare(grpc::ClientContext& context, const CallOptions& options) {
@@ -72,7 +81,7 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
   }
 
   void OnDone(const grpc::Status& status) override {
-    on_end_(FromGrpc(status));
+    on_end_(FromGrpc(status, context_));
     // Notified under the lock: the destructor may run as soon as it is released.
     const std::lock_guard<std::mutex> lock(mutex_);
     done_ = true;
@@ -100,7 +109,7 @@ absl::StatusOr<Response> Call(Stub& stub,
   Prepare(context, options);
   Response response;
   const grpc::Status status = (stub.*method)(&context, request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return FromGrpc(status, context);
   return response;
 }
 
@@ -124,10 +133,15 @@ absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOpti
   Prepare(context, options);
   const auto reader = stubs_->generation.Generate(&context, request);
   v1::GenerateResponse message;
-  while (reader->Read(&message)) {
-    if (!on_message(message)) context.TryCancel();
+  bool wanted = true;
+  while (
+      reader->Read(&message)) {  // until false also when cancelled: what came before is still there
+    if (!wanted || on_message(message)) continue;
+    wanted = false;
+    context.TryCancel();
   }
-  return FromGrpc(reader->Finish());
+  const grpc::Status status = reader->Finish();
+  return FromGrpc(status, context);
 }
 
 std::unique_ptr<Stream> Client::StartGenerate(

@@ -36,6 +36,10 @@ class Stream {
   virtual void Cancel() = 0;
 };
 
+// Payload of a ResourceExhausted status: after how many milliseconds the server, which was full,
+// wants to be asked again. Without it the message itself was too large.
+inline constexpr char kRetryPushbackPayload[] = "recurve/grpc-retry-pushback-ms";
+
 // Statuses carry gRPC's code and the server's message. Thread-safe.
 class Client {
  public:
@@ -43,7 +47,8 @@ class Client {
   ~Client();
 
   // Streams a completion: `on_message` for each message in order, on this thread. Returns when the
-  // stream has ended; when `on_message` returns false the stream is cancelled.
+  // stream has ended; when `on_message` returns false the stream is cancelled, and it is not called
+  // again.
   absl::Status Generate(const v1::GenerateRequest& request, const CallOptions& options,
                         const std::function<bool(const v1::GenerateResponse&)>& on_message);
 

@@ -2,6 +2,7 @@
 #include "client/cli/closed_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -43,27 +44,30 @@ class EndedLanes {
 struct Lane {
   std::unique_ptr<Stream> stream;
   RequestRecord record;
-  Clock::time_point start, last_tokens;
-
-  void Hear(const v1::GenerateResponse& message) {
-    const Clock::time_point now = Clock::now();
-    const int tokens = message.tokens_size();
-    if (tokens > 0) {
-      if (record.time_to_first_token == 0) {
-        record.time_to_first_token = Seconds(now - start);
-      } else {
-        record.inter_token.insert(record.inter_token.end(), static_cast<size_t>(tokens),
-                                  Seconds(now - last_tokens) / tokens);
-      }
-      last_tokens = now;
-    }
-    for (const v1::Token& token : message.tokens()) record.depth_sum += token.depth();
-    record.prompt_tokens = message.usage().prompt_tokens();
-    record.generated_tokens = message.usage().generated_tokens();
-  }
+  Clock::time_point start;
 };
 
 }  // namespace
+
+void RequestRecord::Hear(const v1::GenerateResponse& message, double seconds) {
+  const int tokens = message.tokens_size();
+  if (tokens > 0) {
+    if (tokens_seen == 0) {
+      time_to_first_token = seconds;
+    } else {
+      inter_token.insert(inter_token.end(), static_cast<size_t>(tokens),
+                         (seconds - time_to_last_token) / tokens);
+    }
+    time_to_last_token = seconds;
+    tokens_seen += static_cast<uint64_t>(tokens);
+  }
+  prompt_tokens = message.usage().prompt_tokens();
+  generated_tokens = message.usage().generated_tokens();
+  if (message.has_final() && generated_tokens > 0) {
+    mean_depth = message.final().generated_depth().mean_depth();
+    generated_rows = generated_tokens - 1;  // the last token never becomes a row
+  }
+}
 
 LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams,
                          uint32_t requests,
@@ -79,7 +83,10 @@ LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t strea
     const v1::GenerateRequest request = make_request(started++);
     lane.start = Clock::now();
     lane.stream = client.StartGenerate(
-        request, call, [&lane](const v1::GenerateResponse& message) { lane.Hear(message); },
+        request, call,
+        [&lane](const v1::GenerateResponse& message) {
+          lane.record.Hear(message, Seconds(Clock::now() - lane.start));
+        },
         [&lane, &ended_lanes, index](const absl::Status& status) {
           lane.record.status = status;
           lane.record.end_to_end = Seconds(Clock::now() - lane.start);

@@ -4,7 +4,6 @@
 #ifndef RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
 #define RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -14,18 +13,23 @@
 
 namespace recurve::client {
 
-// What one request experienced, times in seconds.
+// What one request experienced; times in seconds, from sending it.
 struct RequestRecord {
   absl::Status status;
-  double time_to_first_token = 0;  // from sending to the first message with tokens; 0 if none came
-  double end_to_end = 0;           // from sending to the stream's end
+  uint64_t tokens_seen = 0;        // in messages
+  double time_to_first_token = 0;  // the first message with tokens; 0 if none came
+  double time_to_last_token = 0;   // the last one
+  double end_to_end = 0;
   // For each token after the first message: the time since the message before, divided by the
   // tokens of the message that brought it (tokens come merged when the reader is slower than the
   // engine).
   std::vector<double> inter_token;
   uint64_t prompt_tokens = 0;
   uint64_t generated_tokens = 0;
-  double depth_sum = 0;  // over the generated tokens
+  double mean_depth = 0;        // of the rows of generated tokens, from the last message
+  uint64_t generated_rows = 0;  // 0 without a last message
+
+  void Hear(const v1::GenerateResponse& message, double seconds);
 };
 
 struct LoadResult {

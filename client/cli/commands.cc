@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
 #include "client/cli/request_flags.h"
 #include "client/cli/terminal.h"
@@ -65,8 +66,7 @@ struct HealthFlags {
 
 int Health(const HealthFlags& flags) {
   Client client(flags.connection.client);
-  CallOptions call = flags.connection.call();
-  if (!call.timeout) call.timeout = std::chrono::seconds(5);
+  const CallOptions call = flags.connection.call();
   const auto give_up =
       std::chrono::steady_clock::now() + std::chrono::duration<double>(flags.wait_seconds);
   absl::Status status = client.CheckHealth(flags.service, call);
@@ -82,22 +82,17 @@ int Health(const HealthFlags& flags) {
 struct TokenizeFlags {
   ConnectionFlags connection;
   std::string text;
-  std::string file;
+  bool has_text = false;  // it may be empty
+  std::string file = "-";
   bool no_special = false;
   bool json = false;
 };
 
 int Tokenize(const TokenizeFlags& flags) {
+  auto text = flags.has_text ? CheckedUtf8("the text", flags.text) : ReadText(flags.file);
+  if (!text.ok()) return ReportError(text.status());
   v1::TokenizeRequest request;
-  request.set_text(flags.text);
-  if (flags.text.empty()) {
-    auto text = ReadText(flags.file.empty() ? "-" : flags.file);
-    if (!text.ok()) {
-      std::fprintf(stderr, "recurve: %s\n", text.status().ToString().c_str());
-      return 1;
-    }
-    request.set_text(*std::move(text));
-  }
+  request.set_text(*std::move(text));
   request.set_with_text(true);
   if (flags.no_special) request.set_add_special_tokens(false);
   Client client(flags.connection.client);
@@ -108,10 +103,10 @@ int Tokenize(const TokenizeFlags& flags) {
     return 0;
   }
   for (int i = 0; i < response->ids_size(); ++i) {
-    std::string text = Printable(response->texts(i));
-    for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2)
-      text.replace(at, 1, "\\n");
-    std::printf("%8u  %s\n", response->ids(i), text.c_str());
+    std::string shown = Printable(response->texts(i));
+    for (size_t at = 0; (at = shown.find('\n', at)) != std::string::npos; at += 2)
+      shown.replace(at, 1, "\\n");
+    std::printf("%8u  %s\n", response->ids(i), shown.c_str());
   }
   std::fprintf(stderr, "%d tokens\n", response->ids_size());
   return 0;
@@ -123,6 +118,7 @@ void AddInfoCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<InfoFlags>();
   CLI::App* command = app.add_subcommand("info", "Show what a server serves and how busy it is");
   AddConnectionFlags(*command, flags->connection);
+  AddRetryFlag(*command, flags->connection);
   command->add_flag("--json", flags->json, "One JSON object: {model, load}, the API's messages");
   command->callback([flags, &exit_code] { exit_code = Info(*flags); });
 }
@@ -131,6 +127,7 @@ void AddHealthCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<HealthFlags>();
   CLI::App* command =
       app.add_subcommand("health", "Exit with 0 if the server is ready to serve, with 1 otherwise");
+  flags->connection.timeout_seconds = 5;  // a script that asks wants an answer
   AddConnectionFlags(*command, flags->connection);
   command->add_option("--service", flags->service, "Service to ask for; empty: the whole server");
   command->add_option("--wait", flags->wait_seconds, "Seconds to keep asking until it is ready")
@@ -144,12 +141,18 @@ void AddTokenizeCommand(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("tokenize", "Show how the server's tokenizer splits a text");
   AddConnectionFlags(*command, flags->connection);
-  command->add_option("text", flags->text, "The text; without it --file, or standard input");
-  command->add_option("--file", flags->file, "File with the text; - is standard input");
+  AddRetryFlag(*command, flags->connection);
+  CLI::Option* text =
+      command->add_option("text", flags->text, "The text; without it --file, or standard input");
+  command->add_option("--file", flags->file, "File with the text; - is standard input")
+      ->excludes(text);
   command->add_flag("--no_special_tokens", flags->no_special,
                     "Leave out the template's special tokens");
   command->add_flag("--json", flags->json, "One JSON object with ids and texts");
-  command->callback([flags, &exit_code] { exit_code = Tokenize(*flags); });
+  command->callback([flags, text, &exit_code] {
+    flags->has_text = text->count() > 0;
+    exit_code = Tokenize(*flags);
+  });
 }
 
 }  // namespace recurve::client

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/commands.h"
+#include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
 #include "client/cli/request_flags.h"
 #include "client/cli/terminal.h"
@@ -22,7 +23,8 @@ struct GenerateFlags {
   ConnectionFlags connection;
   SamplingFlags sampling;
   std::string prompt;
-  std::string prompt_file;
+  bool has_prompt = false;  // it may be empty
+  std::string prompt_file = "-";
   std::vector<uint32_t> ids;
   bool no_special = false;
   bool echo = false;
@@ -35,10 +37,9 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateFlags& flags) {
   v1::GenerateRequest request;
   if (!flags.ids.empty()) {
     request.mutable_tokens()->mutable_ids()->Add(flags.ids.begin(), flags.ids.end());
-  } else if (!flags.prompt.empty()) {
-    request.set_text(flags.prompt);
   } else {
-    auto text = ReadText(flags.prompt_file.empty() ? "-" : flags.prompt_file);
+    auto text =
+        flags.has_prompt ? CheckedUtf8("the prompt", flags.prompt) : ReadText(flags.prompt_file);
     if (!text.ok()) return text.status();
     request.set_text(*std::move(text));
   }
@@ -136,15 +137,11 @@ class Printer {
 };
 
 int Generate(const GenerateFlags& flags) {
-  if (flags.ids.empty() && flags.prompt.empty() && flags.prompt_file.empty() &&
-      isatty(STDIN_FILENO)) {
+  if (flags.ids.empty() && !flags.has_prompt && flags.prompt_file == "-" && isatty(STDIN_FILENO)) {
     std::fprintf(stderr, "recurve: type the prompt, then Ctrl-D\n");
   }
   const auto request = MakeRequest(flags);
-  if (!request.ok()) {
-    std::fprintf(stderr, "recurve: %s\n", request.status().ToString().c_str());
-    return 1;
-  }
+  if (!request.ok()) return ReportError(request.status());
   const DepthMarks marks = ChooseDepthMarks(flags.marks, isatty(STDOUT_FILENO) != 0);
   if (flags.echo && !flags.json) std::fputs(Printable(request->text()).c_str(), stdout);
   Printer printer(flags, marks);
@@ -171,15 +168,19 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
       "  recurve generate 'def fibonacci(n):' --max_tokens=60\n"
       "  recurve generate --prompt_file=program.py --temperature=0.8 --seed=1\n"
       "  echo 'import os' | recurve generate --json");
-  command
-      ->add_option("prompt", flags->prompt,
-                   "The prompt; without it --prompt_file, or standard input")
-      ->group("Prompt");
-  command
-      ->add_option("--prompt_file", flags->prompt_file, "File with the prompt; - is standard input")
-      ->group("Prompt");
+  CLI::Option* prompt = command
+                            ->add_option("prompt", flags->prompt,
+                                         "The prompt; without it --prompt_file, --ids or standard "
+                                         "input")
+                            ->group("Prompt");
+  CLI::Option* file = command
+                          ->add_option("--prompt_file", flags->prompt_file,
+                                       "File with the prompt; - is standard input")
+                          ->excludes(prompt)
+                          ->group("Prompt");
   command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
       ->delimiter(',')
+      ->excludes(prompt, file)
       ->group("Prompt");
   command
       ->add_flag("--no_special_tokens", flags->no_special,
@@ -203,7 +204,12 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
                    "With --json: log probabilities of the tokens and of this many others")
       ->group("Output");
   AddConnectionFlags(*command, flags->connection);
-  command->callback([flags, &exit_code] { exit_code = Generate(*flags); });
+  AddRetryFlag(*command, flags->connection);
+  AddRequestIdFlag(*command, flags->connection, "Name of the request in the server's log");
+  command->callback([flags, prompt, &exit_code] {
+    flags->has_prompt = prompt->count() > 0;
+    exit_code = Generate(*flags);
+  });
 }
 
 }  // namespace recurve::client

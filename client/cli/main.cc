@@ -2,6 +2,8 @@
 // `recurve`: the command line of Recurve's client.
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
+#include <exception>
 
 #include "client/cli/commands.h"
 
@@ -21,6 +23,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : 2;
+  } catch (const std::exception& error) {  // such as bad_alloc
+    std::fprintf(stderr, "recurve: %s\n", error.what());
+    return 1;
   }
   return exit_code;
 }

@@ -5,16 +5,20 @@
 
 #include <cstdio>
 
+#include "client/client.h"
+
 namespace recurve::client {
 namespace {
 
-const char* Advice(absl::StatusCode code) {
-  switch (code) {
+const char* Advice(const absl::Status& status) {
+  switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return "Is a server running there? Start one with `./run serve`, or name another with "
              "--server.";
     case absl::StatusCode::kResourceExhausted:
-      return "The server is full. Try again later, or let --attempts=5 do it.";
+      return status.GetPayload(kRetryPushbackPayload)
+                 ? "The server is full. Try again later, or let --attempts=5 do it."
+                 : "The request is too large: see max_message_bytes in `recurve info --json`.";
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --timeout, or end early with what there is by --time_limit_ms.";
     default:
@@ -25,8 +29,14 @@ const char* Advice(absl::StatusCode code) {
 }  // namespace
 
 int ReportError(const std::string& server, const absl::Status& status) {
-  std::fprintf(stderr, "recurve: %s: %s\n", server.c_str(), status.ToString().c_str());
-  if (const char* advice = Advice(status.code())) std::fprintf(stderr, "%s\n", advice);
+  std::fprintf(stderr, "recurve: %s: %s\n", server.c_str(),
+               status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str());
+  if (const char* advice = Advice(status)) std::fprintf(stderr, "%s\n", advice);
+  return 1;
+}
+
+int ReportError(const absl::Status& status) {
+  std::fprintf(stderr, "recurve: %s\n", status.ToString().c_str());
   return 1;
 }
 

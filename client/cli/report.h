@@ -17,6 +17,9 @@ namespace recurve::client {
 // code 1.
 int ReportError(const std::string& server, const absl::Status& status);
 
+// The same of an error that no server has seen.
+int ReportError(const absl::Status& status);
+
 // Proto3 JSON with the proto's field names, on one line; unset scalars included.
 std::string ToJson(const google::protobuf::Message& message);
 

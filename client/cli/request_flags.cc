@@ -3,13 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 
-#include "absl/strings/str_cat.h"
+#include "client/cli/prompt_text.h"
 
 namespace recurve::client {
+namespace {
+
+constexpr char kConnection[] = "Connection";
+
+}  // namespace
 
 CallOptions ConnectionFlags::call() const {
   CallOptions options;
@@ -21,23 +23,27 @@ CallOptions ConnectionFlags::call() const {
 }
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
-  constexpr char kGroup[] = "Connection";
   app.add_option("--server", flags.client.server, "Server as HOST:PORT")
       ->envname("RECURVE_SERVER")
       ->capture_default_str()
-      ->group(kGroup);
+      ->group(kConnection);
   app.add_option("--timeout", flags.timeout_seconds,
-                 "Seconds after which the call ends with DEADLINE_EXCEEDED; 0: none")
+                 "Seconds after which a call ends with DEADLINE_EXCEEDED; 0: none")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str()
-      ->group(kGroup);
+      ->group(kConnection);
+}
+
+void AddRetryFlag(CLI::App& app, ConnectionFlags& flags) {
   app.add_option("--attempts", flags.client.attempts,
                  "Tries in all when the server is full or not ready; it says how long to wait")
       ->check(CLI::Range(1, 5))
       ->capture_default_str()
-      ->group(kGroup);
-  app.add_option("--request_id", flags.request_id, "Name of the request in the server's log")
-      ->group(kGroup);
+      ->group(kConnection);
+}
+
+void AddRequestIdFlag(CLI::App& app, ConnectionFlags& flags, const std::string& help) {
+  app.add_option("--request_id", flags.request_id, help)->group(kConnection);
 }
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
@@ -66,9 +72,14 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
 
   constexpr char kStop[] = "When to stop";
   app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")->group(kStop);
-  app.add_option("--min_tokens", flags.min_tokens, "No stop id ends the text before")->group(kStop);
+  app.add_option("--min_tokens", flags.min_tokens,
+                 "No stop id ends the text before this many tokens")
+      ->group(kStop);
   app.add_option("--stop", flags.stop_strings,
                  "A text that ends the completion; may be given repeatedly")
+      ->check([](const std::string& text) {
+        return std::string(CheckUtf8("the stop string", text).message());
+      })
       ->group(kStop);
   app.add_option("--stop_id", flags.stop_token_ids,
                  "A token id that ends the completion; may be given repeatedly")
@@ -111,16 +122,6 @@ void SamplingFlags::Fill(v1::GenerateRequest& request) const {
 
   if (max_recursions) request.mutable_recursion()->set_max_recursions(*max_recursions);
   if (router_threshold) request.mutable_recursion()->set_router_threshold(*router_threshold);
-}
-
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  if (path == "-") {
-    return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read file '", path, "'"));
-  return text;
 }
 
 }  // namespace recurve::client

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "client/client.h"
 #include "recurve/v1/generation.pb.h"
 
@@ -25,7 +24,12 @@ struct ConnectionFlags {
 
   CallOptions call() const;
 };
+// --server and --timeout, which every command has.
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
+// --attempts: health is never asked again.
+void AddRetryFlag(CLI::App& app, ConnectionFlags& flags);
+// --request_id: for requests that the server logs.
+void AddRequestIdFlag(CLI::App& app, ConnectionFlags& flags, const std::string& help);
 
 // Unset flags stay unset in the request, so that the server's defaults hold.
 struct SamplingFlags {
@@ -46,9 +50,6 @@ struct SamplingFlags {
   void Fill(v1::GenerateRequest& request) const;
 };
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags);
-
-// The content of `path`, or of standard input for "-".
-absl::StatusOr<std::string> ReadText(const std::string& path);
 
 }  // namespace recurve::client
 

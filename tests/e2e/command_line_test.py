@@ -68,6 +68,8 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(report["requests_by_status"], {"OK": 12})
         self.assertEqual(report["generated_tokens"], 96)
         self.assertGreater(report["time_to_first_token_seconds"]["p50"], 0)
+        self.assertGreaterEqual(report["mean_depth"], 1)
+        self.assertIn("time_per_output_token_seconds", report["definitions"])
         table = self.client("bench", "--streams=2", "--requests=4", "--warmup=0",
                             "--prompt_tokens=4", "--max_tokens=4").stdout
         self.assertIn("TTFT", table)
@@ -82,6 +84,59 @@ class CommandLineTest(unittest.TestCase):
         self.assertIn("max_recursions", wrong.stderr)
         self.assertEqual(self.client("generate", "--no_such_flag").returncode, 2)
 
+    def test_prompts_come_from_one_place(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            file = pathlib.Path(scratch) / "prompt.txt"
+            file.write_text(PROMPT)
+            expected = self.client("generate", PROMPT, "--max_tokens=5").stdout
+            self.assertEqual(
+                self.client("generate", f"--prompt_file={file}", "--max_tokens=5").stdout, expected)
+            for command, arguments, names in [
+                ("generate", [PROMPT, f"--prompt_file={file}"], ["prompt", "--prompt_file"]),
+                ("generate", [PROMPT, "--ids=1,2"], ["prompt", "--ids"]),
+                ("generate", ["--ids=1,2", f"--prompt_file={file}"], ["--ids", "--prompt_file"]),
+                ("tokenize", [PROMPT, f"--file={file}"], ["text", "--file"]),
+            ]:
+                with self.subTest(names=names):
+                    done = self.client(command, *arguments)
+                    self.assertEqual(done.returncode, 2)
+                    for name in names:
+                        self.assertIn(name, done.stderr)
+
+    def test_an_empty_text_is_a_text(self):
+        tokens = json.loads(self.client("tokenize", "", "--json", "--no_special_tokens",
+                                        stdin=PROMPT).stdout)
+        self.assertEqual(tokens["ids"], [])
+        done = self.client("generate", "", "--max_tokens=5", "--no_special_tokens", stdin=PROMPT)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("prompt", done.stderr)
+
+    def test_texts_that_cannot_be_sent(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            latin1 = pathlib.Path(scratch) / "latin1.txt"
+            latin1.write_bytes("# caf\u00e9\n".encode("latin-1"))
+            large = pathlib.Path(scratch) / "large.txt"
+            large.write_text("x" * (5 << 20))
+            broken = "is not UTF-8: the byte 0xE9 at offset 5"
+            for arguments, words in [
+                (["generate", f"--prompt_file={latin1}"], f"latin1.txt' {broken}"),
+                (["tokenize", f"--file={latin1}"], f"latin1.txt' {broken}"),
+                (["bench", f"--prompts={latin1}"], f"latin1.txt' {broken}"),
+                (["generate", b"# caf\xe9"], f"the prompt {broken}"),
+                (["generate", PROMPT, b"--stop=# caf\xe9"], f"the stop string {broken}"),
+                (["generate", f"--prompt_file={scratch}"], "Is a directory"),
+                (["generate", f"--prompt_file={large}"], "too large"),
+            ]:
+                with self.subTest(arguments=arguments):
+                    done = self.client(*arguments)
+                    self.assertIn(done.returncode, (1, 2))
+                    self.assertIn(words, done.stderr)
+                    self.assertNotIn("full", done.stderr)
+            done = subprocess.run([BIN / "recurve", "generate", f"--server={self.server.address}"],
+                                  input=latin1.read_bytes(), capture_output=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"standard input {broken}", done.stderr.decode())
+
     def test_server_refuses_what_it_cannot_do(self):
         def serve(*flags):
             return subprocess.run([BIN / "recurve-server", *flags, "--listen=127.0.0.1:0",
@@ -94,6 +149,7 @@ class CommandLineTest(unittest.TestCase):
             ([f"--model={MODEL}", "--policy=staged"], "staged"),
             ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),
             ([f"--model={MODEL}", "--max_context=99999999"], "max_context"),
+            ([f"--model={MODEL}", "--slots=4294967295"], "slots"),
         ]:
             with self.subTest(flags=flags):
                 done = serve(*flags)

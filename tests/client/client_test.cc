@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client library against a service that says what the test wants.
+#include "client/client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "recurve/v1/generation.grpc.pb.h"
+
+namespace recurve::client {
+namespace {
+
+class FakeService final : public v1::GenerationService::Service {
+ public:
+  // Many messages at once.
+  grpc::Status Generate(grpc::ServerContext* /*context*/, const v1::GenerateRequest* /*request*/,
+                        grpc::ServerWriter<v1::GenerateResponse>* writer) override {
+    v1::GenerateResponse message;
+    message.set_text("text");
+    for (int i = 0; i < 1000 && writer->Write(message); ++i) continue;
+    return grpc::Status::OK;
+  }
+
+  // Full if asked nicely, otherwise out of bounds.
+  grpc::Status Complete(grpc::ServerContext* context, const v1::GenerateRequest* request,
+                        v1::CompleteResponse* /*response*/) override {
+    if (request->text() == "full") context->AddTrailingMetadata("grpc-retry-pushback-ms", "7");
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "no"};
+  }
+};
+
+class ClientTest : public testing::Test {
+ protected:
+  ClientTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    options_.server = absl::StrCat("127.0.0.1:", port);
+  }
+
+  FakeService service_;
+  std::unique_ptr<grpc::Server> server_;
+  ClientOptions options_;
+};
+
+TEST_F(ClientTest, NothingIsHeardAfterAStreamWasRefused) {
+  Client client(options_);
+  int heard = 0;
+  const absl::Status status =
+      client.Generate({}, {}, [&heard](const v1::GenerateResponse&) { return ++heard < 3; });
+  EXPECT_EQ(heard, 3);
+  EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;  // it may have been over
+}
+
+TEST_F(ClientTest, FullIsToldFromTooLarge) {
+  Client client(options_);
+  v1::GenerateRequest request;
+  request.set_text("full");
+  const absl::Status full = client.Complete(request, {}).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(full));
+  EXPECT_EQ(full.GetPayload(kRetryPushbackPayload), absl::Cord("7"));
+  request.set_text("large");
+  EXPECT_FALSE(client.Complete(request, {}).status().GetPayload(kRetryPushbackPayload).has_value());
+}
+
+}  // namespace
+}  // namespace recurve::client
