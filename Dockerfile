@@ -39,6 +39,6 @@ USER 10001:10001
 EXPOSE 50051 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["recurve", "health", "--server=127.0.0.1:50051"]
-# The server drains on SIGTERM; give it its drain_budget: `docker stop --time=40`.
+# The server drains on SIGTERM; give it its drain_budget: `docker stop --time=45`.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["recurve-server", "--config=/etc/recurve/recurve-server.toml"]

@@ -47,7 +47,7 @@ class EngineImpl final : public Engine {
     changed_.wait(lock, [this] { return failure_waiters_ == 0; });
   }
 
-  absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
@@ -103,8 +103,8 @@ absl::Status EngineImpl::Accepting() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Engine::RequestId> EngineImpl::Start(Request request,
-                                                    std::shared_ptr<RequestSink> sink) {
+absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
+                                                  std::shared_ptr<RequestSink> sink) {
   {
     // A full queue refuses before the prompt is tokenized, which may cost more than anything else.
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -121,7 +121,7 @@ absl::StatusOr<Engine::RequestId> EngineImpl::Start(Request request,
                                          std::move(sink), [this, id] { outputs_.erase(id); }));
   scheduled.id = id;
   scheduled.observer = output.get();
-  const size_t prompt_tokens = scheduled.prompt.size();
+  const auto prompt_tokens = static_cast<uint32_t>(scheduled.prompt.size());
   outputs_[id] = std::move(output);
   if (absl::Status status = schedule_->Add(std::move(scheduled)); !status.ok()) {
     outputs_.erase(id);
@@ -129,7 +129,7 @@ absl::StatusOr<Engine::RequestId> EngineImpl::Start(Request request,
   }
   prompt_tokens_ += prompt_tokens;
   changed_.notify_all();
-  return id;
+  return Started{id, prompt_tokens};
 }
 
 void EngineImpl::Cancel(RequestId id) {

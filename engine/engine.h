@@ -48,7 +48,7 @@ struct ScheduleLimits {
   uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused
   uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
   uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
-                             // when a step is submitted), 1 or 2
+                             // when a step is submitted) or 1
 };
 
 struct MemoryOptions {
@@ -242,6 +242,12 @@ class Engine {
  public:
   using RequestId = uint64_t;
 
+  // A request that was accepted.
+  struct Started {
+    RequestId id;
+    uint32_t prompt_tokens;
+  };
+
   // Loads the model and starts the step loop's thread. InvalidArgument names the option, the value
   // and what is allowed.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options);
@@ -251,7 +257,7 @@ class Engine {
   // Validates and queues. On success the sink hears of the request until OnFinished.
   // InvalidArgument: field, value, limit; ResourceExhausted: the queue that is full and its limit;
   // Unavailable: draining or failed. On failure the sink hears nothing.
-  virtual absl::StatusOr<RequestId> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
+  virtual absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
   // Ends the request with Cancelled, soon. Unknown and finished ids are ignored.
   virtual void Cancel(RequestId id) = 0;

@@ -42,7 +42,7 @@ Call::~Call() { DropMailbox(); }
 
 void Call::Admit(const v1::GenerateRequest& proto) {
   Rejection why = Rejection::kInvalid;
-  absl::StatusOr<Engine::RequestId> started = Start(proto, &why);
+  absl::StatusOr<Engine::Started> started = Start(proto, &why);
   if (!started.ok()) {
     Refuse(started.status(), why);
     return;
@@ -51,7 +51,8 @@ void Call::Admit(const v1::GenerateRequest& proto) {
   {
     const std::lock_guard lock(mutex_);
     phase_ = Phase::kAdmitted;
-    engine_id_ = *started;
+    engine_id_ = started->id;
+    prompt_tokens_ = started->prompt_tokens;
     abandoned = peer_gone_;
   }
   if (abandoned) Abandon();
@@ -68,7 +69,7 @@ absl::Status Call::CheckStillWanted() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Engine::RequestId> Call::Start(const v1::GenerateRequest& proto, Rejection* why) {
+absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Rejection* why) {
   if (absl::Status status = CheckStillWanted(); !status.ok()) {
     *why = Rejection::kAbandoned;
     return status;
@@ -89,9 +90,6 @@ absl::StatusOr<Engine::RequestId> Call::Start(const v1::GenerateRequest& proto, 
   {
     const std::lock_guard lock(mutex_);
     seed_ = request.seed;
-    if (const auto* ids = std::get_if<std::vector<uint32_t>>(&request.prompt)) {
-      prompt_tokens_ = static_cast<uint32_t>(ids->size());
-    }
   }
   auto started = engine->Start(std::move(request), shared_from_this());
   if (absl::IsResourceExhausted(started.status())) {
@@ -159,7 +157,6 @@ void Call::ObserveTokens(SteadyTime now, uint32_t generated_tokens) {
 void Call::OnFinished(Finish finish) {
   {
     const std::lock_guard lock(mutex_);
-    prompt_tokens_ = finish.prompt_tokens;
     generated_tokens_ = finish.generated_tokens;
     if (absl::IsCancelled(finish.status)) DropMailbox();  // a cancelled stream gets no message
     finish_ = std::move(finish);

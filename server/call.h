@@ -90,7 +90,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   enum class Step { kNothing, kWrite, kEnd, kAbort };
   enum class Phase { kArrived, kAdmitted, kRefused };
 
-  absl::StatusOr<Engine::RequestId> Start(const v1::GenerateRequest& proto, Rejection* why);
+  absl::StatusOr<Engine::Started> Start(const v1::GenerateRequest& proto, Rejection* why);
   Step NextStep(Delta* delta, absl::Status* status);
   void TakeMailbox(Delta* delta);
   bool HasMail() const;
@@ -113,7 +113,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   Rejection rejection_ = Rejection::kInvalid;
   Engine::RequestId engine_id_ = 0;
   uint64_t seed_ = 0;
-  uint32_t prompt_tokens_ = 0;  // 0 until known
+  uint32_t prompt_tokens_ = 0;
   // Mailbox.
   std::vector<TokenEvent> tokens_;
   std::optional<std::vector<PositionLogprobs>> prompt_logprobs_;

@@ -31,6 +31,7 @@ class StreamsTest(unittest.TestCase):
         self.assertEqual(len(result.tokens), 40)
         self.assertEqual(result.usage.generated_tokens, 40)
         self.assertGreater(result.usage.prompt_tokens, 5)
+        self.assertEqual({m.usage.prompt_tokens for m in result.messages}, {result.usage.prompt_tokens})
         self.assertEqual(result.final.finish_reason, pb.FINISH_REASON_LENGTH)
         self.assertEqual(sum(t.text_bytes for t in result.tokens), len(result.text.encode()))
         self.assertTrue(all(1 <= d <= self.info.num_recursions for d in result.depths))

@@ -199,9 +199,9 @@ TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   const auto id = engine->Start(IdsRequest({1, 2}, 200), cancelled);
   ASSERT_TRUE(id.ok());
   cancelled->WaitForTokens(3);
-  engine->Cancel(*id);
+  engine->Cancel(id->id);
   EXPECT_EQ(cancelled->Wait().status.code(), absl::StatusCode::kCancelled);
-  engine->Cancel(*id);  // ended: ignored
+  engine->Cancel(id->id);  // ended: ignored
 
   Request late = IdsRequest({1, 2}, 200);
   late.deadline = std::chrono::steady_clock::now();
@@ -279,7 +279,7 @@ TEST(EngineTest, ManyThreadsStartAndCancel) {
           continue;
         }
         ++started;
-        if (random() % 2 == 0) engine->Cancel(*id);
+        if (random() % 2 == 0) engine->Cancel(id->id);
         const Finish finish = sink->Wait();
         EXPECT_TRUE(finish.status.ok() || absl::IsCancelled(finish.status));
       }

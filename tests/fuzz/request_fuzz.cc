@@ -36,7 +36,7 @@ void CheckSampling(const Request& request) {
 void CheckEnd(const Request& request) {
   if (request.max_tokens) {
     RECURVE_CHECK(*request.max_tokens > 0 || request.prompt_logprobs);
-    RECURVE_CHECK(request.min_tokens <= *request.max_tokens);
+    RECURVE_CHECK(request.min_tokens <= uint64_t{*request.max_tokens} + request.generated_prefix);
   }
   RECURVE_CHECK(request.stop_strings.size() <= kMaxStopStrings);
   for (const std::string& stop : request.stop_strings) {

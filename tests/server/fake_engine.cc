@@ -132,8 +132,8 @@ size_t FakeEngine::num_accepted() {
   return accepted_.size();
 }
 
-absl::StatusOr<Engine::RequestId> FakeEngine::Start(Request request,
-                                                    std::shared_ptr<RequestSink> sink) {
+absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
+                                                  std::shared_ptr<RequestSink> sink) {
   const std::lock_guard lock(mutex_);
   if (!failure_.ok()) return absl::UnavailableError("the engine has failed");
   if (draining_) return absl::UnavailableError("the server is draining");
@@ -147,9 +147,10 @@ absl::StatusOr<Engine::RequestId> FakeEngine::Start(Request request,
   }
   accepted_.push_back(std::move(request));
   const RequestId id = accepted_.size();
+  const uint32_t prompt_tokens = running.prompt_tokens;
   running_[id] = std::move(running);
   changed_.notify_all();
-  return id;
+  return Started{id, prompt_tokens};
 }
 
 void FakeEngine::Cancel(RequestId id) {

@@ -95,6 +95,7 @@ TEST_F(StreamTest, StallsAreCounted) {
   const auto slow = Open();
   engine_->WaitForRequest(0);
   for (int i = 0; i < kManyBigTokens; ++i) engine_->Emit(1, BigToken());
+  engine_->WaitUntilEnded(1);  // a client that read before would not be slow
   EXPECT_EQ(ReadAll(slow->reader.get()).status.ok(), false);
   const std::string page = MetricsPage();
   EXPECT_EQ(MetricValue(page, "recurve_egress_stalls_total{cause=\"timeout\"}").value_or(0) +
