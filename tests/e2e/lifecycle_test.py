@@ -11,6 +11,7 @@ from tests.e2e.harness import Collected, Server, pb, request
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
+SLOW = ("--force_scalar", "--threads=1")  # so that a long request still runs when the next one comes
 
 
 class LifecycleTest(unittest.TestCase):
@@ -26,24 +27,19 @@ class LifecycleTest(unittest.TestCase):
         return self.server
 
     def test_full_queue_says_when_to_come_back(self):
-        server = self.start("--slots=1", "--max_queued_requests=1", "--retry_pushback=123ms")
-        calls = []
-        refused = None
-        for _ in range(50):
-            call = server.stub.Generate(request(PROMPT, max_tokens=400, stop=LONG))
-            calls.append(call)
-            if len(calls) > 2:
-                try:
-                    next(calls[-1])
-                except grpc.RpcError as error:
-                    refused = error
-                    break
-        self.assertIsNotNone(refused, "no request was refused")
+        server = self.start("--slots=1", "--max_queued_requests=1", "--retry_pushback=123ms", *SLOW)
+        running = server.stub.Generate(request(PROMPT, max_tokens=900, stop=LONG))
+        next(running)
+        waiting = server.stub.Generate(request(PROMPT, max_tokens=400, stop=LONG))
+        server.wait_until(lambda: server.load().requests_waiting == 1, "nothing waits")
+        with self.assertRaises(grpc.RpcError) as caught:
+            list(server.stub.Generate(request(PROMPT, max_tokens=400, stop=LONG)))
+        refused = caught.exception
         self.assertEqual(refused.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
         self.assertIn("queue", refused.details())
         self.assertIn(("grpc-retry-pushback-ms", "123"), list(refused.trailing_metadata()))
-        for call in calls:
-            call.cancel()
+        running.cancel()
+        waiting.cancel()
         server.wait_until_idle()
         self.assertGreaterEqual(server.metric("recurve_admission_rejections_total"), 1)
 
@@ -92,7 +88,7 @@ class LifecycleTest(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
 
     def test_sigterm_under_load_loses_no_stream(self):
-        server = self.start("--slots=4", "--drain_budget=500ms", "--max_queued_requests=64")
+        server = self.start("--slots=4", "--drain_budget=500ms", "--max_queued_requests=64", *SLOW)
 
         def one(index: int) -> str:
             try:
