@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -73,8 +74,29 @@ class FailingBackend final : public Backend {
   const uint32_t step_;
 };
 
-// A running engine over the expert-choice model; `fail_at`: the step that fails, 0 none.
-std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_depth = 0) {
+// Halts before a step until `go_on` is counted down.
+class HaltingBackend final : public Backend {
+ public:
+  HaltingBackend(std::unique_ptr<Backend> backend, uint32_t step, std::latch* go_on)
+      : backend_(std::move(backend)), step_(step), go_on_(go_on) {}
+  absl::Status Submit(const StepPlan& plan) override {
+    if (plan.epoch == step_) go_on_->wait();
+    return backend_->Submit(plan);
+  }
+  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
+  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+
+ private:
+  const std::unique_ptr<Backend> backend_;
+  const uint32_t step_;
+  std::latch* const go_on_;
+};
+constexpr uint32_t kHaltsAt = 30;  // some tokens have come by then, and not a hundred
+
+// A running engine over the expert-choice model; `fail_at`: the step that fails, 0 none; `go_on`:
+// halts it at step kHaltsAt, unless null.
+std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_depth = 0,
+                                        std::latch* go_on = nullptr) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   ScheduleOptions options;
   options.limits.slots = 4;
@@ -98,6 +120,10 @@ std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_dep
   assembly.backend = *CpuBackend::Create(model, backend);
   if (fail_at != 0) {
     assembly.backend = std::make_unique<FailingBackend>(std::move(assembly.backend), fail_at);
+  }
+  if (go_on != nullptr) {
+    assembly.backend =
+        std::make_unique<HaltingBackend>(std::move(assembly.backend), kHaltsAt, go_on);
   }
   assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
   assembly.queue_depth = queue_depth;
@@ -194,12 +220,14 @@ TEST(EngineTest, FullQueueIsResourceExhausted) {
 }
 
 TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
-  const auto engine = MakeSmallEngine();
+  std::latch go_on(1);
+  const auto engine = MakeSmallEngine(/*fail_at=*/0, /*queue_depth=*/0, &go_on);
   const auto cancelled = std::make_shared<Sink>();
   const auto id = engine->Start(IdsRequest({1, 2}, 200), cancelled);
   ASSERT_TRUE(id.ok());
   cancelled->WaitForTokens(3);
   engine->Cancel(id->id);
+  go_on.count_down();
   EXPECT_EQ(cancelled->Wait().status.code(), absl::StatusCode::kCancelled);
   engine->Cancel(id->id);  // ended: ignored
 
