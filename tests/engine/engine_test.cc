@@ -284,12 +284,14 @@ TEST(EngineTest, AFailedStepEndsEverything) {
 }
 
 TEST(EngineTest, DestructionCancelsWhatRuns) {
+  std::latch go_on(1);
   const auto sink = std::make_shared<Sink>();
-  {
-    const auto engine = MakeSmallEngine();
-    ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), sink).ok());
-  }
+  auto engine = MakeSmallEngine(/*fail_at=*/0, /*queue_depth=*/0, &go_on);
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), sink).ok());
+  std::thread destroyer([&engine] { engine.reset(); });
   EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);
+  go_on.count_down();
+  destroyer.join();
 }
 
 TEST(EngineTest, ManyThreadsStartAndCancel) {
