@@ -30,8 +30,8 @@ struct ModelOptions {
   std::string name;             // name reported to clients; default: the directory's last component
   std::string backend = "cpu";  // cpu
   std::string precision = "bf16";  // of weights, products and KV: f32 or bf16
-  uint32_t threads =
-      0;  // of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow
+  // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
+  uint32_t threads = 0;
   bool force_scalar = false;  // plain C++ kernels instead of AVX2: slow, same bits, for checking
 };
 
@@ -54,8 +54,8 @@ struct ScheduleLimits {
 struct MemoryOptions {
   uint32_t kv_pages = 0;  // in the pool of cache pages; 0 (auto): what slots at full context need,
                           // at most kv_memory_share of the memory that is free
-  double kv_memory_share =
-      0.5;  // of the free memory (the cgroup's limit honoured) that kv_pages=auto may take
+  // Of the free memory (the cgroup's limit honoured) that kv_pages=auto may take.
+  double kv_memory_share = 0.5;
   uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
 };
 
@@ -76,8 +76,8 @@ inline constexpr uint32_t kMaxTopLogprobs = 20;
 
 struct Request {
   std::string id;  // for the log
-  std::variant<std::string, std::vector<uint32_t>>
-      prompt;  // UTF-8 text, or token ids used as they are
+  // UTF-8 text, or token ids used as they are.
+  std::variant<std::string, std::vector<uint32_t>> prompt;
   bool add_special_tokens = true;
   uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
 

@@ -68,9 +68,7 @@ class Run {
         server_(server),
         engine_(std::move(engine)),
         watcher_([events, engine = engine_.get()] {
-          if (absl::Status failure = engine->WaitForFailure(); !failure.ok()) {
-            events->Failed(std::move(failure));
-          }
+          if (!engine->WaitForFailure().ok()) events->Failed();
         }) {}
 
   ~Run() {
@@ -97,7 +95,7 @@ class Run {
 
  private:
   void Drain() {
-    const auto failed = [](const Events::State& state) { return state.failed.has_value(); };
+    const auto failed = [](const Events::State& state) { return state.failed; };
     log_->Write("draining", {{"grace_ms", static_cast<uint64_t>(options_.drain.grace.count())},
                              {"budget_ms", static_cast<uint64_t>(options_.drain.budget.count())}});
     if (events_->WaitUntil(steady_clock::now() + options_.drain.grace, failed).failed) return;
@@ -189,10 +187,10 @@ void Events::Loaded(absl::Status status) {
   changed_.notify_all();
 }
 
-void Events::Failed(absl::Status status) {
+void Events::Failed() {
   {
     const std::lock_guard lock(mutex_);
-    state_.failed = std::move(status);
+    state_.failed = true;
   }
   changed_.notify_all();
 }

@@ -25,12 +25,12 @@ class Events {
  public:
   void Stop();                       // a signal asks the server to end
   void Loaded(absl::Status status);  // the model is there, or cannot be
-  void Failed(absl::Status status);  // the engine has failed
+  void Failed();                     // the engine has, and says why itself
 
   struct State {
     bool stop = false;
     std::optional<absl::Status> loaded;
-    std::optional<absl::Status> failed;
+    bool failed = false;
   };
   // Waits until `wanted` says true of the state or the time has come.
   State WaitUntil(SteadyTime until, const std::function<bool(const State&)>& wanted);

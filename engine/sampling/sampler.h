@@ -67,16 +67,16 @@ struct SamplerScratch {
   std::vector<float> logits;      // [vocab] after penalties, biases and the mask
   std::vector<uint32_t> weights;  // [vocab]
   std::vector<uint32_t> ranks;    // [vocab], work of the filters
-  std::vector<Candidate>
-      candidates;                   // [vocab], of which the filters use the first ones, in id order
+  // [vocab], of which the filters use the first ones, in id order.
+  std::vector<Candidate> candidates;
   std::vector<IdLogprob> logprobs;  // at most 1 + max_logprobs
 };
 
 struct SampleResult {
   uint32_t token = 0;       // meaningless unless `finite`
   bool is_stop_id = false;  // `token` is one of `stop_ids`
-  bool finite =
-      true;  // false: the logits hold a NaN or an infinity of either sign; nothing sampled
+  // False: the logits hold a NaN or an infinity of either sign; nothing was sampled.
+  bool finite = true;
 };
 
 // The token that stands at `position` after the row `logits` ([vocab], as the LM head wrote them).

@@ -142,8 +142,8 @@ class Schedule {
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
   std::vector<Sequence*> running_;  // oldest first; all are older than any in the queue
-  std::set<std::pair<SteadyTime, uint64_t>>
-      due_;  // the next time at which a request ends, and its id
+  // The next time at which a request ends, and its id.
+  std::set<std::pair<SteadyTime, uint64_t>> due_;
   Stays stays_;
   PagePool pool_;
   PageTables tables_;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/prompt_text.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "gmock/gmock.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve::client {
 namespace {
@@ -30,13 +28,13 @@ TEST(PromptTextTest, ErrorsNameTheSourceAndThePlace) {
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("the prompt is not UTF-8: the byte 0xE9 at offset 3"));
 
-  const std::string path = testing::TempDir() + "/recurve_latin1.txt";
-  std::ofstream(path, std::ios::binary) << "caf\xE9";
+  const ScopedDirectory directory;
+  const std::string path = directory.path() + "/latin1.txt";
+  directory.Write("latin1.txt", "caf\xE9");
   EXPECT_THAT(std::string(ReadText(path).status().message()),
               HasSubstr("file '" + path + "' is not UTF-8: the byte 0xE9 at offset 3"));
-  std::ofstream(path, std::ios::binary) << "caf\xC3\xA9\n";
+  directory.Write("latin1.txt", "caf\xC3\xA9\n");
   EXPECT_EQ(ReadText(path).value_or(""), "caf\xC3\xA9\n");
-  std::filesystem::remove(path);
 }
 
 TEST(PromptTextTest, UnreadableFilesAreErrors) {

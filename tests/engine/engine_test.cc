@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "engine/assembly.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/model_shape.h"
+#include "engine/base/status_macros.h"
 #include "gtest/gtest.h"
 #include "tests/engine/small_models.h"
 
@@ -57,13 +59,15 @@ class Sink final : public RequestSink {
   std::optional<Finish> finish_;
 };
 
-// Fails at the given step, in Submit; delegates until then.
-class FailingBackend final : public Backend {
+// Called before each step, with its epoch, on the engine's thread: what Submit returns if not OK.
+using BeforeStep = std::function<absl::Status(uint32_t epoch)>;
+
+class HookedBackend final : public Backend {
  public:
-  FailingBackend(std::unique_ptr<Backend> backend, uint32_t step)
-      : backend_(std::move(backend)), step_(step) {}
+  HookedBackend(std::unique_ptr<Backend> backend, BeforeStep before_step)
+      : backend_(std::move(backend)), before_step_(std::move(before_step)) {}
   absl::Status Submit(const StepPlan& plan) override {
-    if (plan.epoch >= step_) return absl::InternalError("the card fell off the bus");
+    RETURN_IF_ERROR(before_step_(plan.epoch));
     return backend_->Submit(plan);
   }
   absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
@@ -71,32 +75,21 @@ class FailingBackend final : public Backend {
 
  private:
   const std::unique_ptr<Backend> backend_;
-  const uint32_t step_;
+  const BeforeStep before_step_;
 };
 
-// Halts before a step until `go_on` is counted down.
-class HaltingBackend final : public Backend {
- public:
-  HaltingBackend(std::unique_ptr<Backend> backend, uint32_t step, std::latch* go_on)
-      : backend_(std::move(backend)), step_(step), go_on_(go_on) {}
-  absl::Status Submit(const StepPlan& plan) override {
-    if (plan.epoch == step_) go_on_->wait();
-    return backend_->Submit(plan);
-  }
-  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
-  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+absl::Status GoOn(uint32_t /*epoch*/) { return absl::OkStatus(); }
 
- private:
-  const std::unique_ptr<Backend> backend_;
-  const uint32_t step_;
-  std::latch* const go_on_;
-};
-constexpr uint32_t kHaltsAt = 30;  // some tokens have come by then, and not a hundred
+// Halts, until `go_on` is counted down, when some tokens have come and not a hundred.
+BeforeStep HaltUntil(std::latch& go_on) {
+  return [&go_on](uint32_t epoch) {
+    if (epoch == 30) go_on.wait();
+    return absl::OkStatus();
+  };
+}
 
-// A running engine over the expert-choice model; `fail_at`: the step that fails, 0 none; `go_on`:
-// halts it at step kHaltsAt, unless null.
-std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_depth = 0,
-                                        std::latch* go_on = nullptr) {
+// A running engine over the expert-choice model.
+std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn, uint32_t queue_depth = 0) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   ScheduleOptions options;
   options.limits.slots = 4;
@@ -117,14 +110,8 @@ std::unique_ptr<Engine> MakeSmallEngine(uint32_t fail_at = 0, uint32_t queue_dep
   CpuBackendOptions backend;
   backend.limits = options.limits;
   backend.precision = Precision::kF32;
-  assembly.backend = *CpuBackend::Create(model, backend);
-  if (fail_at != 0) {
-    assembly.backend = std::make_unique<FailingBackend>(std::move(assembly.backend), fail_at);
-  }
-  if (go_on != nullptr) {
-    assembly.backend =
-        std::make_unique<HaltingBackend>(std::move(assembly.backend), kHaltsAt, go_on);
-  }
+  assembly.backend =
+      std::make_unique<HookedBackend>(*CpuBackend::Create(model, backend), std::move(before_step));
   assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
   assembly.queue_depth = queue_depth;
   assembly.info.recursions = model->config.recursions();
@@ -168,7 +155,7 @@ TEST(EngineTest, GeneratesAndCounts) {
 TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
   std::vector<uint32_t> expected;
   for (const uint32_t depth : {0U, 1U}) {
-    const auto engine = MakeSmallEngine(0, depth);
+    const auto engine = MakeSmallEngine(GoOn, depth);
     const auto sink = std::make_shared<Sink>();
     ASSERT_TRUE(engine->Start(IdsRequest({9, 8, 7}, 40), sink).ok());
     sink->Wait();
@@ -221,7 +208,7 @@ TEST(EngineTest, FullQueueIsResourceExhausted) {
 
 TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   std::latch go_on(1);
-  const auto engine = MakeSmallEngine(/*fail_at=*/0, /*queue_depth=*/0, &go_on);
+  const auto engine = MakeSmallEngine(HaltUntil(go_on));
   const auto cancelled = std::make_shared<Sink>();
   const auto id = engine->Start(IdsRequest({1, 2}, 200), cancelled);
   ASSERT_TRUE(id.ok());
@@ -263,7 +250,9 @@ TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
 }
 
 TEST(EngineTest, AFailedStepEndsEverything) {
-  const auto engine = MakeSmallEngine(/*fail_at=*/10);
+  const auto engine = MakeSmallEngine([](uint32_t epoch) {
+    return epoch < 10 ? absl::OkStatus() : absl::InternalError("the card fell off the bus");
+  });
   std::vector<std::shared_ptr<Sink>> sinks;
   for (int i = 0; i < 6; ++i) {
     sinks.push_back(std::make_shared<Sink>());
@@ -286,7 +275,7 @@ TEST(EngineTest, AFailedStepEndsEverything) {
 TEST(EngineTest, DestructionCancelsWhatRuns) {
   std::latch go_on(1);
   const auto sink = std::make_shared<Sink>();
-  auto engine = MakeSmallEngine(/*fail_at=*/0, /*queue_depth=*/0, &go_on);
+  auto engine = MakeSmallEngine(HaltUntil(go_on));
   ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), sink).ok());
   std::thread destroyer([&engine] { engine.reset(); });
   EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/flags.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -138,10 +136,10 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
 
 class ConfigFileTest : public testing::Test {
  protected:
-  ConfigFileTest() : path_(testing::TempDir() + "/recurve_flags_test.conf") {}
-  ~ConfigFileTest() override { std::filesystem::remove(path_); }
-  void Write(const std::string& text) { std::ofstream(path_) << text; }
-  const std::string path_;
+  void Write(const std::string& text) { directory_.Write("recurve.conf", text); }
+
+  const ScopedDirectory directory_;
+  const std::string path_ = directory_.path() + "/recurve.conf";
 };
 
 TEST_F(ConfigFileTest, IsReadAndTheCommandLineWins) {

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/generation_service.h"
+#include "tests/scoped_directory.h"
 #include "tests/server/server_fixture.h"
 
 namespace recurve {
@@ -78,16 +79,9 @@ TEST_F(HealthTest, WatchersHearOfChangesAndDoNotHoldUpShutdown) {
 // RunServer in a thread.
 class LifecycleTest : public testing::Test {
  protected:
-  LifecycleTest() {
-    directory_ = testing::TempDir() + "/recurve_lifecycle_" +
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::create_directories(directory_);
-    options_.listen.port_file = directory_ + "/ports";
-    std::filesystem::remove(options_.listen.port_file);
-  }
+  LifecycleTest() { options_.listen.port_file = directory_.path() + "/ports"; }
   ~LifecycleTest() override {
     if (process_.joinable()) Join();
-    std::filesystem::remove_all(directory_);
   }
 
   // The factory's engine is `engine_`, valid until the server has ended.
@@ -134,7 +128,7 @@ class LifecycleTest : public testing::Test {
     return ReadAll(stub->Generate(&context, TextRequest()).get());
   }
 
-  std::string directory_;
+  const ScopedDirectory directory_;
   ServerOptions options_ = TestOptions();
   Events events_;
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{std::tmpfile(), &std::fclose};

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
+#include "tests/scoped_directory.h"
 #include "tests/server/server_fixture.h"
 
 namespace recurve {
@@ -91,8 +92,9 @@ TEST_F(MetricsTest, DocumentAndEndpointAgree) { EXPECT_EQ(Documented(), Live(Met
 TEST_F(MetricsTest, PromtoolHasNothingToSay) {
   constexpr char kPromtool[] = "/usr/bin/promtool";
   if (access(kPromtool, X_OK) != 0) GTEST_SKIP() << kPromtool << " is not installed";
-  const std::string path = testing::TempDir() + "/recurve_metrics_page";
-  std::ofstream(path) << MetricsPage();
+  const ScopedDirectory directory;
+  const std::string path = directory.path() + "/metrics";
+  directory.Write("metrics", MetricsPage());
   std::FILE* pipe =
       popen(absl::StrCat(kPromtool, " check metrics < '", path, "' 2>&1").c_str(), "r");
   std::string said;

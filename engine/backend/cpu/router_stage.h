@@ -72,8 +72,8 @@ class RouterStage {
   Activations router_input_;   // [batch rows][hidden]
   Activations router_hidden_;  // mlp: [batch rows][2 * hidden]
   std::vector<float> logits_;  // [batch rows][kMaxGroups]
-  std::vector<float>
-      gate_;  // [hidden rows]: expert-choice: z of the next recursion; token-choice: g
+  // [hidden rows]: expert-choice: z of the next recursion; token-choice: g.
+  std::vector<float> gate_;
   std::vector<uint32_t> depth_;  // token-choice: [hidden rows]
 };
 

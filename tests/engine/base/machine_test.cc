@@ -2,11 +2,10 @@
 #include "engine/base/machine.h"
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -14,24 +13,12 @@ namespace {
 // A file system root with the few files that the functions read.
 class MachineTest : public testing::Test {
  protected:
-  void SetUp() override {
-    root_ = std::filesystem::path(testing::TempDir()) /
-            testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(root_);
-    Write("/proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n");
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
-  void Write(const std::string& path, const std::string& text) {
-    const std::filesystem::path file = root_.string() + path;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-
-  std::string root() const { return root_.string(); }
+  void SetUp() override { Write("/proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n"); }
+  void Write(const std::string& path, const std::string& text) { root_.Write(path, text); }
+  const std::string& root() const { return root_.path(); }
 
  private:
-  std::filesystem::path root_;
+  const ScopedDirectory root_;
 };
 
 TEST_F(MachineTest, UnlimitedIsTheAffinityAndMemAvailable) {

@@ -2,7 +2,6 @@
 // OpenCheckpoint: files, shards and their index.
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <string>
 
 #include "engine/model/mapped_file.h"
@@ -10,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint_writer.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {

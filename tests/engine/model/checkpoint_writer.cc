@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/engine/model/checkpoint_writer.h"
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-
 #include "engine/base/check.h"
 #include "engine/model/tensor_layout.h"
 #include "engine/model/weights.h"
@@ -35,19 +31,6 @@ std::string SafetensorsFile(const WrittenTensors& tensors) {
               "]}";
   }
   return SafetensorsFile(header + "}  ", data);
-}
-
-ScopedDirectory::ScopedDirectory() : path_(::testing::TempDir() + "recurve_model_XXXXXX") {
-  RECURVE_CHECK(mkdtemp(path_.data()) != nullptr);
-}
-
-ScopedDirectory::~ScopedDirectory() { std::filesystem::remove_all(path_); }
-
-void ScopedDirectory::Write(const std::string& name, std::string_view bytes) const {
-  std::ofstream file(path_ + "/" + name, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  RECURVE_CHECK(file.good());
 }
 
 WrittenTensors RandomTensors(const ModelConfig& config, uint64_t seed) {

@@ -33,21 +33,6 @@ inline std::span<const std::byte> AsBytes(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-// An empty directory of its own, removed with all its files at the end.
-class ScopedDirectory {
- public:
-  ScopedDirectory();
-  ScopedDirectory(const ScopedDirectory&) = delete;
-  ScopedDirectory& operator=(const ScopedDirectory&) = delete;
-  ~ScopedDirectory();
-
-  const std::string& path() const { return path_; }
-  void Write(const std::string& name, std::string_view bytes) const;
-
- private:
-  std::string path_;
-};
-
 // The tensors of RandomModel(config, kF32, seed) under the names where a checkpoint stores them.
 WrittenTensors RandomTensors(const ModelConfig& config, uint64_t seed);
 

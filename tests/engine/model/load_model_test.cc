@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint_writer.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {

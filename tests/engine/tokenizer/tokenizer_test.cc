@@ -4,13 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "tests/engine/tokenizer/test_tokenizer.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -189,10 +188,9 @@ TEST(Decode, GivesBackEveryText) {
 
 TEST(Load, FromAFile) {
   EXPECT_EQ(Tokenizer::Load("/no/such/file").status().code(), absl::StatusCode::kNotFound);
-  const std::string path = ::testing::TempDir() + "/recurve_tokenizer_test.json";
-  std::ofstream(path) << TestTokenizer();
-  const auto tokenizer = Tokenizer::Load(path);
-  std::remove(path.c_str());
+  const ScopedDirectory directory;
+  directory.Write("tokenizer.json", TestTokenizer().dump());
+  const auto tokenizer = Tokenizer::Load(directory.path() + "/tokenizer.json");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ((*tokenizer)->vocab_size(), 256);
 }
