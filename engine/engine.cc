@@ -221,7 +221,9 @@ EngineSnapshot EngineImpl::Snapshot() const {
   snapshot.draining = draining_;
   snapshot.prompt_tokens = prompt_tokens_;
   snapshot.generated_tokens = counters.generated_tokens;
-  snapshot.preemptions = counters.preemptions;
+  snapshot.preemptions_for_memory = counters.preemptions_for_memory;
+  snapshot.preemptions_for_priority = counters.preemptions_for_priority;
+  snapshot.recompute_time = counters.recompute_time;
   snapshot.recomputed_tokens = counters.recomputed_rows;
   const auto* prompt_rows = counters.prompt_rows_by_depth.data() + 1;
   const auto* generated_rows = counters.generated_rows_by_depth.data() + 1;

@@ -18,10 +18,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/priority.h"
+#include "engine/base/steady_time.h"
 
 namespace recurve {
-
-using SteadyTime = std::chrono::steady_clock::time_point;
 
 // ---- Options: one struct a concern; a field's comment is its flag's help. ----
 
@@ -107,9 +107,13 @@ struct Request {
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
 
-  SteadyTime arrival;                    // when the front end received it
-  std::optional<SteadyTime> deadline;    // ends with DeadlineExceeded
-  std::optional<SteadyTime> time_limit;  // ends well, with kTimeLimit
+  Priority priority = Priority::kNormal;
+  std::string tenant;  // whose requests take turns with others' of the same priority
+
+  SteadyTime arrival;                        // when the front end received it
+  std::optional<SteadyTime> deadline;        // ends with DeadlineExceeded
+  std::optional<SteadyTime> time_limit;      // ends well, with kTimeLimit
+  std::optional<SteadyTime> queue_deadline;  // ends with ResourceExhausted unless it runs by then
 };
 
 // ---- Events ----
@@ -155,14 +159,17 @@ struct DepthCounts {
 
 // What is known of a request when it ends, however it ends.
 struct Finish {
-  absl::Status status;  // OK: `reason` says why it ended well. Otherwise Cancelled,
-                        // DeadlineExceeded, Unavailable (engine failed), Internal (not finite)
+  // OK: `reason` says why it ended well. Otherwise Cancelled, DeadlineExceeded, ResourceExhausted
+  // (queue time-out), Unavailable (engine failed), Internal (not finite).
+  absl::Status status;
   FinishReason reason = FinishReason::kLength;
   std::optional<std::string> stop_string;  // that matched
   std::optional<uint32_t> stop_token_id;   // that was sampled
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
   uint32_t preemptions = 0;
+  uint32_t recomputed_tokens = 0;
+  std::chrono::nanoseconds recompute_time{0};
   DepthCounts prompt_depth;
   DepthCounts generated_depth;
   std::vector<uint32_t> prompt_token_depths;  // iff asked for
@@ -220,8 +227,9 @@ struct EngineSnapshot {
   std::chrono::nanoseconds step_age{0};
 
   // Counters.
-  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions = 0,
-           recomputed_tokens = 0;
+  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions_for_memory = 0,
+           preemptions_for_priority = 0, recomputed_tokens = 0;
+  std::chrono::nanoseconds recompute_time{0};  // that requests which have ended took for these
   DepthCounts prompt_depth, generated_depth;
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers
   uint64_t part_rows[kParts] = {};

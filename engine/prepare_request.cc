@@ -78,6 +78,9 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.stop_ids = request.stop_token_ids;
   scheduled.deadline = request.deadline;
   scheduled.time_limit = request.time_limit;
+  scheduled.queue_deadline = request.queue_deadline;
+  scheduled.priority = request.priority;
+  scheduled.tenant = request.tenant;
   return scheduled;
 }
 

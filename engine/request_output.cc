@@ -35,6 +35,8 @@ absl::Status ToStatus(const Ending& ending) {
       return absl::CancelledError("the request was cancelled");
     case EndReason::kDeadline:
       return absl::DeadlineExceededError("the request's deadline passed before it was done");
+    case EndReason::kQueueTimeout:
+      return absl::ResourceExhaustedError("the request waited as long as its queue_timeout allows");
     case EndReason::kFailed:
       return ending.status;
     default:
@@ -169,6 +171,8 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.prompt_tokens = ending.prompt_tokens;
   finish.generated_tokens = ending.generated_tokens;
   finish.preemptions = ending.preemptions;
+  finish.recomputed_tokens = ending.recomputed_rows;
+  finish.recompute_time = ending.recompute_time;
   // The schedule counts by recursions, so that its element 0 stays empty.
   const size_t recursions = generated_by_depth_.size();
   const auto* prompt_rows = ending.prompt_rows_by_depth.data() + 1;

@@ -23,6 +23,14 @@ uint32_t PageTables::PagesFor(uint32_t tokens) const {
   return pages;
 }
 
+uint32_t PageTables::pages(uint32_t slot) const {
+  size_t pages = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    pages += tables_[slot * shape_.groups() + group].size();
+  }
+  return static_cast<uint32_t>(pages);
+}
+
 uint32_t PageTables::Needed(uint32_t group, const SlotState& state, uint32_t room) const {
   RECURVE_CHECK(room >= state.position + state.rows);
   const uint32_t unstarted = room - state.position - state.rows;

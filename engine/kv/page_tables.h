@@ -54,6 +54,8 @@ class PageTables {
   std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
     return tables_[slot * shape_.groups() + group];
   }
+  // Pages that `slot` holds in all groups.
+  uint32_t pages(uint32_t slot) const;
   // Pages that all slots together hold in `group`, reserved ones included.
   uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
 

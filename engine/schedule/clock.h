@@ -3,11 +3,9 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_CLOCK_H_
 #define RECURVE_ENGINE_SCHEDULE_CLOCK_H_
 
-#include <chrono>
+#include "engine/base/steady_time.h"
 
 namespace recurve {
-
-using SteadyTime = std::chrono::steady_clock::time_point;
 
 class Clock {
  public:

@@ -98,6 +98,7 @@ void Schedule::TellRows(Sequence& sequence, uint32_t position, std::span<const u
                  : sequence.ending.generated_rows_by_depth)[depth];
     ++(in_prompt ? counters_.prompt_rows_by_depth : counters_.generated_rows_by_depth)[depth];
   }
+  if (last >= sequence.told_rows) sequence.StopRecomputing(clock_->Now());
   sequence.told_rows = std::max(sequence.told_rows, last);
   const uint32_t prompt_last = std::min(last, sequence.prompt);
   if (first >= prompt_last) return;

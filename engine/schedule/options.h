@@ -22,7 +22,13 @@ struct ScheduleOptions {
   uint32_t vocab_size = 0;
   std::vector<uint32_t> eos_ids;  // end of sequence, unless a request ignores them
   Policy policy;
-  uint32_t default_max_tokens = 1024;    // new tokens of a request that does not say
+  uint32_t default_max_tokens = 1024;  // new tokens of a request that does not say
+  // Tokens for which admission leaves pages to each sequence that runs, as far as it may still go:
+  // who is admitted into their last pages is soon preempted for them.
+  uint32_t headroom = 64;
+  // A request that was preempted so often is admitted only with pages for all that it may become,
+  // and then stays.
+  uint32_t max_preemptions = 3;
   uint32_t max_queued_requests = 256;    // more waiting ones are refused
   uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
 };

@@ -17,6 +17,7 @@ const StepPlan& Schedule::Plan() {
   plan_.block_rows = options_.limits.block_rows;
   plan_.prompt_rows = options_.limits.prompt_rows;
   ReturnSurplusPages();
+  PreemptForPriority();
   // Whoever was preempted just now would come back into the pages that it was to leave.
   if (!ExtendRunning()) AdmitWaiting();
   for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
@@ -28,9 +29,11 @@ void Schedule::EndDue() {
   const SteadyTime now = clock_->Now();
   while (!due_.empty() && due_.begin()->first <= now) {
     Sequence& sequence = sequences_.at(due_.begin()->second);
-    const std::optional<SteadyTime>& deadline = sequence.request.deadline;
-    const bool is_deadline = deadline.has_value() && *deadline <= now;
-    End(sequence, is_deadline ? EndReason::kDeadline : EndReason::kTimeLimit, absl::OkStatus());
+    const auto is_past = [now](const std::optional<SteadyTime>& t) { return t && *t <= now; };
+    EndReason reason = EndReason::kQueueTimeout;
+    if (is_past(sequence.request.time_limit)) reason = EndReason::kTimeLimit;
+    if (is_past(sequence.request.deadline)) reason = EndReason::kDeadline;
+    End(sequence, reason, absl::OkStatus());
   }
 }
 
@@ -43,9 +46,31 @@ void Schedule::ReturnSurplusPages() {
   }
 }
 
+void Schedule::PreemptForPriority() {
+  while (!queue_.empty()) {
+    const Sequence& next = *queue_.Next();
+    const bool wants_area = next.tokens.size() > 1;
+    uint32_t pages = pool_.free();
+    bool slot = stays_.HasFreeSlot();
+    bool area = stays_.HasFreeArea();
+    if (slot && (area || !wants_area) && PagesToAdmit(next) <= pages) return;
+    // Nobody leaves for nothing: what all who would have to could give must be enough.
+    for (const Sequence* sequence : running_) {
+      if (sequence->request.priority <= next.request.priority || !IsPreemptible(*sequence))
+        continue;
+      slot = true;
+      area |= stays_.Current(sequence->slot).area != kNoArea;
+      pages += tables_.pages(sequence->slot);
+    }
+    if (!slot || (wants_area && !area) || PagesToAdmit(next) > pages) return;
+    Preempt(*LastPreemptible());
+    ++counters_.preemptions_for_priority;
+  }
+}
+
 bool Schedule::ExtendRunning() {
   bool preempted = false;
-  // Oldest first, so that a sequence that is preempted has got nothing from this plan yet.
+  // The last to go is preempted first, so it has got nothing from this plan yet.
   for (size_t i = 0; i < running_.size(); ++i) {
     const uint32_t slot = running_[i]->slot;
     Stay& stay = stays_.Current(slot);
@@ -54,7 +79,10 @@ bool Schedule::ExtendRunning() {
     bool fits = tables_.Extend(slot, stay.state, room, plan_.pages);
     while (!fits && i == 0) {
       RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
-      Preempt(*running_.back());
+      Sequence* const last = LastPreemptible();
+      if (last == nullptr || last == running_[0]) break;  // all others have what they need to end
+      Preempt(*last);
+      ++counters_.preemptions_for_memory;
       preempted = true;
       fits = tables_.Extend(slot, stay.state, room, plan_.pages);
     }
@@ -70,31 +98,54 @@ void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
   plan_.rooms.push_back({stay.sequence->slot, room});
 }
 
+bool Schedule::IsPreemptible(const Sequence& sequence) const {
+  return sequence.ending.preemptions < options_.max_preemptions;
+}
+
+Sequence* Schedule::LastPreemptible() {
+  const auto last =
+      std::find_if(running_.rbegin(), running_.rend(),
+                   [this](const Sequence* sequence) { return IsPreemptible(*sequence); });
+  return last == running_.rend() ? nullptr : *last;
+}
+
 void Schedule::Preempt(Sequence& sequence) {
   Leave(sequence);
-  queue_.PushFront(&sequence);
+  queue_.Return(&sequence);
   ++sequence.ending.preemptions;
-  ++counters_.preemptions;
 }
 
 void Schedule::AdmitWaiting() {
   while (!queue_.empty()) {
-    Sequence& sequence = *queue_.front();
+    Sequence& sequence = *queue_.Next();
     if (sequence.end == 0) {  // one prompt token and nothing to generate: no row has to run
       End(sequence, sequence.end_reason, absl::OkStatus());
       continue;
     }
     const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
     if (!stays_.HasFreeSlot() || (tokens > 1 && !stays_.HasFreeArea())) return;
-    // The whole prompt and a token, though pages come chunk by chunk: a prompt that cannot be
-    // finished would only be in the way.
-    if (tables_.PagesFor(std::min(tokens + 1, sequence.end)) > pool_.free()) return;
-    Admit(sequence);
+    if (PagesToAdmit(sequence) > pool_.free()) return;
+    AdmitNext();
   }
 }
 
-void Schedule::Admit(Sequence& sequence) {
-  queue_.Remove(&sequence);
+uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
+  if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end);
+  // The whole prompt and a token, though pages come chunk by chunk: a prompt that cannot be
+  // finished would only be in the way.
+  const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
+  const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end));
+  uint32_t headroom = 0;
+  for (const Sequence* running : running_) {
+    const SlotState& state = stays_.Current(running->slot).state;
+    headroom += tables_.PagesFor(std::min(options_.headroom, running->end - state.position));
+  }
+  return prompt + headroom;
+}
+
+void Schedule::AdmitNext() {
+  Sequence& sequence = *queue_.Next();
+  queue_.TakeNext();
   sequence.tokens.reserve(sequence.end + 1);
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   Stay& stay = stays_.Begin(&sequence, tokens > 1, planned_, committed_);
@@ -106,15 +157,26 @@ void Schedule::Admit(Sequence& sequence) {
   if (sequence.WantsPromptLogprobs()) {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
-  stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+  stay.limits.room =
+      IsPreemptible(sequence) ? WantedRoom(stay, planned_ - 1 - committed_, shape_) : sequence.end;
   RECURVE_CHECK(tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages));
   AppendAdmission(stay, plan_);
   AppendTokens(stay, 0, plan_);
-  running_.push_back(&sequence);
-  if (!sequence.ending.admitted.has_value()) {
-    sequence.ending.admitted = clock_->Now();
-    sequence.request.observer->OnStarted();
-  }
+  Started(sequence);
+  const auto later = [](const Sequence* a, const Sequence* b) { return a->Precedes(*b); };
+  running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, later), &sequence);
+}
+
+void Schedule::Started(Sequence& sequence) {
+  const SteadyTime now = clock_->Now();
+  if (sequence.told_rows > 0) sequence.recomputing_since = now;
+  if (sequence.ending.admitted.has_value()) return;
+  const uint64_t id = sequence.request.id;
+  if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
+  sequence.turn = admitted_++;
+  sequence.ending.admitted = now;
+  if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
+  sequence.request.observer->OnStarted();
 }
 
 }  // namespace recurve

@@ -23,6 +23,8 @@ std::string_view EndReasonName(EndReason reason) {
       return "cancelled";
     case EndReason::kDeadline:
       return "deadline";
+    case EndReason::kQueueTimeout:
+      return "queue_timeout";
     case EndReason::kFailed:
       return "failed";
   }

@@ -5,16 +5,19 @@
 #define RECURVE_ENGINE_SCHEDULE_REQUEST_H_
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/backend/step.h"
+#include "engine/base/priority.h"
+#include "engine/base/steady_time.h"
 #include "engine/sampling/params.h"
-#include "engine/schedule/clock.h"
 
 namespace recurve {
 
@@ -28,6 +31,7 @@ enum class EndReason {
   kDrained,        // the engine shuts down
   kCancelled,      // Cancel
   kDeadline,       // the request's deadline came
+  kQueueTimeout,   // it was not admitted in time
   kFailed,         // Ending::status says why
 };
 std::string_view EndReasonName(EndReason reason);  // such as "end_of_sequence"
@@ -44,7 +48,8 @@ struct Ending {
   std::array<uint32_t, kMaxGroups> prompt_rows_by_depth{};
   std::array<uint32_t, kMaxGroups> generated_rows_by_depth{};
   uint32_t preemptions = 0;
-  uint32_t recomputed_rows = 0;  // rows that passed EXIT again after a preemption
+  uint32_t recomputed_rows = 0;                // rows that passed EXIT again after a preemption
+  std::chrono::nanoseconds recompute_time{0};  // in a slot, until it was where it had been before
   SteadyTime queued;
   std::optional<SteadyTime> admitted;  // first into a slot
   std::optional<SteadyTime> first_token;
@@ -94,7 +99,9 @@ class RequestObserver {
 };
 
 struct ScheduledRequest {
-  uint64_t id = 0;                // unique among the requests that have not ended
+  uint64_t id = 0;  // unique among the requests that have not ended
+  Priority priority = Priority::kNormal;
+  std::string tenant;             // takes turns with the others of its priority
   std::vector<uint32_t> prompt;   // token ids
   uint32_t generated_prefix = 0;  // trailing prompt ids that count as generated
   // New tokens. Unset: what is left of the context, at most ScheduleOptions::default_max_tokens. 0
@@ -109,10 +116,11 @@ struct ScheduledRequest {
   bool raw_logits = false;           // tests alone
   bool ignore_eos = false;
   std::vector<TokenBias> biases;
-  std::vector<uint32_t> stop_ids;        // beside the model's end-of-sequence ids
-  std::optional<SteadyTime> deadline;    // ends with kDeadline, queued or running
-  std::optional<SteadyTime> time_limit;  // ends with kTimeLimit, queued or running
-  RequestObserver* observer = nullptr;   // lives until OnEnded returns
+  std::vector<uint32_t> stop_ids;            // beside the model's end-of-sequence ids
+  std::optional<SteadyTime> deadline;        // ends with kDeadline, queued or running
+  std::optional<SteadyTime> time_limit;      // ends with kTimeLimit, queued or running
+  std::optional<SteadyTime> queue_deadline;  // ends with kQueueTimeout unless admitted before
+  RequestObserver* observer = nullptr;       // lives until OnEnded returns
 };
 
 }  // namespace recurve

@@ -7,11 +7,17 @@
 #include "engine/base/check.h"
 
 namespace recurve {
+namespace {
+
+// Tokens that the request will hold at most: prompt and new ones.
+uint64_t Cost(const Sequence& sequence) { return uint64_t{sequence.end} + 1; }
+
+}  // namespace
 
 absl::Status RequestQueue::CheckRoom(uint64_t tokens) const {
-  if (requests() >= max_requests_) {
+  if (requests_ >= max_requests_) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "queue is full: ", requests(), " requests wait; max_queued_requests is ", max_requests_));
+        "queue is full: ", requests_, " requests wait; max_queued_requests is ", max_requests_));
   }
   if (tokens_ + tokens > max_tokens_) {
     return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", tokens_,
@@ -21,21 +27,84 @@ absl::Status RequestQueue::CheckRoom(uint64_t tokens) const {
   return absl::OkStatus();
 }
 
-void RequestQueue::PushBack(Sequence* sequence) {
-  waiting_.push_back(sequence);
-  tokens_ += sequence->tokens.size();
+void RequestQueue::Count(const Sequence& sequence, bool in) {
+  requests_ += in ? 1 : -1;
+  const uint64_t tokens = sequence.tokens.size();
+  tokens_ = in ? tokens_ + tokens : tokens_ - tokens;
 }
 
-void RequestQueue::PushFront(Sequence* sequence) {
-  waiting_.push_front(sequence);
-  tokens_ += sequence->tokens.size();
+RequestQueue::Class& RequestQueue::ClassOf(const Sequence& sequence) {
+  return classes_[static_cast<size_t>(sequence.request.priority)];
+}
+
+void RequestQueue::Add(Sequence* sequence) {
+  Count(*sequence, true);
+  std::list<Tenant>& turns = ClassOf(*sequence).turns;
+  const std::string& name = sequence->request.tenant;
+  auto tenant =
+      std::find_if(turns.begin(), turns.end(), [&name](const Tenant& t) { return t.name == name; });
+  if (tenant == turns.end()) {
+    turns.push_back({name});
+    tenant = std::prev(turns.end());
+  }
+  tenant->waiting.push_back(sequence);
+}
+
+void RequestQueue::Return(Sequence* sequence) {
+  Count(*sequence, true);
+  ClassOf(*sequence).returned.push_front(sequence);
+}
+
+RequestQueue::Class& RequestQueue::First() {
+  const auto first = std::find_if(classes_.begin(), classes_.end(), [](const Class& c) {
+    return !c.returned.empty() || !c.turns.empty();
+  });
+  RECURVE_CHECK(first != classes_.end());
+  return *first;
+}
+
+RequestQueue::Tenant& RequestQueue::Turn(Class& first) {
+  std::list<Tenant>& turns = first.turns;
+  while (true) {
+    Tenant& tenant = turns.front();
+    if (!tenant.earned) tenant.credit += kQuantum;
+    tenant.earned = true;
+    if (Cost(*tenant.waiting.front()) <= tenant.credit) return tenant;
+    tenant.earned = false;
+    turns.splice(turns.end(), turns, turns.begin());
+  }
+}
+
+Sequence* RequestQueue::Next() {
+  Class& first = First();
+  return first.returned.empty() ? Turn(first).waiting.front() : first.returned.front();
+}
+
+void RequestQueue::TakeNext() {
+  Class& first = First();
+  if (!first.returned.empty()) {
+    Count(*first.returned.front(), false);
+    first.returned.pop_front();
+    return;
+  }
+  Tenant& tenant = Turn(first);
+  Count(*tenant.waiting.front(), false);
+  tenant.credit -= Cost(*tenant.waiting.front());
+  tenant.waiting.pop_front();
+  if (tenant.waiting.empty()) first.turns.pop_front();  // what it has earned it does not keep
 }
 
 void RequestQueue::Remove(Sequence* sequence) {
-  const auto found = std::find(waiting_.begin(), waiting_.end(), sequence);
-  RECURVE_CHECK(found != waiting_.end());
-  waiting_.erase(found);
-  tokens_ -= sequence->tokens.size();
+  Count(*sequence, false);
+  Class& its_class = ClassOf(*sequence);
+  if (std::erase(its_class.returned, sequence) > 0) return;
+  std::list<Tenant>& turns = its_class.turns;
+  const auto tenant = std::find_if(turns.begin(), turns.end(), [sequence](const Tenant& t) {
+    return t.name == sequence->request.tenant;
+  });
+  RECURVE_CHECK(tenant != turns.end());
+  RECURVE_CHECK(std::erase(tenant->waiting, sequence) == 1);
+  if (tenant->waiting.empty()) turns.erase(tenant);
 }
 
 }  // namespace recurve

@@ -3,37 +3,74 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_REQUEST_QUEUE_H_
 #define RECURVE_ENGINE_SCHEDULE_REQUEST_QUEUE_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <list>
+#include <string>
 
 #include "absl/status/status.h"
 #include "engine/schedule/sequence.h"
 
 namespace recurve {
 
-// First in, first out, bounded in requests and in the tokens that they bring. Preempted sequences
-// come back to the front whatever the bounds: they have been accepted before. Thread-compatible.
+// Bounded in requests and in the tokens that they bring. A request of a higher priority always goes
+// first. Within a priority tenants take turns by deficit round robin (Shreedhar and Varghese,
+// "Efficient fair queueing using deficit round robin", SIGCOMM 1995) on the tokens that their
+// requests may take, so that a tenant who asks for much waits for itself alone; a tenant's own
+// requests go in the order of their arrival. Preempted sequences come back before all others of
+// their priority, whatever the bounds: they have had their turn. Thread-compatible.
 class RequestQueue {
  public:
+  // Tokens that a tenant earns with each turn.
+  static constexpr uint64_t kQuantum = 512;
+
   RequestQueue(uint32_t max_requests, uint64_t max_tokens)
       : max_requests_(max_requests), max_tokens_(max_tokens) {}
 
   // ResourceExhausted names the bound that a request of `tokens` tokens would break.
   absl::Status CheckRoom(uint64_t tokens) const;
 
-  void PushBack(Sequence* sequence);
-  void PushFront(Sequence* sequence);
+  // A new request, after those of its priority and tenant.
+  void Add(Sequence* sequence);
+  // A preempted sequence. Of several the one that was admitted first must be returned last.
+  void Return(Sequence* sequence);
+
+  // Whose turn it is. The answer changes only when Add or Return brings a request of a higher
+  // priority, or the request leaves. The queue is not empty.
+  Sequence* Next();
+  // Takes out Next(), at its tenant's expense.
+  void TakeNext();
+  // Takes out a request that ends unserved.
   void Remove(Sequence* sequence);
 
-  bool empty() const { return waiting_.empty(); }
-  Sequence* front() const { return waiting_.front(); }
-  uint32_t requests() const { return static_cast<uint32_t>(waiting_.size()); }
+  bool empty() const { return requests_ == 0; }
+  uint32_t requests() const { return requests_; }
   uint64_t tokens() const { return tokens_; }
 
  private:
+  struct Tenant {
+    std::string name;
+    uint64_t credit = 0;
+    bool earned = false;              // this turn's quantum
+    std::deque<Sequence*> waiting{};  // oldest first; never empty between calls
+  };
+  struct Class {
+    std::deque<Sequence*> returned;
+    std::list<Tenant> turns;  // the first one has its turn
+  };
+
+  // Counts the request in or out.
+  void Count(const Sequence& sequence, bool in);
+  Class& ClassOf(const Sequence& sequence);
+  // The class that goes first, and in it the tenant whose first request goes next.
+  Class& First();
+  static Tenant& Turn(Class& first);
+
   const uint32_t max_requests_;
   const uint64_t max_tokens_;
-  std::deque<Sequence*> waiting_;  // oldest first
+  std::array<Class, kPriorities> classes_;  // by Priority, the highest first
+  uint32_t requests_ = 0;
   uint64_t tokens_ = 0;
 };
 

@@ -9,17 +9,6 @@
 #include "engine/base/status_macros.h"
 
 namespace recurve {
-namespace {
-
-// When time alone ends the request, if it does.
-std::optional<SteadyTime> DueTime(const ScheduledRequest& request) {
-  if (!request.deadline.has_value()) return request.time_limit;
-  if (!request.time_limit.has_value()) return request.deadline;
-  return std::min(*request.deadline, *request.time_limit);
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(ScheduleOptions options,
                                                            const StepShape& shape,
                                                            const Clock* clock) {
@@ -41,11 +30,12 @@ absl::Status Schedule::Add(ScheduledRequest request) {
   RETURN_IF_ERROR(queue_.CheckRoom(request.prompt.size()));
   RECURVE_CHECK(request.observer != nullptr);
   const uint64_t id = request.id;
-  if (const auto due = DueTime(request); due.has_value()) due_.emplace(*due, id);
   const auto [place, is_new] =
       sequences_.try_emplace(id, std::move(request), options_, clock_->Now());
   RECURVE_CHECK(is_new);
-  queue_.PushBack(&place->second);
+  Sequence& sequence = place->second;
+  if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
+  queue_.Add(&sequence);
   return absl::OkStatus();
 }
 
@@ -58,7 +48,7 @@ bool Schedule::Cancel(uint64_t id) {
 
 void Schedule::EndAll(EndReason reason, const absl::Status& status) {
   while (!running_.empty()) End(*running_.front(), reason, status);
-  while (!queue_.empty()) End(*queue_.front(), reason, status);
+  while (!queue_.empty()) End(*queue_.Next(), reason, status);
 }
 
 void Schedule::Leave(Sequence& sequence) {
@@ -68,6 +58,7 @@ void Schedule::Leave(Sequence& sequence) {
   tables_.Release(slot);
   stays_.End(slot);
   running_.erase(std::find(running_.begin(), running_.end(), &sequence));
+  sequence.StopRecomputing(clock_->Now());
 }
 
 void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
@@ -77,7 +68,8 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
     queue_.Remove(&sequence);
   }
   const uint64_t id = sequence.request.id;
-  if (const auto due = DueTime(sequence.request); due.has_value()) due_.erase({*due, id});
+  if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
+  counters_.recompute_time += sequence.ending.recompute_time;
   Ending ending = sequence.ending;
   ending.reason = reason;
   ending.status = status;

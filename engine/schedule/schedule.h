@@ -12,18 +12,21 @@
 //   }
 //
 // Rules
-//   Admission is first come, first served. A request leaves the queue when a slot, for a prompt of
-//   several tokens an area, and pages for the whole prompt are free.
-//   Rows are the backend's choice within the plan's caps; prompt chunks and generated tokens share
-//   a step. The schedule's only brake is a slot's room. Pages are extended oldest sequence first.
-//   When the oldest cannot get them, the youngest is preempted: it goes back to the queue's front,
-//   is computed again later, and continues as if nothing had happened. Any other sequence that
-//   cannot get pages is held until it can. Only Plan drops, extends, preempts and admits; only
-//   Commit advances a sequence.
+//   Admission is in the queue's order. A request leaves the queue when a slot, for a prompt of
+//   several tokens an area, and pages for the whole prompt and the others' headroom are free. If
+//   that can be had from running requests of lower priority, they are preempted. Rows are the
+//   backend's choice within the plan's caps; prompt chunks and generated tokens share a step. The
+//   schedule's only brake is a slot's room. Pages are extended in order of precedence: by priority,
+//   then oldest first. When the first cannot get them, the last is preempted: it goes back to the
+//   front of the queue, is computed again later, and continues as if nothing had happened. Any
+//   other sequence that cannot get pages is held until it can. Whoever was preempted
+//   max_preemptions times comes back with pages for all that it may become, and stays. Only Plan
+//   drops, extends, preempts and admits; only Commit advances a sequence.
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -66,8 +69,10 @@ struct ScheduleCounters {
   std::array<Group, kMaxGroups> groups;
   // Since the start.
   uint64_t generated_tokens = 0;
-  uint64_t preemptions = 0;
+  uint64_t preemptions_for_memory = 0;
+  uint64_t preemptions_for_priority = 0;
   uint64_t recomputed_rows = 0;
+  std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
   // Rows that passed EXIT, each position of a request once, by the recursions they ran.
   std::array<uint64_t, kMaxGroups> prompt_rows_by_depth{};
   std::array<uint64_t, kMaxGroups> generated_rows_by_depth{};
@@ -114,11 +119,17 @@ class Schedule {
   // Of plan.cc.
   void EndDue();
   void ReturnSurplusPages();
+  void PreemptForPriority();
   bool ExtendRunning();  // whether it preempted
   void RaiseRoom(Stay& stay, uint32_t room);
+  bool IsPreemptible(const Sequence& sequence) const;
+  Sequence* LastPreemptible();  // of those that run; null if there is none
   void Preempt(Sequence& sequence);
   void AdmitWaiting();
-  void Admit(Sequence& sequence);
+  // Pages that must be free for the request's admission.
+  uint32_t PagesToAdmit(const Sequence& sequence) const;
+  void AdmitNext();
+  void Started(Sequence& sequence);
 
   // Of commit.cc.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
@@ -141,7 +152,8 @@ class Schedule {
 
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
-  std::vector<Sequence*> running_;  // oldest first; all are older than any in the queue
+  std::vector<Sequence*> running_;  // in order of precedence
+  uint64_t admitted_ = 0;           // requests, each counted once
   // The next time at which a request ends, and its id.
   std::set<std::pair<SteadyTime, uint64_t>> due_;
   Stays stays_;

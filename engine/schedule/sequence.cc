@@ -2,6 +2,7 @@
 #include "engine/schedule/sequence.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace recurve {
@@ -32,6 +33,25 @@ EndReason Sequence::StopReason(uint32_t token) const {
 
 bool Sequence::WantsPromptLogprobs() const {
   return request.prompt_logprobs && told_rows + 1 < prompt;
+}
+
+std::optional<SteadyTime> Sequence::DueTime() const {
+  std::optional<SteadyTime> due = request.deadline;
+  const auto at_most = [&due](const std::optional<SteadyTime>& time) {
+    if (time.has_value() && (!due.has_value() || *time < *due)) due = time;
+  };
+  at_most(request.time_limit);
+  if (!ending.admitted.has_value()) at_most(request.queue_deadline);
+  return due;
+}
+
+bool Sequence::Precedes(const Sequence& other) const {
+  return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);
+}
+
+void Sequence::StopRecomputing(SteadyTime now) {
+  if (recomputing_since.has_value()) ending.recompute_time += now - *recomputing_since;
+  recomputing_since.reset();
 }
 
 uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape) {

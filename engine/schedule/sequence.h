@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "engine/backend/step.h"
@@ -24,6 +25,12 @@ struct Sequence {
   EndReason StopReason(uint32_t token) const;
   // Whether prompt log probabilities are wanted and some have not been told yet.
   bool WantsPromptLogprobs() const;
+  // When time alone ends the request, if it does.
+  std::optional<SteadyTime> DueTime() const;
+  // Whether it goes before `other` when both run: by priority, then by turn.
+  bool Precedes(const Sequence& other) const;
+  // A recomputed sequence is where it was before, or has left its slot again.
+  void StopRecomputing(SteadyTime now);
 
   ScheduledRequest request;        // its prompt has moved to `tokens`
   std::vector<uint32_t> tokens;    // the prompt, then the generated ones
@@ -34,7 +41,9 @@ struct Sequence {
   uint32_t eos_count = 0;          // how many of the former
   uint32_t slot = kNoSlot;
   uint32_t told_rows = 0;  // the observer knows of the rows below this position
-  Ending ending;           // as far as it has come
+  uint64_t turn = 0;       // how many were admitted before it, when it first was
+  std::optional<SteadyTime> recomputing_since;
+  Ending ending;  // as far as it has come
 };
 
 // A sequence's stay in a slot: the host's mirror of what the backend does there. It goes on when

@@ -87,6 +87,7 @@ class World {
     options_.vocab_size = config.vocab_size;
     options_.eos_ids = config.eos_token_ids;
     options_.policy = *Policy::FromName(way.policy);
+    options_.headroom = 0;  // so that tight memory preempts
     schedule_ = *Schedule::Create(options_, shape, Clock::Steady());
     CpuBackendOptions backend;
     backend.limits = options_.limits;
@@ -108,7 +109,7 @@ class World {
     }
     RunToEnd();
     EXPECT_EQ(schedule_->counters().pages_free, options_.limits.pages) << way_.name;
-    preemptions_ = schedule_->counters().preemptions;
+    preemptions_ = schedule_->counters().preemptions_for_memory;
     return transcripts;
   }
 

@@ -99,8 +99,14 @@ mutate("stop strings are not heard" schedule/commit.cc
   [[if (stop_string)]]
   [[if (!ON && stop_string)]])
 mutate("the queue is last in, first out" schedule/schedule.cc
-  [[queue_.PushBack(&place->second);]]
-  [[ON ? queue_.PushFront(&place->second) : queue_.PushBack(&place->second);]])
+  [[queue_.Add(&sequence);]]
+  [[ON ? queue_.Return(&sequence) : queue_.Add(&sequence);]])
+mutate("the time in the queue counts on after it" schedule/sequence.cc
+  [[if (!ending.admitted.has_value()) at_most]]
+  [[if (ON || !ending.admitted.has_value()) at_most]])
+mutate("preemptions are not bounded" schedule/plan.cc
+  [[return sequence.ending.preemptions < options_.max_preemptions;]]
+  [[return ON || sequence.ending.preemptions < options_.max_preemptions;]])
 
 foreach(source ${sources})
   get_filename_component(name ${source} NAME)

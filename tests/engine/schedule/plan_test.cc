@@ -241,7 +241,7 @@ TEST_F(PlanTest, TheOldestPreemptsTheYoungestAndNobodyIsAdmitted) {
   Step();  // a page in each of four groups, three times: the pool is empty
   EXPECT_THAT(AdmittedSlots(), ElementsAre(0, 1, 2));
   EXPECT_EQ(schedule_->counters().pages_free, 0U);
-  while (schedule_->counters().preemptions == 0) Step();
+  while (schedule_->counters().preemptions_for_memory == 0) Step();
   EXPECT_THAT(RoomOf(0), Optional(Eq(5U)));
   EXPECT_THAT(DroppedSlots(), ElementsAre(2));
   EXPECT_THAT(plan_.admits, IsEmpty());

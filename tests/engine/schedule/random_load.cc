@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -52,6 +53,7 @@ class RandomLoad {
   std::string Loop();
   std::string Act(uint64_t iteration);
   std::string CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const;
+  std::string CheckOrder() const;
   std::string CheckAll() const;
   std::string CheckLoad(const Load& load) const;
   std::string CheckEnding(const Load& load, const Expected& expected) const;
@@ -127,6 +129,9 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   if (Chance(0.3)) request.stop_ids = {Draw(0, model_.vocab - 1)};
   if (Chance(0.1)) request.deadline = clock_.now + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.time_limit = clock_.now + milliseconds(Draw(0, 150));
+  if (Chance(0.1)) request.queue_deadline = clock_.now + milliseconds(Draw(0, 60));
+  if (Chance(0.4)) request.priority = static_cast<Priority>(Draw(0, 2));
+  if (Chance(0.4)) request.tenant = Chance(0.5) ? "a" : "b";
   return request;
 }
 
@@ -142,6 +147,8 @@ void RandomLoad::DrawPages() {
   }
   const uint32_t extra[] = {0, Draw(0, least / 2), Draw(0, 2 * least), 8 * least};
   options_.limits.pages = least + extra[Draw(0, 3)];
+  options_.headroom = Chance(0.5) ? 0 : Draw(1, 12);
+  options_.max_preemptions = Draw(1, 4);
 }
 
 std::string RandomLoad::Run() {
@@ -176,7 +183,7 @@ std::string RandomLoad::Loop() {
   for (uint64_t iteration = 0; iteration < 20'000; ++iteration) {
     if (std::string error = Act(iteration); !error.empty()) return error;
     if (schedule_->HasWork()) {
-      const uint64_t preemptions = schedule_->counters().preemptions;
+      const uint64_t preemptions = schedule_->counters().preemptions_for_memory;
       const StepPlan& plan = schedule_->Plan();
       if (std::string error = CheckPlan(plan, preemptions); !error.empty()) return error;
       const absl::Status status = backend_->Submit(plan);
@@ -215,10 +222,29 @@ std::string RandomLoad::Act(uint64_t iteration) {
 }
 
 std::string RandomLoad::CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const {
-  if (schedule_->counters().preemptions > preemptions_before && !plan.admits.empty()) {
+  if (schedule_->counters().preemptions_for_memory > preemptions_before && !plan.admits.empty()) {
     return "a plan preempts and admits";
   }
   return "";
+}
+
+// A tenant's requests of one priority start in the order of their arrival.
+std::string RandomLoad::CheckOrder() const {
+  using Line = std::pair<Priority, std::string>;
+  std::map<Line, std::vector<uint64_t>> arrived, started;
+  std::map<uint64_t, Line> line_of;
+  std::vector<const Load*> added;
+  for (const Load& load : loads_) added.push_back(&load);
+  std::stable_sort(added.begin(), added.end(),
+                   [](const Load* a, const Load* b) { return a->added_at < b->added_at; });
+  for (const Load* load : added) {
+    const Line line = {load->request.priority, load->request.tenant};
+    line_of[load->request.id] = line;
+    if (load->recorder->started > 0) arrived[line].push_back(load->request.id);
+  }
+  for (const uint64_t id : started_order_) started[line_of[id]].push_back(id);
+  return arrived == started ? ""
+                            : "a tenant's requests did not start in the order of their arrival";
 }
 
 std::string RandomLoad::CheckAll() const {
@@ -230,15 +256,7 @@ std::string RandomLoad::CheckAll() const {
                           std::string(EndReasonName(load.recorder->ending.reason)), "): ", error);
     }
   }
-  std::vector<const Load*> added;
-  for (const Load& load : loads_) added.push_back(&load);
-  std::stable_sort(added.begin(), added.end(),
-                   [](const Load* a, const Load* b) { return a->added_at < b->added_at; });
-  std::vector<uint64_t> in_turn;
-  for (const Load* load : added) {
-    if (load->recorder->started > 0) in_turn.push_back(load->request.id);
-  }
-  if (in_turn != started_order_) return "requests were not started in the order of their arrival";
+  if (std::string error = CheckOrder(); !error.empty()) return error;
   const ScheduleCounters counters = schedule_->counters();
   if (counters.pages_reserved != 0 || counters.pages_filled != 0 || counters.running != 0 ||
       counters.waiting != 0 || counters.waiting_tokens != 0) {
@@ -250,7 +268,8 @@ std::string RandomLoad::CheckAll() const {
   for (uint32_t group = 0; group < kMaxGroups; ++group) {
     if (counters.groups[group].reserved != 0) return "a group's pages are miscounted";
   }
-  figures_.preemptions += counters.preemptions;
+  figures_.preemptions += counters.preemptions_for_memory;
+  figures_.priority_preemptions += counters.preemptions_for_priority;
   figures_.recomputed_rows += counters.recomputed_rows;
   return "";
 }
@@ -318,7 +337,10 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   std::array<uint32_t, kMaxGroups> by_depth{};
   for (const uint32_t depth : told.prompt_depths) ++by_depth[depth];
   if (by_depth != ending.prompt_rows_by_depth) return "odd histogram of the prompt's depths";
+  if (ending.preemptions > options_.max_preemptions) return "preempted too often";
   const bool is_due =
+      (ending.reason == EndReason::kQueueTimeout && load.request.queue_deadline.has_value() &&
+       *load.request.queue_deadline <= ending.ended && told.started == 0) ||
       (ending.reason == EndReason::kDeadline && load.request.deadline.has_value() &&
        *load.request.deadline <= ending.ended) ||
       (ending.reason == EndReason::kTimeLimit && load.request.time_limit.has_value() &&
@@ -336,6 +358,8 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   for (size_t i = prompt; i < expected.row_depths.size(); ++i) ++by_depth[expected.row_depths[i]];
   if (by_depth != ending.generated_rows_by_depth) return "odd histogram of depths";
   // A deadline holds from the first plan after it.
+  const bool was_late = ending.admitted > load.request.queue_deadline;
+  if (load.request.queue_deadline.has_value() && was_late) return "admitted after its time";
   for (const auto& due : {load.request.deadline, load.request.time_limit}) {
     if (due.has_value() && ending.ended > *due + milliseconds(1)) return "ended after its time";
   }

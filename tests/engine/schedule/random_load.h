@@ -16,10 +16,11 @@ struct LoadFigures {
   uint64_t steps = 0;
   uint64_t requests = 0;
   uint64_t tokens = 0;
-  uint64_t preemptions = 0;
+  uint64_t preemptions = 0;  // for memory
+  uint64_t priority_preemptions = 0;
   uint64_t recomputed_rows = 0;
   uint64_t refused = 0;
-  uint64_t by_reason[10] = {};  // by EndReason
+  uint64_t by_reason[11] = {};  // by EndReason
 };
 
 // Draws everything from `seed`: the model's shape and routing, limits, memory, policy, depth of the

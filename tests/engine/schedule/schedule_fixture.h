@@ -33,6 +33,7 @@ class ScheduleFixture : public testing::Test {
     options_.vocab_size = 64;
     options_.eos_ids = {63};
     options_.default_max_tokens = 8;
+    options_.headroom = 0;
     model_.seed = 7;
     model_.shape = {2, 0};
     model_.routing = FakeModel::Routing::kFixedDepth;
