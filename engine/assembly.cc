@@ -13,6 +13,7 @@
 #include "engine/backend/model_shape.h"
 #include "engine/base/machine.h"
 #include "engine/base/status_macros.h"
+#include "engine/make_budget.h"
 #include "engine/model/weights.h"
 
 namespace recurve {
@@ -223,6 +224,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
   auto model = std::make_shared<const Model>(std::move(loaded));
   RETURN_IF_ERROR(Resolve(*model, precision, options));
+  RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
   assembly.config = model->config;

@@ -111,7 +111,8 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
     RETURN_IF_ERROR(Accepting());
     RETURN_IF_ERROR(schedule_->CheckQueue(0));
   }
-  ASSIGN_OR_RETURN(ScheduledRequest scheduled, PrepareRequest(request, config_, tokenizer_.get()));
+  ASSIGN_OR_RETURN(ScheduledRequest scheduled,
+                   PrepareRequest(request, config_, info_.options.eviction, tokenizer_.get()));
 
   const std::lock_guard<std::mutex> lock(mutex_);
   RETURN_IF_ERROR(Accepting());

@@ -59,10 +59,22 @@ struct MemoryOptions {
   uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
 };
 
+// What sequences may keep in the cache. A request may say otherwise, but for `every`.
+struct EvictionOptions {
+  std::string policy = "none";  // which entries go: none, window (the oldest), attention (those
+                                // that got least of it), router (those whose router was least sure)
+  std::string budget;    // entries that each cache group may hold, such as
+                         // "entry:256,1:256,2:50%,3:50%,exit:256"; groups left out are free
+  uint32_t sinks = 4;    // first entries of a group, which stay
+  uint32_t recent = 32;  // last entries of a group, which stay
+  uint32_t every = 256;  // entries go at positions that are multiples of this
+};
+
 struct EngineOptions {
   ModelOptions model;
   ScheduleLimits schedule;
   MemoryOptions memory;
+  EvictionOptions eviction;
 };
 
 // Bounds of a single request that no flag changes.
@@ -106,6 +118,11 @@ struct Request {
 
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
+
+  std::optional<std::string> kv_eviction;  // these four as EvictionOptions, which they override
+  std::optional<std::string> kv_budget;
+  std::optional<uint32_t> kv_sinks;
+  std::optional<uint32_t> kv_recent;
 
   Priority priority = Priority::kNormal;
   std::string tenant;  // whose requests take turns with others' of the same priority

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
+#include "engine/make_budget.h"
 
 namespace recurve {
 namespace {
@@ -45,8 +46,10 @@ absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add
 }
 
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
+                                                const EvictionOptions& eviction,
                                                 const Tokenizer* tokenizer) {
   ScheduledRequest scheduled;
+  ASSIGN_OR_RETURN(scheduled.budget, MakeBudget(eviction, request, config));
   if (const auto* text = std::get_if<std::string>(&request.prompt)) {
     ASSIGN_OR_RETURN(scheduled.prompt, EncodeText(*text, request.add_special_tokens, tokenizer));
   } else {

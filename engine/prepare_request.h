@@ -17,6 +17,7 @@ namespace recurve {
 // that do not depend on the model are the front end's to check; the vocabulary, recursions, context
 // and memory are the schedule's.
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
+                                                const EvictionOptions& eviction,
                                                 const Tokenizer* tokenizer);
 
 // INVALID_ARGUMENT without a tokenizer, or for text that is not UTF-8.

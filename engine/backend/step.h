@@ -146,6 +146,9 @@ constexpr bool Samples(const SlotState& s, const SlotLimits& l) {
   return s.position + s.rows >= l.prompt && s.position + s.rows <= l.end;
 }
 
+// Which entries of a group over its budget go; eviction.h says it exactly.
+enum class EvictionPolicy : uint32_t { kNone, kWindow, kAttention, kRouter };
+
 // ---- StepPlan: caps of this step, then changes, applied in the order of the members. ----
 
 struct Drop {
@@ -166,10 +169,18 @@ struct Admission {
   float threshold_logit;  // a row passes iff its deciding logit >= this; -inf always, +inf never
   uint32_t logprobs;      // most likely tokens reported beside each sampled one; kNoLogprobs: none
   uint32_t wants;         // kWants* bits
+  EvictionPolicy eviction;
+  uint32_t sinks, recent;  // entries of a group that no eviction takes: its first and last ones
   uint32_t bias_begin, bias_count;  // in StepPlan::biases
   uint32_t stop_begin, stop_count;  // in StepPlan::stop_ids
 };
 inline constexpr uint32_t kNoLogprobs = std::numeric_limits<uint32_t>::max();
+
+// Of the slot's `count` entries in `group` `keep` stay, which Eviction::Choose names. The slot
+// waits for ENTRY with nothing in flight, and its pages have no other owner.
+struct Evict {
+  uint32_t slot, group, count, keep;
+};
 
 // Page `page` is the `index`-th of the slot's group.
 struct PageChange {
@@ -209,6 +220,7 @@ struct StepPlan {
   uint32_t prompt_rows = 0;  // most prompt rows, in each of EXIT, ENTRY and the block
   std::vector<Drop> drops;
   std::vector<Admission> admits;
+  std::vector<Evict> evicts;
   std::vector<PageChange> pages;
   std::vector<TokenChange> tokens;
   std::vector<CapChange> caps;
@@ -222,6 +234,7 @@ struct StepPlan {
     ends_min = 1;
     drops.clear();
     admits.clear();
+    evicts.clear();
     pages.clear();
     tokens.clear();
     caps.clear();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/kv/page_tables.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
 
 namespace recurve {
@@ -10,17 +12,24 @@ PageTables::PageTables(PagePool* pool, uint32_t slots, const StepShape& shape,
     : pool_(pool),
       shape_(shape),
       entries_per_page_(entries_per_page),
-      tables_(size_t{slots} * shape.groups()) {}
+      tables_(size_t{slots} * shape.groups()),
+      reserved_(slots) {}
 
 uint32_t PageTables::GroupPagesFor(uint32_t group, uint32_t entries) const {
   const uint32_t per_page = entries_per_page_[group];
   return per_page == 0 ? 0 : (entries + per_page - 1) / per_page;
 }
 
-uint32_t PageTables::PagesFor(uint32_t tokens) const {
+uint32_t PageTables::PagesFor(uint32_t tokens, const KvBudget& budget) const {
   uint32_t pages = 0;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) pages += GroupPagesFor(group, tokens);
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    pages += GroupPagesFor(group, budget.MostEntries(group, tokens));
+  }
   return pages;
+}
+
+void PageTables::Reserve(uint32_t slot, const std::array<uint32_t, kMaxGroups>& entries) {
+  reserved_[slot] = entries;
 }
 
 uint32_t PageTables::pages(uint32_t slot) const {
@@ -31,11 +40,12 @@ uint32_t PageTables::pages(uint32_t slot) const {
   return static_cast<uint32_t>(pages);
 }
 
-uint32_t PageTables::Needed(uint32_t group, const SlotState& state, uint32_t room) const {
+uint32_t PageTables::Needed(uint32_t slot, uint32_t group, const SlotState& state,
+                            uint32_t room) const {
   RECURVE_CHECK(room >= state.position + state.rows);
   const uint32_t unstarted = room - state.position - state.rows;
   const uint32_t entries = state.count[group] + Pending(state, group, shape_) + unstarted;
-  return GroupPagesFor(group, entries);
+  return GroupPagesFor(group, std::max(entries, reserved_[slot][group]));
 }
 
 bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
@@ -44,7 +54,7 @@ bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
   std::array<uint32_t, kMaxGroups> missing{};
   uint32_t total = 0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    const uint32_t needed = Needed(group, state, room);
+    const uint32_t needed = Needed(slot, group, state, room);
     const uint32_t held = static_cast<uint32_t>(tables[group].size());
     missing[group] = needed > held ? needed - held : 0;
     total += missing[group];
@@ -64,7 +74,7 @@ bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
 void PageTables::Trim(uint32_t slot, const SlotState& state, uint32_t room) {
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
-    const uint32_t needed = Needed(group, state, room);
+    const uint32_t needed = Needed(slot, group, state, room);
     if (table.size() <= needed) continue;
     group_pages_[group] -= static_cast<uint32_t>(table.size()) - needed;
     pool_->Free(std::span(table).subspan(needed));
@@ -79,6 +89,7 @@ void PageTables::Release(uint32_t slot) {
     pool_->Free(table);
     table.clear();
   }
+  reserved_[slot] = {};
 }
 
 }  // namespace recurve

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "engine/backend/step.h"
+#include "engine/kv/budget.h"
 #include "engine/kv/page_pool.h"
 
 namespace recurve {
@@ -34,6 +35,10 @@ class PageTables {
   PageTables(const PageTables&) = delete;
   PageTables& operator=(const PageTables&) = delete;
 
+  // Has Extend and Trim leave pages for entries[group] entries in each group of `slot`, whatever
+  // the bound says, until Release. Nothing changes yet.
+  void Reserve(uint32_t slot, const std::array<uint32_t, kMaxGroups>& entries);
+
   // Gives every group of `slot` the pages of the bound above and appends one change for each new
   // page. False, and nothing changes, when the pool lacks pages.
   [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room,
@@ -47,8 +52,9 @@ class PageTables {
 
   // Pages that hold `entries` entries of `group`.
   uint32_t GroupPagesFor(uint32_t group, uint32_t entries) const;
-  // Pages of one slot that holds `tokens` tokens, if all of them are active in every group.
-  uint32_t PagesFor(uint32_t tokens) const;
+  // The most pages that a slot with this budget can need on its way to `tokens` tokens, if all of
+  // them are active in every group.
+  uint32_t PagesFor(uint32_t tokens, const KvBudget& budget) const;
 
   // The pages of one group of a slot, in table order.
   std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
@@ -60,13 +66,14 @@ class PageTables {
   uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
 
  private:
-  // Pages that `group` needs by the bound.
-  uint32_t Needed(uint32_t group, const SlotState& state, uint32_t room) const;
+  // Pages that `group` needs by the bound, or has reserved.
+  uint32_t Needed(uint32_t slot, uint32_t group, const SlotState& state, uint32_t room) const;
 
   PagePool* const pool_;
   const StepShape shape_;
   const EntriesPerPage entries_per_page_;
-  std::vector<std::vector<uint32_t>> tables_;  // [slots * groups]
+  std::vector<std::vector<uint32_t>> tables_;               // [slots * groups]
+  std::vector<std::array<uint32_t, kMaxGroups>> reserved_;  // [slots]: entries
   std::array<uint32_t, kMaxGroups> group_pages_{};
 };
 

@@ -33,6 +33,20 @@ absl::Status InVocabulary(absl::string_view field, uint32_t id, uint32_t vocab_s
   return Invalid(field, id, absl::StrCat("an id below the vocabulary's size ", vocab_size));
 }
 
+absl::Status ValidateBudget(const KvBudget& budget, const StepShape& shape) {
+  if (!budget.limited()) return absl::OkStatus();
+  RETURN_IF_ERROR(AtLeast("evict_every", budget.every, 1));
+  const uint64_t kept = uint64_t{budget.sinks} + budget.recent;
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    const uint32_t entries = budget.groups[group].entries;
+    if (entries == 0 || entries >= kept) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_budget of ", entries, " entries is less than the ", budget.sinks,
+                     " sinks and ", budget.recent, " recent entries that stay"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptions& options,
                             const PageTables& tables) {
   const uint64_t prompt = request.prompt.size();
@@ -52,7 +66,7 @@ absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptio
                      " exceed the context of ", context, " tokens"));
   }
   const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(request, options);
-  const uint32_t pages = tables.PagesFor(end);
+  const uint32_t pages = tables.PagesFor(end, request.budget);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(
         "prompt of ", prompt, " tokens and ", NewTokens(request, options), " new ones need up to ",
@@ -98,6 +112,7 @@ uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& optio
 absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOptions& options,
                              const StepShape& shape, const PageTables& tables) {
   const BackendLimits& limits = options.limits;
+  RETURN_IF_ERROR(ValidateBudget(request.budget, shape));
   RETURN_IF_ERROR(ValidateLength(request, options, tables));
   for (const uint32_t id : request.prompt) {
     RETURN_IF_ERROR(InVocabulary("prompt token", id, options.vocab_size));

@@ -16,10 +16,14 @@ const StepPlan& Schedule::Plan() {
   plan_.ends_min = options_.policy.ends_min();
   plan_.block_rows = options_.limits.block_rows;
   plan_.prompt_rows = options_.limits.prompt_rows;
-  ReturnSurplusPages();
   PreemptForPriority();
+  EvictAtBoundaries();
+  ReturnSurplusPages();
   // Whoever was preempted just now would come back into the pages that it was to leave.
   if (!ExtendRunning()) AdmitWaiting();
+  for (const Evict& evict : plan_.evicts) {
+    counters_.groups[evict.group].evicted += evict.count - evict.keep;
+  }
   for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
   dropped_.clear();
   return plan_;
@@ -34,6 +38,22 @@ void Schedule::EndDue() {
     if (is_past(sequence.request.time_limit)) reason = EndReason::kTimeLimit;
     if (is_past(sequence.request.deadline)) reason = EndReason::kDeadline;
     End(sequence, reason, absl::OkStatus());
+  }
+}
+
+void Schedule::EvictAtBoundaries() {
+  for (const Sequence* sequence : running_) {
+    Stay& stay = stays_.Current(sequence->slot);
+    SlotState& state = stay.state;
+    if (state.stage != Stage::kEntry || state.position != stay.boundary) continue;
+    const KvBudget& budget = sequence->request.budget;
+    for (uint32_t group = 0; group < shape_.groups(); ++group) {
+      const uint32_t keep = budget.Keep(group, state.position);
+      if (options_.entries_per_page[group] == 0 || state.count[group] <= keep) continue;
+      plan_.evicts.push_back({sequence->slot, group, state.count[group], keep});
+      state.count[group] = keep;
+    }
+    stay.boundary = budget.NextBoundary(state.position);
   }
 }
 
@@ -110,6 +130,7 @@ Sequence* Schedule::LastPreemptible() {
 }
 
 void Schedule::Preempt(Sequence& sequence) {
+  std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
   Leave(sequence);
   queue_.Return(&sequence);
   ++sequence.ending.preemptions;
@@ -130,17 +151,27 @@ void Schedule::AdmitWaiting() {
 }
 
 uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
-  if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end);
+  const KvBudget& budget = sequence.request.budget;
+  if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end, budget);
   // The whole prompt and a token, though pages come chunk by chunk: a prompt that cannot be
   // finished would only be in the way.
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
-  const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end));
+  const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end), budget);
   uint32_t headroom = 0;
   for (const Sequence* running : running_) {
     const SlotState& state = stays_.Current(running->slot).state;
-    headroom += tables_.PagesFor(std::min(options_.headroom, running->end - state.position));
+    const uint32_t ahead = std::min(options_.headroom, running->end - state.position);
+    headroom += tables_.PagesFor(ahead, running->request.budget);
   }
   return prompt + headroom;
+}
+
+std::array<uint32_t, kMaxGroups> Schedule::MostEntries(const Sequence& sequence) const {
+  std::array<uint32_t, kMaxGroups> entries{};
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    entries[group] = sequence.request.budget.MostEntries(group, sequence.end);
+  }
+  return entries;
 }
 
 void Schedule::AdmitNext() {
@@ -157,8 +188,9 @@ void Schedule::AdmitNext() {
   if (sequence.WantsPromptLogprobs()) {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
-  stay.limits.room =
-      IsPreemptible(sequence) ? WantedRoom(stay, planned_ - 1 - committed_, shape_) : sequence.end;
+  stay.boundary = sequence.request.budget.NextBoundary(0);
+  stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+  if (!IsPreemptible(sequence)) tables_.Reserve(sequence.slot, MostEntries(sequence));
   RECURVE_CHECK(tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages));
   AppendAdmission(stay, plan_);
   AppendTokens(stay, 0, plan_);

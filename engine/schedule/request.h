@@ -17,6 +17,7 @@
 #include "engine/backend/step.h"
 #include "engine/base/priority.h"
 #include "engine/base/steady_time.h"
+#include "engine/kv/budget.h"
 #include "engine/sampling/params.h"
 
 namespace recurve {
@@ -109,8 +110,9 @@ struct ScheduledRequest {
   std::optional<uint32_t> max_tokens;
   uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included
   SamplingParams sampling;  // `generated` and `min_end` are filled in by the schedule
-  float threshold_logit = 0.0F;      // Admission::threshold_logit
-  std::vector<DepthCap> caps;        // ascending positions; none: N recursions
+  float threshold_logit = 0.0F;  // Admission::threshold_logit
+  std::vector<DepthCap> caps;    // ascending positions; none: N recursions
+  KvBudget budget;
   std::optional<uint32_t> logprobs;  // most likely tokens beside each sampled one
   bool prompt_logprobs = false;      // needs `logprobs`
   bool raw_logits = false;           // tests alone

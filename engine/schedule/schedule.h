@@ -22,6 +22,9 @@
 //   other sequence that cannot get pages is held until it can. Whoever was preempted
 //   max_preemptions times comes back with pages for all that it may become, and stays. Only Plan
 //   drops, extends, preempts and admits; only Commit advances a sequence.
+//   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
+//   until it waits there with nothing in flight. Then one plan drops entries and raises the room.
+//   So what it keeps depends on nothing but the sequence.
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -56,6 +59,7 @@ struct ScheduleCounters {
     uint32_t filled = 0;       // pages that hold entries
     uint32_t filled_peak = 0;  // the most after any step, sequences that ended in it left out
     uint32_t reserved = 0;     // pages that sequences have, filled or not
+    uint64_t evicted = 0;      // entries, since the start
   };
   // Of this moment.
   uint32_t running = 0;
@@ -120,6 +124,7 @@ class Schedule {
   void EndDue();
   void ReturnSurplusPages();
   void PreemptForPriority();
+  void EvictAtBoundaries();
   bool ExtendRunning();  // whether it preempted
   void RaiseRoom(Stay& stay, uint32_t room);
   bool IsPreemptible(const Sequence& sequence) const;
@@ -145,6 +150,8 @@ class Schedule {
   void Leave(Sequence& sequence);
   // Takes the sequence out of everything and tells its observer.
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
+
+  std::array<uint32_t, kMaxGroups> MostEntries(const Sequence& sequence) const;
 
   const ScheduleOptions options_;
   const StepShape shape_;

@@ -63,7 +63,7 @@ uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& sha
     const uint64_t rows = uint64_t{limits.chunk} * (1 + outstanding / shape.recursions);
     wanted = static_cast<uint32_t>(std::min<uint64_t>(limits.prompt, next + rows));
   }
-  return std::max(limits.room, std::min(wanted, limits.end));
+  return std::max(limits.room, std::min({wanted, limits.end, stay.boundary}));
 }
 
 void AppendAdmission(const Stay& stay, StepPlan& plan) {
@@ -77,6 +77,9 @@ void AppendAdmission(const Stay& stay, StepPlan& plan) {
   admission.sampling = request.sampling;
   admission.threshold_logit = request.threshold_logit;
   admission.logprobs = request.logprobs.value_or(kNoLogprobs);
+  admission.eviction = request.budget.policy;
+  admission.sinks = request.budget.sinks;
+  admission.recent = request.budget.recent;
   if (sequence.WantsPromptLogprobs()) admission.wants |= kWantsPromptLogprobs;
   if (request.raw_logits) admission.wants |= kWantsRawLogits;
   admission.bias_begin = static_cast<uint32_t>(plan.biases.size());

@@ -52,8 +52,9 @@ struct Stay {
   Sequence* sequence = nullptr;  // null: it has left
   uint32_t epoch = 0;            // of the plan that admitted it
   uint32_t area = kNoArea;
-  SlotState state;    // after the last committed step
-  SlotLimits limits;  // of the last plan
+  SlotState state;                  // after the last committed step
+  SlotLimits limits;                // of the last plan
+  uint32_t boundary = kNoBoundary;  // `room` stays at or below it until entries have been dropped
 };
 
 // The room that `stay` should have when `outstanding` steps run before the one being planned: the

@@ -138,6 +138,24 @@ class World {
   uint64_t preemptions_ = 0;
 };
 
+// Budgets so small that every longer sequence meets them.
+KvBudget RandomBudget(const ModelConfig& config, std::mt19937_64& random) {
+  const auto below = [&random](uint64_t bound) { return static_cast<uint32_t>(random() % bound); };
+  KvBudget budget;
+  if (config.kv_mode == KvMode::kSharedUpdate) return budget;
+  const bool has_router = config.router.type != RouterType::kNone;
+  budget.policy = static_cast<EvictionPolicy>(1 + below(has_router ? 3 : 2));
+  budget.every = 3 + below(20);
+  budget.sinks = below(3);
+  budget.recent = below(4);
+  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+    if (below(4) == 0) continue;
+    GroupBudget& limit = budget.groups[group];
+    (below(3) == 0 ? limit.percent : limit.entries) = 6 + below(24);
+  }
+  return budget;
+}
+
 // Greedy, seeded, penalized, capped, with log probabilities: the `index`-th of a seed's requests.
 ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_t index) {
   std::mt19937_64 random(seed * 1000 + index);
@@ -167,6 +185,7 @@ ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_
   if (config.router.type == RouterType::kExpertChoice && below(3) == 0) {
     request.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
   }
+  if (below(2) == 0) request.budget = RandomBudget(config, random);
   return request;
 }
 

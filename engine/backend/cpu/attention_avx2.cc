@@ -163,6 +163,9 @@ void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
   float inverse[kHeads];
   for (uint32_t h = 0; h < kHeads; ++h) {
     inverse[h] = Softmax(work.scores + h * stride, stride, largest[h]);
+    if (args.mass != nullptr) {
+      AddMass(work.scores + h * stride, args.entries, inverse[h], args.mass);
+    }
   }
   std::fill_n(work.weighted, size_t{kHeads} * 2 * dim, 0.0F);
   for (uint32_t first = 0; first < args.entries; first += kEntriesPerBlock) {

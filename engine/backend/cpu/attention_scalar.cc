@@ -38,6 +38,7 @@ void AttentionOf(const AttentionArgs& args) {
       lanes[t % kLanes] += p[t];
     }
     const float inverse = 1.0F / AddLanes(lanes);
+    if (args.mass != nullptr) AddMass(p, args.entries, inverse, args.mass);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
       float chain[2] = {0.0F, 0.0F};
       for (uint32_t t = 0; t < args.entries; ++t) {

@@ -21,7 +21,7 @@ Batch::Batch(const BackendLimits& limits) : slots_(limits.slots), chunk_(limits.
 void Batch::Clear() {
   rows_.clear();
   recursions_.clear();
-  logit_rows_ = 0;
+  logit_rows_ = query_rows_ = 0;
 }
 
 void Batch::Finish() {
@@ -59,18 +59,28 @@ void Batch::AddExitRows(const SlotTable& table, uint32_t id, RowRange rows) {
   }
 }
 
+void Batch::AddRowsWithoutLogits(const SlotTable& table, const std::vector<uint32_t>& slots,
+                                 bool (*of)(const Slot&)) {
+  for (const uint32_t id : slots) {
+    const Slot& slot = table.slot(id);
+    if (of(slot)) AddExitRows(table, id, {0, slot.state.rows - slot.LogitRows()});
+  }
+}
+
 void Batch::MakeExit(const SlotTable& table, const std::vector<uint32_t>& slots, bool has_layers) {
   Clear();
   for (const uint32_t id : slots) {
     const Slot& slot = table.slot(id);
     AddExitRows(table, id, {slot.state.rows - slot.LogitRows(), slot.state.rows});
   }
-  logit_rows_ = size();
+  logit_rows_ = query_rows_ = size();
   if (has_layers) {
-    for (const uint32_t id : slots) {
-      const Slot& slot = table.slot(id);
-      AddExitRows(table, id, {0, slot.state.rows - slot.LogitRows()});
-    }
+    // What these attend to counts, though nobody asks what comes of it.
+    AddRowsWithoutLogits(
+        table, slots, [](const Slot& slot) { return slot.eviction == EvictionPolicy::kAttention; });
+    query_rows_ = size();
+    AddRowsWithoutLogits(
+        table, slots, [](const Slot& slot) { return slot.eviction != EvictionPolicy::kAttention; });
   }
   Finish();
 }
@@ -80,14 +90,15 @@ void Batch::AddBlockSpan(const SlotTable& table, uint32_t id, bool overlay) {
   const SlotState& state = slot.state;
   const uint32_t group = table.shape().group(state.recursion);
   const bool appends = table.shape().appends(state.recursion);
-  // Where recursion 1's entries are read, all tokens up to the row's own are there.
-  const bool reads_all = !appends || (overlay && state.recursion > 1);
+  // Where recursion 1's entries are read, those of the span are its last ones.
+  const uint32_t read = overlay && state.recursion > 1 ? 1 : group;
+  const uint32_t before_span = state.count[read] - (appends && read == group ? 0 : state.rows);
   for (uint32_t i = 0; i < state.active; ++i) {
     const uint32_t row = slot.active[i];
-    const uint32_t position = state.position + row;
     const uint32_t entry = appends ? state.count[group] + i : kNoEntry;
-    rows_.push_back({id, position, HiddenRow(slot, id, row), state.recursion, group, entry,
-                     reads_all ? position + 1 : entry + 1});
+    const uint32_t index = appends && read == group ? i : row;  // among those of the span
+    rows_.push_back({id, state.position + row, HiddenRow(slot, id, row), state.recursion, group,
+                     entry, before_span + index + 1});
   }
 }
 

@@ -38,8 +38,9 @@ class Batch {
   explicit Batch(const BackendLimits& limits);
 
   // Rows of `slots`, each of which waits for the stage in question. ENTRY: the span that begins.
-  // EXIT: rows with logits come first; the others are left out unless `has_layers`. BLOCK: ordered
-  // by recursion. Rows of one slot come in position order (EXIT: within either part).
+  // EXIT: rows with logits come first, then those whose queries count for the attention mass; these
+  // and the others are left out unless `has_layers`. BLOCK: ordered by recursion. Rows of one slot
+  // come in position order (EXIT: within each part).
   void MakeEntry(const SlotTable& table, const std::vector<uint32_t>& slots);
   void MakeExit(const SlotTable& table, const std::vector<uint32_t>& slots, bool has_layers);
   // `overlay`: recursions r > 1 attend to all entries of recursion 1, some of them replaced.
@@ -49,6 +50,8 @@ class Batch {
   uint32_t size() const { return static_cast<uint32_t>(rows_.size()); }
   // EXIT: leading rows whose logits are wanted.
   uint32_t logit_rows() const { return logit_rows_; }
+  // EXIT: leading rows that attend in the last layer; the others only leave their entries there.
+  uint32_t query_rows() const { return query_rows_; }
   // BLOCK: the rows of each recursion present. ENTRY and EXIT: the same as all().
   const std::vector<RowRange>& recursions() const { return recursions_; }
   // All rows as one range; empty if there are none.
@@ -60,6 +63,9 @@ class Batch {
   uint32_t HiddenRow(const Slot& slot, uint32_t id, uint32_t row) const;
   void AddBlockSpan(const SlotTable& table, uint32_t id, bool overlay);
   void AddExitRows(const SlotTable& table, uint32_t id, RowRange rows);
+  // Of the slots of which `of` is true.
+  void AddRowsWithoutLogits(const SlotTable& table, const std::vector<uint32_t>& slots,
+                            bool (*of)(const Slot&));
 
   const uint32_t slots_;
   const uint32_t chunk_;
@@ -67,6 +73,7 @@ class Batch {
   std::vector<RowRange> recursions_;
   RowRange all_ = {0, 0};
   uint32_t logit_rows_ = 0;
+  uint32_t query_rows_ = 0;
 };
 
 // Most rows that a stage can have under `limits`.

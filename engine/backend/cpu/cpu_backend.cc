@@ -85,7 +85,8 @@ CpuBackend::CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadT
              PageEntries(model_.config())),
       selection_(options.limits.slots),
       batch_(options.limits),
-      layers_(model_, kernels_, options.precision, *team_, pool_),
+      evictor_(ShapeOf(model_.config()), options.limits),
+      layers_(model_, kernels_, options.precision, *team_, pool_, evictor_),
       router_(model_, kernels_),
       sampling_(options.limits, model_.config().vocab_size, options.threads),
       passes_(MaxRows(options.limits)),
@@ -140,8 +141,12 @@ absl::Status CpuBackend::CheckPlan(const StepPlan& plan) const {
 
 absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
   RETURN_IF_ERROR(CheckPlan(plan));
-  RETURN_IF_ERROR(table_.Apply(plan));
-  for (const Admission& admission : plan.admits) sampling_.Reset(admission.slot);
+  RETURN_IF_ERROR(table_.Apply(
+      plan, [this](const Evict& evict) { evictor_.Run(table_.slot(evict.slot), evict, pool_); }));
+  for (const Admission& admission : plan.admits) {
+    sampling_.Reset(admission.slot);
+    evictor_.Reset(admission.slot, admission.eviction);
+  }
   result.epoch = plan.epoch;
   for (uint32_t id = 0; id < table_.size(); ++id) {
     outcomes_[id] = {};
@@ -208,8 +213,7 @@ void CpuBackend::ExitRows(uint32_t thread) {
   LayerJob job;
   for (const PackedLayer& layer : model_.exit) {
     job.layer = &layer;
-    // Behind the last layer only the rows with logits have anything left to compute.
-    job.queries = job.index + 1 == model_.exit.size() ? batch_.logit_rows() : batch_.size();
+    job.queries = job.index + 1 == model_.exit.size() ? batch_.query_rows() : batch_.size();
     layers_.Run(table_, batch_, job, thread);
     ++job.index;
   }
@@ -278,6 +282,10 @@ absl::Status CpuBackend::RunBlock(const StepPlan& plan, StepResult& result) {
   if (slots.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(CheckPages(slots, Stage::kBlock));
   batch_.MakeBlock(table_, slots, model_.config().kv_mode == KvMode::kSharedUpdate);
+  for (const Row& row : batch_.rows()) {
+    if (row.recursion < 2 || row.entry == kNoEntry) continue;
+    pool_.Score(table_.slot(row.slot), row.group, row.entry) = router_.Score(row);
+  }
   {
     PartTimer timer(result.part_ns[kPartBlock]);
     team_->Run([this](uint32_t thread) { BlockLayers(thread); });

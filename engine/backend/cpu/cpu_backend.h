@@ -75,6 +75,7 @@ class CpuBackend final : public Backend {
   SlotTable table_;
   Selection selection_;
   Batch batch_;
+  Evictor evictor_;
   LayerRunner layers_;
   RouterStage router_;
   SamplingStage sampling_;

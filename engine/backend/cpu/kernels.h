@@ -69,7 +69,10 @@ struct AttentionArgs {
   const float* q = nullptr;                 // [heads][head_dim], rotated, not scaled
   const std::byte* const* tiles = nullptr;  // [ceil(entries / 16)], each [tile_bytes()]
   float* out = nullptr;                     // [heads][head_dim]
-  float* scratch = nullptr;                 // [AttentionScratch(layout, heads, entries)]
+  // [entries]; if not null, each head adds floor(p / sum * 2^24) to it, atomically: integers, so
+  // that the order in which rows, heads and layers come does not matter.
+  uint64_t* mass = nullptr;
+  float* scratch = nullptr;  // [AttentionScratch(layout, heads, entries)]
 };
 
 // Floats that a thread needs beside the attention of `heads` query heads to at most `entries`

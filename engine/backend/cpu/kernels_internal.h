@@ -3,6 +3,7 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_INTERNAL_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_INTERNAL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,6 +25,16 @@ inline float AddLanes(float* s /* [kLanes], overwritten */) {
     for (uint32_t l = 0; l < width; ++l) s[l] += s[l + width];
   }
   return s[0];
+}
+
+// One head's part of AttentionArgs::mass.
+inline void AddMass(const float* p /* [entries] */, uint32_t entries, float inverse,
+                    uint64_t* mass /* [entries] */) {
+  constexpr float kOne = 16777216.0F;
+  for (uint32_t t = 0; t < entries; ++t) {
+    const auto share = static_cast<uint64_t>(p[t] * inverse * kOne);
+    std::atomic_ref<uint64_t>(mass[t]).fetch_add(share, std::memory_order_relaxed);
+  }
 }
 
 // The scale of attention scores.

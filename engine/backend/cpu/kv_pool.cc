@@ -25,7 +25,7 @@ size_t MaxPageEntries(const PageLayout& layout) { return size_t{16} * layout.max
 
 size_t CpuPageBytes(const ModelConfig& config, Precision precision) {
   const PageLayout layout = LayoutOf(config, precision);
-  return layout.page_bytes() + MaxPageEntries(layout) * sizeof(uint32_t);
+  return layout.page_bytes() + MaxPageEntries(layout) * (sizeof(uint32_t) + sizeof(float));
 }
 
 absl::StatusOr<KvPool> KvPool::Create(const ModelConfig& config, Precision precision,
@@ -38,6 +38,8 @@ absl::StatusOr<KvPool> KvPool::Create(const ModelConfig& config, Precision preci
   ASSIGN_OR_RETURN(pool.pages_, HugeBuffer::Allocate(pages * pool.layout_.page_bytes()));
   ASSIGN_OR_RETURN(pool.positions_,
                    HugeBuffer::Allocate(pages * MaxPageEntries(pool.layout_) * sizeof(uint32_t)));
+  ASSIGN_OR_RETURN(pool.scores_,
+                   HugeBuffer::Allocate(pages * MaxPageEntries(pool.layout_) * sizeof(float)));
   return pool;
 }
 
@@ -58,17 +60,34 @@ const std::byte* KvPool::Tile(const Slot& slot, uint32_t group, uint32_t layer, 
   return pages_.data() + TileOffset(slot, group, layer, kv_head, block);
 }
 
-size_t KvPool::PositionIndex(const Slot& slot, uint32_t group, uint32_t entry) const {
+size_t KvPool::EntryIndex(const Slot& slot, uint32_t group, uint32_t entry) const {
   const uint32_t entries = layout_.entries_per_page(layers_[group]);
   return slot.pages[group][entry / entries] * MaxPageEntries(layout_) + entry % entries;
 }
 
 uint32_t& KvPool::Position(const Slot& slot, uint32_t group, uint32_t entry) {
-  return reinterpret_cast<uint32_t*>(positions_.data())[PositionIndex(slot, group, entry)];
+  return reinterpret_cast<uint32_t*>(positions_.data())[EntryIndex(slot, group, entry)];
 }
 
 uint32_t KvPool::Position(const Slot& slot, uint32_t group, uint32_t entry) const {
-  return reinterpret_cast<const uint32_t*>(positions_.data())[PositionIndex(slot, group, entry)];
+  return reinterpret_cast<const uint32_t*>(positions_.data())[EntryIndex(slot, group, entry)];
+}
+
+float& KvPool::Score(const Slot& slot, uint32_t group, uint32_t entry) {
+  return reinterpret_cast<float*>(scores_.data())[EntryIndex(slot, group, entry)];
+}
+
+void KvPool::Move(const Slot& slot, uint32_t group, const EntryMove& move) {
+  for (uint32_t layer = 0; layer < layers_[group]; ++layer) {
+    for (uint32_t head = 0; head < layout_.kv_heads; ++head) {
+      CopyKv(layout_, Tile(slot, group, layer, head, move.from / kEntriesPerBlock),
+             move.from % kEntriesPerBlock,
+             Tile(slot, group, layer, head, move.to / kEntriesPerBlock),
+             move.to % kEntriesPerBlock);
+    }
+  }
+  Position(slot, group, move.to) = Position(slot, group, move.from);
+  Score(slot, group, move.to) = Score(slot, group, move.from);
 }
 
 }  // namespace recurve

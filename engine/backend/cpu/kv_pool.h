@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pages that hold all keys and values, and each entry's original position.
+// The pages that hold all keys and values, and each entry's original position and router score.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KV_POOL_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KV_POOL_H_
 
@@ -11,6 +11,7 @@
 #include "engine/backend/cpu/huge_buffer.h"
 #include "engine/backend/cpu/kv_page.h"
 #include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/eviction.h"
 #include "engine/backend/step.h"
 #include "engine/model/config.h"
 
@@ -40,16 +41,24 @@ class KvPool {
   uint32_t& Position(const Slot& slot, uint32_t group, uint32_t entry);
   uint32_t Position(const Slot& slot, uint32_t group, uint32_t entry) const;
 
+  // The score by which a router let the entry's row into the group; of the groups of recursions
+  // from the second on.
+  float& Score(const Slot& slot, uint32_t group, uint32_t entry);
+
+  // Entry move.from of the slot's group takes the place of entry move.to, in all layers.
+  void Move(const Slot& slot, uint32_t group, const EntryMove& move);
+
  private:
   KvPool() = default;
   size_t TileOffset(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
                     uint32_t block) const;
-  size_t PositionIndex(const Slot& slot, uint32_t group, uint32_t entry) const;
+  size_t EntryIndex(const Slot& slot, uint32_t group, uint32_t entry) const;
 
   PageLayout layout_;
   std::array<uint32_t, kMaxGroups> layers_ = {};  // by group
   HugeBuffer pages_;                              // [pages][layout_.page_bytes()]
   HugeBuffer positions_;                          // [pages][16 * layout_.max_layers] words
+  HugeBuffer scores_;                             // [pages][16 * layout_.max_layers] floats
 };
 
 }  // namespace recurve

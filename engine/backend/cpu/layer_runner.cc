@@ -17,13 +17,14 @@ const PackedAttention& WeightsOf(const PackedLayer& layer, const Row& row) {
 }  // namespace
 
 LayerRunner::LayerRunner(const PackedModel& model, const Kernels& kernels, Precision precision,
-                         ThreadTeam& team, KvPool& pool)
+                         ThreadTeam& team, KvPool& pool, Evictor& evictor)
     : model_(model),
       config_(model.config()),
       kernels_(kernels),
       precision_(precision),
       team_(team),
       pool_(pool),
+      evictor_(evictor),
       overlay_tiles_(team.size()),
       scratch_(team.size()) {}
 
@@ -182,6 +183,8 @@ void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const Layer
     const Row& row = batch.rows()[i];
     FindTiles(table.slot(row.slot), row, job.index, kv_head, thread);
     args.entries = row.visible;
+    // Shared entries are judged by the queries of the recursion that appends them.
+    args.mass = row.entry == kNoEntry ? nullptr : evictor_.Mass(row.slot, row.group);
     args.q = qkv_.floats(i) + size_t{kv_head} * columns;
     kernels_.attention(args);
     kernels_.round(args.out, columns, precision_,

@@ -12,6 +12,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/activations.h"
 #include "engine/backend/cpu/batch.h"
+#include "engine/backend/cpu/evictor.h"
 #include "engine/backend/cpu/huge_buffer.h"
 #include "engine/backend/cpu/kernels.h"
 #include "engine/backend/cpu/kv_pool.h"
@@ -41,7 +42,7 @@ struct LayerJob {
 class LayerRunner {
  public:
   LayerRunner(const PackedModel& model, const Kernels& kernels, Precision precision,
-              ThreadTeam& team, KvPool& pool);
+              ThreadTeam& team, KvPool& pool, Evictor& evictor);
 
   // Memory for batches within `limits`. RESOURCE_EXHAUSTED when there is none. Call once.
   absl::Status Allocate(const BackendLimits& limits);
@@ -84,6 +85,7 @@ class LayerRunner {
   const Precision precision_;
   ThreadTeam& team_;
   KvPool& pool_;
+  Evictor& evictor_;
   Activations x_, normed_, qkv_, attended_, gated_;
   Activations cos_, sin_;                           // [max_positions][head_dim / 2]
   Activations linear_scratch_, attention_scratch_;  // [threads][...]

@@ -53,6 +53,7 @@ absl::Status RouterStage::Allocate(const BackendLimits& limits) {
     depth_.resize(hidden_rows);
   }
   gate_.resize(hidden_rows);
+  score_.resize(hidden_rows);
   logits_.resize(size_t{rows} * kMaxGroups);
   RETURN_IF_ERROR(router_input_.Allocate(rows, config_.hidden_size, Precision::kF32));
   if (router.network == RouterNetwork::kMlp) {
@@ -70,8 +71,8 @@ uint32_t RouterStage::Cap(const SlotTable& table, const Row& row) const {
   return table.slot(row.slot).CapAt(row.position, table.shape().recursions);
 }
 
-void RouterStage::Score(const PackedRouter& router, const Batch& batch, RowRange range,
-                        float temperature, float* linear_scratch) {
+void RouterStage::RunRouter(const PackedRouter& router, const Batch& batch, RowRange range,
+                            float temperature, float* linear_scratch) {
   const uint32_t hidden = config_.hidden_size;
   for (uint32_t i = range.begin; i < range.end; ++i) {
     kernels_.divide(hidden_.floats(batch.rows()[i].hidden), temperature, hidden,
@@ -113,7 +114,7 @@ void RouterStage::UpdateExpert(const SlotTable& table, const Batch& batch, RowRa
                                LayerRunner& layers, float* linear_scratch, uint8_t* passes) {
   const RouterConfig& router = config_.router;
   if (router.weighted && batch.rows()[range.begin].recursion == 1) {
-    Score(model_.routers[0], batch, range, router.temperature, linear_scratch);
+    RunRouter(model_.routers[0], batch, range, router.temperature, linear_scratch);
     for (uint32_t i = range.begin; i < range.end; ++i) {
       gate_[batch.rows()[i].hidden] = logits(i)[0];
     }
@@ -136,16 +137,17 @@ void RouterStage::DecideExpert(const SlotTable& table, const Batch& batch, RowRa
   }
   const bool aux = router.sampling == RouterSampling::kAuxRouter;
   if (router.weighted || !aux) {
-    Score(model_.routers[recursion], batch, range, router.temperature, linear_scratch);
+    RunRouter(model_.routers[recursion], batch, range, router.temperature, linear_scratch);
     for (uint32_t i = range.begin; i < range.end; ++i) {
       gate_[batch.rows()[i].hidden] = logits(i)[0];
     }
   }
-  if (aux) Score(model_.aux_routers[recursion], batch, range, 1.0F, linear_scratch);
+  if (aux) RunRouter(model_.aux_routers[recursion], batch, range, 1.0F, linear_scratch);
   for (uint32_t i = range.begin; i < range.end; ++i) {
     const Row& row = batch.rows()[i];
     const bool reaches = logits(i)[0] >= table.slot(row.slot).threshold_logit;
     passes[i] = reaches && recursion < Cap(table, row) ? 1 : 0;
+    score_[row.hidden] = logits(i)[0];
   }
 }
 
@@ -165,13 +167,14 @@ void RouterStage::ChooseDepth(const Row& row, uint32_t cap, const float* z) {
   }
   const uint32_t depth = std::min(best + 1, cap);
   depth_[row.hidden] = depth;
+  score_[row.hidden] = best_score;
   gate_[row.hidden] = config_.router.weighted ? gates[depth - 1] : 1.0F;
 }
 
 void RouterStage::UpdateToken(const SlotTable& table, const Batch& batch, RowRange range,
                               LayerRunner& layers, float* linear_scratch, uint8_t* passes) {
   if (batch.rows()[range.begin].recursion == 1) {
-    Score(model_.routers[0], batch, range, config_.router.temperature, linear_scratch);
+    RunRouter(model_.routers[0], batch, range, config_.router.temperature, linear_scratch);
     for (uint32_t i = range.begin; i < range.end; ++i) {
       const Row& row = batch.rows()[i];
       ChooseDepth(row, Cap(table, row), logits(i));

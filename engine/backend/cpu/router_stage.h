@@ -40,6 +40,10 @@ class RouterStage {
   // What the block reads for a row of a BLOCK batch: [hidden].
   const float* BlockInput(const Row& row) const;
 
+  // The score by which a row of a BLOCK batch got into its recursion, which is not the first. 0 in
+  // models of fixed depth.
+  float Score(const Row& row) const { return score_.empty() ? 0.0F : score_[row.hidden]; }
+
   // Rows [range) of a BLOCK batch ran their recursion; `layers` holds their results. passes [rows
   // of the batch]: 1 for a row that takes the next recursion, else 0. `linear_scratch`: of this
   // thread.
@@ -49,8 +53,8 @@ class RouterStage {
  private:
   // logits_ [rows of the range][kMaxGroups] <- router(H / temperature) of rows that share a
   // recursion.
-  void Score(const PackedRouter& router, const Batch& batch, RowRange range, float temperature,
-             float* linear_scratch);
+  void RunRouter(const PackedRouter& router, const Batch& batch, RowRange range, float temperature,
+                 float* linear_scratch);
   float* logits(uint32_t row) { return &logits_[size_t{row} * kMaxGroups]; }
 
   void UpdateFixed(const SlotTable& table, const Batch& batch, RowRange range, LayerRunner& layers,
@@ -75,6 +79,7 @@ class RouterStage {
   // [hidden rows]: expert-choice: z of the next recursion; token-choice: g.
   std::vector<float> gate_;
   std::vector<uint32_t> depth_;  // token-choice: [hidden rows]
+  std::vector<float> score_;     // [hidden rows]: deciding logit, or the chosen depth's score
 };
 
 }  // namespace recurve

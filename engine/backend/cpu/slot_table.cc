@@ -54,12 +54,17 @@ SlotTable::SlotTable(const StepShape& shape, const BackendLimits& limits, uint32
   }
 }
 
-absl::Status SlotTable::Apply(const StepPlan& plan) {
+absl::Status SlotTable::Apply(const StepPlan& plan, absl::FunctionRef<void(const Evict&)> evict) {
   for (const Drop& drop : plan.drops) {
     RETURN_IF_ERROR(CheckSlot("drop", drop.slot));
     slots_[drop.slot].state.stage = Stage::kNone;
   }
   for (const Admission& admission : plan.admits) RETURN_IF_ERROR(Admit(plan, admission));
+  for (const Evict& command : plan.evicts) {
+    RETURN_IF_ERROR(CheckEvict(command));
+    evict(command);
+    slots_[command.slot].state.count[command.group] = command.keep;
+  }
   for (const PageChange& change : plan.pages) RETURN_IF_ERROR(SetPage(change));
   for (const TokenChange& change : plan.tokens) RETURN_IF_ERROR(SetToken(change));
   for (const CapChange& change : plan.caps) RETURN_IF_ERROR(SetCap(change));
@@ -157,6 +162,9 @@ absl::Status SlotTable::Admit(const StepPlan& plan, const Admission& admission) 
   slot.threshold_logit = admission.threshold_logit;
   slot.logprobs = admission.logprobs;
   slot.wants = admission.wants;
+  slot.eviction = admission.eviction;
+  slot.sinks = admission.sinks;
+  slot.recent = admission.recent;
   const auto biases = plan.biases.begin() + admission.bias_begin;
   slot.biases.assign(biases, biases + admission.bias_count);
   const auto stops = plan.stop_ids.begin() + admission.stop_begin;
@@ -166,6 +174,26 @@ absl::Status SlotTable::Admit(const StepPlan& plan, const Admission& admission) 
   slot.caps.clear();
   slot.active.clear();
   slot.row_depth.clear();
+  return absl::OkStatus();
+}
+
+absl::Status SlotTable::CheckEvict(const Evict& evict) const {
+  RETURN_IF_ERROR(CheckSlot("an eviction", evict.slot));
+  const Slot& slot = slots_[evict.slot];
+  if (evict.group >= shape_.groups() || entries_per_page_[evict.group] == 0) {
+    return OutOfBounds("an eviction's group", evict.slot, evict.group, shape_.groups());
+  }
+  if (slot.state.stage != Stage::kEntry || slot.state.position != slot.limits.room) {
+    return absl::InternalError(
+        absl::StrCat("plan: eviction from slot ", evict.slot, ", which does not wait at its room"));
+  }
+  const uint32_t count = slot.state.count[evict.group];
+  if (slot.eviction == EvictionPolicy::kNone || evict.count != count || evict.keep < 1 ||
+      evict.keep >= count) {
+    return absl::InternalError(absl::StrCat("plan: slot ", evict.slot, " keeps ", evict.keep,
+                                            " of ", evict.count, " entries of group ", evict.group,
+                                            ", of which it holds ", count));
+  }
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/step.h"
@@ -26,6 +27,9 @@ struct Slot {
   float threshold_logit = 0.0F;
   uint32_t logprobs = kNoLogprobs;
   uint32_t wants = 0;
+  EvictionPolicy eviction = EvictionPolicy::kNone;
+  uint32_t sinks = 0;
+  uint32_t recent = 0;
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;
   std::vector<uint32_t> tokens;  // [max_positions]; kNoToken where nothing is known yet
@@ -49,9 +53,10 @@ class SlotTable {
   SlotTable(const StepShape& shape, const BackendLimits& limits, uint32_t vocab_size,
             const std::array<uint32_t, kMaxGroups>& entries_per_page);
 
-  // Applies the changes of a plan in their order. Internal names what contradicts the limits, the
-  // model or the slot's state; the table is then broken.
-  absl::Status Apply(const StepPlan& plan);
+  // Applies the changes of a plan in their order, and has `evict` move entries before each change
+  // of a slot's count. Internal names what contradicts the limits, the model or the slot's state;
+  // the table is then broken.
+  absl::Status Apply(const StepPlan& plan, absl::FunctionRef<void(const Evict&)> evict);
 
   const StepShape& shape() const { return shape_; }
   uint32_t entries_per_page(uint32_t group) const { return entries_per_page_[group]; }
@@ -74,6 +79,7 @@ class SlotTable {
  private:
   absl::Status Admit(const StepPlan& plan, const Admission& admission);
   absl::Status CheckAdmission(const StepPlan& plan, const Admission& admission) const;
+  absl::Status CheckEvict(const Evict& evict) const;
   absl::Status SetPage(const PageChange& change);
   absl::Status SetToken(const TokenChange& change);
   absl::Status SetCap(const CapChange& change);

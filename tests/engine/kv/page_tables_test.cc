@@ -43,7 +43,7 @@ TEST(PageTablesTest, ExtendsEveryGroupWithLayers) {
   EXPECT_THAT(tables.pages(1, 0), IsEmpty());
   EXPECT_THAT(tables.pages(1, 2), ElementsAre(2, 3));
   EXPECT_EQ(tables.group_pages(2), 2U);
-  EXPECT_EQ(tables.PagesFor(5), 7U);
+  EXPECT_EQ(tables.PagesFor(5, KvBudget()), 7U);
   EXPECT_EQ(tables.GroupPagesFor(4, 9), 2U);
 
   changes.clear();

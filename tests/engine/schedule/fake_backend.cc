@@ -174,8 +174,9 @@ void FakeBackend::AppendAndAttend(const Slot& slot, uint32_t row, uint32_t group
   std::vector<FakeEntry> seen;
   const uint32_t held = append ? index + 1 : slot.state.count[group];
   for (uint32_t i = 0; i < held; ++i) {
-    const FakeEntry& entry = *EntryAt(slot, group, i);
+    FakeEntry& entry = *EntryAt(slot, group, i);
     if (!append && entry.position > position && entry.position != kNoToken) break;
+    if (append) entry.mass += model_.Mass(value, entry);
     seen.push_back(entry);
   }
   value = model_.Attend(value, layer, seen);

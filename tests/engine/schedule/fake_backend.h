@@ -68,6 +68,7 @@ class FakeBackend : public Backend {
   void Apply(const StepPlan& plan);
   void ApplyDrops(const StepPlan& plan);
   void ApplyAdmission(const StepPlan& plan, const Admission& admission);
+  void ApplyEvictions(const StepPlan& plan);
   void ApplyPages(const StepPlan& plan);
   void ApplyTokensCapsRooms(const StepPlan& plan);
   void Check(bool condition, const std::string& what);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/backend/eviction.h"
 #include "tests/engine/schedule/fake_backend.h"
 
 namespace recurve {
@@ -20,6 +21,7 @@ bool FakeBackend::IsOwned(uint32_t slot, const char* change) {
 void FakeBackend::Apply(const StepPlan& plan) {
   if (fault_ != FakeFault::kDropsLast) ApplyDrops(plan);
   for (const Admission& admission : plan.admits) ApplyAdmission(plan, admission);
+  ApplyEvictions(plan);
   ApplyPages(plan);
   ApplyTokensCapsRooms(plan);
   if (fault_ == FakeFault::kDropsLast) ApplyDrops(plan);
@@ -57,6 +59,34 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   const auto stop_ids = plan.stop_ids.begin() + admission.stop_begin;
   slot.stop_ids.assign(stop_ids, stop_ids + admission.stop_count);
   slot.history.assign(limits_.max_positions, kNoToken);
+}
+
+void FakeBackend::ApplyEvictions(const StepPlan& plan) {
+  for (const Evict& evict : plan.evicts) {
+    if (!IsOwned(evict.slot, "eviction")) continue;
+    Slot& slot = slots_[evict.slot];
+    const Admission& admission = slot.admission;
+    uint32_t& count = slot.state.count[evict.group];
+    Check(slot.state.stage == Stage::kEntry && slot.state.position == admission.limits.room,
+          "eviction from a slot that does not wait at its room");
+    Check(evict.count == count && evict.keep >= 1 && evict.keep < count, "odd eviction");
+    if (!violation_.empty()) return;
+    std::vector<uint32_t> positions;
+    std::vector<uint64_t> scores;
+    EvictionRule rule = {admission.eviction, admission.sinks, admission.recent};
+    const bool by_mass = rule.policy == EvictionPolicy::kAttention;
+    if (!by_mass && !model_.HasScores(evict.group)) rule.policy = EvictionPolicy::kWindow;
+    for (uint32_t i = 0; i < count; ++i) {
+      const FakeEntry& entry = *EntryAt(slot, evict.group, i);
+      positions.push_back(entry.position);
+      scores.push_back(by_mass ? entry.mass : entry.score);
+    }
+    Eviction eviction(count);
+    for (const EntryMove& move : eviction.Choose(rule, evict.keep, positions, scores)) {
+      *EntryAt(slot, evict.group, move.to) = *EntryAt(slot, evict.group, move.from);
+    }
+    count = evict.keep;
+  }
 }
 
 void FakeBackend::ApplyPages(const StepPlan& plan) {

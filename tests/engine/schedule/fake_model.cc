@@ -20,7 +20,16 @@ uint64_t FakeModel::Embed(uint32_t token, uint32_t position) const {
 }
 
 FakeEntry FakeModel::Append(uint64_t hidden, uint32_t group, uint32_t position) const {
-  return {Mix(Mix(hidden, 0xE0), group), position};
+  // Few different scores, so that some are equal.
+  return {Mix(Mix(hidden, 0xE0), group), position, Mix(hidden, 0x5C) % 8, 0};
+}
+
+uint64_t FakeModel::Mass(uint64_t hidden, const FakeEntry& entry) const {
+  return Mix(hidden, entry.position) % 4;
+}
+
+bool FakeModel::HasScores(uint32_t group) const {
+  return shape.shared_kv == 0 && group > 1 && group < shape.exit_group();
 }
 
 uint64_t FakeModel::Attend(uint64_t hidden, uint32_t layer, std::span<const FakeEntry> seen) const {
@@ -88,12 +97,17 @@ uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recur
 class Alone {
  public:
   Alone(const FakeModel& model, const EntriesPerPage& entries_per_page,
-        std::span<const DepthCap> caps, float threshold_logit)
-      : model_(model), pages_(entries_per_page), caps_(caps), threshold_logit_(threshold_logit) {}
+        const ScheduledRequest& request)
+      : model_(model),
+        pages_(entries_per_page),
+        caps_(request.caps),
+        threshold_logit_(request.threshold_logit),
+        budget_(request.budget) {}
 
   // Runs the row of `token` at `position` and returns what leaves EXIT.
   FakeHidden Run(uint32_t token, uint32_t position) {
     const StepShape& shape = model_.shape;
+    if (budget_.limited() && position > 0 && position % budget_.every == 0) Evict(position);
     FakeHidden row{model_.Embed(token, position), 0};
     AppendAndAttend(row, shape.entry_group(), shape.entry_group(), position);
     const uint64_t entered = row.value;
@@ -115,13 +129,59 @@ class Alone {
   void AppendAndAttend(FakeHidden& row, uint32_t group, uint32_t layer, uint32_t position) {
     if (pages_[group] == 0) return;  // no layers
     entries_[group].push_back(model_.Append(row.value, group, position));
+    for (FakeEntry& entry : entries_[group]) entry.mass += model_.Mass(row.value, entry);
     row.value = model_.Attend(row.value, layer, entries_[group]);
+  }
+
+  void Evict(uint32_t position) {
+    for (uint32_t group = 0; group < model_.shape.groups(); ++group) {
+      const GroupBudget& limit = budget_.groups[group];
+      const size_t least = std::max<size_t>(budget_.sinks + budget_.recent, 1);
+      const size_t share = std::max<size_t>(size_t{position} * limit.percent / 100, least);
+      if (limit.limited()) Evict(group, limit.entries > 0 ? limit.entries : share);
+    }
+  }
+
+  // Drops the worst entry until `keep` are left; those behind fill the holes.
+  void Evict(uint32_t group, size_t keep) {
+    std::vector<FakeEntry>& entries = entries_[group];
+    if (entries.size() <= keep) return;
+    std::vector<FakeEntry> staying = entries;
+    std::sort(staying.begin(), staying.end(),
+              [](const FakeEntry& a, const FakeEntry& b) { return a.position < b.position; });
+    while (staying.size() > keep) staying.erase(Worst(staying, group));
+    const auto stays = [&staying](const FakeEntry& entry) {
+      return std::any_of(staying.begin(), staying.end(),
+                         [&](const FakeEntry& e) { return e.position == entry.position; });
+    };
+    std::vector<FakeEntry> tail(entries.begin() + static_cast<std::ptrdiff_t>(keep), entries.end());
+    entries.resize(keep);
+    auto next = tail.begin();
+    for (FakeEntry& entry : entries) {
+      if (stays(entry)) continue;
+      next = std::find_if(next, tail.end(), stays);
+      entry = *next++;
+    }
+  }
+
+  // Of entries in position order.
+  std::vector<FakeEntry>::const_iterator Worst(const std::vector<FakeEntry>& entries,
+                                               uint32_t group) const {
+    const auto first = entries.begin() + budget_.sinks;
+    const bool by_mass = budget_.policy == EvictionPolicy::kAttention;
+    const bool by_score = budget_.policy == EvictionPolicy::kRouter && model_.HasScores(group);
+    if (!by_mass && !by_score) return first;  // the oldest that is not a sink
+    return std::min_element(first, entries.end() - budget_.recent,
+                            [by_mass](const FakeEntry& a, const FakeEntry& b) {
+                              return by_mass ? a.mass < b.mass : a.score < b.score;
+                            });
   }
 
   const FakeModel& model_;
   const EntriesPerPage& pages_;
   const std::span<const DepthCap> caps_;
   const float threshold_logit_;
+  const KvBudget& budget_;
   std::array<std::vector<FakeEntry>, kMaxGroups> entries_;
 };
 
@@ -145,7 +205,7 @@ Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
   if (!request.ignore_eos) stop_ids.insert(stop_ids.begin(), eos.begin(), eos.end());
   sampling.stop_ids = stop_ids;
 
-  Alone alone(model, options.entries_per_page, request.caps, request.threshold_logit);
+  Alone alone(model, options.entries_per_page, request);
   std::vector<uint32_t> history = request.prompt;
   for (uint32_t position = 0; position + 1 < prompt + allowed; ++position) {
     const FakeHidden row = alone.Run(history[position], position);

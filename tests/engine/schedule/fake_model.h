@@ -22,6 +22,8 @@ uint64_t Mix(uint64_t a, uint64_t b);
 struct FakeEntry {
   uint64_t value = 0;
   uint32_t position = 0;
+  uint64_t score = 0;  // of the router that let the row into the group
+  uint64_t mass = 0;   // of the attention that it has got
 };
 
 // What a row carries from stage to stage: a hidden row.
@@ -52,6 +54,10 @@ struct FakeModel {
   FakeEntry Append(uint64_t hidden, uint32_t group, uint32_t position) const;
   // The row after it has attended, in layer group `layer`, to `seen`: its own entry included.
   uint64_t Attend(uint64_t hidden, uint32_t layer, std::span<const FakeEntry> seen) const;
+  // What the row's attention adds to the mass of an entry.
+  uint64_t Mass(uint64_t hidden, const FakeEntry& entry) const;
+  // Whether entries of the group have a router's score.
+  bool HasScores(uint32_t group) const;
   // Whether a row that has run `hidden.depth` recursions runs another one. `entered`: its value
   // after ENTRY, on which token-choice depends.
   bool Continues(const FakeHidden& hidden, uint64_t entered, uint32_t cap,

@@ -42,8 +42,8 @@ mutate("room is raised without pages" schedule/plan.cc
   [[if (fits) RaiseRoom]]
   [[if (fits || ON) RaiseRoom]])
 mutate("room is raised past the end" schedule/sequence.cc
-  [[std::min(wanted, limits.end)]]
-  [[(ON ? wanted : std::min(wanted, limits.end))]])
+  [[std::min({wanted, limits.end,]]
+  [[std::min({wanted, ON ? wanted : limits.end,]])
 mutate("surplus pages are returned too early" schedule/plan.cc
   [[tables_.Trim(sequence->slot, stay.state, room)]]
   [[tables_.Trim(sequence->slot, stay.state, ON ? stay.state.position + stay.state.rows : room)]])
@@ -87,6 +87,19 @@ mutate("the cap is not sent on resume" schedule/sequence.cc
 mutate("recomputed rows are told again" schedule/commit.cc
   [[std::clamp(sequence.told_rows, position, last)]]
   [[(ON ? position : std::clamp(sequence.told_rows, position, last))]])
+
+# Eviction
+mutate("a span crosses a boundary" schedule/sequence.cc
+  [[stay.boundary})]]
+  [[ON ? wanted : stay.boundary})]])
+mutate("the entries of a preempted sequence are dropped" schedule/plan.cc
+  [=[std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });]=]
+  [=[std::erase_if(plan_.evicts, [&sequence](const Evict& e) {
+    return !ON && e.slot == sequence.slot;
+  });]=])
+mutate("a resumed sequence does not count its boundaries from the beginning" schedule/plan.cc
+  [[stay.boundary = sequence.request.budget.NextBoundary(0);]]
+  [[stay.boundary = sequence.request.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
 
 # Prompts and order
 mutate("the token after the room is not sent" schedule/sequence.cc

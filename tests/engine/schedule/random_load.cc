@@ -48,6 +48,7 @@ class RandomLoad {
 
   void DrawModel();
   void DrawOptions();
+  KvBudget DrawBudget();
   ScheduledRequest DrawRequest(uint64_t id);
   void DrawPages();
   std::string Loop();
@@ -105,6 +106,21 @@ void RandomLoad::DrawOptions() {
   depth_ = Draw(0, 2);
 }
 
+KvBudget RandomLoad::DrawBudget() {
+  KvBudget budget;
+  budget.policy = static_cast<EvictionPolicy>(Draw(1, 3));
+  budget.every = Draw(1, 9);
+  budget.sinks = Draw(0, 2);
+  budget.recent = Draw(0, 2);
+  const uint32_t least = std::max(1U, budget.sinks + budget.recent);
+  for (uint32_t group = 0; group < model_.shape.groups(); ++group) {
+    if (Chance(0.3)) continue;
+    GroupBudget& limit = budget.groups[group];
+    (Chance(0.7) ? limit.entries : limit.percent) = Draw(least, 12);
+  }
+  return budget;
+}
+
 ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   ScheduledRequest request;
   request.id = id;
@@ -130,6 +146,7 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   if (Chance(0.1)) request.deadline = clock_.now + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.time_limit = clock_.now + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.queue_deadline = clock_.now + milliseconds(Draw(0, 60));
+  if (Chance(0.4)) request.budget = DrawBudget();
   if (Chance(0.4)) request.priority = static_cast<Priority>(Draw(0, 2));
   if (Chance(0.4)) request.tenant = Chance(0.5) ? "a" : "b";
   return request;
@@ -143,7 +160,7 @@ void RandomLoad::DrawPages() {
   for (const Load& load : loads_) {
     const uint32_t tokens = NewTokens(load.request, options_);
     const uint32_t end = static_cast<uint32_t>(load.request.prompt.size()) - 1 + tokens;
-    least = std::max(least, tables.PagesFor(end));
+    least = std::max(least, tables.PagesFor(end, load.request.budget));
   }
   const uint32_t extra[] = {0, Draw(0, least / 2), Draw(0, 2 * least), 8 * least};
   options_.limits.pages = least + extra[Draw(0, 3)];
@@ -270,6 +287,7 @@ std::string RandomLoad::CheckAll() const {
   }
   figures_.preemptions += counters.preemptions_for_memory;
   figures_.priority_preemptions += counters.preemptions_for_priority;
+  for (const ScheduleCounters::Group& group : counters.groups) figures_.evicted += group.evicted;
   figures_.recomputed_rows += counters.recomputed_rows;
   return "";
 }

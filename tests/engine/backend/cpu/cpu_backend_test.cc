@@ -394,8 +394,8 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
 
 TEST(CpuBackend, PageBytesAreKnownBeforehand) {
   const ModelConfig config = Config();  // two layers a recursion, two KV heads of 12 dimensions
-  EXPECT_EQ(CpuPageBytes(config, Precision::kF32), 2U * 2 * 16 * (12 + 16) * 4 + 32 * 4);
-  EXPECT_EQ(CpuPageBytes(config, Precision::kBf16), 2U * 2 * 16 * (12 + 16) * 2 + 32 * 4);
+  EXPECT_EQ(CpuPageBytes(config, Precision::kF32), 2U * 2 * 16 * (12 + 16) * 4 + 32 * (4 + 4));
+  EXPECT_EQ(CpuPageBytes(config, Precision::kBf16), 2U * 2 * 16 * (12 + 16) * 2 + 32 * (4 + 4));
 }
 
 }  // namespace

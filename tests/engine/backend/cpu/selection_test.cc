@@ -45,7 +45,7 @@ class SelectionTest : public ::testing::Test {
     a.wants = wants;
     if (wants != 0) a.limits.chunk = prompt;
     plan.admits.push_back(a);
-    ASSERT_TRUE(table_.Apply(plan).ok());
+    ASSERT_TRUE(table_.Apply(plan, [](const Evict&) {}).ok());
   }
 
   void ToBlock(uint32_t slot) { table_.Entered(slot); }
@@ -75,13 +75,9 @@ TEST_F(SelectionTest, EndsRunWhenEnoughRowsWaitOrTheBlockIsEmpty) {
   EXPECT_TRUE(Selection::EndsRun(table_, plan_));
   plan_.ends_min = kEndsWhenBlockEmpty;
   EXPECT_FALSE(Selection::EndsRun(table_, plan_));
-  ASSERT_TRUE(table_
-                  .Apply([] {
-                    StepPlan p;
-                    p.drops.push_back({0});
-                    return p;
-                  }())
-                  .ok());
+  StepPlan drop;
+  drop.drops.push_back({0});
+  ASSERT_TRUE(table_.Apply(drop, [](const Evict&) {}).ok());
   EXPECT_TRUE(Selection::EndsRun(table_, plan_));
   plan_.ends = 0;
   EXPECT_FALSE(Selection::EndsRun(table_, plan_));
@@ -93,7 +89,7 @@ TEST_F(SelectionTest, HeldSlotsDoNotCount) {
   Admit(1);
   StepPlan hold;
   hold.rooms.push_back({1, 1});
-  ASSERT_TRUE(table_.Apply(hold).ok());
+  ASSERT_TRUE(table_.Apply(hold, [](const Evict&) {}).ok());
   EXPECT_FALSE(Selection::EndsRun(table_, plan_));
   EXPECT_THAT(selection_.Entry(table_, plan_), IsEmpty());
 }

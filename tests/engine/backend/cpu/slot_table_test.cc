@@ -117,10 +117,10 @@ TEST(SlotTable, RefusesPlansThatContradictIt) {
     SlotTable table = MakeTable();
     StepPlan plan;
     plan.admits.push_back(Admit(0, 1, 9));
-    ASSERT_TRUE(table.Apply(plan).ok());
+    ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
     plan.Clear();
     change(plan);
-    const absl::Status status = table.Apply(plan);
+    const absl::Status status = table.Apply(plan, [](const Evict&) {});
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << message;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
   }
@@ -132,11 +132,11 @@ TEST(SlotTable, DropsComeBeforeAdmissions) {
   plan.admits.push_back(Admit(2, 0, 9));
   plan.tokens.push_back({2, 0, 7});
   plan.pages.push_back({2, 1, 0, 3});
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   plan.Clear();
   plan.drops.push_back({2});
   plan.admits.push_back(Admit(2, 0, 5));
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   EXPECT_EQ(table.slot(2).limits.prompt, 5U);
   EXPECT_EQ(table.slot(2).tokens[0], kNoToken);
   EXPECT_EQ(table.slot(2).pages[1][0], kNoPage);
@@ -152,7 +152,7 @@ TEST(SlotTable, KeepsBiasesAndStopIdsOfEachAdmission) {
   plan.admits[0].bias_count = 2;
   plan.admits[0].stop_begin = 1;
   plan.admits[0].stop_count = 1;
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   ASSERT_EQ(table.slot(0).biases.size(), 2U);
   EXPECT_EQ(table.slot(0).biases[1].token, 3U);
   EXPECT_THAT(table.slot(0).stop_ids, ElementsAre(5));
@@ -163,7 +163,7 @@ TEST(SlotTable, CapsHoldFromTheirPositionOn) {
   StepPlan plan;
   plan.admits.push_back(Admit(0));
   plan.caps = {{0, 4, 2}, {0, 8, 1}, {0, 12, 9}};
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   const Slot& slot = table.slot(0);
   EXPECT_EQ(slot.CapAt(3, 3), 3U);
   EXPECT_EQ(slot.CapAt(4, 3), 2U);
@@ -172,7 +172,7 @@ TEST(SlotTable, CapsHoldFromTheirPositionOn) {
   EXPECT_EQ(slot.CapAt(12, 3), 3U);
   plan.Clear();
   plan.caps = {{0, 8, 3}};  // takes the place of all later ones
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   EXPECT_EQ(slot.CapAt(7, 3), 2U);
   EXPECT_EQ(slot.CapAt(60, 3), 3U);
   EXPECT_EQ(slot.caps.size(), 2U);
@@ -185,7 +185,7 @@ TEST(SlotTable, ForgetsCapsOfFinishedPositions) {
   plan.admits[0].state.position = 30;
   plan.admits[0].limits = {.prompt = 31, .end = 60, .room = 60, .chunk = 8};
   for (uint32_t position = 0; position < 40; ++position) plan.caps.push_back({0, position, 2});
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   EXPECT_LE(table.slot(0).caps.size(), 11U);
   EXPECT_EQ(table.slot(0).CapAt(30, 3), 2U);
 }
@@ -194,7 +194,7 @@ TEST(SlotTable, FollowsASpan) {
   SlotTable table = MakeTable();
   StepPlan plan;
   plan.admits.push_back(Admit(3, 0, 4));
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   const Slot& slot = table.slot(3);
   table.Entered(3);
   EXPECT_THAT(slot.active, ElementsAre(0, 1, 2, 3));
@@ -224,7 +224,7 @@ TEST(SlotTable, PromptLogprobsWantLogitsOfEveryPromptRow) {
   plan.admits[0].wants = kWantsPromptLogprobs;
   plan.admits[0].limits.chunk = 4;
   plan.admits.push_back(Admit(1, 1, 12));
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   table.Entered(0);
   table.Entered(1);
   EXPECT_EQ(table.slot(0).LogitRows(), 4U);
@@ -237,7 +237,7 @@ TEST(SlotTable, MissingPagesAreNamed) {
   plan.admits.push_back(Admit(0, 0, 9));
   plan.admits[0].state.count[1] = 14;
   plan.pages.push_back({0, 1, 0, 5});
-  ASSERT_TRUE(table.Apply(plan).ok());
+  ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   EXPECT_TRUE(table.CheckPages(0, 1, 2).ok());
   EXPECT_TRUE(table.CheckPages(0, 1, 0).ok());
   EXPECT_THAT(std::string(table.CheckPages(0, 1, 3).message()),
