@@ -203,6 +203,8 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   schedule.vocab_size = config.vocab_size;
   schedule.eos_ids = config.eos_token_ids;
   ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
+  schedule.headroom = options.schedule.admission_headroom;
+  schedule.max_preemptions = options.schedule.max_preemptions;
   schedule.default_max_tokens = options.schedule.default_max_tokens;
   schedule.max_queued_requests = options.schedule.max_queued_requests;
   schedule.max_queued_tokens = options.schedule.max_queued_tokens;

@@ -217,6 +217,7 @@ EngineSnapshot EngineImpl::Snapshot() const {
     seen.name = group == 0 ? "entry" : group == exit_group ? "exit" : absl::StrCat(group);
     seen.entries = counters.groups[group].entries;
     seen.pages = counters.groups[group].reserved;
+    seen.evicted = counters.groups[group].evicted;
   }
   snapshot.failed = !failure_.ok();
   snapshot.draining = draining_;

@@ -46,6 +46,8 @@ struct ScheduleLimits {
   uint32_t prompt_rows = 256;           // most prompt rows in each stage of a step; at least chunk
   uint32_t max_queued_requests = 256;   // waiting for a slot; more are refused
   uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused
+  uint32_t admission_headroom = 64;     // tokens for which admission leaves pages to each sequence
+  uint32_t max_preemptions = 3;         // of a request; then it has pages for all of it, and stays
   uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
   uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
                              // when a step is submitted) or 1
@@ -63,11 +65,11 @@ struct MemoryOptions {
 struct EvictionOptions {
   std::string policy = "none";  // which entries go: none, window (the oldest), attention (those
                                 // that got least of it), router (those whose router was least sure)
-  std::string budget;    // entries that each cache group may hold, such as
-                         // "entry:256,1:256,2:50%,3:50%,exit:256"; groups left out are free
-  uint32_t sinks = 4;    // first entries of a group, which stay
-  uint32_t recent = 32;  // last entries of a group, which stay
-  uint32_t every = 256;  // entries go at positions that are multiples of this
+  std::string budget;           // entries that each cache group may hold, such as
+                                // "entry:256,1:256,2:50%,3:50%,exit:256"; groups left out are free
+  uint32_t sinks = 4;           // first entries of a group, which stay
+  uint32_t recent = 32;         // last entries of a group, which stay
+  uint32_t every = 256;         // entries go at positions that are multiples of this
 };
 
 struct EngineOptions {
@@ -236,6 +238,7 @@ struct EngineSnapshot {
     std::string name;  // "entry", "1".."N", "exit"
     uint64_t entries = 0;
     uint32_t pages = 0;
+    uint64_t evicted = 0;  // entries, since start
   };
   std::vector<Group> groups;
   bool failed = false;

@@ -22,7 +22,7 @@ namespace {
 constexpr Milliseconds kDeadlineSlack(100);
 
 std::string ChooseId(const std::optional<std::string>& given) {
-  return given && IsValidRequestId(*given) ? *given : MakeRequestId();
+  return given && IsValidName(*given, kMaxRequestIdBytes) ? *given : MakeRequestId();
 }
 
 double MillisecondsBetween(std::optional<SteadyTime> from, std::optional<SteadyTime> to) {
@@ -75,10 +75,15 @@ absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Re
     *why = Rejection::kAbandoned;
     return status;
   }
-  if (origin_.id && !IsValidRequestId(*origin_.id)) {
+  if (origin_.id && !IsValidName(*origin_.id, kMaxRequestIdBytes)) {
     return absl::InvalidArgumentError(absl::StrCat("x-request-id has ", origin_.id->size(),
                                                    " characters; it must have from 1 to ",
                                                    kMaxRequestIdBytes, " printable ones"));
+  }
+  if (origin_.tenant && !IsValidName(*origin_.tenant, kMaxTenantBytes)) {
+    return absl::InvalidArgumentError(absl::StrCat("x-recurve-tenant has ", origin_.tenant->size(),
+                                                   " characters; it must have from 1 to ",
+                                                   kMaxTenantBytes, " printable ones"));
   }
   Engine* const engine = context_->engine.load(std::memory_order_acquire);
   if (engine == nullptr) {
@@ -88,6 +93,7 @@ absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Re
   ASSIGN_OR_RETURN(Request request, RequestFromProto(proto, origin_.arrival));
   request.id = id_;
   request.deadline = origin_.deadline;
+  request.tenant = origin_.tenant.value_or("");
   {
     const std::lock_guard lock(mutex_);
     seed_ = request.seed;
@@ -344,6 +350,8 @@ std::string_view Call::TerminalReason() const {
       return stalled_ ? kReasonSlowReader : kReasonCancelled;
     case absl::StatusCode::kDeadlineExceeded:
       return kReasonDeadlineExceeded;
+    case absl::StatusCode::kResourceExhausted:
+      return kReasonQueueTimeout;
     case absl::StatusCode::kUnavailable:
       return kReasonUnavailable;
     default:
@@ -372,6 +380,7 @@ void Call::RecordEnd() {
     fields.push_back({"generated_tokens", uint64_t{finish.generated_tokens}});
     fields.push_back({"mean_depth", finish.generated_depth.Mean()});
     fields.push_back({"preemptions", uint64_t{finish.preemptions}});
+    if (origin_.tenant) fields.push_back({"tenant", *origin_.tenant});
     fields.push_back({"queue_ms", MillisecondsBetween(origin_.arrival, finish.admitted)});
     fields.push_back({"ttft_ms", MillisecondsBetween(origin_.arrival, first_token_)});
     fields.push_back({"total_ms", MillisecondsBetween(origin_.arrival, finish.ended)});

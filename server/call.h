@@ -52,6 +52,7 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
     std::string method;                  // "Generate" or "Complete"
     bool streams = true;                 // false: everything in one message at the end
     std::optional<std::string> id;       // x-request-id as given
+    std::optional<std::string> tenant;   // x-recurve-tenant as given
     std::optional<SteadyTime> deadline;  // of the call
     SteadyTime arrival;
   };

@@ -131,6 +131,25 @@ void AddDepths(const EngineSnapshot& now, Page* page) {
   for (const auto& [kind, depths] : kinds) page->Add({{"kind", kind}}, depths->Mean());
 }
 
+void AddPreemptions(const EngineSnapshot& now, Page* page) {
+  page->Family("recurve_preemptions_total", "Times that a sequence was put back, by what for",
+               MetricType::Counter);
+  page->Add({{"reason", "memory"}}, static_cast<double>(now.preemptions_for_memory));
+  page->Add({{"reason", "priority"}}, static_cast<double>(now.preemptions_for_priority));
+  page->Counter("recurve_recomputed_tokens_total", "Tokens computed again after that",
+                static_cast<double>(now.recomputed_tokens));
+  page->Counter("recurve_recompute_seconds_total", "Time of these, of requests that have ended",
+                std::chrono::duration<double>(now.recompute_time).count());
+}
+
+void AddEvictions(const EngineSnapshot& now, Page* page) {
+  page->Family("recurve_kv_evicted_entries_total", "Entries dropped for a budget, by cache group",
+               MetricType::Counter);
+  for (const auto& group : now.groups) {
+    page->Add({{"group", group.name}}, static_cast<double>(group.evicted));
+  }
+}
+
 void AddSteps(const EngineSnapshot& now, Page* page) {
   page->Counter("recurve_steps_total", "Steps of the engine", static_cast<double>(now.steps));
   page->Family("recurve_step_rows_total", "Rows that steps ran, by stage", MetricType::Counter);
@@ -166,10 +185,8 @@ class EngineMetrics : public prometheus::Collectable {
                  static_cast<double>(now.prompt_tokens));
     page.Counter("recurve_generation_tokens_total", "Tokens generated",
                  static_cast<double>(now.generated_tokens));
-    page.Counter("recurve_preemptions_total", "Times that a sequence was put back for its memory",
-                 static_cast<double>(now.preemptions));
-    page.Counter("recurve_recomputed_tokens_total", "Tokens computed again after that",
-                 static_cast<double>(now.recomputed_tokens));
+    AddPreemptions(now, &page);
+    AddEvictions(now, &page);
     AddDepths(now, &page);
     AddSteps(now, &page);
     return page.Take();

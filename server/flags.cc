@@ -198,6 +198,27 @@ void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
                      "Most tokens of a sequence, prompt and generated; auto: the model's.");
 }
 
+void AddEvictionFlags(CLI::App* app, EvictionOptions* options) {
+  Group group(app, "Cache budgets (a cache that forgets; requests may say otherwise)");
+  group.Choice("--kv_eviction", &options->policy, {"none", "window", "attention", "router"},
+               "Which entries go when a cache group is over its budget: none, exact; window, the "
+               "oldest; attention, those that got least of it; router, in a recursion, those whose "
+               "router was least sure that they needed it, elsewhere as window.");
+  group
+      .Value("--kv_budget", &options->budget,
+             "Entries that each cache group of a sequence may hold, or a share of the sequence's "
+             "length: entry:256,1:256,2:50%,3:50%,exit:256. Groups left out are free. A smaller "
+             "budget fits more sequences into the pages, and changes what they say.")
+      ->type_name("GROUP:N|P%,...");
+  group.Value("--kv_sinks", &options->sinks, "First entries of a group, which always stay.");
+  group.Value("--kv_recent", &options->recent,
+              "Last entries of a group, which always stay. Together with kv_sinks at most the "
+              "smallest budget in entries.");
+  group.Bounded("--evict_every", &options->every, 1, 1 << 20,
+                "Entries go at positions that are multiples of this; until then a group may hold "
+                "that many more. Prompts run in chunks of no more.");
+}
+
 void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* options) {
   Group group(app, "Admission");
   group.Value("--max_queued_requests", &limits->max_queued_requests,
@@ -207,6 +228,13 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
   group.Value("--max_queued_tokens", &limits->max_queued_tokens,
               "Prompt tokens that may wait for a slot; at least max_context. Divided by the prompt "
               "tokens per second this is the longest wait for a first token.");
+  group.Value(
+      "--admission_headroom", &limits->admission_headroom,
+      "Tokens for which admission leaves pages to each sequence that runs. More means fewer "
+      "sequences at once when memory is tight, and fewer that are put back for each other.");
+  group.Bounded("--max_preemptions", &limits->max_preemptions, 0, 1000,
+                "A request that was put back this often comes back only with pages for all that it "
+                "may become, and then stays.");
   group.Value("--default_max_tokens", &limits->default_max_tokens,
               "New tokens of a request that does not say how many.");
   group.Duration("--retry_pushback", &options->retry_pushback, Milliseconds(1),
@@ -286,6 +314,7 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   AddModelFlags(&app, &options.engine.model);
   AddScheduleFlags(&app, &options.engine.schedule);
   AddMemoryFlags(&app, &options.engine.memory);
+  AddEvictionFlags(&app, &options.engine.eviction);
   AddAdmissionFlags(&app, &options.engine.schedule, &options.admission);
   AddServiceFlags(&app, &options, &log_format);
   try {

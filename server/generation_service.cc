@@ -15,6 +15,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr char kRequestIdKey[] = "x-request-id";
+constexpr char kTenantKey[] = "x-recurve-tenant";
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
 // The call's deadline on our clock; none if it has none, or one beyond any use.
@@ -34,6 +35,9 @@ Call::Origin OriginOf(const grpc::CallbackServerContext& context, std::string me
   const auto& metadata = context.client_metadata();
   if (const auto found = metadata.find(kRequestIdKey); found != metadata.end()) {
     origin.id = std::string(found->second.data(), found->second.size());
+  }
+  if (const auto found = metadata.find(kTenantKey); found != metadata.end()) {
+    origin.tenant = std::string(found->second.data(), found->second.size());
   }
   return origin;
 }

@@ -9,9 +9,9 @@
 
 namespace recurve {
 
-bool IsValidRequestId(std::string_view id) {
-  if (id.empty() || id.size() > kMaxRequestIdBytes) return false;
-  for (const char c : id) {
+bool IsValidName(std::string_view name, size_t max_bytes) {
+  if (name.empty() || name.size() > max_bytes) return false;
+  for (const char c : name) {
     if (!absl::ascii_isprint(static_cast<unsigned char>(c))) return false;
   }
   return true;

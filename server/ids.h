@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Request ids for the log, and seeds for requests without one.
+// Request ids and tenants as clients name them, and seeds for requests without one.
 #ifndef RECURVE_SERVER_IDS_H_
 #define RECURVE_SERVER_IDS_H_
 
@@ -10,10 +10,11 @@
 namespace recurve {
 
 inline constexpr size_t kMaxRequestIdBytes = 128;
+inline constexpr size_t kMaxTenantBytes = 64;
 
-// Whether `id` may stand in the log and be echoed: 1 to kMaxRequestIdBytes printable ASCII
-// characters.
-bool IsValidRequestId(std::string_view id);
+// Whether a name of a client's choice may stand in the log and be echoed: 1 to `max_bytes`
+// printable ASCII characters.
+bool IsValidName(std::string_view name, size_t max_bytes);
 
 // A new id: 16 hexadecimal digits.
 std::string MakeRequestId();

@@ -44,7 +44,7 @@ std::vector<std::string> TerminalReasons() {
     names.emplace_back(FinishReasonName(reason));
   }
   for (const std::string_view name : {kReasonCancelled, kReasonSlowReader, kReasonDeadlineExceeded,
-                                      kReasonUnavailable, kReasonInternal}) {
+                                      kReasonQueueTimeout, kReasonUnavailable, kReasonInternal}) {
     names.emplace_back(name);
   }
   return names;

@@ -38,6 +38,7 @@ enum class StallCause { kTimeout, kBuffer };
 inline constexpr std::string_view kReasonCancelled = "cancelled";
 inline constexpr std::string_view kReasonSlowReader = "slow_reader";
 inline constexpr std::string_view kReasonDeadlineExceeded = "deadline_exceeded";
+inline constexpr std::string_view kReasonQueueTimeout = "queue_timeout";
 inline constexpr std::string_view kReasonUnavailable = "unavailable";
 inline constexpr std::string_view kReasonInternal = "internal";
 

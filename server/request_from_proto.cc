@@ -146,6 +146,36 @@ absl::Status ReadRecursion(const v1::RecursionParams& proto, Request* request) {
   return absl::OkStatus();
 }
 
+absl::Status ReadTurn(const v1::GenerateRequest& proto, Request* request) {
+  switch (proto.priority()) {
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      request->priority = Priority::kNormal;
+      break;
+    case v1::PRIORITY_HIGH:
+      request->priority = Priority::kHigh;
+      break;
+    case v1::PRIORITY_LOW:
+      request->priority = Priority::kLow;
+      break;
+    default:
+      return Invalid("priority", proto.priority(), "one of the names of recurve.v1.Priority");
+  }
+  if (proto.has_queue_timeout_ms()) {
+    if (proto.queue_timeout_ms() == 0) return Invalid("queue_timeout_ms", 0, "at least 1");
+    request->queue_deadline =
+        request->arrival + std::chrono::milliseconds(proto.queue_timeout_ms());
+  }
+  return absl::OkStatus();
+}
+
+void ReadKv(const v1::KvParams& proto, Request* request) {
+  if (proto.has_eviction()) request->kv_eviction = proto.eviction();
+  if (proto.has_budget()) request->kv_budget = proto.budget();
+  if (proto.has_sinks()) request->kv_sinks = proto.sinks();
+  if (proto.has_recent()) request->kv_recent = proto.recent();
+}
+
 }  // namespace
 
 absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, SteadyTime arrival) {
@@ -156,6 +186,8 @@ absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, Stead
   RETURN_IF_ERROR(ReadStop(proto, &request));
   RETURN_IF_ERROR(ReadOutput(proto.output(), &request));
   RETURN_IF_ERROR(ReadRecursion(proto.recursion(), &request));
+  RETURN_IF_ERROR(ReadTurn(proto, &request));
+  ReadKv(proto.kv(), &request);
   if (proto.has_time_limit_ms()) {
     if (proto.time_limit_ms() == 0) return Invalid("time_limit_ms", 0, "at least 1");
     request.time_limit = arrival + std::chrono::milliseconds(proto.time_limit_ms());

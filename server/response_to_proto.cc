@@ -61,6 +61,9 @@ void FillFinal(const Finish& finish, const Echo& echo, v1::FinalInfo* proto) {
   FillDepth(finish.prompt_depth, proto->mutable_prompt_depth());
   FillDepth(finish.generated_depth, proto->mutable_generated_depth());
   proto->set_preemptions(finish.preemptions);
+  proto->set_recomputed_tokens(finish.recomputed_tokens);
+  proto->set_recompute_us(static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(finish.recompute_time).count()));
   proto->mutable_prompt_token_depths()->Assign(finish.prompt_token_depths.begin(),
                                                finish.prompt_token_depths.end());
 }

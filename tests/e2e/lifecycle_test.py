@@ -122,6 +122,82 @@ class LifecycleTest(unittest.TestCase):
         self.assertEqual(rest.final.finish_reason, pb.FINISH_REASON_LENGTH)
         self.assertEqual(server.process.wait(timeout=120), 0)  # a second signal would end it at once
 
+    def test_who_waits_too_long_is_told_so(self):
+        server = self.start("--slots=1", "--retry_pushback=70ms")
+        running = server.stub.Generate(request(PROMPT, max_tokens=900, stop=LONG))
+        next(running)
+        with self.assertRaises(grpc.RpcError) as refused:
+            list(server.stub.Generate(request(PROMPT, max_tokens=5, queue_timeout_ms=50)))
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertIn("queue_timeout", refused.exception.details())
+        running.cancel()
+        server.wait_until_idle()
+        self.assertEqual(
+            server.metric("recurve_request_finished_total", reason="queue_timeout"), 1)
+
+    def test_a_flood_of_one_tenant_does_not_starve_another(self):
+        server = self.start("--slots=1", "--max_queued_requests=300")
+        done = []
+
+        def one(tenant: str) -> None:
+            list(server.stub.Generate(request(PROMPT, max_tokens=100, stop=LONG),
+                                      metadata=[("x-recurve-tenant", tenant)]))
+            done.append(tenant)
+
+        with concurrent.futures.ThreadPoolExecutor(41) as pool:
+            flood = [pool.submit(one, "flood") for _ in range(40)]
+            server.wait_until(lambda: server.load().requests_waiting >= 39, "no flood")
+            pool.submit(one, "single").result()
+            # A turn earns 512 tokens, and a request takes some 112: five of the flood go first,
+            # and a few more that ended while the call was on its way.
+            self.assertLess(done.index("single"), 15)
+            for future in flood:
+                future.result()
+
+    def test_a_higher_priority_passes_those_that_wait(self):
+        server = self.start("--slots=1", "--max_preemptions=0")
+        order = []
+
+        def one(priority: int) -> None:
+            list(server.stub.Generate(
+                request(PROMPT, max_tokens=100, stop=LONG, priority=priority)))
+            order.append(priority)
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            running = [pool.submit(one, pb.PRIORITY_NORMAL)]
+            server.wait_until(lambda: server.load().requests_running == 1, "nothing runs")
+            for waiting, priority in enumerate([pb.PRIORITY_LOW, pb.PRIORITY_NORMAL,
+                                                pb.PRIORITY_HIGH]):
+                running.append(pool.submit(one, priority))
+                server.wait_until(
+                    lambda n=waiting + 1: server.load().requests_waiting == n or order,
+                    "nothing waits")
+            for future in running:
+                future.result()
+        self.assertEqual(order[-1], pb.PRIORITY_LOW)
+
+    def test_a_budget_holds_pages_down(self):
+        def most_entries(kv: dict) -> tuple:
+            call = server.stub.Generate(request(PROMPT, max_tokens=700, stop=LONG, kv=kv))
+            most = 0
+            for _ in call:
+                most = max(most, sum(group.entries for group in server.load().groups))
+            return most
+
+        server = self.start("--slots=1", "--evict_every=16", "--kv_sinks=2", "--kv_recent=8")
+        budget = "entry:64,1:64,2:32,3:32,exit:64"
+        free = most_entries({})
+        for policy in ("window", "attention", "router"):
+            held = most_entries({"eviction": policy, "budget": budget})
+            self.assertLessEqual(held, 64 * 3 + 32 * 2 + 5 * 16)
+            self.assertGreater(free, 4 * held)
+            self.assertEqual(server.metric("recurve_kv_entries"), 0)
+        self.assertGreater(server.metric("recurve_kv_evicted_entries_total", group="3"), 0)
+        with self.assertRaises(grpc.RpcError) as refused:
+            list(server.stub.Generate(request(PROMPT, kv={"eviction": "window"})))
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertIn("kv_budget", refused.exception.details())
+
     def test_tight_memory_changes_no_text(self):
         roomy = Server("--slots=6")
         try:

@@ -253,13 +253,15 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.requests_waiting = 2;
   snapshot.waiting_tokens = 30;
   snapshot.pages_free = 75;
-  snapshot.groups = {{"entry", 5, 1}, {"1", 40, 10}, {"2", 20, 8}, {"3", 10, 5}, {"exit", 5, 1}};
+  snapshot.groups = {{"entry", 5, 1}, {"1", 40, 10}, {"2", 20, 8, 7}, {"3", 10, 5}, {"exit", 5, 1}};
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
   snapshot.prompt_tokens = 60;
   snapshot.generated_tokens = generated_;
   snapshot.steps = 9;
-  snapshot.preemptions = 3;
+  snapshot.preemptions_for_memory = 3;
+  snapshot.preemptions_for_priority = 2;
+  snapshot.recompute_time = std::chrono::milliseconds(1500);
   snapshot.recomputed_tokens = 17;
   snapshot.prompt_depth = {{10, 20, 30}, {10, 20, 30}};
   snapshot.generated_depth = {{3, 2, 1}, {2, 2, 0}};

@@ -110,16 +110,16 @@ TEST_F(LogPipeTest, IsWrittenWholeBeforeItEnds) {
 }
 
 TEST(IdsTest, ValidIdsArePrintableAndShort) {
-  EXPECT_TRUE(IsValidRequestId("a b~!"));
-  EXPECT_TRUE(IsValidRequestId(std::string(kMaxRequestIdBytes, 'x')));
-  EXPECT_FALSE(IsValidRequestId(""));
-  EXPECT_FALSE(IsValidRequestId(std::string(kMaxRequestIdBytes + 1, 'x')));
-  EXPECT_FALSE(IsValidRequestId("a\nb"));
-  EXPECT_FALSE(IsValidRequestId("\xC3\xA4"));
+  EXPECT_TRUE(IsValidName("a b~!", 5));
+  EXPECT_TRUE(IsValidName(std::string(64, 'x'), 64));
+  EXPECT_FALSE(IsValidName("", 64));
+  EXPECT_FALSE(IsValidName(std::string(65, 'x'), 64));
+  EXPECT_FALSE(IsValidName("a\nb", 64));
+  EXPECT_FALSE(IsValidName("\xC3\xA4", 64));
   std::set<std::string> made;
   for (int i = 0; i < 1000; ++i) made.insert(MakeRequestId());
   EXPECT_EQ(made.size(), 1000U);
-  EXPECT_TRUE(IsValidRequestId(*made.begin()));
+  EXPECT_TRUE(IsValidName(*made.begin(), kMaxRequestIdBytes));
 }
 
 }  // namespace

@@ -39,6 +39,9 @@ const std::vector<BadCase>& BadCases() {
          p->mutable_tokens()->add_ids(2);
          p->set_generated_prefix(3);
        }},
+      {"priority is 7; it must be one of the names of recurve.v1.Priority",
+       [](P p) { p->set_priority(static_cast<v1::Priority>(7)); }},
+      {"queue_timeout_ms is 0; it must be at least 1", [](P p) { p->set_queue_timeout_ms(0); }},
       {"sampling.repetition_penalty is 0;",
        [](P p) { p->mutable_sampling()->set_repetition_penalty(0); }},
       {"sampling.repetition_penalty is 101; it must be greater than 0 and at most 100",
@@ -169,6 +172,12 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   proto.mutable_recursion()->set_max_recursions(2);
   proto.mutable_recursion()->set_router_threshold(0.0F);
   proto.set_time_limit_ms(250);
+  proto.set_queue_timeout_ms(40);
+  proto.set_priority(v1::PRIORITY_LOW);
+  proto.mutable_kv()->set_eviction("window");
+  proto.mutable_kv()->set_budget("1:9");
+  proto.mutable_kv()->set_sinks(0);
+  proto.mutable_kv()->set_recent(3);
 
   const auto request = RequestFromProto(proto, kArrival);
   ASSERT_TRUE(request.ok()) << request.status();
@@ -195,6 +204,12 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   EXPECT_TRUE(request->prompt_logprobs);
   EXPECT_FALSE(request->skip_special_tokens);
   EXPECT_TRUE(request->prompt_depths);
+  EXPECT_EQ(request->queue_deadline, kArrival + std::chrono::milliseconds(40));
+  EXPECT_EQ(request->priority, Priority::kLow);
+  EXPECT_EQ(request->kv_eviction, "window");
+  EXPECT_EQ(request->kv_budget, "1:9");
+  EXPECT_EQ(request->kv_sinks, 0U);
+  EXPECT_EQ(request->kv_recent, 3U);
   EXPECT_EQ(request->max_recursions, 2U);
   EXPECT_EQ(request->router_threshold, 0.0F);
   EXPECT_EQ(request->time_limit, kArrival + std::chrono::milliseconds(250));
