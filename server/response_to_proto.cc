@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/response_to_proto.h"
 
+#include <algorithm>
+
 #include "recurve/v1/generation.pb.h"
 #include "server/version.h"
 
@@ -48,7 +50,8 @@ void FillDepth(const DepthCounts& depth, v1::DepthStats* proto) {
   proto->mutable_tokens_by_depth()->Assign(depth.by_depth.begin(), depth.by_depth.end());
 }
 
-void FillFinal(const Finish& finish, const Echo& echo, v1::FinalInfo* proto) {
+void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
+               v1::FinalInfo* proto) {
   proto->set_finish_reason(ReasonToProto(finish.reason));
   if (finish.stop_string) proto->set_stop_string(*finish.stop_string);
   if (finish.stop_token_id) proto->set_stop_token_id(*finish.stop_token_id);
@@ -61,6 +64,8 @@ void FillFinal(const Finish& finish, const Echo& echo, v1::FinalInfo* proto) {
   FillDepth(finish.prompt_depth, proto->mutable_prompt_depth());
   FillDepth(finish.generated_depth, proto->mutable_generated_depth());
   proto->set_preemptions(finish.preemptions);
+  const uint32_t tokens = finish.prompt_tokens + finish.generated_tokens;
+  proto->set_beyond_context(tokens - std::min(tokens, info.max_context));
   proto->set_recomputed_tokens(finish.recomputed_tokens);
   proto->set_recompute_us(static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(finish.recompute_time).count()));
@@ -87,7 +92,7 @@ void Fill(const Delta& delta, const Echo& echo, const Engine& engine, Proto* pro
   }
   proto->mutable_usage()->set_prompt_tokens(delta.prompt_tokens);
   proto->mutable_usage()->set_generated_tokens(delta.generated_tokens);
-  if (delta.finish) FillFinal(*delta.finish, echo, proto->mutable_final());
+  if (delta.finish) FillFinal(*delta.finish, echo, engine.Info(), proto->mutable_final());
 }
 
 }  // namespace

@@ -13,14 +13,16 @@ namespace recurve {
 
 // What a backend is dimensioned for, once, at its creation. The schedule keeps its plans within.
 struct BackendLimits {
-  uint32_t slots = 32;            // sequences in flight
-  uint32_t areas = 4;             // prompts in progress
-  uint32_t chunk = 256;           // most rows of a prompt span
-  uint32_t ends = 32;             // upper bound of StepPlan::ends
-  uint32_t block_rows = 32;       // upper bound of StepPlan::block_rows
-  uint32_t prompt_rows = 256;     // upper bound of StepPlan::prompt_rows; >= chunk
-  uint32_t pages = 1024;          // in the pool
-  uint32_t max_positions = 2048;  // tokens that one slot's history can hold
+  uint32_t slots = 32;         // sequences in flight
+  uint32_t areas = 4;          // prompts in progress
+  uint32_t chunk = 256;        // most rows of a prompt span
+  uint32_t ends = 32;          // upper bound of StepPlan::ends
+  uint32_t block_rows = 32;    // upper bound of StepPlan::block_rows
+  uint32_t prompt_rows = 256;  // upper bound of StepPlan::prompt_rows; >= chunk
+  uint32_t pages = 1024;       // in the pool
+  // Entries that one slot can hold in a group, and tokens that its history holds from the span in
+  // flight on. A sequence whose budget bounds every group may go on to any position.
+  uint32_t max_positions = 2048;
   uint32_t max_logprobs = 20;
   uint32_t max_biases = 1024;  // of one slot
   uint32_t max_stop_ids = 64;  // of one slot

@@ -57,10 +57,12 @@ bool KvBudget::limited() const {
                      [](const GroupBudget& g) { return g.limited(); });
 }
 
-bool KvBudget::bounds_all(uint32_t count) const {
-  return policy != EvictionPolicy::kNone &&
-         std::all_of(groups.begin(), groups.begin() + count,
-                     [](const GroupBudget& g) { return g.entries > 0; });
+bool KvBudget::bounds_all(std::span<const uint32_t> entries_per_page) const {
+  if (policy == EvictionPolicy::kNone) return false;
+  for (size_t group = 0; group < entries_per_page.size(); ++group) {
+    if (entries_per_page[group] > 0 && groups[group].entries == 0) return false;
+  }
+  return true;
 }
 
 uint32_t KvBudget::NextBoundary(uint32_t position) const {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -34,8 +35,9 @@ struct KvBudget {
 
   // Whether any group may have to drop entries.
   bool limited() const;
-  // Whether each of the groups 0 .. groups - 1 is limited, so that a sequence of any length fits.
-  bool bounds_all(uint32_t groups) const;
+  // Whether each group that has pages is bounded by a number of entries, so that a sequence of any
+  // length fits. entries_per_page [groups].
+  bool bounds_all(std::span<const uint32_t> entries_per_page) const;
 
   // The first boundary after `position`; kNoBoundary if there is none.
   uint32_t NextBoundary(uint32_t position) const;

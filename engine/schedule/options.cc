@@ -10,6 +10,8 @@
 namespace recurve {
 namespace {
 
+constexpr uint32_t kMostTokens = 1U << 30;  // of an endless request, so that positions are 32 bits
+
 absl::Status Invalid(absl::string_view field, uint64_t value, absl::string_view expected) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; expected ", expected));
 }
@@ -56,16 +58,26 @@ absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptio
   if (request.max_tokens == 0U && !request.prompt_logprobs) {
     return absl::InvalidArgumentError("max_tokens is 0, which only prompt log probabilities allow");
   }
-  if (!request.max_tokens.has_value() && prompt >= context) {
+  const bool endless = IsEndless(request, options);
+  RETURN_IF_ERROR(AtMost("number of prompt tokens", prompt, context));
+  if (!endless && !request.max_tokens.has_value() && prompt == context) {
     return absl::InvalidArgumentError(absl::StrCat(
         "prompt of ", prompt, " tokens leaves no new one in the context of ", context, " tokens"));
   }
-  if (prompt + request.max_tokens.value_or(0) > context) {
+  if (!endless && prompt + request.max_tokens.value_or(0) > context) {
     return absl::InvalidArgumentError(
         absl::StrCat("prompt of ", prompt, " tokens and max_tokens of ", *request.max_tokens,
                      " exceed the context of ", context, " tokens"));
   }
+  RETURN_IF_ERROR(AtMost("max_tokens", NewTokens(request, options), kMostTokens));
   const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(request, options);
+  for (size_t group = 0; group < options.entries_per_page.size(); ++group) {
+    const uint32_t entries = request.budget.MostEntries(static_cast<uint32_t>(group), end);
+    if (options.entries_per_page[group] == 0 || entries <= context) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "kv_budget of ", request.budget.groups[group].entries, " entries and evict_every of ",
+        request.budget.every, " exceed the context of ", context, " tokens together"));
+  }
   const uint32_t pages = tables.PagesFor(end, request.budget);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -102,8 +114,13 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   return absl::OkStatus();
 }
 
+bool IsEndless(const ScheduledRequest& request, const ScheduleOptions& options) {
+  return request.budget.bounds_all(options.entries_per_page);
+}
+
 uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options) {
   if (request.max_tokens.has_value()) return *request.max_tokens;
+  if (IsEndless(request, options)) return options.default_max_tokens;
   const uint32_t context = options.limits.max_positions;
   const uint32_t prompt = static_cast<uint32_t>(std::min<size_t>(request.prompt.size(), context));
   return std::min(options.default_max_tokens, context - prompt);

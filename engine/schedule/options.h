@@ -36,6 +36,9 @@ struct ScheduleOptions {
 // InvalidArgument names the option, the value and what was expected.
 absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& shape);
 
+// Whether the request's budget lets it go on beyond the context.
+bool IsEndless(const ScheduledRequest& request, const ScheduleOptions& options);
+
 // Tokens that `request` may generate: its own limit, or what the default and the context leave.
 // `request` need not be valid.
 uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options);

@@ -177,7 +177,8 @@ std::array<uint32_t, kMaxGroups> Schedule::MostEntries(const Sequence& sequence)
 void Schedule::AdmitNext() {
   Sequence& sequence = *queue_.Next();
   queue_.TakeNext();
-  sequence.tokens.reserve(sequence.end + 1);
+  // Not so for the endless: they may stop long before their end.
+  if (sequence.end < options_.limits.max_positions) sequence.tokens.reserve(sequence.end + 1);
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   Stay& stay = stays_.Begin(&sequence, tokens > 1, planned_, committed_);
   stay.state.stage = Stage::kEntry;

@@ -9,8 +9,12 @@
 namespace recurve {
 namespace {
 
-// Tokens that the request will hold at most: prompt and new ones.
-uint64_t Cost(const Sequence& sequence) { return uint64_t{sequence.end} + 1; }
+// Tokens that the request will hold at most: prompt and new ones. An endless one costs no more than
+// a very long one, so that turns do not go round for ever.
+uint64_t Cost(const Sequence& sequence) {
+  constexpr uint64_t kMost = 1 << 20;
+  return std::min(uint64_t{sequence.end} + 1, kMost);
+}
 
 }  // namespace
 

@@ -11,7 +11,8 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options, St
     : request(std::move(accepted)), prompt(static_cast<uint32_t>(request.prompt.size())) {
   const uint32_t new_tokens = NewTokens(request, options);
   end = prompt - 1 + new_tokens;
-  const bool fills_context = prompt + new_tokens == options.limits.max_positions;
+  const bool fills_context =
+      !IsEndless(request, options) && prompt + new_tokens == options.limits.max_positions;
   end_reason = fills_context && !request.max_tokens.has_value() ? EndReason::kContextLimit
                                                                 : EndReason::kLength;
   tokens = std::move(request.prompt);

@@ -198,6 +198,25 @@ class LifecycleTest(unittest.TestCase):
         self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
         self.assertIn("kv_budget", refused.exception.details())
 
+    def test_a_stream_goes_on_beyond_the_context_in_constant_memory(self):
+        server = self.start("--slots=1", "--evict_every=16", "--kv_sinks=2", "--kv_recent=8")
+        budget = ",".join(f"{group}:32" for group in ("entry", "1", "2", "3", "exit"))
+        message = request(PROMPT, max_tokens=50 * 32, stop=LONG,
+                          kv={"eviction": "router", "budget": budget})
+        pages = []
+        for count, _ in enumerate(server.stub.Generate(message)):
+            if count % 50 == 49:
+                pages.append(sum(group.pages for group in server.load().groups))
+        result = Collected(server.stub.Generate(message))
+        self.assertEqual(result.final.finish_reason, pb.FINISH_REASON_LENGTH)
+        self.assertEqual(len(result.tokens), 50 * 32)
+        context = server.stub.GetModelInfo(pb.GetModelInfoRequest()).max_context
+        self.assertEqual(result.final.beyond_context,
+                         result.usage.prompt_tokens + 50 * 32 - context)
+        # 32 entries and 16 more until some go: the same from the first hundred tokens to the last.
+        self.assertLessEqual(max(pages), min(pages) + 5)
+        server.wait_until_idle()
+
     def test_tight_memory_changes_no_text(self):
         roomy = Server("--slots=6")
         try:

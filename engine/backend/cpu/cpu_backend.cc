@@ -184,7 +184,7 @@ absl::Status CpuBackend::RunExit(const StepPlan& plan, StepResult& result) {
   if (slots.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(CheckPages(slots, Stage::kExit));
   batch_.MakeExit(table_, slots, !model_.exit.empty());
-  RETURN_IF_ERROR(sampling_.Prepare(table_, batch_));
+  RETURN_IF_ERROR(sampling_.Prepare(table_, slots, batch_));
   {
     PartTimer timer(result.part_ns[kPartExit]);
     team_->Run([this](uint32_t thread) { ExitRows(thread); });
@@ -239,7 +239,7 @@ absl::Status CpuBackend::RunEntry(const StepPlan& plan, StepResult& result) {
   RETURN_IF_ERROR(CheckPages(slots, Stage::kEntry));
   batch_.MakeEntry(table_, slots);
   for (const Row& row : batch_.rows()) {
-    if (table_.slot(row.slot).tokens[row.position] == kNoToken) {
+    if (table_.slot(row.slot).TokenAt(row.position) == kNoToken) {
       return absl::InternalError(
           absl::StrCat("plan: slot ", row.slot, " has no token at position ", row.position));
     }
@@ -262,7 +262,7 @@ void CpuBackend::EntryRows(uint32_t thread) {
   const RowRange share = Share(batch_.size(), thread, team_->size());
   for (uint32_t i = share.begin; i < share.end; ++i) {
     const Row& row = batch_.rows()[i];
-    ConvertRow(embedding, table_.slot(row.slot).tokens[row.position], layers_.x(i));
+    ConvertRow(embedding, table_.slot(row.slot).TokenAt(row.position), layers_.x(i));
   }
   LayerJob job;
   job.queries = batch_.size();

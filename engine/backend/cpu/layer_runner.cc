@@ -49,6 +49,8 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   for (uint32_t thread = 0; thread < threads; ++thread) {
     scratch_[thread].tiles.resize(blocks);
     scratch_[thread].attended.resize(size_t{heads} * config_.head_dim);
+    scratch_[thread].cos.resize(half);
+    scratch_[thread].sin.resize(half);
     if (config_.kv_mode == KvMode::kSharedUpdate) {
       ASSIGN_OR_RETURN(overlay_tiles_[thread],
                        HugeBuffer::Allocate(blocks * pool_.layout().tile_bytes()));
@@ -57,14 +59,20 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   RETURN_IF_ERROR(cos_.Allocate(limits.max_positions, half, Precision::kF32));
   RETURN_IF_ERROR(sin_.Allocate(limits.max_positions, half, Precision::kF32));
   for (uint32_t i = 0; i < half; ++i) {
-    const double exponent = -2.0 * i / config_.head_dim;
-    const double frequency = Pow(double{config_.rope_theta}, exponent);
-    for (uint32_t position = 0; position < limits.max_positions; ++position) {
-      cos_.floats(position)[i] = Cos(position * frequency);
-      sin_.floats(position)[i] = Sin(position * frequency);
-    }
+    frequencies_.push_back(Pow(double{config_.rope_theta}, -2.0 * i / config_.head_dim));
+  }
+  tabled_positions_ = limits.max_positions;
+  for (uint32_t position = 0; position < tabled_positions_; ++position) {
+    ComputeAngles(position, cos_.floats(position), sin_.floats(position));
   }
   return absl::OkStatus();
+}
+
+void LayerRunner::ComputeAngles(uint32_t position, float* cos, float* sin) const {
+  for (size_t i = 0; i < frequencies_.size(); ++i) {
+    cos[i] = Cos(position * frequencies_[i]);
+    sin[i] = Sin(position * frequencies_[i]);
+  }
 }
 
 void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread) {
@@ -118,8 +126,11 @@ void LayerRunner::RotateAndAppend(const SlotTable& table, const Batch& batch, ui
   for (uint32_t i = share.begin; i < share.end; ++i) {
     const Row& row = batch.rows()[i];
     const Slot& slot = table.slot(row.slot);
-    const float* cos = cos_.floats(row.position);
-    const float* sin = sin_.floats(row.position);
+    const bool tabled = row.position < tabled_positions_;
+    Scratch& scratch = scratch_[thread];
+    if (!tabled) ComputeAngles(row.position, scratch.cos.data(), scratch.sin.data());
+    const float* cos = tabled ? cos_.floats(row.position) : scratch.cos.data();
+    const float* sin = tabled ? sin_.floats(row.position) : scratch.sin.data();
     float* query = qkv_.floats(i);
     kernels_.rope(query, cos, sin, config_.num_heads, head_dim);
     if (row.entry == kNoEntry) continue;

@@ -65,6 +65,8 @@ class LayerRunner {
   void Linear(const PackedMatrix& weights, uint32_t groups, RowRange rows, Activations& in,
               Epilogue epilogue, Activations& out, uint32_t thread);
   void ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread);
+  // Cosines and sines of a position's angles: [head_dim / 2] each.
+  void ComputeAngles(uint32_t position, float* cos, float* sin) const;
   void RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index, uint32_t thread);
   void Attend(const SlotTable& table, const Batch& batch, const LayerJob& job, uint32_t thread);
   void FindTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
@@ -77,6 +79,7 @@ class LayerRunner {
   struct Scratch {
     std::vector<const std::byte*> tiles;  // [blocks of max_positions]
     std::vector<float> attended;          // [query heads a KV head][head_dim]
+    std::vector<float> cos, sin;          // [head_dim / 2]: of a position beyond the tables
   };
 
   const PackedModel& model_;
@@ -87,7 +90,9 @@ class LayerRunner {
   KvPool& pool_;
   Evictor& evictor_;
   Activations x_, normed_, qkv_, attended_, gated_;
-  Activations cos_, sin_;                           // [max_positions][head_dim / 2]
+  std::vector<double> frequencies_;                 // [head_dim / 2]
+  uint32_t tabled_positions_ = 0;                   // those below it have their angles in
+  Activations cos_, sin_;                           // [tabled_positions_][head_dim / 2]
   Activations linear_scratch_, attention_scratch_;  // [threads][...]
   std::vector<HugeBuffer> overlay_tiles_;  // [threads], [blocks of max_positions] tiles each
   std::vector<Scratch> scratch_;           // [threads]

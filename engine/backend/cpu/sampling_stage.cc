@@ -31,33 +31,34 @@ SamplingStage::SamplingStage(const BackendLimits& limits, uint32_t vocab_size, u
     : vocab_size_(vocab_size),
       threads_(threads),
       row_logprobs_(1 + std::min(limits.max_logprobs, vocab_size)),
-      counted_(limits.slots, 0),
       results_(limits.ends),
       logprobs_(size_t{limits.ends} * row_logprobs_) {
   // Built in place: a copy would not have the memory that was set aside.
   scratch_.reserve(threads);
   for (uint32_t i = 0; i < threads; ++i) scratch_.emplace_back(vocab_size, limits.max_logprobs);
   counts_.reserve(limits.slots);
-  const uint32_t distinct = std::min(limits.max_positions, vocab_size);
-  for (uint32_t i = 0; i < limits.slots; ++i) counts_.emplace_back(distinct);
+  for (uint32_t i = 0; i < limits.slots; ++i) counts_.emplace_back(vocab_size);
 }
 
-void SamplingStage::Reset(uint32_t slot) {
-  counts_[slot].Clear();
-  counted_[slot] = 0;
-}
+void SamplingStage::Reset(uint32_t slot) { counts_[slot].Clear(); }
 
-absl::Status SamplingStage::Prepare(const SlotTable& table, const Batch& batch) {
+absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<uint32_t>& slots,
+                                    const Batch& batch) {
   for (uint32_t i = 0; i < batch.logit_rows(); ++i) {
     const Row& row = batch.rows()[i];
     const Slot& slot = table.slot(row.slot);
-    uint32_t needed = row.position;
-    if (WantsGivenToken(slot, row)) ++needed;
-    if (slot.tokens[needed] == kNoToken) return MissingToken(row.slot, needed);
-    if (!SamplesRow(slot, row) || !UsesTokenCounts(slot.sampling)) continue;
-    for (uint32_t& position = counted_[row.slot]; position <= row.position; ++position) {
-      if (slot.tokens[position] == kNoToken) return MissingToken(row.slot, position);
-      counts_[row.slot].Add(slot.tokens[position], position >= slot.sampling.generated);
+    const uint32_t given = row.position + 1;
+    if (WantsGivenToken(slot, row) && slot.TokenAt(given) == kNoToken) {
+      return MissingToken(row.slot, given);
+    }
+  }
+  for (const uint32_t id : slots) {
+    const Slot& slot = table.slot(id);
+    if (!UsesTokenCounts(slot.sampling)) continue;
+    const uint32_t end = slot.state.position + slot.state.rows;
+    for (uint32_t position = slot.state.position; position < end; ++position) {
+      if (slot.TokenAt(position) == kNoToken) return MissingToken(id, position);
+      counts_[id].Add(slot.TokenAt(position), position >= slot.sampling.generated);
     }
   }
   return absl::OkStatus();
@@ -77,7 +78,7 @@ void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const float* 
   RowResult& result = results_[index];
   uint32_t next = kNoToken;
   if (WantsGivenToken(slot, row)) {
-    next = slot.tokens[row.position + 1];
+    next = slot.TokenAt(row.position + 1);
   } else if (slot.logprobs != kNoLogprobs) {
     next = result.verdict.token;
   }

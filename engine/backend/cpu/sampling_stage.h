@@ -25,9 +25,10 @@ class SamplingStage {
   // A new sequence was admitted to `slot`.
   void Reset(uint32_t slot);
 
-  // Before the shares of Run: brings the token counts up to date. Internal names the slot and the
-  // position of a token that some row needs and no plan has sent.
-  absl::Status Prepare(const SlotTable& table, const Batch& batch);
+  // Before the shares of Run: counts the tokens of the spans of `slots`, which pass EXIT now.
+  // Internal names the slot and the position of a token that some row needs and no plan has sent.
+  absl::Status Prepare(const SlotTable& table, const std::vector<uint32_t>& slots,
+                       const Batch& batch);
 
   // Share `thread` of the work on the leading batch.logit_rows() rows of an EXIT batch.
   // logits [batch.logit_rows()][>= vocab]. The rows' slots are still at stage EXIT.
@@ -59,7 +60,6 @@ class SamplingStage {
   const uint32_t row_logprobs_;  // most of one row: its own token's and the most likely ones
   std::vector<SamplerScratch> scratch_;  // [threads]
   std::vector<TokenCounts> counts_;      // [slots]
-  std::vector<uint32_t> counted_;        // [slots]: positions that counts_ holds
   std::vector<RowResult> results_;       // [ends]
   std::vector<TokenLogprob> logprobs_;   // [ends][row_logprobs_]
 };

@@ -10,6 +10,10 @@
 namespace recurve {
 namespace {
 
+void SetTokenAt(Slot& slot, uint32_t position, uint32_t token) {
+  slot.tokens[position % slot.tokens.size()] = token;
+}
+
 // `what` of slot `id` was `found`, but must be below `limit`.
 absl::Status OutOfBounds(const char* what, uint32_t id, uint32_t found, uint32_t limit) {
   return absl::InternalError(
@@ -121,15 +125,8 @@ absl::Status SlotTable::CheckAdmission(const StepPlan& plan, const Admission& ad
   if ((admission.wants & kWantsPromptLogprobs) != 0 && limits.chunk > limits_.ends) {
     return OutOfBounds("chunk with prompt logprobs", id, limits.chunk, limits_.ends + 1);
   }
-  if (limits.prompt < 1 || limits.prompt > limits_.max_positions) {
-    return OutOfBounds("prompt - 1", id, limits.prompt - 1, limits_.max_positions);
-  }
-  if (limits.end >= limits_.max_positions) {
-    return OutOfBounds("end", id, limits.end, limits_.max_positions);
-  }
-  if (limits.room > limits_.max_positions) {
-    return OutOfBounds("room", id, limits.room, limits_.max_positions + 1);
-  }
+  if (limits.prompt < 1) return OutOfBounds("prompt - 1", id, limits.prompt - 1, kNoToken);
+  RETURN_IF_ERROR(CheckRoom(id, state, limits.room));
   if (admission.logprobs != kNoLogprobs && admission.logprobs > limits_.max_logprobs) {
     return OutOfBounds("logprobs", id, admission.logprobs, limits_.max_logprobs + 1);
   }
@@ -150,6 +147,16 @@ absl::Status SlotTable::CheckAdmission(const StepPlan& plan, const Admission& ad
     }
   }
   return CheckTokenIds(plan, admission);
+}
+
+absl::Status SlotTable::CheckRoom(uint32_t id, const SlotState& state, uint32_t room) const {
+  // One token more than rows: the one after the last, for its log probability.
+  if (room >= state.position && room - state.position < limits_.max_positions) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat("plan: room of slot ", id, " is ", room, ", expected ",
+                                          state.position, " to less than ",
+                                          uint64_t{state.position} + limits_.max_positions));
 }
 
 absl::Status SlotTable::Admit(const StepPlan& plan, const Admission& admission) {
@@ -216,13 +223,15 @@ absl::Status SlotTable::SetPage(const PageChange& change) {
 
 absl::Status SlotTable::SetToken(const TokenChange& change) {
   RETURN_IF_ERROR(CheckSlot("a token", change.slot));
-  if (change.position >= limits_.max_positions) {
-    return OutOfBounds("a token's position", change.slot, change.position, limits_.max_positions);
+  const uint64_t history_end = uint64_t{slots_[change.slot].state.position} + limits_.max_positions;
+  if (change.position >= history_end) {
+    return OutOfBounds("a token's position", change.slot, change.position,
+                       static_cast<uint32_t>(history_end));
   }
   if (change.token >= vocab_size_) {
     return OutOfBounds("a token", change.slot, change.token, vocab_size_);
   }
-  slots_[change.slot].tokens[change.position] = change.token;
+  SetTokenAt(slots_[change.slot], change.position, change.token);
   return absl::OkStatus();
 }
 
@@ -242,9 +251,7 @@ absl::Status SlotTable::SetCap(const CapChange& change) {
 
 absl::Status SlotTable::SetRoom(const RoomChange& change) {
   RETURN_IF_ERROR(CheckSlot("a room", change.slot));
-  if (change.room > limits_.max_positions) {
-    return OutOfBounds("room", change.slot, change.room, limits_.max_positions + 1);
-  }
+  RETURN_IF_ERROR(CheckRoom(change.slot, slots_[change.slot].state, change.room));
   slots_[change.slot].limits.room = change.room;
   return absl::OkStatus();
 }
@@ -254,6 +261,9 @@ absl::Status SlotTable::CheckPages(uint32_t id, uint32_t group, uint32_t rows) c
   if (per_page == 0 || rows == 0) return absl::OkStatus();
   const Slot& slot = slots_[id];
   const uint32_t first = slot.state.count[group];
+  if (first + rows > limits_.max_positions) {
+    return OutOfBounds("number of entries", id, first + rows, limits_.max_positions + 1);
+  }
   for (uint32_t index = first / per_page; index <= (first + rows - 1) / per_page; ++index) {
     if (index >= slot.pages[group].size() || slot.pages[group][index] == kNoPage) {
       return absl::InternalError(absl::StrCat("plan: slot ", id, " has no page ", index,
@@ -267,7 +277,12 @@ absl::Status SlotTable::CheckPages(uint32_t id, uint32_t group, uint32_t rows) c
 void SlotTable::Exited(uint32_t id, uint32_t token, uint32_t flags) {
   Slot& slot = slots_[id];
   RECURVE_CHECK(slot.state.stage == Stage::kExit);
-  if (token != kNoToken) slot.tokens[slot.state.position + slot.state.rows] = token;
+  const uint32_t next = slot.state.position + slot.state.rows;
+  // Nobody asks for the span's own tokens any more: one that is missing later is noticed.
+  for (uint32_t position = slot.state.position; position < next; ++position) {
+    SetTokenAt(slot, position, kNoToken);
+  }
+  if (token != kNoToken) SetTokenAt(slot, next, token);
   Outcome outcome;
   outcome.ran = kRanExit;
   outcome.flags = flags;

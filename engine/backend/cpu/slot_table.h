@@ -32,13 +32,16 @@ struct Slot {
   uint32_t recent = 0;
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;
-  std::vector<uint32_t> tokens;  // [max_positions]; kNoToken where nothing is known yet
+  std::vector<uint32_t> tokens;  // [max_positions]: a ring, read by TokenAt
   // Of each group, [entries / per page]; kNoPage.
   std::array<std::vector<uint32_t>, kMaxGroups> pages;
   std::vector<DepthCap> caps;       // ascending positions
   std::vector<uint32_t> active;     // [state.active]: rows that take state.recursion, ascending
   std::vector<uint32_t> row_depth;  // [state.rows]: recursions that each row of the span has run
 
+  // The token at `position`, which is at most max_positions behind that of the span in flight;
+  // kNoToken where nothing is known yet.
+  uint32_t TokenAt(uint32_t position) const { return tokens[position % tokens.size()]; }
   bool InPrompt() const { return state.position < limits.prompt; }
   // Most recursions that the token at `position` may run.
   uint32_t CapAt(uint32_t position, uint32_t recursions) const;
@@ -79,6 +82,7 @@ class SlotTable {
  private:
   absl::Status Admit(const StepPlan& plan, const Admission& admission);
   absl::Status CheckAdmission(const StepPlan& plan, const Admission& admission) const;
+  absl::Status CheckRoom(uint32_t id, const SlotState& state, uint32_t room) const;
   absl::Status CheckEvict(const Evict& evict) const;
   absl::Status SetPage(const PageChange& change);
   absl::Status SetToken(const TokenChange& change);

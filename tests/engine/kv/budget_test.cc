@@ -2,6 +2,7 @@
 #include "engine/kv/budget.h"
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <string>
 
@@ -29,9 +30,12 @@ TEST(BudgetTest, SaysWhatEachGroupKeeps) {
   budget.recent = 8;
   EXPECT_EQ(budget.Keep(2, 16), 12U);  // what no policy takes
   EXPECT_TRUE(budget.limited());
-  EXPECT_FALSE(budget.bounds_all(5));
-  EXPECT_TRUE(Parsed("entry:1,1:1,2:1,3:1,exit:1").bounds_all(5));
-  EXPECT_FALSE(Parsed("entry:1,1:1,2:1,3:1,exit:9%").bounds_all(5));  // grows with the sequence
+  const std::array<uint32_t, 5> pages = {16, 32, 32, 32, 16};
+  EXPECT_FALSE(budget.bounds_all(pages));
+  EXPECT_TRUE(Parsed("entry:1,1:1,2:1,3:1,exit:1").bounds_all(pages));
+  EXPECT_FALSE(Parsed("entry:1,1:1,2:1,3:1,exit:9%").bounds_all(pages));  // grows with the sequence
+  const std::array<uint32_t, 5> no_ends = {0, 32, 32, 32, 0};
+  EXPECT_TRUE(Parsed("1:1,2:1,3:1").bounds_all(no_ends));
   budget.policy = EvictionPolicy::kNone;
   EXPECT_FALSE(budget.limited());
   EXPECT_EQ(budget.NextBoundary(0), kNoBoundary);

@@ -42,8 +42,7 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   Slot& slot = slots_[admission.slot];
   Check(slot.state.stage == Stage::kNone, "admission to a slot that is at work");
   Check(admission.state.stage == Stage::kEntry, "admission at another stage than ENTRY");
-  Check(limits.prompt >= 1 && limits.end >= 1 && limits.end < limits_.max_positions,
-        "admission with odd limits");
+  Check(limits.prompt >= 1 && limits.end >= 1, "admission with odd limits");
   Check(limits.room >= 1 && limits.room <= limits.end, "admission with an odd room");
   Check(limits.chunk >= 1 && limits.chunk <= limits_.chunk, "admission with an odd chunk");
   Check((admission.wants & kWantsPromptLogprobs) == 0 || limits.chunk <= limits_.ends,
@@ -58,7 +57,7 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   slot.biases.assign(biases, biases + admission.bias_count);
   const auto stop_ids = plan.stop_ids.begin() + admission.stop_begin;
   slot.stop_ids.assign(stop_ids, stop_ids + admission.stop_count);
-  slot.history.assign(limits_.max_positions, kNoToken);
+  slot.history.assign(limits.end + 2, kNoToken);
 }
 
 void FakeBackend::ApplyEvictions(const StepPlan& plan) {
@@ -109,9 +108,12 @@ void FakeBackend::ApplyPages(const StepPlan& plan) {
 void FakeBackend::ApplyTokensCapsRooms(const StepPlan& plan) {
   for (const TokenChange& change : plan.tokens) {
     if (!IsOwned(change.slot, "token")) continue;
-    Check(change.position < limits_.max_positions, "token beyond the history");
+    Slot& slot = slots_[change.slot];
+    Check(change.position < slot.history.size() &&
+              change.position - slot.state.position < limits_.max_positions,
+          "token beyond the history");
     if (!violation_.empty()) return;
-    slots_[change.slot].history[change.position] = change.token;
+    slot.history[change.position] = change.token;
   }
   for (const CapChange& change : plan.caps) {
     if (!IsOwned(change.slot, "cap")) continue;
@@ -126,7 +128,9 @@ void FakeBackend::ApplyTokensCapsRooms(const StepPlan& plan) {
   for (const RoomChange& change : plan.rooms) {
     if (!IsOwned(change.slot, "room")) continue;
     SlotLimits& limits = slots_[change.slot].admission.limits;
-    Check(change.room > limits.room && change.room <= limits.end, "odd room");
+    Check(change.room > limits.room && change.room <= limits.end &&
+              change.room - slots_[change.slot].state.position < limits_.max_positions,
+          "odd room");
     limits.room = change.room;
   }
 }

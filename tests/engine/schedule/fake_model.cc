@@ -191,10 +191,11 @@ Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
                       const ScheduleOptions& options, bool stop_strings) {
   Expected expected;
   const uint32_t prompt = static_cast<uint32_t>(request.prompt.size());
-  const uint32_t context = options.limits.max_positions;
-  const uint32_t allowed =
-      request.max_tokens.value_or(std::min(options.default_max_tokens, context - prompt));
-  if (!request.max_tokens.has_value() && prompt + allowed == context) {
+  const bool endless = IsEndless(request, options);
+  const uint32_t left =
+      endless ? options.default_max_tokens : options.limits.max_positions - prompt;
+  const uint32_t allowed = request.max_tokens.value_or(std::min(options.default_max_tokens, left));
+  if (!endless && !request.max_tokens.has_value() && allowed == left) {
     expected.reason = EndReason::kContextLimit;
   }
   FakeSampling sampling{request.sampling, request.threshold_logit, request.biases, {}};

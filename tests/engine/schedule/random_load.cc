@@ -147,6 +147,10 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   if (Chance(0.1)) request.time_limit = clock_.now + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.queue_deadline = clock_.now + milliseconds(Draw(0, 60));
   if (Chance(0.4)) request.budget = DrawBudget();
+  if (IsEndless(request, options_)) {
+    // Up to 12 entries and 9 more until they go.
+    request.max_tokens = Draw(1, context >= 24 ? 3 * context : context - prompt);
+  }
   if (Chance(0.4)) request.priority = static_cast<Priority>(Draw(0, 2));
   if (Chance(0.4)) request.tenant = Chance(0.5) ? "a" : "b";
   return request;
