@@ -7,7 +7,7 @@
 
 namespace recurve {
 
-PagePool::PagePool(uint32_t pages) : free_(pages), taken_(pages, false) {
+PagePool::PagePool(uint32_t pages) : free_(pages), owners_(pages, 0) {
   for (uint32_t i = 0; i < pages; ++i) free_[i] = pages - 1 - i;
 }
 
@@ -18,18 +18,24 @@ bool PagePool::Allocate(uint32_t count, std::vector<uint32_t>& pages) {
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t page = free_.back();
     free_.pop_back();
-    taken_[page] = true;
+    owners_[page] = 1;
     pages.push_back(page);
   }
   peak_ = std::max(peak_, in_use());
   return true;
 }
 
+void PagePool::Share(std::span<const uint32_t> pages) {
+  for (const uint32_t page : pages) {
+    RECURVE_CHECK(page < owners_.size() && owners_[page] > 0);
+    ++owners_[page];
+  }
+}
+
 void PagePool::Free(std::span<const uint32_t> pages) {
   for (const uint32_t page : pages) {
-    RECURVE_CHECK(page < taken_.size() && taken_[page]);
-    taken_[page] = false;
-    free_.push_back(page);
+    RECURVE_CHECK(page < owners_.size() && owners_[page] > 0);
+    if (--owners_[page] == 0) free_.push_back(page);
   }
 }
 

@@ -10,9 +10,10 @@
 
 namespace recurve {
 
-// Says which of the pages 0..pages-1 are free. The page freed last is handed out first, since it is
-// the likeliest to be in a processor's cache; a fresh pool hands out the lowest ids first, so that
-// a light load touches little memory. Thread-compatible.
+// Says which of the pages 0..pages-1 are free, and how many owners each of the others has. The page
+// freed last is handed out first, since it is the likeliest to be in a processor's cache; a fresh
+// pool hands out the lowest ids first, so that a light load touches little memory.
+// Thread-compatible.
 class PagePool {
  public:
   explicit PagePool(uint32_t pages);
@@ -20,21 +21,27 @@ class PagePool {
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
-  // Appends `count` pages to `pages`. False, and nothing is taken, when fewer are free.
+  // Appends `count` pages, of one owner each, to `pages`. False, and nothing is taken, when fewer
+  // are free.
   [[nodiscard]] bool Allocate(uint32_t count, std::vector<uint32_t>& pages);
 
-  // Takes back pages that Allocate gave; a page that is free already is a broken invariant.
+  // Each of the pages, which is not free, has one owner more.
+  void Share(std::span<const uint32_t> pages);
+
+  // Each of the pages has one owner less, and is free when none is left; to free a page that is
+  // free already is a broken invariant.
   void Free(std::span<const uint32_t> pages);
 
-  uint32_t size() const { return static_cast<uint32_t>(taken_.size()); }
+  uint32_t owners(uint32_t page) const { return owners_[page]; }
+  uint32_t size() const { return static_cast<uint32_t>(owners_.size()); }
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t in_use() const { return size() - free(); }
   // The most pages ever in use at once.
   uint32_t peak() const { return peak_; }
 
  private:
-  std::vector<uint32_t> free_;  // a stack: the next page to hand out is the last
-  std::vector<bool> taken_;     // [pages]
+  std::vector<uint32_t> free_;    // a stack: the next page to hand out is the last
+  std::vector<uint32_t> owners_;  // [pages]
   uint32_t peak_ = 0;
 };
 
