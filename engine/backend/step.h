@@ -182,6 +182,11 @@ struct Evict {
   uint32_t slot, group, count, keep;
 };
 
+// Page `to` becomes a copy of page `from`: keys, values, positions and router scores.
+struct PageCopy {
+  uint32_t from, to;
+};
+
 // Page `page` is the `index`-th of the slot's group.
 struct PageChange {
   uint32_t slot, group, index, page;
@@ -221,6 +226,7 @@ struct StepPlan {
   std::vector<Drop> drops;
   std::vector<Admission> admits;
   std::vector<Evict> evicts;
+  std::vector<PageCopy> copies;
   std::vector<PageChange> pages;
   std::vector<TokenChange> tokens;
   std::vector<CapChange> caps;
@@ -235,6 +241,7 @@ struct StepPlan {
     drops.clear();
     admits.clear();
     evicts.clear();
+    copies.clear();
     pages.clear();
     tokens.clear();
     caps.clear();

@@ -4,11 +4,17 @@
 #ifndef RECURVE_ENGINE_KV_PAGE_POOL_H_
 #define RECURVE_ENGINE_KV_PAGE_POOL_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "engine/backend/step.h"
+
 namespace recurve {
+
+// Entries that one page holds, by cache group; 0: the group has no layers and needs no pages.
+using EntriesPerPage = std::array<uint32_t, kMaxGroups>;
 
 // Says which of the pages 0..pages-1 are free, and how many owners each of the others has. The page
 // freed last is handed out first, since it is the likeliest to be in a processor's cache; a fresh

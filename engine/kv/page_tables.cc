@@ -71,6 +71,55 @@ bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
   return true;
 }
 
+bool PageTables::Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<PageCopy>& copies,
+                       std::vector<PageChange>& changes) {
+  std::vector<uint32_t>* const tables = &tables_[slot * shape_.groups()];  // [groups]
+  std::array<uint32_t, kMaxGroups> full{};
+  uint32_t partial = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    RECURVE_CHECK(tables[group].empty());
+    if (entries_per_page_[group] == 0) continue;
+    full[group] = prefix.count[group] / entries_per_page_[group];
+    partial += static_cast<uint32_t>(prefix.pages[group].size()) - full[group];
+  }
+  if (partial > pool_->free()) return false;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    const std::span<const uint32_t> pages = prefix.pages[group];
+    pool_->Share(pages.first(full[group]));
+    tables[group].assign(pages.begin(), pages.begin() + full[group]);
+    if (full[group] < pages.size()) {
+      RECURVE_CHECK(pool_->Allocate(1, tables[group]));
+      copies.push_back({pages.back(), tables[group].back()});
+    }
+    for (uint32_t index = 0; index < tables[group].size(); ++index) {
+      changes.push_back({slot, group, index, tables[group][index]});
+    }
+    group_pages_[group] += static_cast<uint32_t>(tables[group].size());
+  }
+  return true;
+}
+
+PageTables::Copied PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
+                                          std::vector<PageCopy>& copies,
+                                          std::vector<PageChange>& changes) {
+  std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
+  std::vector<uint32_t> shared;  // indices
+  for (uint32_t index = 0; index < GroupPagesFor(group, entries); ++index) {
+    if (pool_->owners(table[index]) > 1) shared.push_back(index);
+  }
+  if (shared.empty()) return Copied::kNone;
+  std::vector<uint32_t> own;
+  if (!pool_->Allocate(static_cast<uint32_t>(shared.size()), own)) return Copied::kNoPages;
+  for (size_t i = 0; i < shared.size(); ++i) {
+    uint32_t& page = table[shared[i]];
+    copies.push_back({page, own[i]});
+    changes.push_back({slot, group, shared[i], own[i]});
+    pool_->Free(std::span(&page, 1));
+    page = own[i];
+  }
+  return Copied::kSome;
+}
+
 void PageTables::Trim(uint32_t slot, const SlotState& state, uint32_t room) {
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];

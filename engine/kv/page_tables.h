@@ -21,11 +21,9 @@
 #include "engine/backend/step.h"
 #include "engine/kv/budget.h"
 #include "engine/kv/page_pool.h"
+#include "engine/kv/prefix_cache.h"
 
 namespace recurve {
-
-// Entries that one page holds, by group; 0: the group has no layers and needs no pages.
-using EntriesPerPage = std::array<uint32_t, kMaxGroups>;
 
 // Borrows the pool, which outlives it and which others may share. Thread-compatible.
 class PageTables {
@@ -43,6 +41,19 @@ class PageTables {
   // page. False, and nothing changes, when the pool lacks pages.
   [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room,
                             std::vector<PageChange>& changes);
+
+  // Gives every group of `slot`, which has none yet, pages with the entries of `prefix`: full pages
+  // are shared with their other owners, the rest is copied. Appends the changes. False, and nothing
+  // changes, when the pool lacks pages for the copies.
+  [[nodiscard]] bool Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<PageCopy>& copies,
+                           std::vector<PageChange>& changes);
+
+  // Makes `slot` the only owner of the pages of its first `entries` entries in `group`, with copies
+  // of those that have others too, and appends the changes. kNone: it is already; kNoPages: the
+  // pool lacks pages, and nothing changes.
+  enum class Copied : uint8_t { kNone, kSome, kNoPages };
+  Copied CopyShared(uint32_t slot, uint32_t group, uint32_t entries, std::vector<PageCopy>& copies,
+                    std::vector<PageChange>& changes);
 
   // Returns the pages beyond the bound. `room` must not be below the slot's own.
   void Trim(uint32_t slot, const SlotState& state, uint32_t room);

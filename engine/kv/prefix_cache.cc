@@ -55,6 +55,8 @@ CachedPrefix PrefixCache::Find(const std::string& realm, std::span<const uint32_
       }
       prefix.count[group] = chunk->count[group];
     }
+    prefix.counts.push_back(chunk->count);
+    prefix.depths.insert(prefix.depths.end(), chunk->depths.begin(), chunk->depths.end());
     prefix.tokens += kChunk;
   }
   return prefix;
@@ -62,14 +64,17 @@ CachedPrefix PrefixCache::Find(const std::string& realm, std::span<const uint32_
 
 void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens,
                       std::span<const std::array<uint32_t, kMaxGroups>> counts,
+                      std::span<const uint32_t> depths,
                       std::span<const std::span<const uint32_t>> tables) {
-  RECURVE_CHECK(tokens.size() == counts.size() * kChunk && tables.size() == groups_);
+  RECURVE_CHECK(tokens.size() == counts.size() * kChunk && depths.size() == tokens.size() &&
+                tables.size() == groups_);
   std::vector<Chunk*> path = Walk(realm, tokens);
   while (path.size() < counts.size()) {
     auto chunk = std::make_unique<Chunk>();
     chunk->parent = path.empty() ? nullptr : path.back();
     if (path.empty()) chunk->realm = realm;
     std::copy_n(tokens.begin() + path.size() * kChunk, kChunk, chunk->tokens.begin());
+    std::copy_n(depths.begin() + path.size() * kChunk, kChunk, chunk->depths.begin());
     chunk->count = counts[path.size()];
     for (uint32_t group = 0; group < groups_; ++group) {
       const uint32_t per_page = entries_per_page_[group];

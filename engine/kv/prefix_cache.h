@@ -17,16 +17,17 @@
 
 #include "engine/backend/step.h"
 #include "engine/kv/page_pool.h"
-#include "engine/kv/page_tables.h"
 
 namespace recurve {
 
 // What a prefix has in each group.
 struct CachedPrefix {
-  uint32_t tokens = 0;                                  // a multiple of PrefixCache::kChunk
-  std::array<uint32_t, kMaxGroups> count{};             // entries
-  std::array<std::vector<uint32_t>, kMaxGroups> pages;  // in table order; the last one may hold
-                                                        // entries of other tokens behind these
+  uint32_t tokens = 0;                       // a multiple of PrefixCache::kChunk
+  std::array<uint32_t, kMaxGroups> count{};  // entries
+  // In table order; the last one may hold entries of other tokens behind these.
+  std::array<std::vector<uint32_t>, kMaxGroups> pages;
+  std::vector<std::array<uint32_t, kMaxGroups>> counts;  // after each chunk
+  std::vector<uint32_t> depths;                          // [tokens]: recursions that each ran
 };
 
 // A tree of chunks of tokens, found by the tokens themselves, so that no two can be mistaken for
@@ -47,11 +48,11 @@ class PrefixCache {
   CachedPrefix Find(const std::string& realm, std::span<const uint32_t> tokens);
 
   // Adds what is not known yet of tokens.size() = k * kChunk tokens. counts [k]: entries of the
-  // sequence after each chunk. tables [groups]: its pages, which hold these entries, in table
-  // order. Counts as a use.
+  // sequence after each chunk. depths [tokens.size()]: recursions that each token ran. tables
+  // [groups]: the sequence's pages, which hold these entries, in table order. Counts as a use.
   void Add(const std::string& realm, std::span<const uint32_t> tokens,
            std::span<const std::array<uint32_t, kMaxGroups>> counts,
-           std::span<const std::span<const uint32_t>> tables);
+           std::span<const uint32_t> depths, std::span<const std::span<const uint32_t>> tables);
 
   // Forgets the prefix used longest ago, its last chunk first. False: there is none.
   bool ForgetOldest();
@@ -65,7 +66,8 @@ class PrefixCache {
     std::string realm;  // of those without a parent
     Tokens tokens;
     std::map<Tokens, std::unique_ptr<Chunk>> next;
-    std::array<uint32_t, kMaxGroups> count{};             // entries up to its end
+    std::array<uint32_t, kMaxGroups> count{};  // entries up to its end
+    std::array<uint8_t, kChunk> depths{};
     std::array<std::vector<uint32_t>, kMaxGroups> pages;  // that hold entries of its tokens
     std::list<Chunk*>::iterator use;
   };

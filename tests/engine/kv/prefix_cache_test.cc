@@ -49,7 +49,9 @@ class World {
     std::vector<std::span<const uint32_t>> spans;
     for (uint32_t group = 0; group < kShape.groups(); ++group) spans.push_back(tables[group]);
     const size_t whole = tokens.size() / kChunk * kChunk;
-    cache_.Add(realm, std::span(tokens).first(whole), counts, spans);
+    std::vector<uint32_t> depths(whole);
+    for (size_t i = 0; i < whole; ++i) depths[i] = 1 + tokens[i] % 3;
+    cache_.Add(realm, std::span(tokens).first(whole), counts, depths, spans);
     for (uint32_t group = 0; group < kShape.groups(); ++group) pool_.Free(tables[group]);
     return prefix.tokens;
   }
@@ -117,6 +119,8 @@ class World {
       }
     }
     for (uint32_t group = 0; group < 4; ++group) EXPECT_EQ(prefix.count[group], count[group]);
+    ASSERT_EQ(prefix.depths.size(), prefix.tokens);
+    for (uint32_t i = 0; i < prefix.tokens; ++i) EXPECT_EQ(prefix.depths[i], 1 + tokens[i] % 3);
   }
 
   std::vector<std::vector<uint64_t>> contents_;  // [pages]
