@@ -182,7 +182,8 @@ struct Evict {
   uint32_t slot, group, count, keep;
 };
 
-// Page `to` becomes a copy of page `from`: keys, values, positions and router scores.
+// Page `to` becomes a copy of page `from`: keys, values, positions and router scores. In the order
+// of the plan: what is copied to may be copied from.
 struct PageCopy {
   uint32_t from, to;
 };
@@ -192,7 +193,8 @@ struct PageChange {
   uint32_t slot, group, index, page;
 };
 
-// The slot's history holds `token` at `position`.
+// The slot's history holds `token` at `position`; of tokens before the state that the slot is
+// admitted with too, since penalties count them.
 struct TokenChange {
   uint32_t slot, position, token;
 };

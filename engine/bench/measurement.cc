@@ -217,7 +217,7 @@ absl::StatusOr<Measurement> Bench::Run() {
   const uint64_t page_bytes = CpuPageBytes(config, options_.precision);
   const ScheduleCounters counters = schedule->counters();
   m.kv_bytes_peak = page_bytes * counters.pages_filled_peak;
-  m.kv_bytes_reserved_peak = page_bytes * counters.pages_reserved_peak;
+  m.kv_bytes_reserved_peak = page_bytes * counters.pages_in_use_peak;
   for (uint32_t group = 0; group < shape.groups(); ++group) {
     m.kv_bytes_peak_by_group.emplace_back(GroupName(shape, group),
                                           page_bytes * counters.groups[group].filled_peak);

@@ -32,12 +32,12 @@ void PageTables::Reserve(uint32_t slot, const std::array<uint32_t, kMaxGroups>& 
   reserved_[slot] = entries;
 }
 
-uint32_t PageTables::pages(uint32_t slot) const {
-  size_t pages = 0;
+uint32_t PageTables::own_pages(uint32_t slot) const {
+  uint32_t own = 0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    pages += tables_[slot * shape_.groups() + group].size();
+    for (const uint32_t page : pages(slot, group)) own += pool_->of_one_sequence(page) ? 1 : 0;
   }
-  return static_cast<uint32_t>(pages);
+  return own;
 }
 
 uint32_t PageTables::Needed(uint32_t slot, uint32_t group, const SlotState& state,
@@ -105,7 +105,7 @@ PageTables::Copied PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_
   std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
   std::vector<uint32_t> shared;  // indices
   for (uint32_t index = 0; index < GroupPagesFor(group, entries); ++index) {
-    if (pool_->owners(table[index]) > 1) shared.push_back(index);
+    if (pool_->shared(table[index])) shared.push_back(index);
   }
   if (shared.empty()) return Copied::kNone;
   std::vector<uint32_t> own;

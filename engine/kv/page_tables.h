@@ -71,9 +71,10 @@ class PageTables {
   std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
     return tables_[slot * shape_.groups() + group];
   }
-  // Pages that `slot` holds in all groups.
-  uint32_t pages(uint32_t slot) const;
-  // Pages that all slots together hold in `group`, reserved ones included.
+  // Pages that `slot` holds in all groups and shares with no other slot.
+  uint32_t own_pages(uint32_t slot) const;
+  // Pages that all slots together hold in `group`, reserved ones included; those that n slots share
+  // count n times.
   uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
 
  private:

@@ -9,8 +9,8 @@
 namespace recurve {
 
 PrefixCache::PrefixCache(PagePool* pool, const StepShape& shape,
-                         const EntriesPerPage& entries_per_page)
-    : pool_(pool), groups_(shape.groups()), entries_per_page_(entries_per_page) {}
+                         const EntriesPerPage& entries_per_page, uint32_t chunk)
+    : pool_(pool), groups_(shape.groups()), entries_per_page_(entries_per_page), chunk_(chunk) {}
 
 PrefixCache::~PrefixCache() {
   while (ForgetOldest()) {
@@ -22,10 +22,8 @@ std::vector<PrefixCache::Chunk*> PrefixCache::Walk(const std::string& realm,
   std::vector<Chunk*> path;
   const auto found = realms_.find(realm);
   Chunks* next = found == realms_.end() ? nullptr : &found->second;
-  Tokens key;
-  for (; next != nullptr && tokens.size() >= kChunk; tokens = tokens.subspan(kChunk)) {
-    std::copy_n(tokens.begin(), kChunk, key.begin());
-    const auto chunk = next->find(key);
+  for (; next != nullptr && tokens.size() >= chunk_; tokens = tokens.subspan(chunk_)) {
+    const auto chunk = next->find(Tokens(tokens.begin(), tokens.begin() + chunk_));
     if (chunk == next->end()) break;
     path.push_back(chunk->second.get());
     next = &path.back()->next;
@@ -57,7 +55,7 @@ CachedPrefix PrefixCache::Find(const std::string& realm, std::span<const uint32_
     }
     prefix.counts.push_back(chunk->count);
     prefix.depths.insert(prefix.depths.end(), chunk->depths.begin(), chunk->depths.end());
-    prefix.tokens += kChunk;
+    prefix.tokens += chunk_;
   }
   return prefix;
 }
@@ -66,15 +64,17 @@ void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens
                       std::span<const std::array<uint32_t, kMaxGroups>> counts,
                       std::span<const uint32_t> depths,
                       std::span<const std::span<const uint32_t>> tables) {
-  RECURVE_CHECK(tokens.size() == counts.size() * kChunk && depths.size() == tokens.size() &&
+  RECURVE_CHECK(tokens.size() == counts.size() * chunk_ && depths.size() == tokens.size() &&
                 tables.size() == groups_);
   std::vector<Chunk*> path = Walk(realm, tokens);
   while (path.size() < counts.size()) {
     auto chunk = std::make_unique<Chunk>();
     chunk->parent = path.empty() ? nullptr : path.back();
     if (path.empty()) chunk->realm = realm;
-    std::copy_n(tokens.begin() + path.size() * kChunk, kChunk, chunk->tokens.begin());
-    std::copy_n(depths.begin() + path.size() * kChunk, kChunk, chunk->depths.begin());
+    const std::span<const uint32_t> its_tokens = tokens.subspan(path.size() * chunk_, chunk_);
+    const std::span<const uint32_t> its_depths = depths.subspan(path.size() * chunk_, chunk_);
+    chunk->tokens.assign(its_tokens.begin(), its_tokens.end());
+    chunk->depths.assign(its_depths.begin(), its_depths.end());
     chunk->count = counts[path.size()];
     for (uint32_t group = 0; group < groups_; ++group) {
       const uint32_t per_page = entries_per_page_[group];
@@ -86,7 +86,7 @@ void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens
       RECURVE_CHECK(last < tables[group].size());
       const auto pages = tables[group].subspan(first, last - first + 1);
       chunk->pages[group].assign(pages.begin(), pages.end());
-      pool_->Share(chunk->pages[group]);
+      pool_->Keep(chunk->pages[group]);
     }
     chunk->use = by_use_.insert(by_use_.end(), chunk.get());
     Chunks& siblings = path.empty() ? realms_[realm] : path.back()->next;
@@ -101,7 +101,7 @@ bool PrefixCache::ForgetOldest() {
   Chunk* const chunk = by_use_.front();
   RECURVE_CHECK(chunk->next.empty());
   by_use_.pop_front();
-  for (uint32_t group = 0; group < groups_; ++group) pool_->Free(chunk->pages[group]);
+  for (uint32_t group = 0; group < groups_; ++group) pool_->Forget(chunk->pages[group]);
   const Tokens tokens = chunk->tokens;
   if (chunk->parent != nullptr) {
     chunk->parent->next.erase(tokens);

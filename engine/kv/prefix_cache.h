@@ -22,7 +22,7 @@ namespace recurve {
 
 // What a prefix has in each group.
 struct CachedPrefix {
-  uint32_t tokens = 0;                       // a multiple of PrefixCache::kChunk
+  uint32_t tokens = 0;                       // a multiple of the cache's chunk
   std::array<uint32_t, kMaxGroups> count{};  // entries
   // In table order; the last one may hold entries of other tokens behind these.
   std::array<std::vector<uint32_t>, kMaxGroups> pages;
@@ -35,9 +35,9 @@ struct CachedPrefix {
 // which outlives it. Thread-compatible.
 class PrefixCache {
  public:
-  static constexpr uint32_t kChunk = 64;
-
-  PrefixCache(PagePool* pool, const StepShape& shape, const EntriesPerPage& entries_per_page);
+  // chunk: tokens of one.
+  PrefixCache(PagePool* pool, const StepShape& shape, const EntriesPerPage& entries_per_page,
+              uint32_t chunk);
   ~PrefixCache();  // gives back all pages
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
@@ -47,7 +47,7 @@ class PrefixCache {
   // threshold, budget, salt.
   CachedPrefix Find(const std::string& realm, std::span<const uint32_t> tokens);
 
-  // Adds what is not known yet of tokens.size() = k * kChunk tokens. counts [k]: entries of the
+  // Adds what is not known yet of tokens.size() = k * chunk() tokens. counts [k]: entries of the
   // sequence after each chunk. depths [tokens.size()]: recursions that each token ran. tables
   // [groups]: the sequence's pages, which hold these entries, in table order. Counts as a use.
   void Add(const std::string& realm, std::span<const uint32_t> tokens,
@@ -57,17 +57,18 @@ class PrefixCache {
   // Forgets the prefix used longest ago, its last chunk first. False: there is none.
   bool ForgetOldest();
 
+  uint32_t chunk() const { return chunk_; }
   uint32_t chunks() const { return static_cast<uint32_t>(by_use_.size()); }
 
  private:
-  using Tokens = std::array<uint32_t, kChunk>;
+  using Tokens = std::vector<uint32_t>;  // [chunk_]
   struct Chunk {
     Chunk* parent = nullptr;
     std::string realm;  // of those without a parent
     Tokens tokens;
     std::map<Tokens, std::unique_ptr<Chunk>> next;
-    std::array<uint32_t, kMaxGroups> count{};  // entries up to its end
-    std::array<uint8_t, kChunk> depths{};
+    std::array<uint32_t, kMaxGroups> count{};             // entries up to its end
+    std::vector<uint32_t> depths;                         // [chunk_]
     std::array<std::vector<uint32_t>, kMaxGroups> pages;  // that hold entries of its tokens
     std::list<Chunk*>::iterator use;
   };
@@ -81,6 +82,7 @@ class PrefixCache {
   PagePool* const pool_;
   const uint32_t groups_;
   const EntriesPerPage entries_per_page_;
+  const uint32_t chunk_;
   std::map<std::string, Chunks> realms_;
   std::list<Chunk*> by_use_;  // used longest ago first
 };

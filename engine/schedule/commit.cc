@@ -66,6 +66,7 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
   if (sequence.request.logprobs.has_value()) logprobs = OfSlot(result.logprobs, outcome.slot);
   if (sequence.request.raw_logits) TellLogits(sequence, result);
   TellRows(sequence, before.position, depths, logprobs);
+  StorePrefix(sequence, before.position, depths);
   if (position >= stay.limits.prompt) stays_.ReturnArea(outcome.slot);
 
   if ((outcome.flags & kNotFinite) != 0) {

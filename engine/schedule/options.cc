@@ -104,6 +104,7 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   RETURN_IF_ERROR(AtLeast("pages", limits.pages, 1));
   RETURN_IF_ERROR(AtLeast("max_positions", limits.max_positions, 1));
   RETURN_IF_ERROR(AtLeast("vocab_size", options.vocab_size, 1));
+  RETURN_IF_ERROR(AtLeast("prefix_chunk", options.prefix_chunk, 1));
   RETURN_IF_ERROR(AtLeast("default_max_tokens", options.default_max_tokens, 1));
   RETURN_IF_ERROR(AtLeast("max_queued_requests", options.max_queued_requests, 1));
   RETURN_IF_ERROR(AtLeast("max_queued_tokens", options.max_queued_tokens, limits.max_positions));

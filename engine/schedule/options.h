@@ -29,6 +29,8 @@ struct ScheduleOptions {
   // A request that was preempted so often is admitted only with pages for all that it may become,
   // and then stays.
   uint32_t max_preemptions = 3;
+  bool prefix_cache = true;
+  uint32_t prefix_chunk = 64;            // tokens that are cached, or not, together
   uint32_t max_queued_requests = 256;    // more waiting ones are refused
   uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
 };

@@ -11,6 +11,7 @@ namespace recurve {
 const StepPlan& Schedule::Plan() {
   EndDue();
   plan_.Clear();
+  preempted_ = false;
   plan_.epoch = ++planned_;
   plan_.ends = options_.limits.ends;
   plan_.ends_min = options_.policy.ends_min();
@@ -20,7 +21,8 @@ const StepPlan& Schedule::Plan() {
   EvictAtBoundaries();
   ReturnSurplusPages();
   // Whoever was preempted just now would come back into the pages that it was to leave.
-  if (!ExtendRunning()) AdmitWaiting();
+  ExtendRunning();
+  if (!preempted_) AdmitWaiting();
   for (const Evict& evict : plan_.evicts) {
     counters_.groups[evict.group].evicted += evict.count - evict.keep;
   }
@@ -42,19 +44,39 @@ void Schedule::EndDue() {
 }
 
 void Schedule::EvictAtBoundaries() {
-  for (const Sequence* sequence : running_) {
-    Stay& stay = stays_.Current(sequence->slot);
+  // Those behind may go meanwhile.
+  for (size_t i = 0; i < running_.size(); ++i) {
+    const Sequence& sequence = *running_[i];
+    Stay& stay = stays_.Current(sequence.slot);
     SlotState& state = stay.state;
     if (state.stage != Stage::kEntry || state.position != stay.boundary) continue;
-    const KvBudget& budget = sequence->request.budget;
+    if (!OwnsEntriesAlone(i)) continue;
+    const KvBudget& budget = sequence.request.budget;
     for (uint32_t group = 0; group < shape_.groups(); ++group) {
       const uint32_t keep = budget.Keep(group, state.position);
       if (options_.entries_per_page[group] == 0 || state.count[group] <= keep) continue;
-      plan_.evicts.push_back({sequence->slot, group, state.count[group], keep});
+      plan_.evicts.push_back({sequence.slot, group, state.count[group], keep});
       state.count[group] = keep;
     }
     stay.boundary = budget.NextBoundary(state.position);
   }
+}
+
+bool Schedule::OwnsEntriesAlone(size_t index) {
+  const Sequence& sequence = *running_[index];
+  const SlotState& state = stays_.Current(sequence.slot).state;
+  bool alone = true;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (state.count[group] <= sequence.request.budget.Keep(group, state.position)) continue;
+    PageTables::Copied copied = PageTables::Copied::kNone;
+    WithPages(index, [&] {
+      copied =
+          tables_.CopyShared(sequence.slot, group, state.count[group], plan_.copies, plan_.pages);
+      return copied != PageTables::Copied::kNoPages;
+    });
+    alone = alone && copied == PageTables::Copied::kNone;
+  }
+  return alone;
 }
 
 void Schedule::ReturnSurplusPages() {
@@ -67,10 +89,10 @@ void Schedule::ReturnSurplusPages() {
 }
 
 void Schedule::PreemptForPriority() {
-  while (!queue_.empty()) {
+  while (queue_.HasNext()) {
     const Sequence& next = *queue_.Next();
     const bool wants_area = next.tokens.size() > 1;
-    uint32_t pages = pool_.free();
+    uint32_t pages = pool_.free() + pool_.cached();
     bool slot = stays_.HasFreeSlot();
     bool area = stays_.HasFreeArea();
     if (slot && (area || !wants_area) && PagesToAdmit(next) <= pages) return;
@@ -80,7 +102,7 @@ void Schedule::PreemptForPriority() {
         continue;
       slot = true;
       area |= stays_.Current(sequence->slot).area != kNoArea;
-      pages += tables_.pages(sequence->slot);
+      pages += tables_.own_pages(sequence->slot);
     }
     if (!slot || (wants_area && !area) || PagesToAdmit(next) > pages) return;
     Preempt(*LastPreemptible());
@@ -88,27 +110,31 @@ void Schedule::PreemptForPriority() {
   }
 }
 
-bool Schedule::ExtendRunning() {
-  bool preempted = false;
+bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
+  while (!WithRoom(attempt)) {
+    if (index > 0) return false;
+    RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
+    Sequence* const last = LastPreemptible();
+    // Else all others have what they need to end.
+    if (last == nullptr || last == running_[0]) return false;
+    Preempt(*last);
+    ++counters_.preemptions_for_memory;
+    preempted_ = true;
+  }
+  return true;
+}
+
+void Schedule::ExtendRunning() {
   // The last to go is preempted first, so it has got nothing from this plan yet.
   for (size_t i = 0; i < running_.size(); ++i) {
     const uint32_t slot = running_[i]->slot;
     Stay& stay = stays_.Current(slot);
     const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
     if (room == stay.limits.room) continue;
-    bool fits = tables_.Extend(slot, stay.state, room, plan_.pages);
-    while (!fits && i == 0) {
-      RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
-      Sequence* const last = LastPreemptible();
-      if (last == nullptr || last == running_[0]) break;  // all others have what they need to end
-      Preempt(*last);
-      ++counters_.preemptions_for_memory;
-      preempted = true;
-      fits = tables_.Extend(slot, stay.state, room, plan_.pages);
-    }
+    const bool fits =
+        WithPages(i, [&] { return tables_.Extend(slot, stay.state, room, plan_.pages); });
     if (fits) RaiseRoom(stay, room);
   }
-  return preempted;
 }
 
 void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
@@ -131,13 +157,14 @@ Sequence* Schedule::LastPreemptible() {
 
 void Schedule::Preempt(Sequence& sequence) {
   std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
+  std::erase_if(plan_.pages, [&sequence](const PageChange& p) { return p.slot == sequence.slot; });
   Leave(sequence);
   queue_.Return(&sequence);
   ++sequence.ending.preemptions;
 }
 
 void Schedule::AdmitWaiting() {
-  while (!queue_.empty()) {
+  while (queue_.HasNext()) {
     Sequence& sequence = *queue_.Next();
     if (sequence.end == 0) {  // one prompt token and nothing to generate: no row has to run
       End(sequence, sequence.end_reason, absl::OkStatus());
@@ -145,9 +172,25 @@ void Schedule::AdmitWaiting() {
     }
     const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
     if (!stays_.HasFreeSlot() || (tokens > 1 && !stays_.HasFreeArea())) return;
-    if (PagesToAdmit(sequence) > pool_.free()) return;
-    AdmitNext();
+    CachedPrefix prefix = FindPrefix(sequence);
+    if (ParkForPrefix(sequence, prefix.tokens)) continue;
+    if (!HasPagesFor(sequence, prefix)) {
+      prefix = {};  // its pages may be the only ones that are left
+      if (!HasPagesFor(sequence, prefix)) return;
+    }
+    AdmitNext(prefix);
   }
+}
+
+bool Schedule::HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const {
+  uint32_t shared = 0;
+  uint32_t idle = 0;  // of the cached pages those that must stay
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    const uint32_t per_page = options_.entries_per_page[group];
+    if (per_page > 0) shared += prefix.count[group] / per_page;
+    for (const uint32_t page : prefix.pages[group]) idle += pool_.in_sequence(page) ? 0 : 1;
+  }
+  return PagesToAdmit(sequence) - shared <= pool_.free() + pool_.cached() - idle;
 }
 
 uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
@@ -174,13 +217,13 @@ std::array<uint32_t, kMaxGroups> Schedule::MostEntries(const Sequence& sequence)
   return entries;
 }
 
-void Schedule::AdmitNext() {
+void Schedule::AdmitNext(const CachedPrefix& prefix) {
   Sequence& sequence = *queue_.Next();
   queue_.TakeNext();
   // Not so for the endless: they may stop long before their end.
   if (sequence.end < options_.limits.max_positions) sequence.tokens.reserve(sequence.end + 1);
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
-  Stay& stay = stays_.Begin(&sequence, tokens > 1, planned_, committed_);
+  Stay& stay = stays_.Begin(&sequence, tokens - prefix.tokens > 1, planned_, committed_);
   stay.state.stage = Stage::kEntry;
   stay.limits.prompt = tokens;
   stay.limits.end = sequence.end;
@@ -190,12 +233,15 @@ void Schedule::AdmitNext() {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
   stay.boundary = sequence.request.budget.NextBoundary(0);
+  AdoptPrefix(stay, prefix);
   stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
   if (!IsPreemptible(sequence)) tables_.Reserve(sequence.slot, MostEntries(sequence));
-  RECURVE_CHECK(tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages));
+  RECURVE_CHECK(WithRoom(
+      [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
   AppendAdmission(stay, plan_);
   AppendTokens(stay, 0, plan_);
   Started(sequence);
+  TellPrefix(sequence, prefix);
   const auto later = [](const Sequence* a, const Sequence* b) { return a->Precedes(*b); };
   running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, later), &sequence);
 }

@@ -42,8 +42,10 @@ struct Ending {
   EndReason reason = EndReason::kLength;
   absl::Status status;  // an error iff the reason is kFailed
   uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;     // of the prompt, found in the prefix cache when first admitted
   uint32_t generated_tokens = 0;  // those the observer was told of
-  // Rows that passed EXIT, by the recursions they ran (index 0 stays empty), each position once:
+  // Rows that passed EXIT, here or for a cached prefix, by the recursions they ran (index 0 stays
+  // empty), each position once:
   // of the prompt's tokens and of generated ones. The mean is block rows over ENTRY rows. The last
   // generated token never becomes a row, so there is one row less than tokens.
   std::array<uint32_t, kMaxGroups> prompt_rows_by_depth{};
@@ -58,7 +60,7 @@ struct Ending {
   SteadyTime ended;
 };
 
-// Consecutive prompt tokens that passed EXIT.
+// Consecutive prompt tokens that passed EXIT, or were found in the prefix cache.
 struct PromptOutput {
   uint32_t position;                 // of the first one
   std::span<const uint32_t> depths;  // recursions of each
@@ -117,6 +119,10 @@ struct ScheduledRequest {
   bool prompt_logprobs = false;      // needs `logprobs`
   bool raw_logits = false;           // tests alone
   bool ignore_eos = false;
+  // Whether its prompt may be found among cached prefixes, and becomes one; with cache_generated
+  // what it generates does too.
+  bool cache_prompt = true;
+  bool cache_generated = false;
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;            // beside the model's end-of-sequence ids
   std::optional<SteadyTime> deadline;        // ends with kDeadline, queued or running

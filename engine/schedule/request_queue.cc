@@ -98,10 +98,33 @@ void RequestQueue::TakeNext() {
   if (tenant.waiting.empty()) first.turns.pop_front();  // what it has earned it does not keep
 }
 
+void RequestQueue::ParkNext() {
+  Sequence* const sequence = Next();
+  TakeNext();
+  Count(*sequence, true);
+  ++parked_;
+  ClassOf(*sequence).parked.push_back(sequence);
+}
+
+void RequestQueue::Unpark(absl::FunctionRef<bool(const Sequence&)> ready) {
+  if (parked_ == 0) return;
+  for (Class& each : classes_) {
+    const auto is_parked = [ready](const Sequence* sequence) { return !ready(*sequence); };
+    const auto first = std::stable_partition(each.parked.begin(), each.parked.end(), is_parked);
+    parked_ -= static_cast<uint32_t>(each.parked.end() - first);
+    each.returned.insert(each.returned.begin(), first, each.parked.end());
+    each.parked.erase(first, each.parked.end());
+  }
+}
+
 void RequestQueue::Remove(Sequence* sequence) {
   Count(*sequence, false);
   Class& its_class = ClassOf(*sequence);
   if (std::erase(its_class.returned, sequence) > 0) return;
+  if (std::erase(its_class.parked, sequence) > 0) {
+    --parked_;
+    return;
+  }
   std::list<Tenant>& turns = its_class.turns;
   const auto tenant = std::find_if(turns.begin(), turns.end(), [sequence](const Tenant& t) {
     return t.name == sequence->request.tenant;

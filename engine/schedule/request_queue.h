@@ -8,7 +8,9 @@
 #include <deque>
 #include <list>
 #include <string>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/schedule/sequence.h"
 
@@ -37,14 +39,19 @@ class RequestQueue {
   void Return(Sequence* sequence);
 
   // Whose turn it is. The answer changes only when Add or Return brings a request of a higher
-  // priority, or the request leaves. The queue is not empty.
+  // priority, or the request leaves. Somebody has a turn.
   Sequence* Next();
   // Takes out Next(), at its tenant's expense.
   void TakeNext();
+  // Next() has its turn, but waits for something else; others go on.
+  void ParkNext();
+  // Those parked of whom `ready` is true come back, before all others of their priority.
+  void Unpark(absl::FunctionRef<bool(const Sequence&)> ready);
   // Takes out a request that ends unserved.
   void Remove(Sequence* sequence);
 
-  bool empty() const { return requests_ == 0; }
+  // Whether anybody waits who is not parked.
+  bool HasNext() const { return requests_ > parked_; }
   uint32_t requests() const { return requests_; }
   uint64_t tokens() const { return tokens_; }
 
@@ -57,7 +64,8 @@ class RequestQueue {
   };
   struct Class {
     std::deque<Sequence*> returned;
-    std::list<Tenant> turns;  // the first one has its turn
+    std::vector<Sequence*> parked;  // in the order of their turns
+    std::list<Tenant> turns;        // the first one has its turn
   };
 
   // Counts the request in or out.
@@ -70,7 +78,8 @@ class RequestQueue {
   const uint32_t max_requests_;
   const uint64_t max_tokens_;
   std::array<Class, kPriorities> classes_;  // by Priority, the highest first
-  uint32_t requests_ = 0;
+  uint32_t requests_ = 0;                   // parked ones included
+  uint32_t parked_ = 0;
   uint64_t tokens_ = 0;
 };
 

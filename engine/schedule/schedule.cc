@@ -2,6 +2,7 @@
 #include "engine/schedule/schedule.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -23,7 +24,8 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       queue_(options_.max_queued_requests, options_.max_queued_tokens),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
-      tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page) {}
+      tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
+      prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {}
 
 absl::Status Schedule::Add(ScheduledRequest request) {
   RETURN_IF_ERROR(ValidateRequest(request, options_, shape_, tables_));
@@ -48,7 +50,7 @@ bool Schedule::Cancel(uint64_t id) {
 
 void Schedule::EndAll(EndReason reason, const absl::Status& status) {
   while (!running_.empty()) End(*running_.front(), reason, status);
-  while (!queue_.empty()) End(*queue_.Next(), reason, status);
+  while (!sequences_.empty()) End(sequences_.begin()->second, reason, status);
 }
 
 void Schedule::Leave(Sequence& sequence) {
@@ -59,6 +61,7 @@ void Schedule::Leave(Sequence& sequence) {
   stays_.End(slot);
   running_.erase(std::find(running_.begin(), running_.end(), &sequence));
   sequence.StopRecomputing(clock_->Now());
+  Unpark(sequence, std::numeric_limits<uint32_t>::max());
 }
 
 void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
@@ -85,8 +88,9 @@ ScheduleCounters Schedule::counters() const {
   counters.waiting = queue_.requests();
   counters.waiting_tokens = queue_.tokens();
   counters.pages_free = pool_.free();
-  counters.pages_reserved = pool_.in_use();
-  counters.pages_reserved_peak = pool_.peak();
+  counters.pages_cached = pool_.cached();
+  counters.pages_reserved = pool_.in_use() - pool_.cached();
+  counters.pages_in_use_peak = pool_.peak();
   CountEntries(counters);
   return counters;
 }

@@ -22,9 +22,13 @@
 //   other sequence that cannot get pages is held until it can. Whoever was preempted
 //   max_preemptions times comes back with pages for all that it may become, and stays. Only Plan
 //   drops, extends, preempts and admits; only Commit advances a sequence.
-//   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
-//   until it waits there with nothing in flight. Then one plan drops entries and raises the room.
-//   So what it keeps depends on nothing but the sequence.
+//   What a prompt leaves in the cache is kept, chunk by chunk, for others that begin in the same
+//   way: they take its pages and run only the rest. Whoever comes while a prefix of its own is
+//   being computed by another is parked until it is there. Cached prefixes that nobody uses go
+//   before anybody is held or preempted. A sequence with a KV budget stops at each of its
+//   boundaries: its room is not raised past one until it waits there with nothing in flight. Then
+//   one plan drops entries and raises the room; if some of its pages are shared, the plan before
+//   gives it copies. So what it keeps depends on nothing but the sequence.
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -39,11 +43,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/step.h"
 #include "engine/kv/page_pool.h"
 #include "engine/kv/page_tables.h"
+#include "engine/kv/prefix_cache.h"
 #include "engine/schedule/clock.h"
 #include "engine/schedule/options.h"
 #include "engine/schedule/request.h"
@@ -58,16 +64,19 @@ struct ScheduleCounters {
     uint64_t entries = 0;      // held by all sequences, as of the last committed step
     uint32_t filled = 0;       // pages that hold entries
     uint32_t filled_peak = 0;  // the most after any step, sequences that ended in it left out
-    uint32_t reserved = 0;     // pages that sequences have, filled or not
-    uint64_t evicted = 0;      // entries, since the start
+    // Pages that sequences have, filled or not; those that n of them share count n times, here and
+    // in the two above.
+    uint32_t reserved = 0;
+    uint64_t evicted = 0;  // entries, since the start
   };
   // Of this moment.
   uint32_t running = 0;
   uint32_t waiting = 0;
   uint64_t waiting_tokens = 0;
   uint32_t pages_free = 0;
-  uint32_t pages_reserved = 0;
-  uint32_t pages_reserved_peak = 0;
+  uint32_t pages_cached = 0;       // of prefixes that no sequence uses
+  uint32_t pages_reserved = 0;     // of sequences, each counted once
+  uint32_t pages_in_use_peak = 0;  // since the start, cached ones included
   uint32_t pages_filled = 0;
   uint32_t pages_filled_peak = 0;
   std::array<Group, kMaxGroups> groups;
@@ -76,6 +85,8 @@ struct ScheduleCounters {
   uint64_t preemptions_for_memory = 0;
   uint64_t preemptions_for_priority = 0;
   uint64_t recomputed_rows = 0;
+  uint64_t prefix_tokens_wanted = 0;  // tokens looked up in the prefix cache, once a request
+  uint64_t prefix_tokens_found = 0;   // of these, those that were there
   std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
   // Rows that passed EXIT, each position of a request once, by the recursions they ran.
   std::array<uint64_t, kMaxGroups> prompt_rows_by_depth{};
@@ -125,16 +136,41 @@ class Schedule {
   void ReturnSurplusPages();
   void PreemptForPriority();
   void EvictAtBoundaries();
-  bool ExtendRunning();  // whether it preempted
+  // Whether the sequence owns alone what it is about to change; if not yet, it has copies or pages
+  // in the next plan.
+  bool OwnsEntriesAlone(size_t index);
+  void ExtendRunning();
+  // Tries until it succeeds: cached prefixes go first and then, for running_[0], who comes last.
+  bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);
   void RaiseRoom(Stay& stay, uint32_t room);
   bool IsPreemptible(const Sequence& sequence) const;
   Sequence* LastPreemptible();  // of those that run; null if there is none
   void Preempt(Sequence& sequence);
   void AdmitWaiting();
-  // Pages that must be free for the request's admission.
+  // Pages that the sequence must have, or be able to get, for its admission.
   uint32_t PagesToAdmit(const Sequence& sequence) const;
-  void AdmitNext();
+  bool HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const;
+  void AdmitNext(const CachedPrefix& prefix);
   void Started(Sequence& sequence);
+
+  // Of prefixes.cc.
+  CachedPrefix FindPrefix(const Sequence& sequence);
+  bool MayFind(const Sequence& sequence) const;
+  bool MayShare(const Sequence& sequence) const;
+  // The tokens whose entries it could take from others.
+  std::span<const uint32_t> Findable(const Sequence& sequence) const;
+  // Parks the queue's next, for which `found` tokens are cached, if another is computing more of
+  // its prefix.
+  bool ParkForPrefix(Sequence& sequence, uint32_t found);
+  // `leader` has stored so many tokens, or will never store more.
+  void Unpark(const Sequence& leader, uint32_t stored);
+  void AdoptPrefix(Stay& stay, const CachedPrefix& prefix);
+  void TellPrefix(Sequence& sequence, const CachedPrefix& prefix);
+  // Tokens from `position` on have run; depths: the recursions of each.
+  void StorePrefix(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths);
+  void CountChunk(PrefixState& state) const;
+  // Tries until it succeeds or no cached prefix is left to forget.
+  bool WithRoom(absl::FunctionRef<bool()> attempt);
 
   // Of commit.cc.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
@@ -166,9 +202,11 @@ class Schedule {
   Stays stays_;
   PagePool pool_;
   PageTables tables_;
+  PrefixCache prefixes_;
 
   StepPlan plan_;
   std::vector<uint32_t> dropped_;  // slots that the backend must hear of in the next plan
+  bool preempted_ = false;         // for memory, in this plan
   uint32_t planned_ = 0;           // epoch of the last plan
   uint32_t committed_ = 0;         // epoch of the last committed result
   ScheduleCounters counters_;      // what counters() need not compute

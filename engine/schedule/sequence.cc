@@ -2,10 +2,57 @@
 #include "engine/schedule/sequence.h"
 
 #include <algorithm>
+#include <string>
 #include <tuple>
 #include <utility>
 
 namespace recurve {
+namespace {
+
+// Appends the bytes of `value`.
+template <typename Word>
+void AppendWord(Word value, std::string& bytes) {
+  bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+// Tenants are apart, or one could find out by the time it takes what another has asked.
+std::string RealmOf(const ScheduledRequest& request) {
+  std::string realm = request.tenant + '\0';
+  AppendWord(request.threshold_logit, realm);
+  AppendWord(request.caps.size(), realm);
+  for (const DepthCap& change : request.caps) {
+    AppendWord(change.position, realm);
+    AppendWord(change.cap, realm);
+  }
+  const KvBudget& budget = request.budget;
+  if (!budget.limited()) return realm;
+  for (const uint32_t word :
+       {static_cast<uint32_t>(budget.policy), budget.sinks, budget.recent, budget.every}) {
+    AppendWord(word, realm);
+  }
+  for (const GroupBudget& group : budget.groups) {
+    AppendWord(group.entries, realm);
+    AppendWord(group.percent, realm);
+  }
+  return realm;
+}
+
+PrefixState MakePrefixState(const ScheduledRequest& request, uint32_t prompt,
+                            const ScheduleOptions& options) {
+  PrefixState state;
+  // Of cached tokens neither the logits nor the attention that they paid to others are kept.
+  if (!options.prefix_cache || !request.cache_prompt || request.prompt_logprobs ||
+      request.budget.policy == EvictionPolicy::kAttention) {
+    return state;
+  }
+  state.realm = RealmOf(request);
+  state.finds = true;
+  state.shareable = request.budget.NextBoundary(0);  // until entries are dropped
+  state.stores = request.cache_generated ? state.shareable : std::min(state.shareable, prompt);
+  return state;
+}
+
+}  // namespace
 
 Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options, SteadyTime now)
     : request(std::move(accepted)), prompt(static_cast<uint32_t>(request.prompt.size())) {
@@ -24,6 +71,7 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options, St
   sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
   ending.prompt_tokens = prompt;
   ending.queued = now;
+  prefix_state = MakePrefixState(request, prompt, options);
 }
 
 EndReason Sequence::StopReason(uint32_t token) const {

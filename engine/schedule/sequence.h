@@ -3,9 +3,11 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 #define RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/backend/step.h"
@@ -15,6 +17,25 @@
 namespace recurve {
 
 inline constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
+
+struct Sequence;
+
+// What a sequence shares with others by way of the prefix cache.
+struct PrefixState {
+  // What decides the entries of its tokens, and who may share them.
+  std::string realm;
+  bool finds = false;      // whether it takes what others have stored
+  uint32_t shareable = 0;  // its first tokens that others may have in common with it
+  uint32_t stores = 0;     // of these, those that the cache gets
+  uint32_t stored = 0;     // the cache has got them, or had them when it was admitted
+  // Of the first tokens that have run, at most `stores`: the recursions of each, and the entries in
+  // each group after each chunk.
+  std::vector<uint32_t> depths;
+  std::vector<std::array<uint32_t, kMaxGroups>> counts;
+  // While it waits for the prefix that another is computing: who, and how many tokens.
+  const Sequence* leader = nullptr;
+  uint32_t awaited = 0;
+};
 
 // What a sequence is, in a slot or not.
 struct Sequence {
@@ -42,6 +63,7 @@ struct Sequence {
   uint32_t slot = kNoSlot;
   uint32_t told_rows = 0;  // the observer knows of the rows below this position
   uint64_t turn = 0;       // how many were admitted before it, when it first was
+  PrefixState prefix_state;
   std::optional<SteadyTime> recomputing_since;
   Ending ending;  // as far as it has come
 };

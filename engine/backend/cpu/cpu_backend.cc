@@ -143,8 +143,9 @@ absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
   RETURN_IF_ERROR(CheckPlan(plan));
   RETURN_IF_ERROR(table_.Apply(
       plan, [this](const Evict& evict) { evictor_.Run(table_.slot(evict.slot), evict, pool_); }));
+  for (const PageCopy& copy : plan.copies) pool_.Copy(copy);
   for (const Admission& admission : plan.admits) {
-    sampling_.Reset(admission.slot);
+    RETURN_IF_ERROR(sampling_.Begin(table_.slot(admission.slot), admission.slot));
     evictor_.Reset(admission.slot, admission.eviction);
   }
   result.epoch = plan.epoch;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/kv_pool.h"
 
+#include <cstring>
+
 #include "engine/backend/model_shape.h"
 #include "engine/base/status_macros.h"
 
@@ -88,6 +90,17 @@ void KvPool::Move(const Slot& slot, uint32_t group, const EntryMove& move) {
   }
   Position(slot, group, move.to) = Position(slot, group, move.from);
   Score(slot, group, move.to) = Score(slot, group, move.from);
+}
+
+void KvPool::Copy(const PageCopy& copy) {
+  const size_t entries = MaxPageEntries(layout_);
+  const auto copy_part = [&copy](HugeBuffer& buffer, size_t page_bytes) {
+    std::memcpy(buffer.data() + copy.to * page_bytes, buffer.data() + copy.from * page_bytes,
+                page_bytes);
+  };
+  copy_part(pages_, layout_.page_bytes());
+  copy_part(positions_, entries * sizeof(uint32_t));
+  copy_part(scores_, entries * sizeof(float));
 }
 
 }  // namespace recurve

@@ -48,6 +48,9 @@ class KvPool {
   // Entry move.from of the slot's group takes the place of entry move.to, in all layers.
   void Move(const Slot& slot, uint32_t group, const EntryMove& move);
 
+  // All of a page goes over another.
+  void Copy(const PageCopy& copy);
+
  private:
   KvPool() = default;
   size_t TileOffset(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,

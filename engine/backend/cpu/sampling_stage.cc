@@ -5,6 +5,7 @@
 #include <span>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
@@ -40,7 +41,20 @@ SamplingStage::SamplingStage(const BackendLimits& limits, uint32_t vocab_size, u
   for (uint32_t i = 0; i < limits.slots; ++i) counts_.emplace_back(vocab_size);
 }
 
-void SamplingStage::Reset(uint32_t slot) { counts_[slot].Clear(); }
+absl::Status SamplingStage::Begin(const Slot& slot, uint32_t id) {
+  counts_[id].Clear();
+  return CountTokens(slot, id, 0, slot.state.position);
+}
+
+absl::Status SamplingStage::CountTokens(const Slot& slot, uint32_t id, uint32_t begin,
+                                        uint32_t end) {
+  if (!UsesTokenCounts(slot.sampling)) return absl::OkStatus();
+  for (uint32_t position = begin; position < end; ++position) {
+    if (slot.TokenAt(position) == kNoToken) return MissingToken(id, position);
+    counts_[id].Add(slot.TokenAt(position), position >= slot.sampling.generated);
+  }
+  return absl::OkStatus();
+}
 
 absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<uint32_t>& slots,
                                     const Batch& batch) {
@@ -54,12 +68,8 @@ absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<ui
   }
   for (const uint32_t id : slots) {
     const Slot& slot = table.slot(id);
-    if (!UsesTokenCounts(slot.sampling)) continue;
-    const uint32_t end = slot.state.position + slot.state.rows;
-    for (uint32_t position = slot.state.position; position < end; ++position) {
-      if (slot.TokenAt(position) == kNoToken) return MissingToken(id, position);
-      counts_[id].Add(slot.TokenAt(position), position >= slot.sampling.generated);
-    }
+    const uint32_t position = slot.state.position;
+    RETURN_IF_ERROR(CountTokens(slot, id, position, position + slot.state.rows));
   }
   return absl::OkStatus();
 }

@@ -22,8 +22,8 @@ class SamplingStage {
  public:
   SamplingStage(const BackendLimits& limits, uint32_t vocab_size, uint32_t threads);
 
-  // A new sequence was admitted to `slot`.
-  void Reset(uint32_t slot);
+  // A new sequence was admitted to slot `id`: counts the tokens before its position.
+  absl::Status Begin(const Slot& slot, uint32_t id);
 
   // Before the shares of Run: counts the tokens of the spans of `slots`, which pass EXIT now.
   // Internal names the slot and the position of a token that some row needs and no plan has sent.
@@ -46,6 +46,8 @@ class SamplingStage {
               StepResult& result) const;
 
  private:
+  // Those at begin .. end - 1, if the slot's penalties ask for it. Internal: one is missing.
+  absl::Status CountTokens(const Slot& slot, uint32_t id, uint32_t begin, uint32_t end);
   struct RowResult {
     Verdict verdict;
     uint32_t logprobs;  // of this row, in logprobs_

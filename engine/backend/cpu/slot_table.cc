@@ -69,6 +69,7 @@ absl::Status SlotTable::Apply(const StepPlan& plan, absl::FunctionRef<void(const
     evict(command);
     slots_[command.slot].state.count[command.group] = command.keep;
   }
+  for (const PageCopy& copy : plan.copies) RETURN_IF_ERROR(CheckCopy(copy));
   for (const PageChange& change : plan.pages) RETURN_IF_ERROR(SetPage(change));
   for (const TokenChange& change : plan.tokens) RETURN_IF_ERROR(SetToken(change));
   for (const CapChange& change : plan.caps) RETURN_IF_ERROR(SetCap(change));
@@ -202,6 +203,14 @@ absl::Status SlotTable::CheckEvict(const Evict& evict) const {
                                             ", of which it holds ", count));
   }
   return absl::OkStatus();
+}
+
+absl::Status SlotTable::CheckCopy(const PageCopy& copy) const {
+  if (copy.from < limits_.pages && copy.to < limits_.pages && copy.from != copy.to) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat("plan: copy of page ", copy.from, " to ", copy.to,
+                                          ", expected two pages below ", limits_.pages));
 }
 
 absl::Status SlotTable::SetPage(const PageChange& change) {

@@ -57,8 +57,8 @@ class SlotTable {
             const std::array<uint32_t, kMaxGroups>& entries_per_page);
 
   // Applies the changes of a plan in their order, and has `evict` move entries before each change
-  // of a slot's count. Internal names what contradicts the limits, the model or the slot's state;
-  // the table is then broken.
+  // of a slot's count. Page copies are for the caller to carry out, afterwards. Internal names what
+  // contradicts the limits, the model or the slot's state; the table is then broken.
   absl::Status Apply(const StepPlan& plan, absl::FunctionRef<void(const Evict&)> evict);
 
   const StepShape& shape() const { return shape_; }
@@ -84,6 +84,7 @@ class SlotTable {
   absl::Status CheckAdmission(const StepPlan& plan, const Admission& admission) const;
   absl::Status CheckRoom(uint32_t id, const SlotState& state, uint32_t room) const;
   absl::Status CheckEvict(const Evict& evict) const;
+  absl::Status CheckCopy(const PageCopy& copy) const;
   absl::Status SetPage(const PageChange& change);
   absl::Status SetToken(const TokenChange& change);
   absl::Status SetCap(const CapChange& change);

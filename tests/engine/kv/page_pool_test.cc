@@ -52,6 +52,34 @@ TEST(PagePoolTest, CountsUseAndPeak) {
   EXPECT_EQ(pool.in_use(), 0U);
 }
 
+TEST(PagePoolTest, PagesAreFreeWhenNeitherSequencesNorPrefixesOwnThem) {
+  PagePool pool(4);
+  std::vector<uint32_t> pages;
+  ASSERT_TRUE(pool.Allocate(2, pages));
+  const auto first = std::span(pages).first(1);
+  EXPECT_FALSE(pool.shared(pages[0]));
+  pool.Keep(first);
+  pool.Keep(first);
+  EXPECT_TRUE(pool.shared(pages[0]));
+  EXPECT_TRUE(pool.of_one_sequence(pages[0]));
+  EXPECT_EQ(pool.cached(), 0U);
+  pool.Free(pages);
+  EXPECT_EQ(pool.cached(), 1U);
+  EXPECT_EQ(pool.in_use(), 1U);
+  EXPECT_FALSE(pool.in_sequence(pages[0]));
+  pool.Share(first);
+  pool.Share(first);
+  EXPECT_EQ(pool.cached(), 0U);
+  EXPECT_FALSE(pool.of_one_sequence(pages[0]));
+  pool.Free(first);
+  pool.Forget(first);
+  pool.Forget(first);
+  EXPECT_EQ(pool.in_use(), 1U);
+  EXPECT_FALSE(pool.shared(pages[0]));
+  pool.Free(first);
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
 TEST(PagePoolDeathTest, NoticesLeaksAndDoubleFrees) {
   EXPECT_DEATH(
       {

@@ -228,5 +228,102 @@ TEST(PageTablesTest, AgreesWithNaiveModelUnderRandomOperations) {
   }
 }
 
+// A slot that has run 20 tokens of which the third recursion ran 9.
+SlotState Ran20() {
+  SlotState state;
+  state.stage = Stage::kEntry;
+  state.position = 20;
+  const uint32_t counts[] = {20, 20, 15, 9, 20};
+  std::copy(std::begin(counts), std::end(counts), state.count);
+  return state;
+}
+
+TEST(PageTablesTest, AdoptSharesFullPagesAndCopiesTheRest) {
+  PagePool pool(40);
+  const EntriesPerPage per_page = {8, 5, 5, 5, 8};
+  PageTables tables(&pool, 2, {3, 0}, per_page);
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  CachedPrefix prefix;
+  prefix.tokens = 20;
+  for (uint32_t group = 0; group < 5; ++group) {
+    prefix.count[group] = Ran20().count[group];
+    const auto pages = tables.pages(0, group);
+    prefix.pages[group].assign(pages.begin(), pages.end());
+  }
+  changes.clear();
+  std::vector<PageCopy> copies;
+  ASSERT_TRUE(tables.Adopt(1, prefix, copies, changes));
+  // Groups 0 and 4 hold 8 + 8 + 4 entries, groups 1 and 2 full pages alone, group 3 holds 5 + 4.
+  EXPECT_EQ(copies.size(), 3U);
+  EXPECT_EQ(changes.size(), 3U + 4 + 3 + 2 + 3);
+  EXPECT_EQ(tables.pages(1, 0)[0], tables.pages(0, 0)[0]);
+  EXPECT_EQ(tables.pages(1, 0)[1], tables.pages(0, 0)[1]);
+  EXPECT_EQ(copies[0].from, tables.pages(0, 0)[2]);
+  EXPECT_EQ(copies[0].to, tables.pages(1, 0)[2]);
+  EXPECT_NE(copies[0].from, copies[0].to);
+  EXPECT_EQ(tables.own_pages(0), 3U);
+  EXPECT_EQ(tables.own_pages(1), 3U);
+  EXPECT_EQ(pool.in_use(), 15U + 3);
+  tables.Release(0);
+  EXPECT_EQ(tables.own_pages(1), 15U);
+  tables.Release(1);
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
+TEST(PageTablesTest, AdoptTakesNothingWhenThePoolLacksPagesForCopies) {
+  PagePool pool(16);
+  PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  CachedPrefix prefix;
+  prefix.tokens = 20;
+  for (uint32_t group = 0; group < 5; ++group) {
+    prefix.count[group] = Ran20().count[group];
+    const auto pages = tables.pages(0, group);
+    prefix.pages[group].assign(pages.begin(), pages.end());
+  }
+  changes.clear();
+  std::vector<PageCopy> copies;
+  EXPECT_FALSE(tables.Adopt(1, prefix, copies, changes));
+  EXPECT_THAT(copies, IsEmpty());
+  EXPECT_THAT(changes, IsEmpty());
+  EXPECT_EQ(tables.own_pages(0), 15U);
+  tables.Release(0);
+}
+
+TEST(PageTablesTest, CopySharedMakesTheSlotTheOnlyOwner) {
+  PagePool pool(10);
+  PageTables tables(&pool, 1, {1, 0}, {0, 4, 0});
+  SlotState state;
+  state.stage = Stage::kEntry;
+  state.position = 10;
+  state.count[1] = 10;
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(tables.Extend(0, state, 20, changes));
+  const std::vector<uint32_t> cached(tables.pages(0, 1).begin(), tables.pages(0, 1).begin() + 2);
+  pool.Keep(cached);
+  std::vector<PageCopy> copies;
+  changes.clear();
+  EXPECT_EQ(tables.CopyShared(0, 1, 4, copies, changes), PageTables::Copied::kSome);
+  EXPECT_EQ(copies.size(), 1U);
+  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kSome);
+  EXPECT_EQ(copies.size(), 2U);
+  EXPECT_EQ(copies[1].from, cached[1]);
+  EXPECT_EQ(copies[1].to, tables.pages(0, 1)[1]);
+  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kNone);
+  EXPECT_EQ(pool.cached(), 2U);
+
+  pool.Keep(tables.pages(0, 1).first(1));
+  std::vector<uint32_t> rest;
+  ASSERT_TRUE(pool.Allocate(pool.free(), rest));
+  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kNoPages);
+  EXPECT_EQ(copies.size(), 2U);
+  pool.Free(rest);
+  pool.Forget(tables.pages(0, 1).first(1));
+  pool.Forget(cached);
+  tables.Release(0);
+}
+
 }  // namespace
 }  // namespace recurve

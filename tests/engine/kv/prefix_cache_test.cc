@@ -11,7 +11,7 @@
 namespace recurve {
 namespace {
 
-constexpr uint32_t kChunk = PrefixCache::kChunk;
+constexpr uint32_t kChunk = 64;
 constexpr StepShape kShape = {3, 0};  // groups: entry 0, recursions 1 to 3, exit 4
 constexpr EntriesPerPage kEntriesPerPage = {16, 48, 48, 48, 0};
 
@@ -24,7 +24,7 @@ uint64_t Mix(uint64_t a, uint64_t b) {
 // a token has one, depends on all tokens up to its own.
 class World {
  public:
-  explicit World(uint32_t pages) : pool_(pages), cache_(&pool_, kShape, kEntriesPerPage) {
+  explicit World(uint32_t pages) : pool_(pages), cache_(&pool_, kShape, kEntriesPerPage, kChunk) {
     contents_.resize(pages, std::vector<uint64_t>(48));
   }
 
@@ -102,7 +102,7 @@ class World {
     if (entry / per_page == table.size()) {
       ASSERT_TRUE(Grow(table));
     }
-    ASSERT_EQ(pool_.owners(table[entry / per_page]), 1U) << "appends to a shared page";
+    ASSERT_TRUE(pool_.of_one_sequence(table[entry / per_page])) << "appends to a shared page";
     contents_[table[entry / per_page]][entry % per_page] = value;
   }
   void CheckContents(const std::string& realm, const std::vector<uint32_t>& tokens,
@@ -154,6 +154,7 @@ TEST(PrefixCacheTest, ForgetsTheLastChunkOfWhatWasUsedLongestAgo) {
   EXPECT_TRUE(world.cache_.ForgetOldest());
   EXPECT_EQ(world.cache_.Find("", Tokens(2, 128)).tokens, 64U);
   EXPECT_EQ(world.cache_.Find("", Tokens(1, 128)).tokens, 128U);
+  EXPECT_EQ(world.pool_.in_use(), world.pool_.cached());
   while (world.cache_.ForgetOldest()) {
   }
   EXPECT_EQ(world.pool_.in_use(), 0U);
@@ -175,6 +176,7 @@ TEST(PrefixCacheTest, RandomSequencesFindTheirOwnEntries) {
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(found, 400U);
+  EXPECT_EQ(world.pool_.in_use(), world.pool_.cached());
   while (world.cache_.ForgetOldest()) {
   }
   EXPECT_EQ(world.pool_.in_use(), 0U);

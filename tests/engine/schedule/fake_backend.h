@@ -27,6 +27,7 @@ enum class FakeFault {
   kDropsLast,        // drops are applied after the other changes
   kIgnoresRoom,      // spans begin past their slot's room
   kIgnoresCaps,      // caps on recursions are not applied
+  kIgnoresCopies,    // pages are not copied
 };
 
 class FakeBackend : public Backend {
@@ -69,6 +70,8 @@ class FakeBackend : public Backend {
   void ApplyDrops(const StepPlan& plan);
   void ApplyAdmission(const StepPlan& plan, const Admission& admission);
   void ApplyEvictions(const StepPlan& plan);
+  void CheckSoleOwner(uint32_t slot, uint32_t group, uint32_t entries);
+  void ApplyCopies(const StepPlan& plan);
   void ApplyPages(const StepPlan& plan);
   void ApplyTokensCapsRooms(const StepPlan& plan);
   void Check(bool condition, const std::string& what);

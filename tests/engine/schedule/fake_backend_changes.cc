@@ -22,6 +22,7 @@ void FakeBackend::Apply(const StepPlan& plan) {
   if (fault_ != FakeFault::kDropsLast) ApplyDrops(plan);
   for (const Admission& admission : plan.admits) ApplyAdmission(plan, admission);
   ApplyEvictions(plan);
+  ApplyCopies(plan);
   ApplyPages(plan);
   ApplyTokensCapsRooms(plan);
   if (fault_ == FakeFault::kDropsLast) ApplyDrops(plan);
@@ -47,7 +48,8 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   Check(limits.chunk >= 1 && limits.chunk <= limits_.chunk, "admission with an odd chunk");
   Check((admission.wants & kWantsPromptLogprobs) == 0 || limits.chunk <= limits_.ends,
         "chunk with prompt log probabilities is larger than ends");
-  Check(admission.area != kNoArea || limits.prompt == 1, "prompt without an area");
+  Check(admission.area != kNoArea || admission.state.position + 1 >= limits.prompt,
+        "prompt without an area");
   Check(admission.area == kNoArea || admission.area < limits_.areas, "area does not exist");
   slot = Slot();
   slot.owned = true;
@@ -60,6 +62,20 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   slot.history.assign(limits.end + 2, kNoToken);
 }
 
+// No other slot has one of the pages with the first `entries` entries.
+void FakeBackend::CheckSoleOwner(uint32_t slot, uint32_t group, uint32_t entries) {
+  const std::vector<uint32_t>& table = slots_[slot].tables[group];
+  for (uint32_t other = 0; other < slots_.size(); ++other) {
+    if (other == slot || slots_[other].state.stage == Stage::kNone) continue;
+    const std::vector<uint32_t>& theirs = slots_[other].tables[group];
+    for (size_t i = 0; i * entries_per_page_[group] < entries && i < table.size(); ++i) {
+      const size_t held = slots_[other].state.count[group];
+      const auto end = theirs.begin() + std::min(theirs.size(), held / entries_per_page_[group]);
+      Check(std::find(theirs.begin(), end, table[i]) == end, "eviction from a shared page");
+    }
+  }
+}
+
 void FakeBackend::ApplyEvictions(const StepPlan& plan) {
   for (const Evict& evict : plan.evicts) {
     if (!IsOwned(evict.slot, "eviction")) continue;
@@ -69,6 +85,7 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
     Check(slot.state.stage == Stage::kEntry && slot.state.position == admission.limits.room,
           "eviction from a slot that does not wait at its room");
     Check(evict.count == count && evict.keep >= 1 && evict.keep < count, "odd eviction");
+    CheckSoleOwner(evict.slot, evict.group, count);
     if (!violation_.empty()) return;
     std::vector<uint32_t> positions;
     std::vector<uint64_t> scores;
@@ -88,6 +105,14 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
   }
 }
 
+void FakeBackend::ApplyCopies(const StepPlan& plan) {
+  for (const PageCopy& copy : plan.copies) {
+    Check(copy.from < pages_.size() && copy.to < pages_.size() && copy.from != copy.to, "odd copy");
+    if (!violation_.empty()) return;
+    if (fault_ != FakeFault::kIgnoresCopies) pages_[copy.to] = pages_[copy.from];
+  }
+}
+
 void FakeBackend::ApplyPages(const StepPlan& plan) {
   for (const PageChange& change : plan.pages) {
     if (!IsOwned(change.slot, "page")) continue;
@@ -100,7 +125,10 @@ void FakeBackend::ApplyPages(const StepPlan& plan) {
     if (!violation_.empty()) return;
     if (change.index == table.size()) table.push_back(0);
     table[change.index] = change.page;
-    // Whoever still needs what was in the page will notice.
+    // Of an adopted prefix the entries are there. Whoever else needs what was in the page will
+    // notice.
+    const uint32_t held = slots_[change.slot].state.count[change.group];
+    if (change.index * entries_per_page_[change.group] < held) continue;
     for (FakeEntry& entry : pages_[change.page]) entry = {random_(), kNoToken};
   }
 }
@@ -110,7 +138,7 @@ void FakeBackend::ApplyTokensCapsRooms(const StepPlan& plan) {
     if (!IsOwned(change.slot, "token")) continue;
     Slot& slot = slots_[change.slot];
     Check(change.position < slot.history.size() &&
-              change.position - slot.state.position < limits_.max_positions,
+              change.position < uint64_t{slot.state.position} + limits_.max_positions,
           "token beyond the history");
     if (!violation_.empty()) return;
     slot.history[change.position] = change.token;

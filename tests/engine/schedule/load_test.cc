@@ -29,7 +29,8 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
             << " refused, " << figures.steps << " steps, " << figures.tokens << " tokens, "
             << figures.preemptions << " preemptions for memory and " << figures.priority_preemptions
             << " for priority, " << figures.evicted << " entries evicted, "
-            << figures.recomputed_rows << " rows recomputed; ended by reason:";
+            << figures.recomputed_rows << " rows recomputed, " << figures.cached_tokens
+            << " tokens found in the prefix cache; ended by reason:";
   for (const uint64_t count : figures.by_reason) std::cout << ' ' << count;
   std::cout << '\n';
   if (cases < 1'000) return;
@@ -38,6 +39,7 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   EXPECT_GT(figures.priority_preemptions, cases / 10);
   EXPECT_GT(figures.recomputed_rows, cases);
   EXPECT_GT(figures.evicted, 10 * cases);
+  EXPECT_GT(figures.cached_tokens, cases / 2);
   EXPECT_GT(figures.refused, cases / 100);
   for (size_t reason = 0; reason < static_cast<size_t>(EndReason::kFailed); ++reason) {
     EXPECT_GT(figures.by_reason[reason], cases / 100)

@@ -7,7 +7,7 @@
 #
 # writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
 
-set(sources kv/page_tables.cc schedule/commit.cc schedule/plan.cc schedule/schedule.cc
+set(sources kv/page_tables.cc schedule/commit.cc schedule/plan.cc schedule/prefixes.cc schedule/schedule.cc
             schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
@@ -67,12 +67,14 @@ mutate("area is returned while the last chunk needs it" schedule/commit.cc
 
 # Preemption and resume
 mutate("what the same plan gave a preempted sequence is not taken back" schedule/plan.cc
-  [[for (size_t i = 0; i < running_.size(); ++i) {]]
+  [[for (size_t i = 0; i < running_.size(); ++i) {
+    const uint32_t slot]]
   [[for (size_t n = 0; n < running_.size(); ++n) {
-    const size_t i = ON ? running_.size() - 1 - n : n;]])
+    const size_t i = ON ? running_.size() - 1 - n : n;
+    const uint32_t slot]])
 mutate("a plan that preempts admits" schedule/plan.cc
-  [[if (!ExtendRunning())]]
-  [[if (!ExtendRunning() || ON)]])
+  [[if (!preempted_) AdmitWaiting]]
+  [[if (!preempted_ || ON) AdmitWaiting]])
 mutate("a resumed sequence forgets what it has generated" schedule/plan.cc
   [[stay.limits.prompt = tokens;]]
   [[stay.limits.prompt = ON ? sequence.prompt : tokens;]])
@@ -100,6 +102,33 @@ mutate("the entries of a preempted sequence are dropped" schedule/plan.cc
 mutate("a resumed sequence does not count its boundaries from the beginning" schedule/plan.cc
   [[stay.boundary = sequence.request.budget.NextBoundary(0);]]
   [[stay.boundary = sequence.request.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
+
+# Prefixes
+mutate("prefixes are shared by sequences with other caps" schedule/sequence.cc
+  [[AppendWord(change.cap, realm);]]
+  [[AppendWord(ON ? 0U : change.cap, realm);]])
+mutate("prefixes are shared by sequences with other thresholds" schedule/sequence.cc
+  [[AppendWord(request.threshold_logit, realm);]]
+  [[AppendWord(ON ? 0.0F : request.threshold_logit, realm);]])
+mutate("a prefix is shared beyond the first eviction" schedule/sequence.cc
+  [[state.shareable = request.budget.NextBoundary(0);]]
+  [[state.shareable = ON ? kNoBoundary : request.budget.NextBoundary(0);]])
+mutate("a prefix leaves no token to run" schedule/prefixes.cc
+  [[std::min<size_t>(sequence.tokens.size() - 1, sequence]]
+  [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1), sequence]])
+mutate("a partly filled page is shared" kv/page_tables.cc
+  [[full[group] = prefix.count[group] / entries_per_page_[group];]]
+  [[full[group] = (prefix.count[group] + (ON ? entries_per_page_[group] - 1 : 0)) /
+                  entries_per_page_[group];]])
+mutate("entries are dropped from shared pages" schedule/plan.cc
+  [[if (!OwnsEntriesAlone(i)) continue;]]
+  [[if (!ON && !OwnsEntriesAlone(i)) continue;]])
+mutate("the depths of a prefix are not told" schedule/prefixes.cc
+  [[if (first >= last) return;]]
+  [[if (first >= last || ON) return;]])
+mutate("whoever waits for a prefix is not called back when it will never come" schedule/schedule.cc
+  [[Unpark(sequence, std::numeric_limits<uint32_t>::max());]]
+  [[if (!ON) Unpark(sequence, std::numeric_limits<uint32_t>::max());]])
 
 # Prompts and order
 mutate("the token after the room is not sent" schedule/sequence.cc

@@ -106,6 +106,7 @@ TEST(MutationsTest, EveryBrokenRuleOfTheBackendIsDetected) {
   ExpectDetected(0, FakeFault::kDropsLast, "drops come after the other changes");
   ExpectDetected(0, FakeFault::kIgnoresRoom, "spans begin past their room");
   ExpectDetected(0, FakeFault::kIgnoresCaps, "caps are ignored");
+  ExpectDetected(0, FakeFault::kIgnoresCopies, "pages are not copied");
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ class RandomLoad {
   void DrawOptions();
   KvBudget DrawBudget();
   ScheduledRequest DrawRequest(uint64_t id);
+  void AlignWith(const ScheduledRequest& first, ScheduledRequest& request);
   void DrawPages();
   std::string Loop();
   std::string Act(uint64_t iteration);
@@ -104,6 +105,8 @@ void RandomLoad::DrawOptions() {
   options_.max_queued_requests = Draw(2, 12);
   options_.max_queued_tokens = limits.max_positions + Draw(0, 200);
   depth_ = Draw(0, 2);
+  options_.prefix_cache = Chance(0.7);
+  options_.prefix_chunk = Draw(1, 6);
 }
 
 KvBudget RandomLoad::DrawBudget() {
@@ -127,6 +130,8 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   const uint32_t context = options_.limits.max_positions;
   const uint32_t prompt = Chance(0.1) ? 1 : Draw(1, context - 1);
   for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(Draw(0, model_.vocab - 1));
+  request.cache_prompt = Chance(0.9);
+  request.cache_generated = Chance(0.3);
   request.generated_prefix = Chance(0.2) ? Draw(0, prompt) : 0;
   if (Chance(0.8)) request.max_tokens = Draw(1, context - prompt);
   if (Chance(0.3)) request.min_tokens = Draw(0, 10);
@@ -156,10 +161,24 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   return request;
 }
 
+// Gives both prompts the same beginning, and its tokens as a rule the same entries.
+void RandomLoad::AlignWith(const ScheduledRequest& first, ScheduledRequest& request) {
+  const size_t shorter = std::min(first.prompt.size(), request.prompt.size());
+  std::copy_n(first.prompt.begin(), random_() % (shorter + 1), request.prompt.begin());
+  if (Chance(0.7)) request.prompt_logprobs = request.max_tokens == 0;
+  request.tenant = first.tenant;
+  if (Chance(0.9)) request.caps = first.caps;
+  for (DepthCap& change : request.caps) {
+    if (Chance(0.1)) change.cap = Draw(1, model_.shape.recursions);
+  }
+  if (Chance(0.8)) request.threshold_logit = first.threshold_logit;
+  if (IsEndless(request, options_) == IsEndless(first, options_)) request.budget = first.budget;
+}
+
 // A pool that holds any single request, often little more.
 void RandomLoad::DrawPages() {
-  PagePool unlimited(1'000'000);
-  const PageTables tables(&unlimited, 1, model_.shape, options_.entries_per_page);
+  PagePool pool(1);
+  const PageTables tables(&pool, 1, model_.shape, options_.entries_per_page);
   uint32_t least = 1;
   for (const Load& load : loads_) {
     const uint32_t tokens = NewTokens(load.request, options_);
@@ -177,9 +196,11 @@ std::string RandomLoad::Run() {
   DrawOptions();
   loads_.resize(Draw(1, 10));
   const bool all_at_once = Chance(0.3);
+  const bool alike = Chance(0.5);
   for (size_t i = 0; i < loads_.size(); ++i) {
     Load& load = loads_[i];
     load.request = DrawRequest(100 + i);
+    if (i > 0 && alike && Chance(0.9)) AlignWith(loads_[0].request, load.request);
     load.stop_strings = Chance(0.2);
     load.added_at = all_at_once ? 0 : Draw(0, 60);
     if (Chance(0.15)) load.cancelled_at = load.added_at + Draw(0, 60);
@@ -249,8 +270,10 @@ std::string RandomLoad::CheckPlan(const StepPlan& plan, uint64_t preemptions_bef
   return "";
 }
 
-// A tenant's requests of one priority start in the order of their arrival.
+// A tenant's requests of one priority start in the order of their arrival, unless some wait for
+// others' prefixes.
 std::string RandomLoad::CheckOrder() const {
+  if (options_.prefix_cache) return "";
   using Line = std::pair<Priority, std::string>;
   std::map<Line, std::vector<uint64_t>> arrived, started;
   std::map<uint64_t, Line> line_of;
@@ -283,7 +306,7 @@ std::string RandomLoad::CheckAll() const {
       counters.waiting != 0 || counters.waiting_tokens != 0) {
     return "pages or requests are left";
   }
-  if (counters.pages_filled_peak > counters.pages_reserved_peak) {
+  if (!options_.prefix_cache && counters.pages_filled_peak > counters.pages_in_use_peak) {
     return "more pages were filled than reserved";
   }
   for (uint32_t group = 0; group < kMaxGroups; ++group) {
@@ -293,6 +316,7 @@ std::string RandomLoad::CheckAll() const {
   figures_.priority_preemptions += counters.preemptions_for_priority;
   for (const ScheduleCounters::Group& group : counters.groups) figures_.evicted += group.evicted;
   figures_.recomputed_rows += counters.recomputed_rows;
+  figures_.cached_tokens += counters.prefix_tokens_found;
   return "";
 }
 
@@ -360,6 +384,10 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   for (const uint32_t depth : told.prompt_depths) ++by_depth[depth];
   if (by_depth != ending.prompt_rows_by_depth) return "odd histogram of the prompt's depths";
   if (ending.preemptions > options_.max_preemptions) return "preempted too often";
+  if (ending.cached_tokens % options_.prefix_chunk != 0 ||
+      ending.cached_tokens > (options_.prefix_cache ? prompt - 1 : 0)) {
+    return "odd number of cached tokens";
+  }
   const bool is_due =
       (ending.reason == EndReason::kQueueTimeout && load.request.queue_deadline.has_value() &&
        *load.request.queue_deadline <= ending.ended && told.started == 0) ||

@@ -20,6 +20,7 @@ struct LoadFigures {
   uint64_t priority_preemptions = 0;
   uint64_t recomputed_rows = 0;
   uint64_t evicted = 0;  // entries
+  uint64_t cached_tokens = 0;
   uint64_t refused = 0;
   uint64_t by_reason[11] = {};  // by EndReason
 };
