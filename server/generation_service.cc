@@ -180,7 +180,8 @@ class GenerationService final : public v1::GenerationService::CallbackService {
                                     v1::GetLoadResponse* response) override {
     auto* reactor = grpc_context->DefaultReactor();
     Answer(reactor, "GetLoad", [&](const Engine& engine) {
-      FillLoad(engine.Info(), engine.Snapshot(), steady_clock::now() - started_, response);
+      FillLoad(engine.Info(), engine.Snapshot(), context_->metrics->latencies(),
+               steady_clock::now() - started_, response);
       return absl::OkStatus();
     });
     return reactor;

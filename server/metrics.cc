@@ -7,6 +7,7 @@
 #include <prometheus/registry.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace recurve {
 namespace {
@@ -48,6 +49,19 @@ std::vector<std::string> TerminalReasons() {
     names.emplace_back(name);
   }
   return names;
+}
+
+EngineSnapshot::Histogram Read(const prometheus::Histogram& histogram) {
+  EngineSnapshot::Histogram read;
+  const prometheus::ClientMetric::Histogram now = histogram.Collect().histogram;
+  uint64_t below = 0;
+  for (const prometheus::ClientMetric::Bucket& bucket : now.bucket) {
+    if (std::isfinite(bucket.upper_bound)) read.bounds.push_back(bucket.upper_bound);
+    read.counts.push_back(bucket.cumulative_count - below);
+    below = bucket.cumulative_count;
+  }
+  read.sum = now.sample_sum;
+  return read;
 }
 
 prometheus::Family<prometheus::Counter>* AddCounters(prometheus::Registry& registry,
@@ -161,5 +175,9 @@ void Metrics::ObserveFinished(std::string_view reason, const Finish& finish, Ste
 }
 
 std::shared_ptr<prometheus::Collectable> Metrics::collectable() const { return registry_; }
+
+Metrics::Latencies Metrics::latencies() const {
+  return {Read(*first_token_), Read(*inter_token_), Read(*queue_)};
+}
 
 }  // namespace recurve

@@ -66,6 +66,12 @@ class Metrics {
 
   std::shared_ptr<prometheus::Collectable> collectable() const;
 
+  // In seconds, since start: those of the histograms that GetLoad tells as well.
+  struct Latencies {
+    EngineSnapshot::Histogram first_token, inter_token, queue;
+  };
+  Latencies latencies() const;
+
  private:
   prometheus::Histogram* AddHistogram(const std::string& name, const std::string& help,
                                       const std::vector<double>& bounds);

@@ -95,6 +95,17 @@ void Fill(const Delta& delta, const Echo& echo, const Engine& engine, Proto* pro
   if (delta.finish) FillFinal(*delta.finish, echo, engine.Info(), proto->mutable_final());
 }
 
+void FillCounts(const std::vector<uint64_t>& from,
+                google::protobuf::RepeatedField<uint64_t>* proto) {
+  proto->Assign(from.begin(), from.end());
+}
+
+void FillHistogram(const EngineSnapshot::Histogram& histogram, v1::Histogram* proto) {
+  proto->mutable_bounds()->Assign(histogram.bounds.begin(), histogram.bounds.end());
+  FillCounts(histogram.counts, proto->mutable_counts());
+  proto->set_sum(histogram.sum);
+}
+
 }  // namespace
 
 void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
@@ -136,7 +147,8 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
 }
 
 void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
-              std::chrono::duration<double> uptime, v1::GetLoadResponse* proto) {
+              const Metrics::Latencies& latencies, std::chrono::duration<double> uptime,
+              v1::GetLoadResponse* proto) {
   proto->set_requests_running(snapshot.requests_running);
   proto->set_requests_waiting(snapshot.requests_waiting);
   proto->set_waiting_tokens(snapshot.waiting_tokens);
@@ -146,15 +158,28 @@ void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
   proto->set_draining(snapshot.draining);
   proto->set_prompt_tokens(snapshot.prompt_tokens);
   proto->set_generated_tokens(snapshot.generated_tokens);
-  const std::vector<uint64_t>& by_depth = snapshot.generated_depth.by_depth;
-  proto->mutable_generated_tokens_by_depth()->Assign(by_depth.begin(), by_depth.end());
+  FillCounts(snapshot.generated_depth.by_depth, proto->mutable_generated_tokens_by_depth());
+  FillCounts(snapshot.prompt_depth.rows_by_depth, proto->mutable_prompt_rows_by_depth());
+  FillCounts(snapshot.generated_depth.rows_by_depth, proto->mutable_generated_rows_by_depth());
   proto->set_uptime_seconds(uptime.count());
   for (const EngineSnapshot::Group& group : snapshot.groups) {
     v1::GroupLoad* load = proto->add_groups();
     load->set_name(group.name);
     load->set_entries(group.entries);
     load->set_pages(group.pages);
+    load->set_evicted_entries(group.evicted);
   }
+  proto->set_steps(snapshot.steps);
+  for (int part = 0; part < EngineSnapshot::kParts; ++part) {
+    v1::StageLoad* stage = proto->add_stages();
+    stage->set_name(std::string(StepPartName(part)));
+    stage->set_rows(snapshot.part_rows[part]);
+  }
+  proto->set_preemptions_for_memory(snapshot.preemptions_for_memory);
+  proto->set_preemptions_for_priority(snapshot.preemptions_for_priority);
+  FillHistogram(latencies.first_token, proto->mutable_time_to_first_token());
+  FillHistogram(latencies.inter_token, proto->mutable_inter_token_latency());
+  FillHistogram(latencies.queue, proto->mutable_queue_time());
 }
 
 }  // namespace recurve

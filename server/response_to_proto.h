@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "server/metrics.h"
 #include "server/options.h"
 
 namespace recurve {
@@ -44,7 +45,8 @@ void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
 void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
                    v1::GetModelInfoResponse* proto);
 void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
-              std::chrono::duration<double> uptime, v1::GetLoadResponse* proto);
+              const Metrics::Latencies& latencies, std::chrono::duration<double> uptime,
+              v1::GetLoadResponse* proto);
 
 }  // namespace recurve
 

@@ -330,13 +330,12 @@ TEST_F(RpcTest, TokenizeAndDetokenize) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
-TEST_F(RpcTest, ModelInfoAndLoad) {
+TEST_F(RpcTest, ModelInfo) {
   options_.listen.max_message_bytes = 12345;
   Start();
-  const auto stub = NewStub();
-  grpc::ClientContext info_context, load_context;
+  grpc::ClientContext context;
   v1::GetModelInfoResponse info;
-  ASSERT_TRUE(stub->GetModelInfo(&info_context, {}, &info).ok());
+  ASSERT_TRUE(NewStub()->GetModelInfo(&context, {}, &info).ok());
   EXPECT_EQ(info.model_name(), "fake");
   EXPECT_EQ(info.num_recursions(), 3U);
   EXPECT_EQ(info.server_version().empty(), false);
@@ -345,17 +344,6 @@ TEST_F(RpcTest, ModelInfoAndLoad) {
   EXPECT_EQ(info.limits().max_top_logprobs(), kMaxTopLogprobs);
   EXPECT_EQ(info.limits().max_queued_requests(), 256U);
   EXPECT_TRUE(info.has_tokenizer());
-
-  v1::GetLoadResponse load;
-  ASSERT_TRUE(stub->GetLoad(&load_context, {}, &load).ok());
-  EXPECT_EQ(load.requests_waiting(), 2U);
-  EXPECT_EQ(load.kv_pages(), 100U);
-  EXPECT_EQ(load.kv_pages_free(), 75U);
-  EXPECT_THAT(load.generated_tokens_by_depth(), ElementsAre(3, 2, 1));
-  ASSERT_EQ(load.groups_size(), 5);
-  EXPECT_EQ(load.groups(1).name(), "1");
-  EXPECT_EQ(load.groups(1).entries(), 40U);
-  EXPECT_FALSE(load.draining());
 }
 
 TEST_F(RpcTest, LogHasOneLineARequestAndNeverItsText) {
