@@ -30,14 +30,17 @@ std::string SubscriptDigits(uint32_t depth) {
 
 }  // namespace
 
+bool TakesEscapes(bool is_terminal) {
+  const char* term = std::getenv("TERM");
+  return is_terminal && term != nullptr && std::string_view(term) != "dumb";
+}
+
 DepthMarks ChooseDepthMarks(std::string_view mode, bool is_terminal) {
   if (mode == "color") return DepthMarks::kColors;
   if (mode == "subscript") return DepthMarks::kSubscript;
   if (mode == "none" || !is_terminal) return DepthMarks::kNone;
-  const char* term = std::getenv("TERM");
   const char* no_color = std::getenv("NO_COLOR");
-  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
-  const bool colors = !dumb && (no_color == nullptr || *no_color == '\0');
+  const bool colors = TakesEscapes(is_terminal) && (no_color == nullptr || *no_color == '\0');
   return colors ? DepthMarks::kColors : DepthMarks::kSubscript;
 }
 

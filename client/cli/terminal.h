@@ -9,6 +9,9 @@
 
 namespace recurve::client {
 
+// Whether standard output, which `is_terminal` or not, understands escape sequences.
+bool TakesEscapes(bool is_terminal);
+
 // How a token's depth is shown.
 enum class DepthMarks {
   kNone,

@@ -22,6 +22,16 @@ TEST(TerminalTest, AutoIsPlainInAPipeAndColoredOnATerminal) {
   EXPECT_EQ(ChooseDepthMarks("none", true), DepthMarks::kNone);
 }
 
+TEST(TerminalTest, EscapesNeedATerminalThatIsNotDumb) {
+  setenv("TERM", "xterm", 1);
+  EXPECT_TRUE(TakesEscapes(true));
+  EXPECT_FALSE(TakesEscapes(false));
+  setenv("TERM", "dumb", 1);
+  EXPECT_FALSE(TakesEscapes(true));
+  unsetenv("TERM");
+  EXPECT_FALSE(TakesEscapes(true));
+}
+
 TEST(TerminalTest, ControlCharactersCannotDriveTheTerminal) {
   EXPECT_EQ(Printable("a\tb\nc"), "a\tb\nc");
   EXPECT_EQ(Printable("\x1b[2J"), "\xe2\x90\x9b[2J");
