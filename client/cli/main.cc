@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   recurve::client::AddHealthCommand(app, exit_code);
   recurve::client::AddTokenizeCommand(app, exit_code);
   recurve::client::AddBenchCommand(app, exit_code);
+  recurve::client::AddTopCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
