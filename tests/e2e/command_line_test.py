@@ -2,8 +2,12 @@
 """The `recurve` command line and the server's own, as scripts use them."""
 
 import json
+import os
 import pathlib
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -11,6 +15,30 @@ import unittest
 from tests.e2e.harness import BIN, MODEL, Collected, Server, json_lines, request, run_client
 
 PROMPT = "import sys\n\ndef "
+
+
+class Terminal:
+    """A command of `recurve` on a terminal of its own."""
+
+    def __init__(self, *arguments: str):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([BIN / "recurve", *arguments], stdin=slave, stdout=slave,
+                                        stderr=slave, env={**os.environ, "TERM": "xterm"})
+        os.close(slave)
+
+    def read_until(self, words: str, seconds: float = 60) -> str:
+        """What it writes up to these words; the bound is generous, machines are slow."""
+        text = ""
+        while words not in text:
+            if not select.select([self.master], [], [], seconds)[0]:
+                raise AssertionError(f"no '{words}' in:\n{text}")
+            text += os.read(self.master, 1 << 16).decode(errors="replace")
+        return text
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
 
 
 class CommandLineTest(unittest.TestCase):
@@ -74,15 +102,54 @@ class CommandLineTest(unittest.TestCase):
                             "--prompt_tokens=4", "--max_tokens=4").stdout
         self.assertIn("TTFT", table)
 
+    def test_top_once_is_plain_text(self):
+        self.client("generate", PROMPT, "--max_tokens=20", "--ignore_eos")
+        self.server.wait_until_idle()
+        done = self.client("top", "--once")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertNotIn("\x1b", done.stdout)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
+        self.assertIn("figures since the start", done.stdout)
+        self.assertRegex(done.stdout, r"requests +0 of 4 slots \[\.{10}\]  0 waiting \(0 tokens\)")
+        self.assertRegex(done.stdout, r"first token +[1-9]")
+        self.assertNotRegex(done.stdout, r"mean depth +- ")
+        for group in ["entry", "1", "2", "3", "exit", "all"]:
+            self.assertRegex(done.stdout, rf"(?m)^{group} .* \[\.{{16}}\] +0 ")
+        piped = self.client("top")
+        self.assertEqual(piped.returncode, 0)
+        self.assertIn("requests", piped.stdout)
+        self.assertNotIn("\x1b", piped.stdout)
+        self.assertIn("--once", piped.stderr)
+
+    def test_top_goes_on_without_the_server(self):
+        server = Server()
+        terminal = Terminal("top", f"--server={server.address}", "--interval=100ms")
+        try:
+            terminal.read_until("of the last")
+            server.kill()
+            terminal.read_until("no figures since")
+            terminal.read_until("UNAVAILABLE")
+            terminal.process.send_signal(signal.SIGINT)
+            terminal.read_until("\x1b[?25h")  # the cursor is back
+            self.assertEqual(terminal.process.wait(60), -signal.SIGINT)
+        finally:
+            terminal.close()
+            server.kill()
+
     def test_errors_say_what_to_do(self):
-        nowhere = subprocess.run([BIN / "recurve", "health", "--server=127.0.0.1:1"],
-                                 capture_output=True, text=True, check=False)
-        self.assertEqual(nowhere.returncode, 1)
-        self.assertIn("--server", nowhere.stderr)
+        for command in (["health"], ["top"], ["top", "--once"]):
+            nowhere = subprocess.run([BIN / "recurve", *command, "--server=127.0.0.1:1"],
+                                     capture_output=True, text=True, check=False)
+            self.assertEqual(nowhere.returncode, 1)
+            self.assertIn("--server", nowhere.stderr)
         wrong = self.client("generate", PROMPT, "--max_recursions=99")
         self.assertEqual(wrong.returncode, 1)
         self.assertIn("max_recursions", wrong.stderr)
         self.assertEqual(self.client("generate", "--no_such_flag").returncode, 2)
+        for interval in ("2", "99ms", "2h"):
+            wrong = self.client("top", f"--interval={interval}")
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn("from 100ms to 1h", wrong.stderr)
 
     def test_prompts_come_from_one_place(self):
         with tempfile.TemporaryDirectory() as scratch:
