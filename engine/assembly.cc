@@ -205,6 +205,7 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
   schedule.headroom = options.schedule.admission_headroom;
   schedule.max_preemptions = options.schedule.max_preemptions;
+  schedule.prefix_cache = options.memory.prefix_cache;
   schedule.default_max_tokens = options.schedule.default_max_tokens;
   schedule.max_queued_requests = options.schedule.max_queued_requests;
   schedule.max_queued_tokens = options.schedule.max_queued_tokens;

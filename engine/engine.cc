@@ -211,13 +211,23 @@ EngineSnapshot EngineImpl::Snapshot() const {
   snapshot.requests_waiting = counters.waiting;
   snapshot.waiting_tokens = counters.waiting_tokens;
   snapshot.pages_free = counters.pages_free;
+  snapshot.pages_cached = counters.pages_cached;
+  snapshot.sharing = counters.Sharing();
+  snapshot.fragmentation = counters.Fragmentation();
+  snapshot.prefix_tokens_wanted = counters.prefix_tokens_wanted;
+  snapshot.prefix_tokens_found = counters.prefix_tokens_found;
   const uint32_t exit_group = schedule_->shape().exit_group();
   for (uint32_t group = 0; group <= exit_group; ++group) {
     EngineSnapshot::Group& seen = snapshot.groups.emplace_back();
     seen.name = group == 0 ? "entry" : group == exit_group ? "exit" : absl::StrCat(group);
     seen.entries = counters.groups[group].entries;
     seen.pages = counters.groups[group].reserved;
-    seen.evicted = counters.groups[group].evicted;
+    const auto& evicted = counters.groups[group].evicted;
+    const auto by = [&evicted](EvictionPolicy policy) {
+      return evicted[static_cast<size_t>(policy)];
+    };
+    seen.evicted = {by(EvictionPolicy::kWindow), by(EvictionPolicy::kAttention),
+                    by(EvictionPolicy::kRouter)};
   }
   snapshot.failed = !failure_.ok();
   snapshot.draining = draining_;

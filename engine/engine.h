@@ -59,6 +59,7 @@ struct MemoryOptions {
   // Of the free memory (the cgroup's limit honoured) that kv_pages=auto may take.
   double kv_memory_share = 0.5;
   uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
+  bool prefix_cache = true;  // whether prompts that begin alike are computed once
 };
 
 // What sequences may keep in the cache. A request may say otherwise, but for `every`.
@@ -126,8 +127,12 @@ struct Request {
   std::optional<uint32_t> kv_sinks;
   std::optional<uint32_t> kv_recent;
 
+  bool cache_prompt = true;      // whether the prefix cache may be used for the prompt
+  bool cache_generated = false;  // and keep what is generated too
+
   Priority priority = Priority::kNormal;
-  std::string tenant;  // whose requests take turns with others' of the same priority
+  // Whose requests take turns with others' of the same priority, and share cached prefixes.
+  std::string tenant;
 
   SteadyTime arrival;                        // when the front end received it
   std::optional<SteadyTime> deadline;        // ends with DeadlineExceeded
@@ -185,6 +190,7 @@ struct Finish {
   std::optional<std::string> stop_string;  // that matched
   std::optional<uint32_t> stop_token_id;   // that was sampled
   uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
   uint32_t generated_tokens = 0;
   uint32_t preemptions = 0;
   uint32_t recomputed_tokens = 0;
@@ -227,18 +233,26 @@ struct EngineInfo {
   std::vector<std::string> warnings;  // of loading
 };
 
+// Since start, by the policy that chose them.
+struct EvictedEntries {
+  uint64_t window = 0, attention = 0, router = 0;
+};
+
 // Counters since start, cumulative, and gauges of this moment. Plain data: the server turns it into
 // metrics.
 struct EngineSnapshot {
   // Gauges.
   uint32_t requests_running = 0, requests_waiting = 0;
   uint64_t waiting_tokens = 0;
-  uint32_t pages_free = 0;
+  uint32_t pages_free = 0, pages_cached = 0;  // cached: of prefixes that no sequence uses
+  double sharing = 1.0;                       // pages that sequences see, over those there are
+  double fragmentation = 0.0;                 // share of these that holds no entries
   struct Group {
     std::string name;  // "entry", "1".."N", "exit"
     uint64_t entries = 0;
     uint32_t pages = 0;
-    uint64_t evicted = 0;  // entries, since start
+    EvictedEntries evicted;
+    uint64_t evicted_by_all() const { return evicted.window + evicted.attention + evicted.router; }
   };
   std::vector<Group> groups;
   bool failed = false;
@@ -248,7 +262,8 @@ struct EngineSnapshot {
 
   // Counters.
   uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions_for_memory = 0,
-           preemptions_for_priority = 0, recomputed_tokens = 0;
+           preemptions_for_priority = 0, recomputed_tokens = 0, prefix_tokens_wanted = 0,
+           prefix_tokens_found = 0;
   std::chrono::nanoseconds recompute_time{0};  // that requests which have ended took for these
   DepthCounts prompt_depth, generated_depth;
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers

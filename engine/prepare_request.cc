@@ -84,6 +84,8 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.queue_deadline = request.queue_deadline;
   scheduled.priority = request.priority;
   scheduled.tenant = request.tenant;
+  scheduled.cache_prompt = request.cache_prompt;
+  scheduled.cache_generated = request.cache_generated;
   return scheduled;
 }
 

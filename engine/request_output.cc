@@ -171,6 +171,7 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.prompt_tokens = ending.prompt_tokens;
   finish.generated_tokens = ending.generated_tokens;
   finish.preemptions = ending.preemptions;
+  finish.cached_tokens = ending.cached_tokens;
   finish.recomputed_tokens = ending.recomputed_rows;
   finish.recompute_time = ending.recompute_time;
   // The schedule counts by recursions, so that its element 0 stays empty.

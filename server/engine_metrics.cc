@@ -99,8 +99,15 @@ void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
   page->Gauge("recurve_engine_step_age_seconds", "Age of the oldest unfinished step; 0 when idle",
               std::chrono::duration<double>(now.step_age).count());
   page->Gauge("recurve_kv_pages_free", "Free pages of the cache", now.pages_free);
+  page->Gauge("recurve_kv_pages_cached", "Pages of cached prefixes that no request uses",
+              now.pages_cached);
+  const double unused = static_cast<double>(now.pages_free) + now.pages_cached;
   page->Gauge("recurve_kv_cache_usage_ratio", "Share of the cache's pages in use, 0 to 1",
-              info.kv_pages == 0 ? 0.0 : 1.0 - static_cast<double>(now.pages_free) / info.kv_pages);
+              info.kv_pages == 0 ? 0.0 : 1.0 - unused / info.kv_pages);
+  page->Gauge("recurve_kv_sharing_ratio", "Pages that requests use over those that there are",
+              now.sharing);
+  page->Gauge("recurve_kv_fragmentation_ratio", "Share of requests' pages without entries, 0 to 1",
+              now.fragmentation);
   page->Family("recurve_kv_pages", "Pages in use by cache group", MetricType::Gauge);
   for (const auto& group : now.groups) page->Add({{"group", group.name}}, group.pages);
   page->Family("recurve_kv_entries", "Cached tokens by cache group", MetricType::Gauge);
@@ -146,7 +153,12 @@ void AddEvictions(const EngineSnapshot& now, Page* page) {
   page->Family("recurve_kv_evicted_entries_total", "Entries dropped for a budget, by cache group",
                MetricType::Counter);
   for (const auto& group : now.groups) {
-    page->Add({{"group", group.name}}, static_cast<double>(group.evicted));
+    const std::pair<const char*, uint64_t> policies[] = {{"window", group.evicted.window},
+                                                         {"attention", group.evicted.attention},
+                                                         {"router", group.evicted.router}};
+    for (const auto& [policy, entries] : policies) {
+      page->Add({{"group", group.name}, {"policy", policy}}, static_cast<double>(entries));
+    }
   }
 }
 
@@ -185,6 +197,10 @@ class EngineMetrics : public prometheus::Collectable {
                  static_cast<double>(now.prompt_tokens));
     page.Counter("recurve_generation_tokens_total", "Tokens generated",
                  static_cast<double>(now.generated_tokens));
+    page.Counter("recurve_prefix_cache_queries_total", "Prompt tokens looked up as a prefix",
+                 static_cast<double>(now.prefix_tokens_wanted));
+    page.Counter("recurve_prefix_cache_hits_total", "Prompt tokens found in the prefix cache",
+                 static_cast<double>(now.prefix_tokens_found));
     AddPreemptions(now, &page);
     AddEvictions(now, &page);
     AddDepths(now, &page);

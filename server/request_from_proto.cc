@@ -176,6 +176,11 @@ void ReadKv(const v1::KvParams& proto, Request* request) {
   if (proto.has_recent()) request->kv_recent = proto.recent();
 }
 
+void ReadPrefix(const v1::PrefixParams& proto, Request* request) {
+  if (proto.has_cache_prompt()) request->cache_prompt = proto.cache_prompt();
+  if (proto.has_cache_generated()) request->cache_generated = proto.cache_generated();
+}
+
 }  // namespace
 
 absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, SteadyTime arrival) {
@@ -188,6 +193,7 @@ absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, Stead
   RETURN_IF_ERROR(ReadRecursion(proto.recursion(), &request));
   RETURN_IF_ERROR(ReadTurn(proto, &request));
   ReadKv(proto.kv(), &request);
+  ReadPrefix(proto.prefix(), &request);
   if (proto.has_time_limit_ms()) {
     if (proto.time_limit_ms() == 0) return Invalid("time_limit_ms", 0, "at least 1");
     request.time_limit = arrival + std::chrono::milliseconds(proto.time_limit_ms());

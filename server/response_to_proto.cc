@@ -63,6 +63,7 @@ void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
   timings->set_total_us(Microseconds(echo.arrival, finish.ended));
   FillDepth(finish.prompt_depth, proto->mutable_prompt_depth());
   FillDepth(finish.generated_depth, proto->mutable_generated_depth());
+  proto->set_cached_tokens(finish.cached_tokens);
   proto->set_preemptions(finish.preemptions);
   const uint32_t tokens = finish.prompt_tokens + finish.generated_tokens;
   proto->set_beyond_context(tokens - std::min(tokens, info.max_context));
@@ -155,6 +156,7 @@ void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
   proto->set_slots(info.options.schedule.slots);
   proto->set_kv_pages(info.kv_pages);
   proto->set_kv_pages_free(snapshot.pages_free);
+  proto->set_kv_pages_cached(snapshot.pages_cached);
   proto->set_draining(snapshot.draining);
   proto->set_prompt_tokens(snapshot.prompt_tokens);
   proto->set_generated_tokens(snapshot.generated_tokens);
@@ -167,7 +169,7 @@ void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
     load->set_name(group.name);
     load->set_entries(group.entries);
     load->set_pages(group.pages);
-    load->set_evicted_entries(group.evicted);
+    load->set_evicted_entries(group.evicted_by_all());
   }
   proto->set_steps(snapshot.steps);
   for (int part = 0; part < EngineSnapshot::kParts; ++part) {
@@ -175,6 +177,8 @@ void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
     stage->set_name(std::string(StepPartName(part)));
     stage->set_rows(snapshot.part_rows[part]);
   }
+  proto->set_prefix_tokens_wanted(snapshot.prefix_tokens_wanted);
+  proto->set_prefix_tokens_found(snapshot.prefix_tokens_found);
   proto->set_preemptions_for_memory(snapshot.preemptions_for_memory);
   proto->set_preemptions_for_priority(snapshot.preemptions_for_priority);
   FillHistogram(latencies.first_token, proto->mutable_time_to_first_token());

@@ -148,6 +148,7 @@ constexpr bool Samples(const SlotState& s, const SlotLimits& l) {
 
 // Which entries of a group over its budget go; eviction.h says it exactly.
 enum class EvictionPolicy : uint32_t { kNone, kWindow, kAttention, kRouter };
+inline constexpr uint32_t kEvictionPolicies = 4;
 
 // ---- StepPlan: caps of this step, then changes, applied in the order of the members. ----
 

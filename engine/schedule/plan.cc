@@ -24,7 +24,8 @@ const StepPlan& Schedule::Plan() {
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
   for (const Evict& evict : plan_.evicts) {
-    counters_.groups[evict.group].evicted += evict.count - evict.keep;
+    const EvictionPolicy policy = stays_.Current(evict.slot).sequence->request.budget.policy;
+    counters_.groups[evict.group].evicted[static_cast<size_t>(policy)] += evict.count - evict.keep;
   }
   for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
   dropped_.clear();

@@ -10,6 +10,26 @@
 #include "engine/base/status_macros.h"
 
 namespace recurve {
+namespace {
+
+// Pages in the tables of all sequences.
+double PagesSeen(const ScheduleCounters& counters) {
+  double seen = 0.0;
+  for (const ScheduleCounters::Group& group : counters.groups) seen += group.reserved;
+  return seen;
+}
+
+}  // namespace
+
+double ScheduleCounters::Sharing() const {
+  return pages_reserved == 0 ? 1.0 : PagesSeen(*this) / pages_reserved;
+}
+
+double ScheduleCounters::Fragmentation() const {
+  const double seen = PagesSeen(*this);
+  return seen == 0.0 ? 0.0 : 1.0 - pages_packed / seen;
+}
+
 absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(ScheduleOptions options,
                                                            const StepShape& shape,
                                                            const Clock* clock) {
@@ -97,6 +117,7 @@ ScheduleCounters Schedule::counters() const {
 
 void Schedule::CountEntries(ScheduleCounters& counters) const {
   counters.pages_filled = 0;
+  counters.pages_packed = 0.0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     ScheduleCounters::Group& counted = counters.groups[group];
     counted.entries = counted.filled = 0;
@@ -107,6 +128,8 @@ void Schedule::CountEntries(ScheduleCounters& counters) const {
     }
     counted.reserved = tables_.group_pages(group);
     counters.pages_filled += counted.filled;
+    const uint32_t per_page = options_.entries_per_page[group];
+    if (per_page > 0) counters.pages_packed += static_cast<double>(counted.entries) / per_page;
   }
 }
 

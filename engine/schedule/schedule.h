@@ -67,7 +67,8 @@ struct ScheduleCounters {
     // Pages that sequences have, filled or not; those that n of them share count n times, here and
     // in the two above.
     uint32_t reserved = 0;
-    uint64_t evicted = 0;  // entries, since the start
+    // Entries since the start, by EvictionPolicy.
+    std::array<uint64_t, kEvictionPolicies> evicted{};
   };
   // Of this moment.
   uint32_t running = 0;
@@ -80,6 +81,11 @@ struct ScheduleCounters {
   uint32_t pages_filled = 0;
   uint32_t pages_filled_peak = 0;
   std::array<Group, kMaxGroups> groups;
+  double pages_packed = 0.0;  // that would hold all entries, each sequence's for itself
+  // How often a page of a sequence is seen, on the average: 1 if none is shared.
+  double Sharing() const;
+  // The share of the pages that sequences see that holds no entries.
+  double Fragmentation() const;
   // Since the start.
   uint64_t generated_tokens = 0;
   uint64_t preemptions_for_memory = 0;

@@ -164,6 +164,40 @@ class StreamsTest(unittest.TestCase):
         self.assertLess(limited.usage.generated_tokens, 900)
         self.server.wait_until_idle()
 
+    def test_what_prompts_have_in_common_is_computed_once(self):
+        def answer(text, tenant, **fields):
+            message = request(text, max_tokens=24, stop={"ignore_eos": True}, **fields)
+            return self.generate(message, metadata=(("x-recurve-tenant", tenant),))
+
+        common = "".join(f"def function_{i}(argument):\n    return {i}\n\n" for i in range(12))
+        first = answer(common + "def one(", "a")
+        self.assertEqual(first.final.cached_tokens, 0)
+        hits = self.server.metric("recurve_prefix_cache_hits_total")
+        second = answer(common + "class Two:", "a")
+        self.assertGreaterEqual(second.final.cached_tokens, 128)
+        self.assertEqual(second.final.cached_tokens % 64, 0)
+        self.assertEqual(self.server.metric("recurve_prefix_cache_hits_total"),
+                         hits + second.final.cached_tokens)
+        alone = answer(common + "class Two:", "a", prefix={"cache_prompt": False})
+        self.assertEqual(alone.final.cached_tokens, 0)
+        self.assertEqual(second.ids, alone.ids)
+        self.assertEqual(second.depths, alone.depths)
+        self.assertEqual(second.final.prompt_depth, alone.final.prompt_depth)
+        self.assertEqual(answer(common + "class Two:", "b").final.cached_tokens, 0)
+        other_knobs = answer(common + "class Two:", "a", recursion={"max_recursions": 2})
+        self.assertEqual(other_knobs.final.cached_tokens, 0)
+
+    def test_an_answer_is_the_beginning_of_the_next_prompt(self):
+        prompt = list(self.stub.Tokenize(pb.TokenizeRequest(text=PROMPT)).ids)
+        first = self.generate(request(ids=prompt, max_tokens=150, stop={"ignore_eos": True},
+                                      prefix={"cache_generated": True}))
+        follow_up = prompt + first.ids + [5]
+        second = self.generate(request(ids=follow_up, max_tokens=5))
+        # The last generated token never became a row.
+        self.assertEqual(second.final.cached_tokens, (len(prompt) + 149) // 64 * 64)
+        alone = self.generate(request(ids=follow_up, max_tokens=5, prefix={"cache_prompt": False}))
+        self.assertEqual(second.ids, alone.ids)
+
     def test_context_limit(self):
         ids = [1] * (self.info.max_context - 5)
         result = self.generate(request(ids=ids, stop={"ignore_eos": True}))

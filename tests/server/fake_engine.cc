@@ -253,7 +253,16 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.requests_waiting = 2;
   snapshot.waiting_tokens = 30;
   snapshot.pages_free = 75;
-  snapshot.groups = {{"entry", 5, 1}, {"1", 40, 10}, {"2", 20, 8, 7}, {"3", 10, 5}, {"exit", 5, 1}};
+  snapshot.pages_cached = 5;
+  snapshot.sharing = 1.5;
+  snapshot.fragmentation = 0.125;
+  snapshot.prefix_tokens_wanted = 50;
+  snapshot.prefix_tokens_found = 40;
+  snapshot.groups = {{"entry", 5, 1, {}},
+                     {"1", 40, 10, {}},
+                     {"2", 20, 8, {1, 2, 4}},
+                     {"3", 10, 5, {}},
+                     {"exit", 5, 1, {}}};
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
   snapshot.prompt_tokens = 60;

@@ -20,6 +20,9 @@ TEST_F(LoadTest, LoadIsTheEnginesSnapshot) {
   EXPECT_EQ(load.requests_waiting(), 2U);
   EXPECT_EQ(load.kv_pages(), 100U);
   EXPECT_EQ(load.kv_pages_free(), 75U);
+  EXPECT_EQ(load.kv_pages_cached(), 5U);
+  EXPECT_EQ(load.prefix_tokens_wanted(), 50U);
+  EXPECT_EQ(load.prefix_tokens_found(), 40U);
   EXPECT_THAT(load.generated_tokens_by_depth(), ElementsAre(3, 2, 1));
   EXPECT_THAT(load.prompt_rows_by_depth(), ElementsAre(10, 20, 30));
   EXPECT_THAT(load.generated_rows_by_depth(), ElementsAre(2, 2, 0));

@@ -178,6 +178,8 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   proto.mutable_kv()->set_budget("1:9");
   proto.mutable_kv()->set_sinks(0);
   proto.mutable_kv()->set_recent(3);
+  proto.mutable_prefix()->set_cache_prompt(false);
+  proto.mutable_prefix()->set_cache_generated(true);
 
   const auto request = RequestFromProto(proto, kArrival);
   ASSERT_TRUE(request.ok()) << request.status();
@@ -210,6 +212,8 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   EXPECT_EQ(request->kv_budget, "1:9");
   EXPECT_EQ(request->kv_sinks, 0U);
   EXPECT_EQ(request->kv_recent, 3U);
+  EXPECT_FALSE(request->cache_prompt);
+  EXPECT_TRUE(request->cache_generated);
   EXPECT_EQ(request->max_recursions, 2U);
   EXPECT_EQ(request->router_threshold, 0.0F);
   EXPECT_EQ(request->time_limit, kArrival + std::chrono::milliseconds(250));

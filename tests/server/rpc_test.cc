@@ -105,6 +105,7 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
       Finish finish;
       finish.reason = reason;
       finish.preemptions = 2;
+      finish.cached_tokens = 4;
       finish.recomputed_tokens = 30;
       finish.recompute_time = std::chrono::milliseconds(4);
       if (reason == FinishReason::kStopString) finish.stop_string = "END";
@@ -119,6 +120,7 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
     EXPECT_EQ(info.has_stop_string(), reason == FinishReason::kStopString);
     EXPECT_EQ(info.stop_token_id(), reason == FinishReason::kStopToken ? 9U : 0U);
     EXPECT_EQ(info.preemptions(), 2U);
+    EXPECT_EQ(info.cached_tokens(), 4U);
     EXPECT_EQ(info.recomputed_tokens(), 30U);
     EXPECT_EQ(info.recompute_us(), 4000U);
     EXPECT_EQ(end.text(), "x");

@@ -314,7 +314,9 @@ std::string RandomLoad::CheckAll() const {
   }
   figures_.preemptions += counters.preemptions_for_memory;
   figures_.priority_preemptions += counters.preemptions_for_priority;
-  for (const ScheduleCounters::Group& group : counters.groups) figures_.evicted += group.evicted;
+  for (const ScheduleCounters::Group& group : counters.groups) {
+    for (const uint64_t evicted : group.evicted) figures_.evicted += evicted;
+  }
   figures_.recomputed_rows += counters.recomputed_rows;
   figures_.cached_tokens += counters.prefix_tokens_found;
   return "";
