@@ -32,7 +32,10 @@ constexpr char kFooter[] =
     "time;\n"
     "prompt_tokens_per_second all prompts, over the time to the last stream's first token. "
     "mean_depth is\n"
-    "block rows over entry rows. kv_bytes_peak counts pages that hold entries. flop_ratio is the "
+    "block rows over entry rows. first_token_seconds is a stream's wait for its first token, all "
+    "having\n"
+    "come at once; cached_prompt_share what the prefix cache had. kv_bytes_peak counts pages that "
+    "hold entries. flop_ratio is the "
     "FLOPs\n"
     "per token of the vanilla model of the same effective depth over this run's, LM head "
     "included.\n"
@@ -74,6 +77,11 @@ void AddFlags(CLI::App& app, Flags& f) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str()
       ->group(kLoad);
+  app.add_option("--shared_prompt_tokens", f.bench.shared_prompt_tokens,
+                 "Tokens with which all prompts begin; found in the prefix cache if the model "
+                 "decides the depths")
+      ->capture_default_str()
+      ->group(kLoad);
   app.add_option("--new_tokens", f.bench.new_tokens, "Tokens that each stream generates")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str()
@@ -86,6 +94,9 @@ void AddFlags(CLI::App& app, Flags& f) {
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
   app.add_option("--policy", f.bench.policy, "depthwise or lockstep")
       ->capture_default_str()
+      ->group(kEngine);
+  app.add_flag("--prefix_cache", f.bench.prefix_cache,
+               "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
   app.add_flag("--force_scalar", f.bench.force_scalar, "The readable kernels: slow, same bits")
@@ -160,6 +171,8 @@ Figures ToFigures(const Measurement& m) {
   Figures figures = {
       {"tokens_per_second", m.tokens_per_second},
       {"prompt_tokens_per_second", m.prompt_tokens_per_second},
+      {"first_token_seconds", m.first_token_seconds},
+      {"cached_prompt_share", m.cached_prompt_share},
       {"mean_depth", m.mean_depth},
       {"rows_per_step", m.rows_per_step},
       {"flop_ratio", m.flop_ratio},

@@ -25,14 +25,14 @@ double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
 // Counts the tokens of all streams, and notes when each has had its first one.
 class Counter final : public RequestObserver {
  public:
-  explicit Counter(uint32_t streams) : without_first_(streams) {}
+  explicit Counter(uint32_t streams) : streams_(streams), without_first_(streams) {}
 
   bool OnToken(const TokenOutput& token) override {
     ++tokens_;
-    if (token.position == first_position_ && --without_first_ == 0) {
-      all_started_ = std::chrono::steady_clock::now();
-      tokens_before_ = tokens_;
-    }
+    if (token.position != first_position_) return false;
+    all_started_ = std::chrono::steady_clock::now();
+    waited_ += all_started_ - begin_;
+    if (--without_first_ == 0) tokens_before_ = tokens_;
     return false;
   }
   void OnEnded(const Ending& ending) override {
@@ -41,15 +41,22 @@ class Counter final : public RequestObserver {
 
   void set_first_position(uint32_t position) { first_position_ = position; }
   uint64_t tokens_after_all_started() const { return tokens_ - tokens_before_; }
+  std::chrono::steady_clock::time_point begin() const { return begin_; }
   std::chrono::steady_clock::time_point all_started() const { return all_started_; }
+  double mean_first_token_seconds() const {
+    return std::chrono::duration<double>(waited_).count() / streams_;
+  }
   bool failed() const { return failed_; }
 
  private:
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const uint32_t streams_;
   uint32_t without_first_;
+  std::chrono::steady_clock::duration waited_{0};  // of all streams
   uint32_t first_position_ = 0;
   uint64_t tokens_ = 0;
   uint64_t tokens_before_ = 0;
-  std::chrono::steady_clock::time_point all_started_;
+  std::chrono::steady_clock::time_point all_started_;  // so far: the last one's start
   bool failed_ = false;
 };
 
@@ -105,8 +112,9 @@ ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& opti
   ScheduledRequest request;
   request.id = stream + 1;
   for (uint32_t i = 0; i < options.prompt_tokens; ++i) {
+    const uint32_t source = i < options.shared_prompt_tokens ? 0 : stream;
     request.prompt.push_back(
-        static_cast<uint32_t>(Uniform(~options.seed, stream, i) * config.vocab_size));
+        static_cast<uint32_t>(Uniform(~options.seed, source, i) * config.vocab_size));
   }
   request.max_tokens = options.new_tokens;
   request.ignore_eos = true;
@@ -167,6 +175,7 @@ absl::StatusOr<Measurement> Bench::Run() {
   schedule_options.entries_per_page = PageEntries(config);
   schedule_options.vocab_size = config.vocab_size;
   ASSIGN_OR_RETURN(schedule_options.policy, Policy::FromName(options_.policy));
+  schedule_options.prefix_cache = options_.prefix_cache;
   schedule_options.max_queued_requests = options_.streams;
   schedule_options.max_queued_tokens =
       uint64_t{options_.streams} * (options_.prompt_tokens + options_.new_tokens);
@@ -183,7 +192,6 @@ absl::StatusOr<Measurement> Bench::Run() {
   Measurement m;
   uint64_t steps = 0, block_rows = 0, entry_rows = 0;
   StepResult result;
-  const auto begin = std::chrono::steady_clock::now();
   while (schedule->HasWork()) {
     RETURN_IF_ERROR(backend_->Submit(schedule->Plan()));
     RETURN_IF_ERROR(backend_->Collect(result));
@@ -204,11 +212,12 @@ absl::StatusOr<Measurement> Bench::Run() {
   const auto seconds = [](auto from, auto to) {
     return std::max(1e-9, std::chrono::duration<double>(to - from).count());
   };
-  const double total = seconds(begin, end);
+  const double total = seconds(counter.begin(), end);
   m.tokens_per_second =
       static_cast<double>(counter.tokens_after_all_started()) / seconds(counter.all_started(), end);
   m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
-                               seconds(begin, counter.all_started());
+                               seconds(counter.begin(), counter.all_started());
+  m.first_token_seconds = counter.mean_first_token_seconds();
   m.mean_depth =
       static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));
   m.rows_per_step = static_cast<double>(block_rows) / static_cast<double>(steps);
@@ -222,6 +231,8 @@ absl::StatusOr<Measurement> Bench::Run() {
     m.kv_bytes_peak_by_group.emplace_back(GroupName(shape, group),
                                           page_bytes * counters.groups[group].filled_peak);
   }
+  m.cached_prompt_share = static_cast<double>(counters.prefix_tokens_found) /
+                          (static_cast<double>(options_.streams) * options_.prompt_tokens);
   const double context = options_.prompt_tokens + options_.new_tokens / 2.0;
   m.flop_ratio = FlopsPerToken(VanillaTwin(config), {1.0}, context) /
                  FlopsPerToken(config, SharesOf(counters, config.recursions()), context);

@@ -23,6 +23,8 @@ struct BenchOptions {
   uint32_t streams = 32;    // sequences in flight
   uint32_t block_rows = 0;  // 0: as many as streams
   uint32_t prompt_tokens = 128;
+  uint32_t shared_prompt_tokens = 0;  // of these, those with which all prompts begin
+  bool prefix_cache = true;
   uint32_t new_tokens = 128;
   uint32_t threads = 1;
   uint64_t seed = 1;
@@ -35,10 +37,12 @@ struct BenchOptions {
 struct Measurement {
   double tokens_per_second = 0;  // generated after every stream's first token, over that time
   double prompt_tokens_per_second =
-      0;                     // all prompts, over the time to the last stream's first token
-  double mean_depth = 0;     // block rows over ENTRY rows
-  double rows_per_step = 0;  // block rows over steps
-  double step_seconds = 0;   // mean
+      0;                           // all prompts, over the time to the last stream's first token
+  double first_token_seconds = 0;  // from the beginning to a stream's first token, mean
+  double cached_prompt_share = 0;  // of prompt tokens, those that the prefix cache had
+  double mean_depth = 0;           // block rows over ENTRY rows
+  double rows_per_step = 0;        // block rows over steps
+  double step_seconds = 0;         // mean
   std::array<double, kStepParts> stage_seconds{};  // in all
   uint64_t kv_bytes_peak = 0;                      // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;

@@ -57,6 +57,25 @@ TEST(BenchTest, DepthsAreThoseAskedFor) {
   EXPECT_GT(first->flop_ratio, 1.0);
 }
 
+TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.streams = 4;
+  options.prompt_tokens = 150;
+  options.shared_prompt_tokens = 140;
+  options.new_tokens = 4;
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  for (const bool cache : {true, false}) {
+    options.prefix_cache = cache;
+    const auto bench = Bench::Create(model, options);
+    ASSERT_TRUE(bench.ok()) << bench.status();
+    const auto run = (*bench)->Run();
+    ASSERT_TRUE(run.ok()) << run.status();
+    EXPECT_EQ(run->cached_prompt_share, cache ? 3 * 128 / (4 * 150.0) : 0.0);
+    EXPECT_GT(run->first_token_seconds, 0.0);
+  }
+}
+
 TEST(BenchTest, RefusesSharesThatAreNotNested) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   BenchOptions options;
