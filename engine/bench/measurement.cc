@@ -77,7 +77,7 @@ BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) 
   limits.max_positions = options.prompt_tokens + options.new_tokens;
   limits.chunk = std::min(options.prompt_tokens, 256U);
   limits.prompt_rows = std::max(limits.chunk, 256U);
-  limits.areas = std::min(options.streams, std::max(1U, limits.prompt_rows / limits.chunk) * 2);
+  limits.areas = std::min(options.streams, 8U);
   limits.pages = PagesFor(config, limits);
   return limits;
 }
