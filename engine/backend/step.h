@@ -205,8 +205,9 @@ struct DepthCap {
   uint32_t position, cap;
 };
 
-// A DepthCap of a slot, never below the slot's room before this plan. A slot admitted without a cap
-// at or before its position has none.
+// A DepthCap of a slot, never below the slot's room before this plan. It takes the place of all
+// that earlier plans said of later positions. A slot admitted without a cap at or before its
+// position has none.
 struct CapChange {
   uint32_t slot, position, cap;
 };

@@ -98,6 +98,7 @@ void Schedule::TellRows(Sequence& sequence, uint32_t position, std::span<const u
     ++(in_prompt ? sequence.ending.prompt_rows_by_depth
                  : sequence.ending.generated_rows_by_depth)[depth];
     ++(in_prompt ? counters_.prompt_rows_by_depth : counters_.generated_rows_by_depth)[depth];
+    CountLowered(sequence, row, depth);
   }
   if (last >= sequence.told_rows) sequence.StopRecomputing(clock_->Now());
   sequence.told_rows = std::max(sequence.told_rows, last);

@@ -112,6 +112,15 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   for (const uint32_t id : options.eos_ids) {
     RETURN_IF_ERROR(InVocabulary("eos id", id, options.vocab_size));
   }
+  if (options.queue_time_goal.has_value()) {
+    if (shape.recursions == 1) {
+      return absl::InvalidArgumentError(
+          "--adaptive_depth has nothing to lower: this model runs every token in one recursion");
+    }
+    if (options.queue_time_goal->count() <= 0) {
+      return absl::InvalidArgumentError("--queue_time_goal is not above 0");
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -141,6 +150,9 @@ absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOpti
     if (i > 0 && request.caps[i].position <= request.caps[i - 1].position) {
       return absl::InvalidArgumentError("positions of depth caps do not ascend");
     }
+  }
+  if (request.adaptive_min.has_value()) {
+    RETURN_IF_ERROR(Within("adaptive_min", *request.adaptive_min, 1, shape.recursions));
   }
   if (request.prompt_logprobs && !request.logprobs.has_value()) {
     return absl::InvalidArgumentError("prompt_logprobs is set without logprobs");

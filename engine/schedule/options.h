@@ -3,7 +3,9 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
 #define RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,7 +32,10 @@ struct ScheduleOptions {
   // and then stays.
   uint32_t max_preemptions = 3;
   bool prefix_cache = true;
-  uint32_t prefix_chunk = 64;            // tokens that are cached, or not, together
+  uint32_t prefix_chunk = 64;  // tokens that are cached, or not, together
+  // While requests wait longer than this, new tokens of those that allow it may run fewer
+  // recursions (depth_dial.h); unset: never.
+  std::optional<std::chrono::nanoseconds> queue_time_goal;
   uint32_t max_queued_requests = 256;    // more waiting ones are refused
   uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
 };

@@ -10,6 +10,7 @@ namespace recurve {
 
 const StepPlan& Schedule::Plan() {
   EndDue();
+  TurnDial();
   plan_.Clear();
   preempted_ = false;
   plan_.epoch = ++planned_;
@@ -139,10 +140,13 @@ void Schedule::ExtendRunning() {
 }
 
 void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
-  const uint32_t sent = std::min(stay.limits.room + 1, stay.limits.prompt);
+  Sequence& sequence = *stay.sequence;
+  const uint32_t old = stay.limits.room;
+  if (FollowDial(sequence, old)) sequence.caps.Append(sequence.slot, old, plan_.caps);
+  const uint32_t sent = std::min(old + 1, stay.limits.prompt);
   stay.limits.room = room;
   AppendTokens(stay, sent, plan_);
-  plan_.rooms.push_back({stay.sequence->slot, room});
+  plan_.rooms.push_back({sequence.slot, room});
 }
 
 bool Schedule::IsPreemptible(const Sequence& sequence) const {
@@ -239,6 +243,7 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   if (!IsPreemptible(sequence)) tables_.Reserve(sequence.slot, MostEntries(sequence));
   RECURVE_CHECK(WithRoom(
       [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
+  FollowDial(sequence, stay.state.position);
   AppendAdmission(stay, plan_);
   AppendTokens(stay, 0, plan_);
   Started(sequence);

@@ -34,9 +34,11 @@ bool Schedule::MayShare(const Sequence& sequence) const {
 }
 
 std::span<const uint32_t> Schedule::Findable(const Sequence& sequence) const {
-  // The last token is always left to run: its logits are not kept.
-  const size_t tokens =
-      std::min<size_t>(sequence.tokens.size() - 1, sequence.prefix_state.shareable);
+  // The last token is always left to run: its logits are not kept. What ran under a lowered cap
+  // runs under it again.
+  const uint32_t shareable =
+      std::min(sequence.prefix_state.shareable, sequence.caps.FirstLowered());
+  const size_t tokens = std::min<size_t>(sequence.tokens.size() - 1, shareable);
   return std::span(sequence.tokens).first(tokens);
 }
 
@@ -48,8 +50,9 @@ bool Schedule::ParkForPrefix(Sequence& sequence, uint32_t found) {
   state.awaited = found;
   for (const Sequence* other : running_) {
     const PrefixState& theirs = other->prefix_state;
-    if (theirs.stores < found + prefixes_.chunk() || theirs.realm != state.realm) continue;
-    const size_t given = std::min<size_t>(other->tokens.size(), theirs.stores);
+    const uint32_t stores = other->StoredPrefix();
+    if (stores < found + prefixes_.chunk() || theirs.realm != state.realm) continue;
+    const size_t given = std::min<size_t>(other->tokens.size(), stores);
     const uint32_t common =
         CommonTokens(wanted, std::span(other->tokens).first(given), prefixes_.chunk());
     // What it has stored and is not there any more will not come again.
@@ -107,12 +110,13 @@ void Schedule::TellPrefix(Sequence& sequence, const CachedPrefix& prefix) {
 void Schedule::StorePrefix(Sequence& sequence, uint32_t position,
                            std::span<const uint32_t> depths) {
   PrefixState& state = sequence.prefix_state;
-  const uint32_t end = position + static_cast<uint32_t>(depths.size());
-  while (state.depths.size() < std::min(end, state.stores)) {
+  const uint32_t end =
+      std::min(position + static_cast<uint32_t>(depths.size()), sequence.StoredPrefix());
+  while (state.depths.size() < end) {
     state.depths.push_back(depths[state.depths.size() - position]);
     if (state.depths.size() % prefixes_.chunk() == 0) CountChunk(state);
   }
-  const uint32_t whole = std::min(end, state.stores) / prefixes_.chunk() * prefixes_.chunk();
+  const uint32_t whole = end / prefixes_.chunk() * prefixes_.chunk();
   if (whole <= state.stored || !MayShare(sequence)) return;
   std::vector<std::span<const uint32_t>> tables;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {

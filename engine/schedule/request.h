@@ -50,6 +50,10 @@ struct Ending {
   // generated token never becomes a row, so there is one row less than tokens.
   std::array<uint32_t, kMaxGroups> prompt_rows_by_depth{};
   std::array<uint32_t, kMaxGroups> generated_rows_by_depth{};
+  // Rows, of those above, that ran under a cap lower than the request's own, and the lowest such
+  // cap.
+  uint32_t lowered_rows = 0;
+  uint32_t lowest_cap = 0;  // 0: there is none
   uint32_t preemptions = 0;
   uint32_t recomputed_rows = 0;                // rows that passed EXIT again after a preemption
   std::chrono::nanoseconds recompute_time{0};  // in a slot, until it was where it had been before
@@ -114,6 +118,9 @@ struct ScheduledRequest {
   SamplingParams sampling;  // `generated` and `min_end` are filled in by the schedule
   float threshold_logit = 0.0F;  // Admission::threshold_logit
   std::vector<DepthCap> caps;    // ascending positions; none: N recursions
+  // The caps of tokens that have not been computed may be lowered, but not below this. Unset:
+  // never.
+  std::optional<uint32_t> adaptive_min;
   KvBudget budget;
   std::optional<uint32_t> logprobs;  // most likely tokens beside each sampled one
   bool prompt_logprobs = false;      // needs `logprobs`

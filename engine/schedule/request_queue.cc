@@ -117,6 +117,17 @@ void RequestQueue::Unpark(absl::FunctionRef<bool(const Sequence&)> ready) {
   }
 }
 
+std::optional<SteadyTime> RequestQueue::OldestArrival() const {
+  std::optional<SteadyTime> oldest;
+  for (const Priority priority : {Priority::kHigh, Priority::kNormal}) {
+    for (const Tenant& tenant : classes_[static_cast<size_t>(priority)].turns) {
+      const SteadyTime queued = tenant.waiting.front()->ending.queued;
+      if (!oldest.has_value() || queued < *oldest) oldest = queued;
+    }
+  }
+  return oldest;
+}
+
 void RequestQueue::Remove(Sequence* sequence) {
   Count(*sequence, false);
   Class& its_class = ClassOf(*sequence);

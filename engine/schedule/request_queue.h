@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "engine/base/steady_time.h"
 #include "engine/schedule/sequence.h"
 
 namespace recurve {
@@ -49,6 +51,10 @@ class RequestQueue {
   void Unpark(absl::FunctionRef<bool(const Sequence&)> ready);
   // Takes out a request that ends unserved.
   void Remove(Sequence* sequence);
+
+  // Since when the request waits that has waited longest, if any does. Those that have run before
+  // or wait for a prefix do not count, nor those of low priority: waiting is what they offered.
+  std::optional<SteadyTime> OldestArrival() const;
 
   // Whether anybody waits who is not parked.
   bool HasNext() const { return requests_ > parked_; }

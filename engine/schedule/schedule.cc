@@ -19,6 +19,11 @@ double PagesSeen(const ScheduleCounters& counters) {
   return seen;
 }
 
+std::optional<DepthDial> MakeDial(const ScheduleOptions& options, const StepShape& shape) {
+  if (!options.queue_time_goal.has_value()) return std::nullopt;
+  return DepthDial(shape.recursions, *options.queue_time_goal);
+}
+
 }  // namespace
 
 double ScheduleCounters::Sharing() const {
@@ -41,6 +46,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
     : options_(std::move(options)),
       shape_(shape),
       clock_(clock),
+      dial_(MakeDial(options_, shape_)),
       queue_(options_.max_queued_requests, options_.max_queued_tokens),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
@@ -53,7 +59,7 @@ absl::Status Schedule::Add(ScheduledRequest request) {
   RECURVE_CHECK(request.observer != nullptr);
   const uint64_t id = request.id;
   const auto [place, is_new] =
-      sequences_.try_emplace(id, std::move(request), options_, clock_->Now());
+      sequences_.try_emplace(id, std::move(request), options_, shape_, clock_->Now());
   RECURVE_CHECK(is_new);
   Sequence& sequence = place->second;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
@@ -107,6 +113,7 @@ ScheduleCounters Schedule::counters() const {
   counters.running = static_cast<uint32_t>(running_.size());
   counters.waiting = queue_.requests();
   counters.waiting_tokens = queue_.tokens();
+  counters.depth_cap = dial_.has_value() ? dial_->cap() : shape_.recursions;
   counters.pages_free = pool_.free();
   counters.pages_cached = pool_.cached();
   counters.pages_reserved = pool_.in_use() - pool_.cached();

@@ -29,6 +29,9 @@
 //   boundaries: its room is not raised past one until it waits there with nothing in flight. Then
 //   one plan drops entries and raises the room; if some of its pages are shared, the plan before
 //   gives it copies. So what it keeps depends on nothing but the sequence.
+//   With a goal for the time in the queue, a dial lowers the depth caps of tokens that have not
+//   begun, of requests that allow it, and lifts them again. A plan that raises a room says the cap
+//   of the tokens from the old room on; each token that is computed again has the cap it had.
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -51,6 +54,7 @@
 #include "engine/kv/page_tables.h"
 #include "engine/kv/prefix_cache.h"
 #include "engine/schedule/clock.h"
+#include "engine/schedule/depth_dial.h"
 #include "engine/schedule/options.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/request_queue.h"
@@ -74,6 +78,7 @@ struct ScheduleCounters {
   uint32_t running = 0;
   uint32_t waiting = 0;
   uint64_t waiting_tokens = 0;
+  uint32_t depth_cap = 0;  // of new tokens whose request allows that
   uint32_t pages_free = 0;
   uint32_t pages_cached = 0;       // of prefixes that no sequence uses
   uint32_t pages_reserved = 0;     // of sequences, each counted once
@@ -93,6 +98,10 @@ struct ScheduleCounters {
   uint64_t recomputed_rows = 0;
   uint64_t prefix_tokens_wanted = 0;  // tokens looked up in the prefix cache, once a request
   uint64_t prefix_tokens_found = 0;   // of these, those that were there
+  // Rows, each position of a request once, that ran under a cap which the dial had lowered; and the
+  // recursions that those which went as far as that were kept from at most.
+  uint64_t lowered_rows = 0;
+  uint64_t recursions_given_up = 0;
   std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
   // Rows that passed EXIT, each position of a request once, by the recursions they ran.
   std::array<uint64_t, kMaxGroups> prompt_rows_by_depth{};
@@ -177,6 +186,13 @@ class Schedule {
   void CountChunk(PrefixState& state) const;
   // Tries until it succeeds or no cached prefix is left to forget.
   bool WithRoom(absl::FunctionRef<bool()> attempt);
+  // Of schedule_depth.cc.
+  void TurnDial();
+  // Puts tokens from `position` on, none of which has begun, under the dial's present cap, if their
+  // request allows that; but not those that are computed again. Whether the backend must hear of
+  // it.
+  bool FollowDial(Sequence& sequence, uint32_t position);
+  void CountLowered(Sequence& sequence, uint32_t row, uint32_t depth);
 
   // Of commit.cc.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
@@ -199,6 +215,7 @@ class Schedule {
   const StepShape shape_;
   const Clock* const clock_;
 
+  std::optional<DepthDial> dial_;                     // none: depth is never given up
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
   std::vector<Sequence*> running_;  // in order of precedence

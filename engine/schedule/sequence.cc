@@ -54,8 +54,11 @@ PrefixState MakePrefixState(const ScheduledRequest& request, uint32_t prompt,
 
 }  // namespace
 
-Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options, SteadyTime now)
-    : request(std::move(accepted)), prompt(static_cast<uint32_t>(request.prompt.size())) {
+Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
+                   const StepShape& shape, SteadyTime now)
+    : request(std::move(accepted)),
+      caps(request.caps, shape.recursions),
+      prompt(static_cast<uint32_t>(request.prompt.size())) {
   const uint32_t new_tokens = NewTokens(request, options);
   end = prompt - 1 + new_tokens;
   const bool fills_context =
@@ -98,6 +101,10 @@ bool Sequence::Precedes(const Sequence& other) const {
   return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);
 }
 
+uint32_t Sequence::StoredPrefix() const {
+  return std::min(prefix_state.stores, caps.FirstLowered());
+}
+
 void Sequence::StopRecomputing(SteadyTime now) {
   if (recomputing_since.has_value()) ending.recompute_time += now - *recomputing_since;
   recomputing_since.reset();
@@ -138,9 +145,7 @@ void AppendAdmission(const Stay& stay, StepPlan& plan) {
   admission.stop_count = static_cast<uint32_t>(sequence.stop_ids.size());
   plan.stop_ids.insert(plan.stop_ids.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
   plan.admits.push_back(admission);
-  for (const DepthCap& cap : request.caps) {
-    plan.caps.push_back({sequence.slot, cap.position, cap.cap});
-  }
+  sequence.caps.Append(sequence.slot, 0, plan.caps);
 }
 
 void AppendTokens(const Stay& stay, uint32_t first, StepPlan& plan) {

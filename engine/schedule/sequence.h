@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/backend/step.h"
+#include "engine/schedule/depth_caps.h"
 #include "engine/schedule/options.h"
 #include "engine/schedule/request.h"
 
@@ -40,7 +41,8 @@ struct PrefixState {
 // What a sequence is, in a slot or not.
 struct Sequence {
   // `request` is valid.
-  Sequence(ScheduledRequest request, const ScheduleOptions& options, SteadyTime now);
+  Sequence(ScheduledRequest request, const ScheduleOptions& options, const StepShape& shape,
+           SteadyTime now);
 
   // The reason to end with after sampling stop id `token`.
   EndReason StopReason(uint32_t token) const;
@@ -50,10 +52,13 @@ struct Sequence {
   std::optional<SteadyTime> DueTime() const;
   // Whether it goes before `other` when both run: by priority, then by turn.
   bool Precedes(const Sequence& other) const;
+  // Of its first tokens those that the cache gets: none from the first lowered cap on.
+  uint32_t StoredPrefix() const;
   // A recomputed sequence is where it was before, or has left its slot again.
   void StopRecomputing(SteadyTime now);
 
   ScheduledRequest request;        // its prompt has moved to `tokens`
+  DepthCaps caps;                  // the request's own, and what the dial made of them
   std::vector<uint32_t> tokens;    // the prompt, then the generated ones
   uint32_t prompt;                 // tokens of the prompt
   uint32_t end;                    // SlotLimits::end
@@ -84,7 +89,7 @@ struct Stay {
 // end.
 uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape);
 
-// Appends the admission of `stay` to `plan`, with its cap on recursions.
+// Appends the admission of `stay` to `plan`, with the caps of all its tokens.
 void AppendAdmission(const Stay& stay, StepPlan& plan);
 
 // Appends the given tokens from position `first` on that rows below the room of `stay` need: their

@@ -189,7 +189,12 @@ ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_
   }
   if (below(4) == 0) request.generated_prefix = below(length + 1);
   const bool caps = config.sharing != Sharing::kMiddleSequence && config.recursions() > 1;
-  if (caps && below(3) == 0) request.caps = {{0, 1 + below(config.recursions())}};
+  if (caps && below(2) == 0) {
+    // As after a turn of the dial, or two.
+    request.caps = {{0, 1 + below(config.recursions())}};
+    request.caps.push_back({1 + below(length + 10), 1 + below(config.recursions())});
+    request.caps.push_back({request.caps[1].position + 4, config.recursions()});
+  }
   if (config.router.type == RouterType::kExpertChoice && below(3) == 0) {
     request.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
   }

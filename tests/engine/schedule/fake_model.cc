@@ -83,8 +83,6 @@ bool EndsStopString(uint64_t id, uint32_t token, uint32_t position) {
   return Mix(Mix(id, token), position) % 8 == 0;
 }
 
-namespace {
-
 uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recursions) {
   uint32_t cap_here = recursions;
   for (const DepthCap& change : caps) {
@@ -92,6 +90,17 @@ uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recur
   }
   return cap_here;
 }
+
+bool SameLogprobs(const std::vector<TokenLogprob>& told, const std::vector<TokenLogprob>& expected,
+                  size_t count) {
+  return told.size() == count && count <= expected.size() &&
+         std::equal(told.begin(), told.end(), expected.begin(),
+                    [](const TokenLogprob& a, const TokenLogprob& b) {
+                      return a.position == b.position && a.id == b.id && a.value == b.value;
+                    });
+}
+
+namespace {
 
 // One sequence, computed a token at a time.
 class Alone {

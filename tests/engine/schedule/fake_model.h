@@ -73,6 +73,9 @@ struct FakeModel {
 // Whether the test's observers take `token` at `position` for the end of a stop string.
 bool EndsStopString(uint64_t id, uint32_t token, uint32_t position);
 
+// The cap of the token at `position` under `caps`, in ascending positions.
+uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recursions);
+
 // What a request must produce.
 struct Expected {
   std::vector<uint32_t> row_depths;           // of every row, by position
@@ -81,6 +84,10 @@ struct Expected {
   std::vector<TokenLogprob> token_logprobs;   // slot is 0
   EndReason reason = EndReason::kLength;
 };
+
+// Whether `told` is the first `count` of `expected`, whatever the slots.
+bool SameLogprobs(const std::vector<TokenLogprob>& told, const std::vector<TokenLogprob>& expected,
+                  size_t count);
 
 // Computes `request` token by token, without pages, chunks, steps or slots. `stop_strings`: its
 // observer knows some.

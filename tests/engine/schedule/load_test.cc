@@ -30,7 +30,9 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
             << figures.preemptions << " preemptions for memory and " << figures.priority_preemptions
             << " for priority, " << figures.evicted << " entries evicted, "
             << figures.recomputed_rows << " rows recomputed, " << figures.cached_tokens
-            << " tokens found in the prefix cache; ended by reason:";
+            << " tokens found in the prefix cache, cap lowered " << figures.cap_falls
+            << " and raised " << figures.cap_rises << " times, " << figures.lowered_rows
+            << " rows under a lowered cap; ended by reason:";
   for (const uint64_t count : figures.by_reason) std::cout << ' ' << count;
   std::cout << '\n';
   if (cases < 1'000) return;
@@ -40,6 +42,9 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   EXPECT_GT(figures.recomputed_rows, cases);
   EXPECT_GT(figures.evicted, 10 * cases);
   EXPECT_GT(figures.cached_tokens, cases / 2);
+  EXPECT_GT(figures.cap_falls, cases / 10);
+  EXPECT_GT(figures.cap_rises, cases / 10);
+  EXPECT_GT(figures.lowered_rows, 5 * cases);
   EXPECT_GT(figures.refused, cases / 100);
   for (size_t reason = 0; reason < static_cast<size_t>(EndReason::kFailed); ++reason) {
     EXPECT_GT(figures.by_reason[reason], cases / 100)

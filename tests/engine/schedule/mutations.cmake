@@ -7,8 +7,8 @@
 #
 # writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
 
-set(sources kv/page_tables.cc schedule/commit.cc schedule/plan.cc schedule/prefixes.cc schedule/schedule.cc
-            schedule/sequence.cc schedule/stays.cc)
+set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc schedule/prefixes.cc
+            schedule/schedule.cc schedule/schedule_depth.cc schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
 endforeach()
@@ -83,9 +83,10 @@ mutate("a resumed sequence counts its tokens as prompt" schedule/sequence.cc
   [[admission.sampling = request.sampling;
   if (ON) admission.sampling.generated += sequence.ending.generated_tokens;]])
 mutate("the cap is not sent on resume" schedule/sequence.cc
-  [[for (const DepthCap& cap : request.caps) {]]
-  [[for (const DepthCap& cap : request.caps) {
-    if (ON && sequence.ending.preemptions > 0) break;]])
+  [[sequence.caps.Append(sequence.slot, 0, plan.caps);]]
+  [[if (!ON || sequence.ending.preemptions == 0) {
+    sequence.caps.Append(sequence.slot, 0, plan.caps);
+  }]])
 mutate("recomputed rows are told again" schedule/commit.cc
   [[std::clamp(sequence.told_rows, position, last)]]
   [[(ON ? position : std::clamp(sequence.told_rows, position, last))]])
@@ -114,8 +115,8 @@ mutate("a prefix is shared beyond the first eviction" schedule/sequence.cc
   [[state.shareable = request.budget.NextBoundary(0);]]
   [[state.shareable = ON ? kNoBoundary : request.budget.NextBoundary(0);]])
 mutate("a prefix leaves no token to run" schedule/prefixes.cc
-  [[std::min<size_t>(sequence.tokens.size() - 1, sequence]]
-  [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1), sequence]])
+  [[std::min<size_t>(sequence.tokens.size() - 1,]]
+  [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1),]])
 mutate("a partly filled page is shared" kv/page_tables.cc
   [[full[group] = prefix.count[group] / entries_per_page_[group];]]
   [[full[group] = (prefix.count[group] + (ON ? entries_per_page_[group] - 1 : 0)) /
@@ -129,6 +130,26 @@ mutate("the depths of a prefix are not told" schedule/prefixes.cc
 mutate("whoever waits for a prefix is not called back when it will never come" schedule/schedule.cc
   [[Unpark(sequence, std::numeric_limits<uint32_t>::max());]]
   [[if (!ON) Unpark(sequence, std::numeric_limits<uint32_t>::max());]])
+
+# Depth
+mutate("the dial lowers tokens that may have begun" schedule/plan.cc
+  [[const uint32_t old = stay.limits.room;]]
+  [[const uint32_t old = stay.limits.room - (ON ? 1 : 0);]])
+mutate("a resumed sequence is computed again under the present cap" schedule/schedule_depth.cc
+  [[std::max(position, sequence.told_rows)]]
+  [[(ON ? position : std::max(position, sequence.told_rows))]])
+mutate("requests that do not allow it are lowered" schedule/schedule_depth.cc
+  [[const auto& least = sequence.request.adaptive_min;]]
+  [[const auto& least = ON ? std::optional<uint32_t>(1) : sequence.request.adaptive_min;]])
+mutate("requests are lowered below what they allow" schedule/schedule_depth.cc
+  [[std::max(dial_->cap(), *least)]]
+  [[(ON ? dial_->cap() : std::max(dial_->cap(), *least))]])
+mutate("the dial raises a request's own cap" schedule/depth_caps.cc
+  [[std::min(OwnAt(position), CapAt(limits_, position, recursions_))]]
+  [[std::min(ON ? recursions_ : OwnAt(position), CapAt(limits_, position, recursions_))]])
+mutate("a prefix is stored beyond the first lowered cap" schedule/sequence.cc
+  [[return std::min(prefix_state.stores, caps.FirstLowered());]]
+  [[return ON ? prefix_state.stores : std::min(prefix_state.stores, caps.FirstLowered());]])
 
 # Prompts and order
 mutate("the token after the room is not sent" schedule/sequence.cc

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/schedule/schedule.h"
+#include "tests/engine/schedule/cap_witness.h"
 #include "tests/engine/schedule/fake_model.h"
 #include "tests/engine/schedule/recorder.h"
 
@@ -56,8 +57,8 @@ class RandomLoad {
   std::string Act(uint64_t iteration);
   std::string CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const;
   std::string CheckOrder() const;
-  std::string CheckAll() const;
-  std::string CheckLoad(const Load& load) const;
+  std::string CheckAll();
+  std::string CheckLoad(const Load& load);
   std::string CheckEnding(const Load& load, const Expected& expected) const;
 
   std::mt19937_64 random_;
@@ -73,6 +74,7 @@ class RandomLoad {
   std::vector<uint64_t> started_order_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<FakeBackend> backend_;
+  CapWitness witness_{0};
 };
 
 void RandomLoad::DrawModel() {
@@ -107,6 +109,8 @@ void RandomLoad::DrawOptions() {
   depth_ = Draw(0, 2);
   options_.prefix_cache = Chance(0.7);
   options_.prefix_chunk = Draw(1, 6);
+  const bool adapts = model_.shape.recursions > 1 && Chance(0.5);
+  if (adapts) options_.queue_time_goal = milliseconds(Draw(1, 6));
 }
 
 KvBudget RandomLoad::DrawBudget() {
@@ -142,6 +146,7 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
       request.caps.push_back({position, Draw(1, model_.shape.recursions)});
     }
   }
+  if (Chance(0.5)) request.adaptive_min = Draw(1, std::min(2U, model_.shape.recursions));
   if (Chance(0.4)) request.logprobs = Draw(0, 2);
   request.prompt_logprobs = request.logprobs.has_value() && Chance(0.6);
   if (request.prompt_logprobs && Chance(0.2)) request.max_tokens = 0;
@@ -213,6 +218,7 @@ std::string RandomLoad::Run() {
   schedule_ = *std::move(schedule);
   backend_ = std::make_unique<FakeBackend>(model_, options_.limits, options_.entries_per_page,
                                            random_(), fault_);
+  witness_ = CapWitness(model_.shape.recursions);
   std::string error = Loop();
   if (error.empty()) error = CheckAll();
   if (!error.empty()) schedule_->EndAll(EndReason::kFailed, absl::InternalError("test failed"));
@@ -227,6 +233,7 @@ std::string RandomLoad::Loop() {
     if (schedule_->HasWork()) {
       const uint64_t preemptions = schedule_->counters().preemptions_for_memory;
       const StepPlan& plan = schedule_->Plan();
+      witness_.See(plan, schedule_->counters());
       if (std::string error = CheckPlan(plan, preemptions); !error.empty()) return error;
       const absl::Status status = backend_->Submit(plan);
       if (!status.ok()) return status.ToString();
@@ -291,7 +298,7 @@ std::string RandomLoad::CheckOrder() const {
                             : "a tenant's requests did not start in the order of their arrival";
 }
 
-std::string RandomLoad::CheckAll() const {
+std::string RandomLoad::CheckAll() {
   for (const Load& load : loads_) {
     std::string error = CheckLoad(load);
     if (!error.empty()) {
@@ -312,6 +319,8 @@ std::string RandomLoad::CheckAll() const {
   for (uint32_t group = 0; group < kMaxGroups; ++group) {
     if (counters.groups[group].reserved != 0) return "a group's pages are miscounted";
   }
+  if (!witness_.Counts(counters)) return "miscounted the depth that was given up";
+  witness_.AddTo(figures_);
   figures_.preemptions += counters.preemptions_for_memory;
   figures_.priority_preemptions += counters.preemptions_for_priority;
   for (const ScheduleCounters::Group& group : counters.groups) {
@@ -322,16 +331,7 @@ std::string RandomLoad::CheckAll() const {
   return "";
 }
 
-bool SameLogprobs(const std::vector<TokenLogprob>& told, const std::vector<TokenLogprob>& expected,
-                  size_t count) {
-  return told.size() == count && count <= expected.size() &&
-         std::equal(told.begin(), told.end(), expected.begin(),
-                    [](const TokenLogprob& a, const TokenLogprob& b) {
-                      return a.position == b.position && a.id == b.id && a.value == b.value;
-                    });
-}
-
-std::string RandomLoad::CheckLoad(const Load& load) const {
+std::string RandomLoad::CheckLoad(const Load& load) {
   const Recorder& told = *load.recorder;
   if (!load.accepted) {
     if (told.started + told.ended > 0) return "heard of though refused";
@@ -341,7 +341,8 @@ std::string RandomLoad::CheckLoad(const Load& load) const {
   if (told.ended != 1) return absl::StrCat("ended ", told.ended, " times");
   if (told.started > 1) return "started more than once";
   if (!told.in_order) return "rows or tokens out of order";
-  const Expected expected = ComputeAlone(model_, load.request, options_, load.stop_strings);
+  const Expected expected =
+      ComputeAlone(model_, witness_.AsRun(load.request), options_, load.stop_strings);
   const size_t prompt = load.request.prompt.size();
   const size_t count = told.tokens.size();
   if (count > expected.tokens.size() ||
@@ -372,7 +373,8 @@ std::string RandomLoad::CheckLoad(const Load& load) const {
   figures_.tokens += count;
   ++figures_.requests;
   ++figures_.by_reason[static_cast<size_t>(told.ending.reason)];
-  return CheckEnding(load, expected);
+  const std::string error = witness_.Check(load.request, told.ending, expected.row_depths);
+  return error.empty() ? CheckEnding(load, expected) : error;
 }
 
 std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) const {

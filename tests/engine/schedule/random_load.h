@@ -21,13 +21,16 @@ struct LoadFigures {
   uint64_t recomputed_rows = 0;
   uint64_t evicted = 0;  // entries
   uint64_t cached_tokens = 0;
+  uint64_t cap_falls = 0;  // of the dial
+  uint64_t cap_rises = 0;
+  uint64_t lowered_rows = 0;
   uint64_t refused = 0;
   uint64_t by_reason[11] = {};  // by EndReason
 };
 
 // Draws everything from `seed`: the model's shape and routing, limits, memory, policy, depth of the
-// step queue, requests with their knobs, cancellations, deadlines, a drain. Returns what went wrong
-// first, empty if nothing. Adds to `figures`.
+// step queue, goal for the time in the queue, requests with their knobs, cancellations, deadlines,
+// a drain. Returns what went wrong first, empty if nothing. Adds to `figures`.
 std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures);
 
 }  // namespace recurve

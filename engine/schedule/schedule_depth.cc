@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Schedule's part that gives up depth for time.
+#include <algorithm>
+#include <limits>
+
+#include "engine/schedule/schedule.h"
+
+namespace recurve {
+
+void Schedule::TurnDial() {
+  if (!dial_.has_value()) return;
+  const SteadyTime now = clock_->Now();
+  dial_->Turn(now, now - queue_.OldestArrival().value_or(now));
+}
+
+bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
+  const auto& least = sequence.request.adaptive_min;
+  if (!dial_.has_value() || !least.has_value()) return false;
+  // What was told was computed under the caps of that time, and may have to be again.
+  const uint32_t first = std::max(position, sequence.told_rows);
+  const uint32_t stored = sequence.StoredPrefix();
+  const bool is_news = sequence.caps.Limit(first, std::max(dial_->cap(), *least));
+  // Who waits for more of its prefix than it will store now waits for nothing.
+  if (sequence.StoredPrefix() < stored) Unpark(sequence, std::numeric_limits<uint32_t>::max());
+  return is_news;
+}
+
+void Schedule::CountLowered(Sequence& sequence, uint32_t row, uint32_t depth) {
+  const uint32_t cap = sequence.caps.At(row);
+  const uint32_t own = sequence.caps.OwnAt(row);
+  if (cap >= own) return;
+  Ending& ending = sequence.ending;
+  ending.lowest_cap = ending.lowered_rows == 0 ? cap : std::min(ending.lowest_cap, cap);
+  ++ending.lowered_rows;
+  ++counters_.lowered_rows;
+  if (depth == cap) counters_.recursions_given_up += own - cap;
+}
+
+}  // namespace recurve

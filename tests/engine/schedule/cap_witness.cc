@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/engine/schedule/cap_witness.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "tests/engine/schedule/fake_model.h"
+
+namespace recurve {
+
+void CapWitness::See(const StepPlan& plan, const ScheduleCounters& counters) {
+  if (counters.depth_cap < cap_) ++falls_;
+  if (counters.depth_cap > cap_) ++rises_;
+  cap_ = counters.depth_cap;
+  for (const Admission& admission : plan.admits) {
+    seed_in_[admission.slot] = admission.sampling.seed_low;
+    sent_[admission.sampling.seed_low].clear();  // what counts is said anew
+  }
+  for (const CapChange& change : plan.caps) {
+    std::vector<DepthCap>& caps = sent_[seed_in_[change.slot]];
+    std::erase_if(caps, [&](const DepthCap& cap) { return cap.position >= change.position; });
+    caps.push_back({change.position, change.cap});
+  }
+}
+
+ScheduledRequest CapWitness::AsRun(const ScheduledRequest& request) const {
+  ScheduledRequest as_run = request;
+  const auto sent = sent_.find(request.sampling.seed_low);
+  if (sent != sent_.end()) as_run.caps = sent->second;  // else it never ran
+  return as_run;
+}
+
+std::string CapWitness::Check(const ScheduledRequest& request, const Ending& ending,
+                              const std::vector<uint32_t>& row_depths) {
+  const std::vector<DepthCap> sent = AsRun(request).caps;
+  const auto sum = [](const auto& counts) {
+    return std::accumulate(counts.begin(), counts.end(), 0U);
+  };
+  const uint32_t rows = sum(ending.prompt_rows_by_depth) + sum(ending.generated_rows_by_depth);
+  uint32_t lowered = 0;
+  uint32_t lowest = 0;
+  for (uint32_t position = 0; position < row_depths.size(); ++position) {
+    const uint32_t own = CapAt(request.caps, position, recursions_);
+    const uint32_t cap = CapAt(sent, position, recursions_);
+    if (cap > own || cap < std::min(own, request.adaptive_min.value_or(own))) {
+      return absl::StrCat("the cap of position ", position, " is ", cap, ", its own is ", own);
+    }
+    if (cap == own || position >= rows) continue;
+    lowest = lowered++ == 0 ? cap : std::min(lowest, cap);
+    if (row_depths[position] == cap) recursions_given_up_ += own - cap;
+  }
+  lowered_rows_ += lowered;
+  return ending.lowered_rows == lowered && ending.lowest_cap == lowest ? ""
+                                                                       : "miscounted lowered rows";
+}
+
+bool CapWitness::Counts(const ScheduleCounters& counters) const {
+  return counters.lowered_rows == lowered_rows_ &&
+         counters.recursions_given_up == recursions_given_up_;
+}
+
+void CapWitness::AddTo(LoadFigures& figures) const {
+  figures.cap_falls += falls_;
+  figures.cap_rises += rises_;
+  figures.lowered_rows += lowered_rows_;
+}
+
+}  // namespace recurve

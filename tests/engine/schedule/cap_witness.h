@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// What plans said of depth caps, held against what requests allow.
+#ifndef RECURVE_TESTS_ENGINE_SCHEDULE_CAP_WITNESS_H_
+#define RECURVE_TESTS_ENGINE_SCHEDULE_CAP_WITNESS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/backend/step.h"
+#include "engine/schedule/request.h"
+#include "engine/schedule/schedule.h"
+#include "tests/engine/schedule/random_load.h"
+
+namespace recurve {
+
+// Sees the plans, as a backend does. A request is known by its seed, which no other has.
+class CapWitness {
+ public:
+  explicit CapWitness(uint32_t recursions) : recursions_(recursions), cap_(recursions) {}
+
+  // `counters`: those of the schedule after it has made `plan`.
+  void See(const StepPlan& plan, const ScheduleCounters& counters);
+
+  // `request` with the caps that its tokens ran with, and those after them would have had.
+  ScheduledRequest AsRun(const ScheduledRequest& request) const;
+
+  // Whether the caps are such as `request` allows, and `ending` counts them right. row_depths: of
+  // the rows that were told, or more. Returns what is wrong, empty if nothing.
+  std::string Check(const ScheduledRequest& request, const Ending& ending,
+                    const std::vector<uint32_t>& row_depths);
+
+  // Whether `counters` agree, once all requests have been checked.
+  bool Counts(const ScheduleCounters& counters) const;
+  void AddTo(LoadFigures& figures) const;
+
+ private:
+  uint32_t recursions_;
+  uint32_t cap_;                                    // the dial's last one
+  std::map<uint32_t, uint32_t> seed_in_;            // by slot
+  std::map<uint32_t, std::vector<DepthCap>> sent_;  // by seed
+  uint64_t falls_ = 0, rises_ = 0;
+  uint64_t lowered_rows_ = 0, recursions_given_up_ = 0;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_TESTS_ENGINE_SCHEDULE_CAP_WITNESS_H_
