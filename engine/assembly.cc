@@ -203,6 +203,7 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   schedule.vocab_size = config.vocab_size;
   schedule.eos_ids = config.eos_token_ids;
   ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
+  if (options.schedule.adaptive_depth) schedule.queue_time_goal = options.schedule.queue_time_goal;
   schedule.headroom = options.schedule.admission_headroom;
   schedule.max_preemptions = options.schedule.max_preemptions;
   schedule.prefix_cache = options.memory.prefix_cache;

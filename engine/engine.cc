@@ -216,6 +216,7 @@ EngineSnapshot EngineImpl::Snapshot() const {
   snapshot.fragmentation = counters.Fragmentation();
   snapshot.prefix_tokens_wanted = counters.prefix_tokens_wanted;
   snapshot.prefix_tokens_found = counters.prefix_tokens_found;
+  snapshot.depth_cap = counters.depth_cap;
   const uint32_t exit_group = schedule_->shape().exit_group();
   for (uint32_t group = 0; group <= exit_group; ++group) {
     EngineSnapshot::Group& seen = snapshot.groups.emplace_back();
@@ -237,6 +238,8 @@ EngineSnapshot EngineImpl::Snapshot() const {
   snapshot.preemptions_for_priority = counters.preemptions_for_priority;
   snapshot.recompute_time = counters.recompute_time;
   snapshot.recomputed_tokens = counters.recomputed_rows;
+  snapshot.lowered_tokens = counters.lowered_rows;
+  snapshot.recursions_given_up = counters.recursions_given_up;
   const auto* prompt_rows = counters.prompt_rows_by_depth.data() + 1;
   const auto* generated_rows = counters.generated_rows_by_depth.data() + 1;
   snapshot.prompt_depth.by_depth.assign(prompt_rows, prompt_rows + info_.recursions);

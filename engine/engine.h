@@ -49,6 +49,10 @@ struct ScheduleLimits {
   uint32_t admission_headroom = 64;     // tokens for which admission leaves pages to each sequence
   uint32_t max_preemptions = 3;         // of a request; then it has pages for all of it, and stays
   uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
+  // While requests wait longer than the goal, new tokens of those that allow it run fewer
+  // recursions.
+  bool adaptive_depth = false;
+  std::chrono::milliseconds queue_time_goal{500};
   uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
                              // when a step is submitted) or 1
 };
@@ -121,6 +125,9 @@ struct Request {
 
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
+  // Adaptive depth may lower the cap of tokens that have not been computed as far as this; unset:
+  // never.
+  std::optional<uint32_t> adaptive_min;
 
   std::optional<std::string> kv_eviction;  // these four as EvictionOptions, which they override
   std::optional<std::string> kv_budget;
@@ -197,6 +204,10 @@ struct Finish {
   std::chrono::nanoseconds recompute_time{0};
   DepthCounts prompt_depth;
   DepthCounts generated_depth;
+  // Tokens that ran under a cap which adaptive depth had lowered, and the lowest such cap (0:
+  // none).
+  uint32_t lowered_tokens = 0;
+  uint32_t lowest_cap = 0;
   std::vector<uint32_t> prompt_token_depths;  // iff asked for
   std::optional<SteadyTime> admitted, first_token, last_token;
   SteadyTime ended;
@@ -247,6 +258,7 @@ struct EngineSnapshot {
   uint32_t pages_free = 0, pages_cached = 0;  // cached: of prefixes that no sequence uses
   double sharing = 1.0;                       // pages that sequences see, over those there are
   double fragmentation = 0.0;                 // share of these that holds no entries
+  uint32_t depth_cap = 1;  // of new tokens whose requests allow adaptive depth
   struct Group {
     std::string name;  // "entry", "1".."N", "exit"
     uint64_t entries = 0;
@@ -265,6 +277,8 @@ struct EngineSnapshot {
            preemptions_for_priority = 0, recomputed_tokens = 0, prefix_tokens_wanted = 0,
            prefix_tokens_found = 0;
   std::chrono::nanoseconds recompute_time{0};  // that requests which have ended took for these
+  uint64_t lowered_tokens = 0;                 // ran under a cap which adaptive depth had lowered
+  uint64_t recursions_given_up = 0;            // by those that went as far as that, at most
   DepthCounts prompt_depth, generated_depth;
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers
   uint64_t part_rows[kParts] = {};

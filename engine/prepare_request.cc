@@ -73,6 +73,7 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.threshold_logit =
       ThresholdLogit(request.router_threshold.value_or(config.router.threshold));
   if (request.max_recursions) scheduled.caps = {{0, *request.max_recursions}};
+  scheduled.adaptive_min = request.adaptive_min;
   if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs) {
     scheduled.logprobs = request.top_logprobs;
   }

@@ -170,6 +170,8 @@ void RequestOutput::OnEnded(const Ending& ending) {
   }
   finish.prompt_tokens = ending.prompt_tokens;
   finish.generated_tokens = ending.generated_tokens;
+  finish.lowered_tokens = ending.lowered_rows;
+  finish.lowest_cap = ending.lowest_cap;
   finish.preemptions = ending.preemptions;
   finish.cached_tokens = ending.cached_tokens;
   finish.recomputed_tokens = ending.recomputed_rows;

@@ -138,6 +138,16 @@ void AddDepths(const EngineSnapshot& now, Page* page) {
   for (const auto& [kind, depths] : kinds) page->Add({{"kind", kind}}, depths->Mean());
 }
 
+void AddAdaptiveDepth(const EngineSnapshot& now, Page* page) {
+  page->Gauge("recurve_depth_cap", "Most recursions of new tokens that allow adaptive depth",
+              now.depth_cap);
+  page->Counter("recurve_depth_lowered_tokens_total", "Tokens that ran under a lowered cap",
+                static_cast<double>(now.lowered_tokens));
+  page->Counter("recurve_depth_given_up_recursions_total",
+                "Recursions that lowered caps kept tokens from, at most",
+                static_cast<double>(now.recursions_given_up));
+}
+
 void AddPreemptions(const EngineSnapshot& now, Page* page) {
   page->Family("recurve_preemptions_total", "Times that a sequence was put back, by what for",
                MetricType::Counter);
@@ -204,6 +214,7 @@ class EngineMetrics : public prometheus::Collectable {
     AddPreemptions(now, &page);
     AddEvictions(now, &page);
     AddDepths(now, &page);
+    AddAdaptiveDepth(now, &page);
     AddSteps(now, &page);
     return page.Take();
   }

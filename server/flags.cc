@@ -181,6 +181,14 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
                      "Fewer rows than slots keep the block full while finished rows wait.");
   group.Value("--prompt_rows", &options->prompt_rows,
               "Most prompt tokens in each stage of a step, over all sequences; at least chunk.");
+  group.Switch("--adaptive_depth", &options->adaptive_depth,
+               "While requests wait longer than queue_time_goal, run new tokens of requests that "
+               "allow it (recursion.adaptive_min) with fewer recursions: less waiting for worse "
+               "text. Needs a model of several recursions.");
+  group.Duration("--queue_time_goal", &options->queue_time_goal, Milliseconds(1),
+                 "Of adaptive_depth: the cap falls by one each such time while some request has "
+                 "waited longer for its slot, and rises by one after ten of them without a wait of "
+                 "more than half of it.");
   group.Value("--queue_depth", &options->queue_depth,
               "Steps queued behind the running one, 0 or 1. The cpu backend computes when a step "
               "is submitted and gains nothing from 1.");

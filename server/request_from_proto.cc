@@ -143,6 +143,7 @@ absl::Status ReadRecursion(const v1::RecursionParams& proto, Request* request) {
     RETURN_IF_ERROR(
         CheckBetween("recursion.router_threshold", proto.router_threshold(), 0.0F, 1.0F));
   }
+  if (proto.has_adaptive_min()) request->adaptive_min = proto.adaptive_min();
   return absl::OkStatus();
 }
 

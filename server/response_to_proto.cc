@@ -64,6 +64,10 @@ void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
   FillDepth(finish.prompt_depth, proto->mutable_prompt_depth());
   FillDepth(finish.generated_depth, proto->mutable_generated_depth());
   proto->set_cached_tokens(finish.cached_tokens);
+  if (finish.lowered_tokens > 0) {
+    proto->mutable_lowered_depth()->set_tokens(finish.lowered_tokens);
+    proto->mutable_lowered_depth()->set_lowest_cap(finish.lowest_cap);
+  }
   proto->set_preemptions(finish.preemptions);
   const uint32_t tokens = finish.prompt_tokens + finish.generated_tokens;
   proto->set_beyond_context(tokens - std::min(tokens, info.max_context));

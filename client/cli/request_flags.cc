@@ -98,6 +98,9 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   app.add_option("--router_threshold", flags.router_threshold,
                  "Probability from which a token recurs once more: 0 always, 1 never")
       ->group(kRecursion);
+  app.add_option("--adaptive_min", flags.adaptive_min,
+                 "Let an overloaded server lower max_recursions as far as this; unset: never")
+      ->group(kRecursion);
 }
 
 void SamplingFlags::Fill(v1::GenerateRequest& request) const {
@@ -122,6 +125,7 @@ void SamplingFlags::Fill(v1::GenerateRequest& request) const {
 
   if (max_recursions) request.mutable_recursion()->set_max_recursions(*max_recursions);
   if (router_threshold) request.mutable_recursion()->set_router_threshold(*router_threshold);
+  if (adaptive_min) request.mutable_recursion()->set_adaptive_min(*adaptive_min);
 }
 
 }  // namespace recurve::client

@@ -44,6 +44,7 @@ struct SamplingFlags {
   bool ignore_eos = false;
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
+  std::optional<uint32_t> adaptive_min;
   std::optional<uint32_t> time_limit_ms;
 
   // Everything but the prompt and the output options.

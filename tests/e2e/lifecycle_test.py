@@ -176,6 +176,31 @@ class LifecycleTest(unittest.TestCase):
                 future.result()
         self.assertEqual(order[-1], pb.PRIORITY_LOW)
 
+    def test_overload_lowers_the_depth_of_those_that_allow_it(self):
+        server = self.start("--slots=2", "--adaptive_depth", "--queue_time_goal=1ms", *SLOW)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            def run(recursion: dict):
+                return pool.submit(lambda: Collected(server.stub.Generate(
+                    request(PROMPT, max_tokens=300, stop=LONG, recursion=recursion))))
+
+            allows = run({"adaptive_min": 1, "router_threshold": 0.0})
+            keeps = run({"router_threshold": 0.0})
+            server.wait_until(lambda: server.load().requests_running == 2, "they do not run")
+            waiting = server.stub.Generate(request(PROMPT, max_tokens=1))
+            allowed, kept = allows.result(), keeps.result()
+        list(waiting)
+        # Every token would take all recursions, and the third request waits until one has ended.
+        self.assertEqual(allowed.depths[0], 3)
+        self.assertIn(1, allowed.depths)
+        self.assertEqual(allowed.final.lowered_depth.lowest_cap, 1)
+        lowered = sum(depth < 3 for depth in allowed.depths)
+        self.assertEqual(allowed.final.lowered_depth.tokens, lowered)
+        self.assertEqual(set(kept.depths), {3})
+        self.assertFalse(kept.final.HasField("lowered_depth"))
+        self.assertEqual(server.metric("recurve_depth_lowered_tokens_total"), lowered)
+        self.assertGreater(server.metric("recurve_depth_given_up_recursions_total"), lowered)
+        server.wait_until_idle()
+
     def test_a_budget_holds_pages_down(self):
         def most_entries(kv: dict) -> tuple:
             call = server.stub.Generate(request(PROMPT, max_tokens=700, stop=LONG, kv=kv))

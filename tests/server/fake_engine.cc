@@ -263,6 +263,7 @@ EngineSnapshot FakeEngine::Snapshot() const {
                      {"2", 20, 8, {1, 2, 4}},
                      {"3", 10, 5, {}},
                      {"exit", 5, 1, {}}};
+  snapshot.depth_cap = 2;
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
   snapshot.prompt_tokens = 60;
@@ -272,6 +273,8 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.preemptions_for_priority = 2;
   snapshot.recompute_time = std::chrono::milliseconds(1500);
   snapshot.recomputed_tokens = 17;
+  snapshot.lowered_tokens = 12;
+  snapshot.recursions_given_up = 19;
   snapshot.prompt_depth = {{10, 20, 30}, {10, 20, 30}};
   snapshot.generated_depth = {{3, 2, 1}, {2, 2, 0}};
   EngineSnapshot::Histogram histogram;

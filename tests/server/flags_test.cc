@@ -57,6 +57,8 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--ends=4",
                                    "--block_rows=5",
                                    "--prompt_rows=6",
+                                   "--adaptive_depth",
+                                   "--queue_time_goal=2s",
                                    "--queue_depth=1",
                                    "--kv_pages=7",
                                    "--kv_memory_share=0.25",
@@ -87,6 +89,8 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.engine.schedule.ends, 4U);
   EXPECT_EQ(o.engine.schedule.block_rows, 5U);
   EXPECT_EQ(o.engine.schedule.prompt_rows, 6U);
+  EXPECT_TRUE(o.engine.schedule.adaptive_depth);
+  EXPECT_EQ(o.engine.schedule.queue_time_goal, Milliseconds(2000));
   EXPECT_EQ(o.engine.schedule.queue_depth, 1U);
   EXPECT_EQ(o.engine.memory.kv_pages, 7U);
   EXPECT_EQ(o.engine.memory.kv_memory_share, 0.25);

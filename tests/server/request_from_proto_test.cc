@@ -134,6 +134,7 @@ TEST(RequestFromProtoTest, UnsetFieldsHaveTheirDefaults) {
   EXPECT_TRUE(request->skip_special_tokens);
   EXPECT_FALSE(request->logprobs);
   EXPECT_FALSE(request->max_recursions.has_value());
+  EXPECT_FALSE(request->adaptive_min.has_value());
   EXPECT_FALSE(request->router_threshold.has_value());
   EXPECT_FALSE(request->time_limit.has_value());
   EXPECT_EQ(request->arrival, kArrival);
@@ -171,6 +172,7 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   output->set_prompt_depths(true);
   proto.mutable_recursion()->set_max_recursions(2);
   proto.mutable_recursion()->set_router_threshold(0.0F);
+  proto.mutable_recursion()->set_adaptive_min(1);
   proto.set_time_limit_ms(250);
   proto.set_queue_timeout_ms(40);
   proto.set_priority(v1::PRIORITY_LOW);
@@ -216,6 +218,7 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   EXPECT_TRUE(request->cache_generated);
   EXPECT_EQ(request->max_recursions, 2U);
   EXPECT_EQ(request->router_threshold, 0.0F);
+  EXPECT_EQ(request->adaptive_min, 1U);
   EXPECT_EQ(request->time_limit, kArrival + std::chrono::milliseconds(250));
 }
 

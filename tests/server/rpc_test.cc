@@ -108,6 +108,10 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
       finish.cached_tokens = 4;
       finish.recomputed_tokens = 30;
       finish.recompute_time = std::chrono::milliseconds(4);
+      if (reason == FinishReason::kLength) {
+        finish.lowered_tokens = 5;
+        finish.lowest_cap = 2;
+      }
       if (reason == FinishReason::kStopString) finish.stop_string = "END";
       if (reason == FinishReason::kStopToken) finish.stop_token_id = 9;
       engine_->End(id, finish);
@@ -123,6 +127,9 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
     EXPECT_EQ(info.cached_tokens(), 4U);
     EXPECT_EQ(info.recomputed_tokens(), 30U);
     EXPECT_EQ(info.recompute_us(), 4000U);
+    EXPECT_EQ(info.has_lowered_depth(), reason == FinishReason::kLength);
+    EXPECT_EQ(info.lowered_depth().tokens(), reason == FinishReason::kLength ? 5U : 0U);
+    EXPECT_EQ(info.lowered_depth().lowest_cap(), reason == FinishReason::kLength ? 2U : 0U);
     EXPECT_EQ(end.text(), "x");
     EXPECT_EQ(MetricValue(MetricsPage(), "recurve_request_finished_total{reason=\"" +
                                              std::string(FinishReasonName(reason)) + "\"}"),
