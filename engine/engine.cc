@@ -109,7 +109,7 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
     // A full queue refuses before the prompt is tokenized, which may cost more than anything else.
     const std::lock_guard<std::mutex> lock(mutex_);
     RETURN_IF_ERROR(Accepting());
-    RETURN_IF_ERROR(schedule_->CheckQueue(0));
+    RETURN_IF_ERROR(schedule_->CheckQueue(1, 0));
   }
   ASSIGN_OR_RETURN(ScheduledRequest scheduled,
                    PrepareRequest(request, config_, info_.options.eviction, tokenizer_.get()));

@@ -130,6 +130,9 @@ struct ScheduledRequest {
   // what it generates does too.
   bool cache_prompt = true;
   bool cache_generated = false;
+  // With prompt_logprobs it finds nothing, because cached tokens have no logits, and its prompt
+  // becomes a cached prefix only if this is set: others want to share it.
+  bool store_prompt = false;
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;            // beside the model's end-of-sequence ids
   std::optional<SteadyTime> deadline;        // ends with kDeadline, queued or running

@@ -18,10 +18,21 @@ uint64_t Cost(const Sequence& sequence) {
 
 }  // namespace
 
-absl::Status RequestQueue::CheckRoom(uint64_t tokens) const {
-  if (requests_ >= max_requests_) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "queue is full: ", requests_, " requests wait; max_queued_requests is ", max_requests_));
+absl::Status RequestQueue::CheckRoom(uint32_t requests, uint64_t tokens) const {
+  if (requests > max_requests_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        requests, " samples can never wait together; max_queued_requests is ", max_requests_));
+  }
+  if (tokens > max_tokens_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompts of ", tokens, " tokens, all samples together, can never wait; ",
+                     "max_queued_tokens is ", max_tokens_));
+  }
+  if (requests_ + requests > max_requests_) {
+    const std::string come = requests == 1 ? "" : absl::StrCat(" and ", requests, " come");
+    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", requests_, " requests wait",
+                                                     come, "; max_queued_requests is ",
+                                                     max_requests_));
   }
   if (tokens_ + tokens > max_tokens_) {
     return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", tokens_,

@@ -32,8 +32,10 @@ class RequestQueue {
   RequestQueue(uint32_t max_requests, uint64_t max_tokens)
       : max_requests_(max_requests), max_tokens_(max_tokens) {}
 
-  // ResourceExhausted names the bound that a request of `tokens` tokens would break.
-  absl::Status CheckRoom(uint64_t tokens) const;
+  // Whether so many requests, of `tokens` tokens together, can come at once. ResourceExhausted
+  // names the bound that they would break; InvalidArgument one that they would break in an empty
+  // queue.
+  absl::Status CheckRoom(uint32_t requests, uint64_t tokens) const;
 
   // A new request, after those of its priority and tenant.
   void Add(Sequence* sequence);

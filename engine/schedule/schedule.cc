@@ -54,8 +54,23 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {}
 
 absl::Status Schedule::Add(ScheduledRequest request) {
-  RETURN_IF_ERROR(ValidateRequest(request, options_, shape_, tables_));
-  RETURN_IF_ERROR(queue_.CheckRoom(request.prompt.size()));
+  std::vector<ScheduledRequest> requests;
+  requests.push_back(std::move(request));
+  return AddAll(std::move(requests));
+}
+
+absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
+  uint64_t tokens = 0;
+  for (const ScheduledRequest& request : requests) {
+    RETURN_IF_ERROR(ValidateRequest(request, options_, shape_, tables_));
+    tokens += request.prompt.size();
+  }
+  RETURN_IF_ERROR(queue_.CheckRoom(static_cast<uint32_t>(requests.size()), tokens));
+  for (ScheduledRequest& request : requests) Queue(std::move(request));
+  return absl::OkStatus();
+}
+
+void Schedule::Queue(ScheduledRequest request) {
   RECURVE_CHECK(request.observer != nullptr);
   const uint64_t id = request.id;
   const auto [place, is_new] =
@@ -64,7 +79,6 @@ absl::Status Schedule::Add(ScheduledRequest request) {
   Sequence& sequence = place->second;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
   queue_.Add(&sequence);
-  return absl::OkStatus();
 }
 
 bool Schedule::Cancel(uint64_t id) {

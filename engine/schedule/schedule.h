@@ -122,8 +122,13 @@ class Schedule {
   // bound that is reached. On an error the observer hears nothing.
   absl::Status Add(ScheduledRequest request);
 
-  // Whether the queue has room for a request of `tokens` prompt tokens; as Add's ResourceExhausted.
-  absl::Status CheckQueue(uint64_t tokens) const { return queue_.CheckRoom(tokens); }
+  // The same for several, in this order: all are accepted or none.
+  absl::Status AddAll(std::vector<ScheduledRequest> requests);
+
+  // Whether the queue has room for so many requests of `tokens` prompt tokens together; as AddAll.
+  absl::Status CheckQueue(uint32_t requests, uint64_t tokens) const {
+    return queue_.CheckRoom(requests, tokens);
+  }
 
   // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.
   bool Cancel(uint64_t id);
@@ -145,6 +150,9 @@ class Schedule {
 
  private:
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
+
+  // A valid request for which there is room.
+  void Queue(ScheduledRequest request);
 
   // Of plan.cc.
   void EndDue();

@@ -41,12 +41,13 @@ PrefixState MakePrefixState(const ScheduledRequest& request, uint32_t prompt,
                             const ScheduleOptions& options) {
   PrefixState state;
   // Of cached tokens neither the logits nor the attention that they paid to others are kept.
-  if (!options.prefix_cache || !request.cache_prompt || request.prompt_logprobs ||
+  if (!options.prefix_cache || !request.cache_prompt ||
       request.budget.policy == EvictionPolicy::kAttention) {
     return state;
   }
+  if (request.prompt_logprobs && !request.store_prompt) return state;
   state.realm = RealmOf(request);
-  state.finds = true;
+  state.finds = !request.prompt_logprobs;
   state.shareable = request.budget.NextBoundary(0);  // until entries are dropped
   state.stores = request.cache_generated ? state.shareable : std::min(state.shareable, prompt);
   return state;

@@ -114,6 +114,9 @@ mutate("prefixes are shared by sequences with other thresholds" schedule/sequenc
 mutate("a prefix is shared beyond the first eviction" schedule/sequence.cc
   [[state.shareable = request.budget.NextBoundary(0);]]
   [[state.shareable = ON ? kNoBoundary : request.budget.NextBoundary(0);]])
+mutate("prompts with log probabilities take cached tokens" schedule/sequence.cc
+  [[state.finds = !request.prompt_logprobs;]]
+  [[state.finds = ON || !request.prompt_logprobs;]])
 mutate("a prefix leaves no token to run" schedule/prefixes.cc
   [[std::min<size_t>(sequence.tokens.size() - 1,]]
   [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1),]])

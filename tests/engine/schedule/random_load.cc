@@ -149,6 +149,7 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   if (Chance(0.5)) request.adaptive_min = Draw(1, std::min(2U, model_.shape.recursions));
   if (Chance(0.4)) request.logprobs = Draw(0, 2);
   request.prompt_logprobs = request.logprobs.has_value() && Chance(0.6);
+  request.store_prompt = request.id % 2 == 0;
   if (request.prompt_logprobs && Chance(0.2)) request.max_tokens = 0;
   request.ignore_eos = Chance(0.5);
   if (Chance(0.2)) request.biases = {{Draw(0, model_.vocab - 1), 1.0F}};
