@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/assembly.h"
+#include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 #include "engine/prepare_request.h"
 #include "engine/request_output.h"
@@ -47,7 +48,8 @@ class EngineImpl final : public Engine {
     changed_.wait(lock, [this] { return failure_waiters_ == 0; });
   }
 
-  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  absl::StatusOr<Started> Start(Request request,
+                                std::vector<std::shared_ptr<RequestSink>> sinks) override;
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
@@ -104,33 +106,39 @@ absl::Status EngineImpl::Accepting() const {
 }
 
 absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
-                                                  std::shared_ptr<RequestSink> sink) {
+                                                  std::vector<std::shared_ptr<RequestSink>> sinks) {
+  RECURVE_CHECK(request.samples > 0 && sinks.size() == request.samples);
   {
     // A full queue refuses before the prompt is tokenized, which may cost more than anything else.
     const std::lock_guard<std::mutex> lock(mutex_);
     RETURN_IF_ERROR(Accepting());
-    RETURN_IF_ERROR(schedule_->CheckQueue(1, 0));
+    RETURN_IF_ERROR(schedule_->CheckQueue(request.samples, 0));
   }
-  ASSIGN_OR_RETURN(ScheduledRequest scheduled,
-                   PrepareRequest(request, config_, info_.options.eviction, tokenizer_.get()));
+  ASSIGN_OR_RETURN(std::vector<ScheduledRequest> samples,
+                   PrepareSamples(request, config_, info_.options.eviction, tokenizer_.get()));
+  const auto prompt_tokens = static_cast<uint32_t>(samples.front().prompt.size());
 
   const std::lock_guard<std::mutex> lock(mutex_);
   RETURN_IF_ERROR(Accepting());
-  const RequestId id = next_id_++;
-  ASSIGN_OR_RETURN(std::unique_ptr<RequestOutput> output,
-                   RequestOutput::Create(request, tokenizer_.get(), generated_by_depth_,
-                                         std::move(sink), [this, id] { outputs_.erase(id); }));
-  scheduled.id = id;
-  scheduled.observer = output.get();
-  const auto prompt_tokens = static_cast<uint32_t>(scheduled.prompt.size());
-  outputs_[id] = std::move(output);
-  if (absl::Status status = schedule_->Add(std::move(scheduled)); !status.ok()) {
-    outputs_.erase(id);
-    return status;
+  const RequestId first = next_id_;
+  next_id_ += samples.size();
+  std::vector<std::unique_ptr<RequestOutput>> outputs;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const RequestId id = first + i;
+    request.prompt_logprobs = samples[i].prompt_logprobs;
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<RequestOutput> output,
+        RequestOutput::Create(request, tokenizer_.get(), generated_by_depth_, std::move(sinks[i]),
+                              [this, id] { outputs_.erase(id); }));
+    samples[i].id = id;
+    samples[i].observer = output.get();
+    outputs.push_back(std::move(output));
   }
+  RETURN_IF_ERROR(schedule_->AddAll(std::move(samples)));
+  for (size_t i = 0; i < outputs.size(); ++i) outputs_[first + i] = std::move(outputs[i]);
   prompt_tokens_ += prompt_tokens;
   changed_.notify_all();
-  return Started{id, prompt_tokens};
+  return Started{first, prompt_tokens};
 }
 
 void EngineImpl::Cancel(RequestId id) {

@@ -90,6 +90,7 @@ inline constexpr uint32_t kMaxStopStringBytes = 256;
 inline constexpr uint32_t kMaxStopTokenIds = 32;  // beside the model's end-of-sequence ids
 inline constexpr uint32_t kMaxLogitBiases = 1024;
 inline constexpr uint32_t kMaxTopLogprobs = 20;
+inline constexpr uint32_t kMaxSamples = 16;
 
 // ---- Request ----
 
@@ -109,6 +110,7 @@ struct Request {
   float top_p = 1.0F;
   float min_p = 0.0F;
   uint64_t seed = 0;
+  uint32_t samples = 1;  // of this prompt, each with a seed and a sink of its own
 
   std::optional<uint32_t> max_tokens;
   uint32_t min_tokens = 0;
@@ -118,8 +120,9 @@ struct Request {
   bool ignore_eos = false;
 
   bool logprobs = false;
-  uint32_t top_logprobs = 0;  // > 0 implies logprobs
-  bool prompt_logprobs = false;
+  uint32_t top_logprobs = 0;        // > 0 implies logprobs
+  bool prompt_logprobs = false;     // sample 0 alone has them
+  bool cumulative_logprob = false;  // in Finish
   bool skip_special_tokens = true;
   bool prompt_depths = false;
 
@@ -146,6 +149,9 @@ struct Request {
   std::optional<SteadyTime> time_limit;      // ends well, with kTimeLimit
   std::optional<SteadyTime> queue_deadline;  // ends with ResourceExhausted unless it runs by then
 };
+
+// The seed of a sample: that of sample 0 is the request's own.
+uint64_t SampleSeed(uint64_t seed, uint32_t sample);
 
 // ---- Events ----
 
@@ -209,14 +215,16 @@ struct Finish {
   uint32_t lowered_tokens = 0;
   uint32_t lowest_cap = 0;
   std::vector<uint32_t> prompt_token_depths;  // iff asked for
+  // Of all generated tokens, under the raw logits; iff asked for.
+  std::optional<double> cumulative_logprob;
   std::optional<SteadyTime> admitted, first_token, last_token;
   SteadyTime ended;
 };
 
-// Receives what happens to one request. Called from the engine's loop thread (OnFinished of a
-// request that never ran also from other engine calls' threads), one call at a time, and must not
-// block nor call the engine: hand over and return. The engine keeps the sink alive until OnFinished
-// returned.
+// Receives what happens to one sample of a request. Called from the engine's loop thread
+// (OnFinished of a request that never ran also from other engine calls' threads), one call at a
+// time, and must not block nor call the engine: hand over and return. The engine keeps the sink
+// alive until OnFinished returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
@@ -301,7 +309,7 @@ class Engine {
 
   // A request that was accepted.
   struct Started {
-    RequestId id;
+    RequestId id;  // of sample 0; the ids of the others follow one by one
     uint32_t prompt_tokens;
   };
 
@@ -311,12 +319,13 @@ class Engine {
 
   virtual ~Engine() = default;
 
-  // Validates and queues. On success the sink hears of the request until OnFinished.
-  // InvalidArgument: field, value, limit; ResourceExhausted: the queue that is full and its limit;
-  // Unavailable: draining or failed. On failure the sink hears nothing.
-  virtual absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
+  // Validates and queues all samples, or none. On success sinks[i], of request.samples, hears of
+  // sample i until OnFinished. InvalidArgument: field, value, limit; ResourceExhausted: the queue
+  // that is full and its limit; Unavailable: draining or failed. On failure no sink hears anything.
+  virtual absl::StatusOr<Started> Start(Request request,
+                                        std::vector<std::shared_ptr<RequestSink>> sinks) = 0;
 
-  // Ends the request with Cancelled, soon. Unknown and finished ids are ignored.
+  // Ends one sample with Cancelled, soon. Unknown and finished ids are ignored.
   virtual void Cancel(RequestId id) = 0;
 
   // Refuses new requests from now on and ends those that still wait or run at `until` with

@@ -74,10 +74,12 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
       ThresholdLogit(request.router_threshold.value_or(config.router.threshold));
   if (request.max_recursions) scheduled.caps = {{0, *request.max_recursions}};
   scheduled.adaptive_min = request.adaptive_min;
-  if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs) {
+  if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs ||
+      request.cumulative_logprob) {
     scheduled.logprobs = request.top_logprobs;
   }
   scheduled.prompt_logprobs = request.prompt_logprobs;
+  scheduled.store_prompt = request.samples > 1;
   scheduled.ignore_eos = request.ignore_eos;
   scheduled.stop_ids = request.stop_token_ids;
   scheduled.deadline = request.deadline;
@@ -88,6 +90,25 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.cache_prompt = request.cache_prompt;
   scheduled.cache_generated = request.cache_generated;
   return scheduled;
+}
+
+absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& request,
+                                                             const ModelConfig& config,
+                                                             const EvictionOptions& eviction,
+                                                             const Tokenizer* tokenizer) {
+  std::vector<ScheduledRequest> samples;
+  ASSIGN_OR_RETURN(ScheduledRequest first, PrepareRequest(request, config, eviction, tokenizer));
+  samples.push_back(std::move(first));
+  if (request.samples == 1) return samples;
+  Request other = request;
+  other.prompt = samples.front().prompt;  // tokenized once
+  other.prompt_logprobs = false;
+  for (uint32_t sample = 1; sample < request.samples; ++sample) {
+    other.seed = SampleSeed(request.seed, sample);
+    ASSIGN_OR_RETURN(ScheduledRequest next, PrepareRequest(other, config, eviction, tokenizer));
+    samples.push_back(std::move(next));
+  }
+  return samples;
 }
 
 }  // namespace recurve

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a request as the front end gives it to one that the schedule runs: the prompt's token ids,
+// From a request as the front end gives it to those that the schedule runs: the prompt's token ids,
 // and checks of what model and tokenizer allow.
 #ifndef RECURVE_ENGINE_PREPARE_REQUEST_H_
 #define RECURVE_ENGINE_PREPARE_REQUEST_H_
@@ -19,6 +19,13 @@ namespace recurve {
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const EvictionOptions& eviction,
                                                 const Tokenizer* tokenizer);
+
+// One for each sample of `request`, sample 0 first. The others leave the prompt's log probabilities
+// to it, so that they can share its pages. As PrepareRequest otherwise.
+absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& request,
+                                                             const ModelConfig& config,
+                                                             const EvictionOptions& eviction,
+                                                             const Tokenizer* tokenizer);
 
 // INVALID_ARGUMENT without a tokenizer, or for text that is not UTF-8.
 absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add_special_tokens,

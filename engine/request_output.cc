@@ -85,6 +85,7 @@ RequestOutput::RequestOutput(const Request& request, std::vector<uint64_t>& all_
       logprobs_(request.logprobs || request.top_logprobs > 0),
       prompt_logprobs_(request.prompt_logprobs),
       prompt_depths_(request.prompt_depths),
+      cumulative_(request.cumulative_logprob),
       all_by_depth_(all_by_depth),
       generated_by_depth_(all_by_depth.size()) {}
 
@@ -117,6 +118,7 @@ bool RequestOutput::OnToken(const TokenOutput& token) {
   ++generated_by_depth_[token.depth - 1];
   ++all_by_depth_[token.depth - 1];
   if (token.stop_id) stop_token_ = token.token;
+  if (cumulative_) cumulative_logprob_ += token.logprobs.front().value;
   TokenEvent& event = held_.emplace_back();
   event.id = token.token;
   event.depth = token.depth;
@@ -185,6 +187,7 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.generated_depth.by_depth = generated_by_depth_;
   finish.generated_depth.rows_by_depth.assign(generated_rows, generated_rows + recursions);
   finish.prompt_token_depths = std::move(prompt_token_depths_);
+  if (cumulative_) finish.cumulative_logprob = cumulative_logprob_;
   finish.admitted = ending.admitted;
   finish.first_token = ending.first_token;
   finish.last_token = ending.last_token;

@@ -53,6 +53,7 @@ class RequestOutput final : public RequestObserver {
   const bool logprobs_;
   const bool prompt_logprobs_;
   const bool prompt_depths_;
+  const bool cumulative_;
 
   std::optional<TextStream> text_;  // none without a tokenizer
   std::deque<TokenEvent> held_;     // tokens whose text is not certain, oldest first
@@ -64,6 +65,7 @@ class RequestOutput final : public RequestObserver {
   std::vector<uint64_t>& all_by_depth_;
   std::vector<uint64_t> generated_by_depth_;  // [recursions]
   std::optional<uint32_t> stop_token_;
+  double cumulative_logprob_ = 0.0;
 };
 
 }  // namespace recurve

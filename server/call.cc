@@ -25,19 +25,38 @@ std::string ChooseId(const std::optional<std::string>& given) {
   return given && IsValidName(*given, kMaxRequestIdBytes) ? *given : MakeRequestId();
 }
 
-double MillisecondsBetween(std::optional<SteadyTime> from, std::optional<SteadyTime> to) {
-  if (!from || !to || *to < *from) return 0.0;
-  return std::chrono::duration<double, std::milli>(*to - *from).count();
+absl::Status CheckName(absl::string_view key, const std::optional<std::string>& name, size_t most) {
+  if (!name || IsValidName(*name, most)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      key, " has ", name->size(), " characters; it must have from 1 to ", most, " printable ones"));
 }
 
 }  // namespace
+
+class Call::SampleSink final : public RequestSink {
+ public:
+  SampleSink(std::shared_ptr<Call> call, uint32_t sample)
+      : call_(std::move(call)), sample_(sample) {}
+
+  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
+    call_->OnPromptLogprobs(sample_, std::move(logprobs));
+  }
+  void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) override {
+    call_->OnTokens(sample_, std::move(tokens), generated_tokens);
+  }
+  void OnFinished(Finish finish) override { call_->OnFinished(sample_, std::move(finish)); }
+
+ private:
+  const std::shared_ptr<Call> call_;
+  const uint32_t sample_;
+};
 
 Call::Call(CallContext* context, Origin origin)
     : context_(context), origin_(std::move(origin)), id_(ChooseId(origin_.id)) {
   context_->metrics->AddOpenStreams(1);
 }
 
-Call::~Call() { DropMailbox(); }
+Call::~Call() { DropAllMail(); }
 
 // ---- Admission ----
 
@@ -75,16 +94,8 @@ absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Re
     *why = Rejection::kAbandoned;
     return status;
   }
-  if (origin_.id && !IsValidName(*origin_.id, kMaxRequestIdBytes)) {
-    return absl::InvalidArgumentError(absl::StrCat("x-request-id has ", origin_.id->size(),
-                                                   " characters; it must have from 1 to ",
-                                                   kMaxRequestIdBytes, " printable ones"));
-  }
-  if (origin_.tenant && !IsValidName(*origin_.tenant, kMaxTenantBytes)) {
-    return absl::InvalidArgumentError(absl::StrCat("x-recurve-tenant has ", origin_.tenant->size(),
-                                                   " characters; it must have from 1 to ",
-                                                   kMaxTenantBytes, " printable ones"));
-  }
+  RETURN_IF_ERROR(CheckName("x-request-id", origin_.id, kMaxRequestIdBytes));
+  RETURN_IF_ERROR(CheckName("x-recurve-tenant", origin_.tenant, kMaxTenantBytes));
   Engine* const engine = context_->engine.load(std::memory_order_acquire);
   if (engine == nullptr) {
     *why = Rejection::kLoading;
@@ -94,17 +105,28 @@ absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Re
   request.id = id_;
   request.deadline = origin_.deadline;
   request.tenant = origin_.tenant.value_or("");
-  {
-    const std::lock_guard lock(mutex_);
-    seed_ = request.seed;
-  }
-  auto started = engine->Start(std::move(request), shared_from_this());
+  request.cumulative_logprob = !origin_.streams && request.samples > 1;
+  std::vector<std::shared_ptr<RequestSink>> sinks = MakeSinks(request);
+  auto started = engine->Start(std::move(request), std::move(sinks));
   if (absl::IsResourceExhausted(started.status())) {
     *why = Rejection::kQueueFull;
   } else if (absl::IsUnavailable(started.status())) {
     *why = context_->draining ? Rejection::kDraining : Rejection::kFailed;
   }
   return started;
+}
+
+// And the mailboxes, which may get mail at once.
+std::vector<std::shared_ptr<RequestSink>> Call::MakeSinks(const Request& request) {
+  std::vector<std::shared_ptr<RequestSink>> sinks;
+  for (uint32_t sample = 0; sample < request.samples; ++sample) {
+    sinks.push_back(std::make_shared<SampleSink>(shared_from_this(), sample));
+  }
+  const std::lock_guard lock(mutex_);
+  seed_ = request.seed;
+  samples_.resize(request.samples);
+  unfinished_ = request.samples;
+  return sinks;
 }
 
 void Call::Refuse(absl::Status status, Rejection why) {
@@ -120,29 +142,32 @@ void Call::Refuse(absl::Status status, Rejection why) {
 
 // ---- From the engine ----
 
-void Call::OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) {
+void Call::OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) {
   const std::lock_guard lock(mutex_);
-  prompt_logprobs_ = std::move(logprobs);
-  if (!oldest_) oldest_ = steady_clock::now();
+  Mailbox& mailbox = samples_[sample];
+  mailbox.prompt_logprobs = std::move(logprobs);
+  if (!mailbox.oldest) mailbox.oldest = steady_clock::now();
   // They go out with the first token or the end, of which the engine tells at once.
 }
 
-void Call::OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
+void Call::OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
   const SteadyTime now = steady_clock::now();
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    ObserveTokens(now, generated_tokens);
-    generated_tokens_ = generated_tokens;
+    Mailbox& mailbox = samples_[sample];
+    ObserveTokens(mailbox, now, generated_tokens);
+    mailbox.last_token = now;
+    mailbox.generated_tokens = generated_tokens;
     if (ended_ || peer_gone_ || stalled_) return;  // nobody reads
-    AddBacklog(static_cast<double>(tokens.size()));
-    tokens_.insert(tokens_.end(), std::make_move_iterator(tokens.begin()),
-                   std::make_move_iterator(tokens.end()));
-    if (!oldest_) oldest_ = now;
+    AddBacklog(static_cast<ptrdiff_t>(tokens.size()));
+    mailbox.tokens.insert(mailbox.tokens.end(), std::make_move_iterator(tokens.begin()),
+                          std::make_move_iterator(tokens.end()));
+    if (!mailbox.oldest) mailbox.oldest = now;
     // Without a write in progress it is us who are slow.
-    if (writing_ && tokens_.size() > context_->options->stream.buffer_tokens) {
+    if (writing_ && backlog_ > static_cast<ptrdiff_t>(context_->options->stream.buffer_tokens)) {
       stalled_ = StallCause::kBuffer;
-      DropMailbox();
+      DropAllMail();
     }
     // Otherwise the end of the write in progress, or of the request, wakes the egress thread.
     wake = stalled_ || (origin_.streams && !writing_);
@@ -150,23 +175,27 @@ void Call::OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
   if (wake) context_->egress->Schedule(shared_from_this());
 }
 
-void Call::ObserveTokens(SteadyTime now, uint32_t generated_tokens) {
+void Call::ObserveTokens(const Mailbox& mailbox, SteadyTime now, uint32_t generated_tokens) {
   if (!first_token_) {
     first_token_ = now;
     context_->metrics->ObserveFirstToken(now - origin_.arrival);
-  } else if (generated_tokens > generated_tokens_) {
-    // Tokens whose text was held back arrive together: the time since the last arrival is shared.
-    context_->metrics->ObserveInterToken(now - *last_token_, generated_tokens - generated_tokens_);
   }
-  last_token_ = now;
+  if (mailbox.last_token && generated_tokens > mailbox.generated_tokens) {
+    // Tokens whose text was held back arrive together: the time since the last arrival is shared.
+    context_->metrics->ObserveInterToken(now - *mailbox.last_token,
+                                         generated_tokens - mailbox.generated_tokens);
+  }
 }
 
-void Call::OnFinished(Finish finish) {
+void Call::OnFinished(uint32_t sample, Finish finish) {
   {
     const std::lock_guard lock(mutex_);
-    generated_tokens_ = finish.generated_tokens;
-    if (absl::IsCancelled(finish.status)) DropMailbox();  // a cancelled stream gets no message
-    finish_ = std::move(finish);
+    Mailbox& mailbox = samples_[sample];
+    mailbox.generated_tokens = finish.generated_tokens;
+    if (absl::IsCancelled(finish.status)) DropMail(&mailbox);  // no message for a cancelled stream
+    if (failure_.ok()) failure_ = finish.status;
+    mailbox.finish = std::move(finish);
+    --unfinished_;
   }
   context_->egress->Schedule(shared_from_this());
 }
@@ -181,8 +210,8 @@ void Call::Pump() {
     Step step = Step::kNothing;
     {
       const std::lock_guard lock(mutex_);
-      echo = {seed_, origin_.arrival};
       step = NextStep(&delta, &status);
+      echo = {SampleSeed(seed_, delta.sample), origin_.arrival};
     }
     switch (step) {
       case Step::kWrite:
@@ -195,6 +224,9 @@ void Call::Pump() {
         break;
       case Step::kAbort:
         Abort();
+        Abandon();
+        break;
+      case Step::kCancelRest:
         Abandon();
         break;
       case Step::kNothing:
@@ -212,22 +244,24 @@ Call::Step Call::NextStep(Delta* delta, absl::Status* status) {
     context_->metrics->CountStall(*stalled_);
     return Step::kAbort;
   }
+  if (!failure_.ok() && unfinished_ > 0 && !rest_cancelled_) {
+    rest_cancelled_ = true;
+    return Step::kCancelRest;
+  }
   if (writing_ || (aborted_ && !peer_gone_)) return Step::kNothing;  // a reaction comes
   if (peer_gone_) {
     *status = GoneStatus();
   } else if (phase_ == Phase::kRefused) {
     *status = refusal_;
   } else {
-    const bool whole = finish_ && finish_->status.ok();
-    const bool mail = origin_.streams && HasMail();
-    if (mail || (whole && !final_sent_)) {
-      TakeMailbox(delta);
+    if (const auto sample = NextSample()) {
+      TakeMail(*sample, delta);
       writing_ = origin_.streams;
       handed_over_ = steady_clock::now();
       return Step::kWrite;
     }
-    if (!finish_) return Step::kNothing;
-    *status = finish_->status;
+    if (unfinished_ > 0) return Step::kNothing;
+    *status = failure_;
   }
   ended_ = true;
   handed_over_ = steady_clock::now();
@@ -240,34 +274,47 @@ absl::Status Call::GoneStatus() const {
                           : absl::CancelledError("the call was cancelled");
 }
 
-bool Call::HasMail() const { return !tokens_.empty() || prompt_logprobs_; }
+// Whose news go out next.
+std::optional<uint32_t> Call::NextSample() const {
+  const auto samples = static_cast<uint32_t>(samples_.size());
+  if (!origin_.streams) {
+    const bool whole = failure_.ok() && unfinished_ == 0 && !samples_[told_].final_sent;
+    return whole ? std::optional(MostLikely(samples_)) : std::nullopt;
+  }
+  for (uint32_t turn = 1; turn <= samples; ++turn) {
+    const uint32_t sample = (told_ + turn) % samples;
+    if (samples_[sample].HasNews()) return sample;
+  }
+  return std::nullopt;
+}
 
 // Only streams have one: the tokens of a Complete call wait for the last, not for the network.
-void Call::AddBacklog(double tokens) {
-  if (origin_.streams) context_->metrics->AddBacklog(tokens);
+void Call::AddBacklog(ptrdiff_t tokens) {
+  if (!origin_.streams) return;
+  backlog_ += tokens;
+  context_->metrics->AddBacklog(static_cast<double>(tokens));
 }
 
-void Call::TakeMailbox(Delta* delta) {
-  AddBacklog(-static_cast<double>(tokens_.size()));
-  if (oldest_ && origin_.streams) {
-    context_->metrics->ObserveEgressDelay(steady_clock::now() - *oldest_);
+void Call::TakeMail(uint32_t sample, Delta* delta) {
+  Mailbox& mailbox = samples_[sample];
+  AddBacklog(-static_cast<ptrdiff_t>(mailbox.tokens.size()));
+  if (mailbox.oldest && origin_.streams) {
+    context_->metrics->ObserveEgressDelay(steady_clock::now() - *mailbox.oldest);
   }
-  oldest_.reset();
-  delta->tokens.swap(tokens_);
-  delta->prompt_logprobs = std::exchange(prompt_logprobs_, std::nullopt);
+  mailbox.Take(delta);
+  // Those of the prompt belong to the only message, whose ever it is.
+  if (!origin_.streams && sample > 0) delta->prompt_logprobs.swap(samples_[0].prompt_logprobs);
+  delta->sample = told_ = sample;
   delta->prompt_tokens = prompt_tokens_;
-  delta->generated_tokens = generated_tokens_;
-  if (finish_ && finish_->status.ok()) {
-    delta->finish = finish_;
-    final_sent_ = true;
-  }
 }
 
-void Call::DropMailbox() {
-  AddBacklog(-static_cast<double>(tokens_.size()));
-  tokens_.clear();
-  prompt_logprobs_.reset();
-  oldest_.reset();
+void Call::DropMail(Mailbox* mailbox) {
+  AddBacklog(-static_cast<ptrdiff_t>(mailbox->tokens.size()));
+  mailbox->Clear();
+}
+
+void Call::DropAllMail() {
+  for (Mailbox& mailbox : samples_) DropMail(&mailbox);
 }
 
 void Call::CheckStall(SteadyTime now) {
@@ -279,7 +326,7 @@ void Call::CheckStall(SteadyTime now) {
       return;
     }
     stalled_ = StallCause::kTimeout;
-    DropMailbox();
+    DropAllMail();
     if (ending) {  // nothing is left to pump; the answer of Complete goes out with its status
       context_->metrics->CountStall(*stalled_);
       Abort();
@@ -289,15 +336,18 @@ void Call::CheckStall(SteadyTime now) {
   Pump();
 }
 
-// Tells the engine that nobody reads any more.
+// Tells the engine that nobody waits for the samples that still run.
 void Call::Abandon() {
-  std::optional<Engine::RequestId> running;
+  std::vector<Engine::RequestId> running;
   {
     const std::lock_guard lock(mutex_);
-    if (phase_ == Phase::kAdmitted && !finish_) running = engine_id_;
+    if (phase_ != Phase::kAdmitted) return;
+    for (size_t sample = 0; sample < samples_.size(); ++sample) {
+      if (!samples_[sample].finish) running.push_back(engine_id_ + sample);
+    }
   }
   Engine* const engine = context_->engine.load(std::memory_order_acquire);
-  if (running) engine->Cancel(*running);
+  for (const Engine::RequestId id : running) engine->Cancel(id);
 }
 
 // ---- Reactions of the transport ----
@@ -309,7 +359,7 @@ void Call::WriteDone(bool ok) {
     writing_ = false;
     // A failed write may be told of before the cancellation that failed it.
     if (!ok) peer_gone_ = true;
-    more = !ok || HasMail() || finish_ || stalled_;
+    more = !ok || stalled_ || unfinished_ == 0 || NextSample();
   }
   if (!ok) PeerGone();
   if (more) context_->egress->Schedule(shared_from_this());
@@ -323,7 +373,7 @@ void Call::PeerGone() {
         origin_.deadline && !stalled_ && steady_clock::now() + kDeadlineSlack >= *origin_.deadline;
     // The status was sent, but will not arrive.
     if (ended_ && !recorded_) code_ = GoneStatus().code();
-    DropMailbox();
+    DropAllMail();
   }
   Abandon();
   context_->egress->Schedule(shared_from_this());
@@ -337,59 +387,6 @@ void Call::TransportDone() {
   RecordEnd();
   context_->metrics->AddOpenStreams(-1);
   context_->egress->Close(this);
-}
-
-// ---- The record: one log line, one terminal reason ----
-
-// By what the client got, whatever the engine had made of the request.
-std::string_view Call::TerminalReason() const {
-  switch (code_) {
-    case absl::StatusCode::kOk:
-      return FinishReasonName(finish_->reason);
-    case absl::StatusCode::kCancelled:
-      return stalled_ ? kReasonSlowReader : kReasonCancelled;
-    case absl::StatusCode::kDeadlineExceeded:
-      return kReasonDeadlineExceeded;
-    case absl::StatusCode::kResourceExhausted:
-      return kReasonQueueTimeout;
-    case absl::StatusCode::kUnavailable:
-      return kReasonUnavailable;
-    default:
-      return kReasonInternal;
-  }
-}
-
-// Of a stream when its status is about to be sent, so that a client that knows of its end finds it
-// in the metrics. Of a Complete call, whose answer goes out with the status, when that has arrived
-// or never will. In both cases not before the engine has ended the request.
-void Call::RecordEnd() {
-  const std::lock_guard lock(mutex_);
-  if (!ended_ || recorded_ || (phase_ == Phase::kAdmitted && !finish_)) return;
-  if (!origin_.streams && !done_) return;
-  recorded_ = true;
-  context_->metrics->CountRpc(origin_.method, code_);
-  std::vector<LogField> fields = {{"id", id_},
-                                  {"method", origin_.method},
-                                  {"code", std::string(absl::StatusCodeToString(code_))}};
-  if (finish_) {
-    const Finish& finish = *finish_;
-    const std::string_view reason = TerminalReason();
-    context_->metrics->ObserveFinished(reason, finish, origin_.arrival);
-    fields.push_back({"reason", std::string(reason)});
-    fields.push_back({"prompt_tokens", uint64_t{finish.prompt_tokens}});
-    fields.push_back({"generated_tokens", uint64_t{finish.generated_tokens}});
-    fields.push_back({"mean_depth", finish.generated_depth.Mean()});
-    fields.push_back({"preemptions", uint64_t{finish.preemptions}});
-    if (origin_.tenant) fields.push_back({"tenant", *origin_.tenant});
-    fields.push_back({"queue_ms", MillisecondsBetween(origin_.arrival, finish.admitted)});
-    fields.push_back({"ttft_ms", MillisecondsBetween(origin_.arrival, first_token_)});
-    fields.push_back({"total_ms", MillisecondsBetween(origin_.arrival, finish.ended)});
-    if (!finish.status.ok()) fields.push_back({"error", std::string(finish.status.message())});
-  } else {
-    fields.push_back({"refused", std::string(RejectionName(rejection_))});
-    fields.push_back({"error", std::string(refusal_.message())});
-  }
-  context_->log->Write("request", fields);
 }
 
 }  // namespace recurve

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// One Generate or Complete call between the engine, which pushes tokens, and its transport, which
-// takes them as fast as the client reads. Knows nothing of gRPC: the reactors in
+// One Generate or Complete call between the engine, which pushes the tokens of its samples, and its
+// transport, which takes them as fast as the client reads. Knows nothing of gRPC: the reactors in
 // generation_service.cc derive from it.
 #ifndef RECURVE_SERVER_CALL_H_
 #define RECURVE_SERVER_CALL_H_
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "engine/engine.h"
 #include "server/egress.h"
 #include "server/log.h"
+#include "server/mailbox.h"
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/response_to_proto.h"
@@ -38,14 +40,19 @@ struct CallContext {
 };
 
 // The life of a call, each step on its own thread:
-//   arrival    constructor                                       gRPC's thread
-//   admission  Admit, or Refuse                                  an intake thread
-//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailbox   the engine's loop
-//   writing    Pump: mailbox to transport                        the egress thread
-//   reactions  WriteDone, PeerGone, TransportDone                gRPC's threads
+//   arrival    constructor                                        gRPC's thread
+//   admission  Admit, or Refuse                                   an intake thread
+//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop
+//   writing    Pump: mailboxes to transport                       the egress thread
+//   reactions  WriteDone, PeerGone, TransportDone                 gRPC's threads
 // The transport's operations are called on the egress thread alone, without locks held: so no two
 // overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call alive.
-class Call : public RequestSink, public EgressClient, public std::enable_shared_from_this<Call> {
+//
+// Each sample is a request of the engine with a mailbox of its own; the client, its slowness and
+// its deadline are the call's. A stream takes the mailboxes in turns and ends with OK when all
+// samples have; the one message of Complete is that of the most likely sample. The first sample
+// that ends with an error ends the call with it, and the others are cancelled.
+class Call : public EgressClient, public std::enable_shared_from_this<Call> {
  public:
   // What is known of a call when it arrives.
   struct Origin {
@@ -63,10 +70,6 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   // Validates and hands the request to the engine. Exactly one of these two, once.
   void Admit(const v1::GenerateRequest& proto);
   void Refuse(absl::Status status, Rejection why);
-
-  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override;
-  void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) override;
-  void OnFinished(Finish finish) override;
 
   void Pump() override;
   void CheckStall(SteadyTime now) override;
@@ -88,18 +91,26 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   CallContext* context() const { return context_; }
 
  private:
-  enum class Step { kNothing, kWrite, kEnd, kAbort };
+  class SampleSink;
+  enum class Step { kNothing, kWrite, kEnd, kAbort, kCancelRest };
   enum class Phase { kArrived, kAdmitted, kRefused };
 
+  // Of the samples' sinks.
+  void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs);
+  void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens);
+  void OnFinished(uint32_t sample, Finish finish);
+
   absl::StatusOr<Engine::Started> Start(const v1::GenerateRequest& proto, Rejection* why);
+  std::vector<std::shared_ptr<RequestSink>> MakeSinks(const Request& request);
   Step NextStep(Delta* delta, absl::Status* status);
-  void TakeMailbox(Delta* delta);
-  bool HasMail() const;
-  void DropMailbox();
-  void AddBacklog(double tokens);
+  std::optional<uint32_t> NextSample() const;
+  void TakeMail(uint32_t sample, Delta* delta);
+  void DropMail(Mailbox* mailbox);
+  void DropAllMail();
+  void AddBacklog(ptrdiff_t tokens);
   absl::Status CheckStillWanted();
   absl::Status GoneStatus() const;
-  void ObserveTokens(SteadyTime now, uint32_t generated_tokens);
+  void ObserveTokens(const Mailbox& mailbox, SteadyTime now, uint32_t generated_tokens);
   void Abandon();
   void RecordEnd();
   std::string_view TerminalReason() const;
@@ -112,21 +123,20 @@ class Call : public RequestSink, public EgressClient, public std::enable_shared_
   Phase phase_ = Phase::kArrived;
   absl::Status refusal_;
   Rejection rejection_ = Rejection::kInvalid;
-  Engine::RequestId engine_id_ = 0;
+  Engine::RequestId engine_id_ = 0;  // of sample 0; the others' follow
   uint64_t seed_ = 0;
   uint32_t prompt_tokens_ = 0;
-  // Mailbox.
-  std::vector<TokenEvent> tokens_;
-  std::optional<std::vector<PositionLogprobs>> prompt_logprobs_;
-  uint32_t generated_tokens_ = 0;
-  std::optional<Finish> finish_;
-  std::optional<SteadyTime> oldest_;       // since when the mailbox is not empty
-  std::optional<SteadyTime> first_token_;  // arrival here of the first and the last token
-  std::optional<SteadyTime> last_token_;
+  // Samples.
+  std::vector<Mailbox> samples_;
+  uint32_t unfinished_ = 0;
+  uint32_t told_ = 0;      // the sample whose mail went out last
+  ptrdiff_t backlog_ = 0;  // of a stream: tokens in all mailboxes
+  absl::Status failure_;   // of the first sample that did not end with OK
+  bool rest_cancelled_ = false;
+  std::optional<SteadyTime> first_token_;  // arrival here, of any sample
   // Transport.
   bool writing_ = false;
   SteadyTime handed_over_;  // when the transport was last given a message or the status
-  bool final_sent_ = false;
   bool peer_gone_ = false;
   bool deadline_passed_ = false;
   std::optional<StallCause> stalled_;  // why we gave up on the client

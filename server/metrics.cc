@@ -95,7 +95,7 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   first_token_ = AddHistogram("recurve_time_to_first_token_seconds",
                               "Arrival of the request to its first token", kFirstTokenBounds);
   inter_token_ = AddHistogram("recurve_inter_token_latency_seconds",
-                              "Time between two tokens of a stream", kInterTokenBounds);
+                              "Time between two tokens of a sample", kInterTokenBounds);
   egress_delay_ =
       AddHistogram("recurve_egress_delay_seconds",
                    "A message's oldest token to the start of its write", kEgressDelayBounds);
@@ -108,7 +108,7 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   decode_ =
       AddHistogram("recurve_request_decode_time_seconds", "First to last token", kRequestBounds);
   per_output_token_ = AddHistogram("recurve_request_time_per_output_token_seconds",
-                                   "A request's mean time between two tokens", kInterTokenBounds);
+                                   "A sample's mean time between two tokens", kInterTokenBounds);
   prompt_tokens_ =
       AddHistogram("recurve_request_prompt_tokens", "Prompt tokens of a request", kTokenBounds);
   generation_tokens_ = AddHistogram("recurve_request_generation_tokens",
@@ -163,15 +163,17 @@ void Metrics::ObserveFinished(std::string_view reason, const Finish& finish, Ste
     prefill_->Observe(Seconds(*finish.first_token - *finish.admitted));
   }
   if (finish.first_token && finish.last_token) {
-    const double decode = Seconds(*finish.last_token - *finish.first_token);
-    decode_->Observe(decode);
-    if (finish.generated_tokens > 1) {
-      per_output_token_->Observe(decode / (finish.generated_tokens - 1));
-    }
+    decode_->Observe(Seconds(*finish.last_token - *finish.first_token));
   }
   prompt_tokens_->Observe(finish.prompt_tokens);
   generation_tokens_->Observe(finish.generated_tokens);
   preemptions_->Observe(finish.preemptions);
+}
+
+void Metrics::ObserveSample(const Finish& finish) {
+  if (!finish.first_token || !finish.last_token || finish.generated_tokens < 2) return;
+  const double decode = Seconds(*finish.last_token - *finish.first_token);
+  per_output_token_->Observe(decode / (finish.generated_tokens - 1));
 }
 
 std::shared_ptr<prometheus::Collectable> Metrics::collectable() const { return registry_; }

@@ -61,8 +61,11 @@ class Metrics {
   // `tokens` tokens that came `gap` after the one before them.
   void ObserveInterToken(Duration gap, uint32_t tokens);
   void ObserveEgressDelay(Duration delay);
-  // The end of an admitted request; once each.
+  // The end of an admitted request; once each. `finish`: of all its samples.
   void ObserveFinished(std::string_view reason, const Finish& finish, SteadyTime arrival);
+
+  // The end of one sample of a request; once each.
+  void ObserveSample(const Finish& finish);
 
   std::shared_ptr<prometheus::Collectable> collectable() const;
 

@@ -147,6 +147,17 @@ absl::Status ReadRecursion(const v1::RecursionParams& proto, Request* request) {
   return absl::OkStatus();
 }
 
+absl::Status ReadSamples(const v1::GenerateRequest& proto, Request* request) {
+  if (proto.has_samples()) request->samples = proto.samples();
+  if (request->samples == 0 || request->samples > kMaxSamples) {
+    return Invalid("samples", request->samples, absl::StrCat("from 1 to ", kMaxSamples));
+  }
+  if (request->samples > 1 && request->max_tokens == 0U) {
+    return Invalid("stop.max_tokens", 0, "at least 1 with several samples");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadTurn(const v1::GenerateRequest& proto, Request* request) {
   switch (proto.priority()) {
     case v1::PRIORITY_UNSPECIFIED:
@@ -191,6 +202,7 @@ absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, Stead
   RETURN_IF_ERROR(ReadSampling(proto.sampling(), &request));
   RETURN_IF_ERROR(ReadStop(proto, &request));
   RETURN_IF_ERROR(ReadOutput(proto.output(), &request));
+  RETURN_IF_ERROR(ReadSamples(proto, &request));
   RETURN_IF_ERROR(ReadRecursion(proto.recursion(), &request));
   RETURN_IF_ERROR(ReadTurn(proto, &request));
   ReadKv(proto.kv(), &request);

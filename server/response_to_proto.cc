@@ -78,9 +78,10 @@ void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
                                                finish.prompt_token_depths.end());
 }
 
-// GenerateResponse and CompleteResponse have the same fields.
+// CompleteResponse has the fields of GenerateResponse.
 template <typename Proto>
 void Fill(const Delta& delta, const Echo& echo, const Engine& engine, Proto* proto) {
+  proto->set_sample(delta.sample);
   std::string* text = proto->mutable_text();
   for (const TokenEvent& event : delta.tokens) {
     text->append(event.text);
@@ -121,6 +122,9 @@ void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
 void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,
                   v1::CompleteResponse* proto) {
   Fill(delta, echo, engine, proto);
+  if (delta.finish && delta.finish->cumulative_logprob) {
+    proto->set_cumulative_logprob(*delta.finish->cumulative_logprob);
+  }
 }
 
 void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
@@ -146,6 +150,7 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
   limits->set_max_stop_token_ids(kMaxStopTokenIds);
   limits->set_max_logit_biases(kMaxLogitBiases);
   limits->set_max_top_logprobs(kMaxTopLogprobs);
+  limits->set_max_samples(kMaxSamples);
   limits->set_max_message_bytes(listen.max_message_bytes);
   limits->set_max_queued_requests(info.options.schedule.max_queued_requests);
   limits->set_max_queued_tokens(info.options.schedule.max_queued_tokens);

@@ -21,8 +21,9 @@ class GetLoadResponse;
 class GetModelInfoResponse;
 }  // namespace v1
 
-// What one message carries.
+// What one message carries: news of one sample.
 struct Delta {
+  uint32_t sample = 0;
   std::vector<TokenEvent> tokens;
   std::optional<std::vector<PositionLogprobs>> prompt_logprobs;
   uint32_t prompt_tokens = 0;

@@ -82,6 +82,43 @@ class StreamsTest(unittest.TestCase):
             "temperature": 1.0, "seed": first.final.seed}))
         self.assertEqual(again.ids, first.ids)
 
+    def test_samples_are_what_their_seeds_give_alone_and_complete_is_the_best(self):
+        for output in ({"logprobs": True}, {"logprobs": True, "prompt_logprobs": True}):
+            # More than 64 tokens, so that there are pages to share.
+            message = request(8 * PROMPT, max_tokens=25, sampling={"temperature": 1.0, "seed": 8},
+                              output=output, samples=3)
+            samples = self.samples(message)
+            self.assertEqual(len(samples), 3)
+            self.assertEqual(len({tuple(sample.ids) for sample in samples}), 3)
+            self.assertEqual(samples[0].final.seed, 8)
+            for sample in samples:
+                alone = self.generate(request(8 * PROMPT, max_tokens=25, sampling={
+                    "temperature": 1.0, "seed": sample.final.seed}))
+                self.assertEqual(sample.ids, alone.ids)
+                self.assertEqual(sample.text, alone.text)
+            for sample in samples[1:]:
+                self.assertFalse(any(m.prompt_logprobs for m in sample.messages))
+            sums = [sum(t.logprobs.logprob for t in sample.tokens) for sample in samples]
+            message.output.logprobs = False
+            whole = self.stub.Complete(message)
+            best = max(range(3), key=lambda i: sums[i])
+            self.assertEqual(whole.sample, best)
+            self.assertAlmostEqual(whole.cumulative_logprob, sums[best])
+            self.assertEqual([t.id for t in whole.tokens], samples[best].ids)
+            self.assertEqual(whole.final.seed, samples[best].final.seed)
+            self.assertFalse(any(t.HasField("logprobs") for t in whole.tokens))
+            self.assertEqual(len(whole.prompt_logprobs), (
+                whole.usage.prompt_tokens - 1 if message.output.prompt_logprobs else 0))
+
+    def samples(self, message) -> list:
+        """The samples of one stream, each as Collected; none goes on after its `final`."""
+        messages = {}
+        for part in self.stub.Generate(message):
+            before = messages.setdefault(part.sample, [])
+            self.assertFalse(before and before[-1].HasField("final"))
+            before.append(part)
+        return [Collected(messages[sample]) for sample in sorted(messages)]
+
     def test_a_broken_stream_goes_on_exactly(self):
         sampling = {"temperature": 0.9, "seed": 3, "presence_penalty": 0.4,
                     "frequency_penalty": 0.2, "repetition_penalty": 1.1}
@@ -217,6 +254,7 @@ class StreamsTest(unittest.TestCase):
             (request(PROMPT, recursion={"max_recursions": 99}), "max_recursions"),
             (request(PROMPT, recursion={"router_threshold": 2.0}), "router_threshold"),
             (request(PROMPT, max_tokens=10**6), str(self.info.max_context)),
+            (request(PROMPT, samples=17), "samples"),
         ]
         for message, words in cases:
             with self.subTest(words=words), self.assertRaises(grpc.RpcError) as caught:

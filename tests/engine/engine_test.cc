@@ -9,6 +9,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
@@ -26,10 +27,16 @@ namespace {
 
 class Sink final : public RequestSink {
  public:
-  void OnPromptLogprobs(std::vector<PositionLogprobs>) override {}
+  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    prompt_logprobs_ = logprobs.size();
+  }
   void OnTokens(std::vector<TokenEvent> more, uint32_t) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (const TokenEvent& token : more) tokens_.push_back(token.id);
+    for (const TokenEvent& token : more) {
+      tokens_.push_back(token.id);
+      if (token.logprobs) logprobs_.push_back(token.logprobs->logprob);
+    }
     changed_.notify_all();
   }
   void OnFinished(Finish finish) override {
@@ -51,11 +58,21 @@ class Sink final : public RequestSink {
     const std::lock_guard<std::mutex> lock(mutex_);
     return tokens_;
   }
+  std::vector<float> logprobs() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return logprobs_;
+  }
+  size_t prompt_logprobs() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return prompt_logprobs_;
+  }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<uint32_t> tokens_;
+  std::vector<float> logprobs_;  // of the tokens
+  size_t prompt_logprobs_ = 0;
   std::optional<Finish> finish_;
 };
 
@@ -131,7 +148,7 @@ Request IdsRequest(std::vector<uint32_t> ids, uint32_t max_tokens) {
 TEST(EngineTest, GeneratesAndCounts) {
   const auto engine = MakeSmallEngine();
   const auto sink = std::make_shared<Sink>();
-  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3, 4, 5}, 20), sink).ok());
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3, 4, 5}, 20), {sink}).ok());
   const Finish finish = sink->Wait();
   EXPECT_TRUE(finish.status.ok());
   EXPECT_EQ(finish.reason, FinishReason::kLength);
@@ -157,18 +174,95 @@ TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
   for (const uint32_t depth : {0U, 1U}) {
     const auto engine = MakeSmallEngine(GoOn, depth);
     const auto sink = std::make_shared<Sink>();
-    ASSERT_TRUE(engine->Start(IdsRequest({9, 8, 7}, 40), sink).ok());
+    ASSERT_TRUE(engine->Start(IdsRequest({9, 8, 7}, 40), {sink}).ok());
     sink->Wait();
     if (depth == 0) expected = sink->tokens();
     EXPECT_EQ(sink->tokens(), expected);
   }
 }
 
+// With and without the log probabilities of the prompt, which sample 0 alone computes.
+TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
+  for (const bool prompt_logprobs : {false, true}) {
+    Request request = IdsRequest(std::vector<uint32_t>(70, 3), 12);
+    request.prompt_logprobs = prompt_logprobs;
+    request.cumulative_logprob = true;
+    request.temperature = 1.0F;
+    request.seed = 11;
+    request.samples = 3;
+    const auto engine = MakeSmallEngine();
+    const std::vector<std::shared_ptr<Sink>> sinks = {
+        std::make_shared<Sink>(), std::make_shared<Sink>(), std::make_shared<Sink>()};
+    ASSERT_TRUE(engine->Start(request, {sinks.begin(), sinks.end()}).ok());
+    for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
+    const EngineSnapshot snapshot = engine->Snapshot();
+    uint64_t prompt_rows = 0;
+    for (const uint64_t rows : snapshot.prompt_depth.rows_by_depth) prompt_rows += rows;
+    EXPECT_EQ(prompt_rows, 70U + 6U + 6U);  // all but the first 64 tokens, which are shared
+    EXPECT_EQ(snapshot.prompt_tokens, 70U);
+    EXPECT_EQ(snapshot.generated_tokens, 36U);
+    EXPECT_NE(sinks[0]->tokens(), sinks[1]->tokens());
+    EXPECT_NE(sinks[1]->tokens(), sinks[2]->tokens());
+    const auto other = MakeSmallEngine();
+    for (uint32_t sample = 0; sample < 3; ++sample) {
+      Request single = IdsRequest(std::vector<uint32_t>(70, 3), 12);
+      single.temperature = 1.0F;
+      single.seed = SampleSeed(11, sample);
+      single.logprobs = true;
+      const auto alone = std::make_shared<Sink>();
+      ASSERT_TRUE(other->Start(single, {alone}).ok());
+      EXPECT_FALSE(alone->Wait().cumulative_logprob.has_value());
+      EXPECT_EQ(sinks[sample]->tokens(), alone->tokens());
+      const std::vector<float> logprobs = alone->logprobs();
+      EXPECT_EQ(sinks[sample]->Wait().cumulative_logprob,
+                std::accumulate(logprobs.begin(), logprobs.end(), 0.0));
+      EXPECT_TRUE(sinks[sample]->logprobs().empty()) << "not asked for";
+      EXPECT_EQ(sinks[sample]->prompt_logprobs(), prompt_logprobs && sample == 0 ? 69U : 0U);
+    }
+  }
+}
+
+TEST(EngineTest, SamplesAreRefusedTogether) {
+  std::latch halted(1), go_on(1);
+  const auto engine = MakeSmallEngine([&](uint32_t epoch) {
+    if (epoch == 1) halted.count_down();
+    go_on.wait();
+    return absl::OkStatus();
+  });
+  std::vector<std::shared_ptr<Sink>> accepted;
+  for (int i = 0; i < 6; ++i) {
+    accepted.push_back(std::make_shared<Sink>());
+    ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 3), {accepted.back()}).ok());
+    halted.wait();  // the first has its slot, the others wait
+  }
+  const auto refused = std::make_shared<Sink>();
+  Request request = IdsRequest({1, 2}, 3);
+  request.samples = 2;
+  EXPECT_EQ(engine->Start(request, {refused, refused}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(engine->Snapshot().requests_waiting, 5U);
+  EXPECT_EQ(engine->Snapshot().waiting_tokens, 10U);
+  EXPECT_EQ(refused.use_count(), 1);
+  request.samples = 7;
+  EXPECT_EQ(
+      engine->Start(request, std::vector<std::shared_ptr<RequestSink>>(7, refused)).status().code(),
+      absl::StatusCode::kInvalidArgument);
+  go_on.count_down();
+  for (const auto& sink : accepted) EXPECT_TRUE(sink->Wait().status.ok());
+}
+
+TEST(EngineTest, SeedsOfSamples) {
+  EXPECT_EQ(SampleSeed(42, 0), 42U);
+  // What SplitMix64, started at 1234567, gives first and second.
+  EXPECT_EQ(SampleSeed(1234567, 1), 6457827717110365317U);
+  EXPECT_EQ(SampleSeed(1234567, 2), 3203168211198807973U);
+}
+
 TEST(EngineTest, RefusesWhatTheModelCannotDo) {
   const auto engine = MakeSmallEngine();
   const auto sink = std::make_shared<Sink>();
   const auto expect_error = [&](const Request& request, absl::StatusCode code, const char* words) {
-    const auto id = engine->Start(request, sink);
+    const auto id = engine->Start(request, {sink});
     EXPECT_EQ(id.status().code(), code) << id.status();
     EXPECT_TRUE(absl::StrContains(id.status().message(), words)) << id.status();
   };
@@ -199,7 +293,7 @@ TEST(EngineTest, FullQueueIsResourceExhausted) {
   absl::Status refused;
   for (int i = 0; i < 200 && refused.ok(); ++i) {
     sinks.push_back(std::make_shared<Sink>());
-    refused = engine->Start(IdsRequest(std::vector<uint32_t>(64, 5), 150), sinks.back()).status();
+    refused = engine->Start(IdsRequest(std::vector<uint32_t>(64, 5), 150), {sinks.back()}).status();
   }
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
   sinks.pop_back();  // hears nothing
@@ -210,7 +304,7 @@ TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   std::latch go_on(1);
   const auto engine = MakeSmallEngine(HaltUntil(go_on));
   const auto cancelled = std::make_shared<Sink>();
-  const auto id = engine->Start(IdsRequest({1, 2}, 200), cancelled);
+  const auto id = engine->Start(IdsRequest({1, 2}, 200), {cancelled});
   ASSERT_TRUE(id.ok());
   cancelled->WaitForTokens(3);
   engine->Cancel(id->id);
@@ -221,13 +315,13 @@ TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   Request late = IdsRequest({1, 2}, 200);
   late.deadline = std::chrono::steady_clock::now();
   const auto too_late = std::make_shared<Sink>();
-  ASSERT_TRUE(engine->Start(late, too_late).ok());
+  ASSERT_TRUE(engine->Start(late, {too_late}).ok());
   EXPECT_EQ(too_late->Wait().status.code(), absl::StatusCode::kDeadlineExceeded);
 
   Request limited = IdsRequest({1, 2}, 200);
   limited.time_limit = std::chrono::steady_clock::now();
   const auto ended = std::make_shared<Sink>();
-  ASSERT_TRUE(engine->Start(limited, ended).ok());
+  ASSERT_TRUE(engine->Start(limited, {ended}).ok());
   const Finish finish = ended->Wait();
   EXPECT_TRUE(finish.status.ok());
   EXPECT_EQ(finish.reason, FinishReason::kTimeLimit);
@@ -238,14 +332,14 @@ TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
 TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
   const auto engine = MakeSmallEngine();
   const auto sink = std::make_shared<Sink>();
-  ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 250), sink).ok());
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 250), {sink}).ok());
   sink->WaitForTokens(1);
   engine->Drain(std::chrono::steady_clock::now());
   const Finish finish = sink->Wait();
   EXPECT_TRUE(finish.status.ok());
   EXPECT_TRUE(finish.reason == FinishReason::kDrained || finish.generated_tokens == 250);
   EXPECT_TRUE(engine->Snapshot().draining);
-  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(),
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), {sink}).status().code(),
             absl::StatusCode::kUnavailable);
 }
 
@@ -256,7 +350,7 @@ TEST(EngineTest, AFailedStepEndsEverything) {
   std::vector<std::shared_ptr<Sink>> sinks;
   for (int i = 0; i < 6; ++i) {
     sinks.push_back(std::make_shared<Sink>());
-    const auto id = engine->Start(IdsRequest({1, 2, 3}, 200), sinks.back());
+    const auto id = engine->Start(IdsRequest({1, 2, 3}, 200), {sinks.back()});
     if (!id.ok()) {  // it had already failed
       EXPECT_EQ(id.status().code(), absl::StatusCode::kUnavailable);
       sinks.pop_back();
@@ -268,7 +362,7 @@ TEST(EngineTest, AFailedStepEndsEverything) {
   EXPECT_EQ(engine->WaitForFailure().code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(engine->Snapshot().failed);
   const auto sink = std::make_shared<Sink>();
-  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(),
+  EXPECT_EQ(engine->Start(IdsRequest({1}, 1), {sink}).status().code(),
             absl::StatusCode::kUnavailable);
 }
 
@@ -276,7 +370,7 @@ TEST(EngineTest, DestructionCancelsWhatRuns) {
   std::latch go_on(1);
   const auto sink = std::make_shared<Sink>();
   auto engine = MakeSmallEngine(HaltUntil(go_on));
-  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), sink).ok());
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), {sink}).ok());
   std::thread destroyer([&engine] { engine.reset(); });
   EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);
   go_on.count_down();
@@ -292,7 +386,7 @@ TEST(EngineTest, ManyThreadsStartAndCancel) {
       std::mt19937 random(t);
       for (int i = 0; i < 40; ++i) {
         const auto sink = std::make_shared<Sink>();
-        const auto id = engine->Start(IdsRequest({t, 2, 3}, 1 + random() % 30), sink);
+        const auto id = engine->Start(IdsRequest({t, 2, 3}, 1 + random() % 30), {sink});
         if (!id.ok()) {
           EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted);
           continue;

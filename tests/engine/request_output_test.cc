@@ -193,6 +193,22 @@ TEST_F(RequestOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
   EXPECT_EQ(sink_->finish.prompt_token_depths, depths);
 }
 
+TEST_F(RequestOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {
+  Request request;
+  request.stop_strings = {"bc"};
+  request.cumulative_logprob = true;
+  Make(request);
+  uint32_t position = 1;
+  for (const uint32_t token : {kA, kB, kC}) {
+    const TokenLogprob logprob{0, position, token, -0.5F};
+    output_->OnToken({token, position++, 1, false, {&logprob, 1}});
+  }
+  End(EndReason::kStopString);
+  EXPECT_EQ(sink_->tokens.size(), 1U);
+  EXPECT_FALSE(sink_->tokens[0].logprobs.has_value());
+  EXPECT_EQ(sink_->finish.cumulative_logprob, -1.5);
+}
+
 TEST_F(RequestOutputTest, EveryReasonHasItsOwnEnd) {
   const std::vector<std::pair<EndReason, FinishReason>> well = {
       {EndReason::kEndOfSequence, FinishReason::kEndOfSequence},

@@ -133,24 +133,25 @@ size_t FakeEngine::num_accepted() {
 }
 
 absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
-                                                  std::shared_ptr<RequestSink> sink) {
+                                                  std::vector<std::shared_ptr<RequestSink>> sinks) {
   const std::lock_guard lock(mutex_);
   if (!failure_.ok()) return absl::UnavailableError("the engine has failed");
   if (draining_) return absl::UnavailableError("the server is draining");
   if (!refusal_.ok()) return refusal_;
   Running running;
-  running.sink = std::move(sink);
   if (const auto* ids = std::get_if<std::vector<uint32_t>>(&request.prompt)) {
     running.prompt_tokens = static_cast<uint32_t>(ids->size());
   } else {
     running.prompt_tokens = static_cast<uint32_t>(std::get<std::string>(request.prompt).size());
   }
-  accepted_.push_back(std::move(request));
-  const RequestId id = accepted_.size();
-  const uint32_t prompt_tokens = running.prompt_tokens;
-  running_[id] = std::move(running);
+  const RequestId first = accepted_.size() + 1;
+  for (std::shared_ptr<RequestSink>& sink : sinks) {
+    accepted_.push_back(request);
+    running.sink = std::move(sink);
+    running_[accepted_.size()] = running;
+  }
   changed_.notify_all();
-  return Started{id, prompt_tokens};
+  return Started{first, running.prompt_tokens};
 }
 
 void FakeEngine::Cancel(RequestId id) {

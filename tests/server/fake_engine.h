@@ -34,7 +34,7 @@ class FakeEngine final : public Engine {
 
   // For tests: what Start answers from now on, if not OK.
   void RefuseWith(absl::Status status);
-  // Waits for the `index`-th accepted request. Their ids count from 1.
+  // Waits for the `index`-th accepted request, each sample counted. Their ids count from 1.
   Request WaitForRequest(size_t index);
   // Each makes one call of the request's sink and returns when that has returned. Ignored after the
   // request's end.
@@ -53,7 +53,8 @@ class FakeEngine final : public Engine {
   size_t num_running();
   size_t num_accepted();
 
-  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  absl::StatusOr<Started> Start(Request request,
+                                std::vector<std::shared_ptr<RequestSink>> sinks) override;
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;

@@ -41,6 +41,14 @@ const std::vector<BadCase>& BadCases() {
        }},
       {"priority is 7; it must be one of the names of recurve.v1.Priority",
        [](P p) { p->set_priority(static_cast<v1::Priority>(7)); }},
+      {"samples is 0; it must be from 1 to 16", [](P p) { p->set_samples(0); }},
+      {"samples is 17; it must be from 1 to 16", [](P p) { p->set_samples(17); }},
+      {"stop.max_tokens is 0; it must be at least 1 with several samples",
+       [](P p) {
+         p->set_samples(2);
+         p->mutable_stop()->set_max_tokens(0);
+         p->mutable_output()->set_prompt_logprobs(true);
+       }},
       {"queue_timeout_ms is 0; it must be at least 1", [](P p) { p->set_queue_timeout_ms(0); }},
       {"sampling.repetition_penalty is 0;",
        [](P p) { p->mutable_sampling()->set_repetition_penalty(0); }},
@@ -130,6 +138,7 @@ TEST(RequestFromProtoTest, UnsetFieldsHaveTheirDefaults) {
   EXPECT_EQ(request->temperature, 0.0F);
   EXPECT_EQ(request->top_p, 1.0F);
   EXPECT_EQ(request->top_k, 0U);
+  EXPECT_EQ(request->samples, 1U);
   EXPECT_FALSE(request->max_tokens.has_value());
   EXPECT_TRUE(request->skip_special_tokens);
   EXPECT_FALSE(request->logprobs);
@@ -173,6 +182,7 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   proto.mutable_recursion()->set_max_recursions(2);
   proto.mutable_recursion()->set_router_threshold(0.0F);
   proto.mutable_recursion()->set_adaptive_min(1);
+  proto.set_samples(16);
   proto.set_time_limit_ms(250);
   proto.set_queue_timeout_ms(40);
   proto.set_priority(v1::PRIORITY_LOW);
@@ -197,6 +207,7 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   EXPECT_EQ(request->top_p, 0.9F);
   EXPECT_EQ(request->min_p, 0.1F);
   EXPECT_EQ(request->seed, 0xFFFFFFFFFFFFFFFFU);
+  EXPECT_EQ(request->samples, 16U);
   EXPECT_EQ(request->max_tokens, 7U);
   EXPECT_EQ(request->min_tokens, 7U);
   EXPECT_THAT(request->stop_strings, ElementsAre("END"));

@@ -351,6 +351,7 @@ TEST_F(RpcTest, ModelInfo) {
   EXPECT_THAT(info.eos_token_ids(), ElementsAre(0, 7));
   EXPECT_EQ(info.limits().max_message_bytes(), 12345U);
   EXPECT_EQ(info.limits().max_top_logprobs(), kMaxTopLogprobs);
+  EXPECT_EQ(info.limits().max_samples(), kMaxSamples);
   EXPECT_EQ(info.limits().max_queued_requests(), 256U);
   EXPECT_TRUE(info.has_tokenizer());
 }
