@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `recurve generate`: one completion, streamed.
+// `recurve generate`: one completion, or several samples of it, streamed.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -31,6 +32,7 @@ struct GenerateFlags {
   bool json = false;
   std::string marks = "auto";
   std::optional<uint32_t> logprobs;
+  uint32_t samples = 1;
 };
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateFlags& flags) {
@@ -45,6 +47,7 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateFlags& flags) {
   }
   if (flags.no_special) request.set_add_special_tokens(false);
   flags.sampling.Fill(request);
+  if (flags.samples != 1) request.set_samples(flags.samples);
   if (flags.logprobs) {
     request.mutable_output()->set_logprobs(true);
     request.mutable_output()->set_top_logprobs(*flags.logprobs);
@@ -52,65 +55,98 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateFlags& flags) {
   return request;
 }
 
-// Writes the stream as it comes and keeps what the line of figures needs.
+// Writes the stream as it comes and keeps what the lines of figures need. Of several samples one is
+// written at a time, each under a header; what comes of the others waits.
 class Printer {
  public:
-  Printer(const GenerateFlags& flags, DepthMarks marks) : flags_(flags), marks_(marks) {}
+  Printer(const GenerateFlags& flags, DepthMarks marks)
+      : flags_(flags), marks_(marks), samples_(flags.samples) {}
 
   void Print(const v1::GenerateResponse& message) {
     if (flags_.json) {
       std::printf("%s\n", ToJson(message).c_str());
-    } else {
-      PrintTokens(message);
+    } else if (message.sample() < samples_.size()) {
+      Sample& sample = samples_[message.sample()];
+      sample.waiting += Text(message);
+      if (message.has_final()) {
+        sample.end = message.final();
+        sample.usage = message.usage();
+      }
+      WriteWaiting();
     }
     std::fflush(stdout);
-    if (message.has_final()) {
-      final_ = message.final();
-      usage_ = message.usage();
+  }
+
+  void PrintFigures() const {
+    for (const Sample& sample : samples_) {
+      if (sample.end) PrintFigures(sample);
+    }
+  }
+
+ private:
+  struct Sample {
+    std::string waiting;  // to be written
+    std::optional<v1::FinalInfo> end;
+    v1::Usage usage;
+  };
+
+  void WriteWaiting() {
+    while (true) {
+      if (samples_.size() > 1 && !has_header_) std::printf("==> sample %zu <==\n", current_);
+      has_header_ = true;
+      std::string& text = samples_[current_].waiting;
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      text.clear();
+      if (!samples_[current_].end || current_ + 1 == samples_.size()) return;
+      std::fputc('\n', stdout);
+      ++current_;
+      has_header_ = false;
     }
   }
 
   // One line on stderr: how much, how fast, how deep, why it ended.
-  void PrintFigures() const {
-    if (!final_) return;
-    const double total = static_cast<double>(final_->timings().total_us()) * 1e-6;
-    const double decode = static_cast<double>(final_->timings().decode_us()) * 1e-6;
+  void PrintFigures(const Sample& sample) const {
+    const v1::FinalInfo& end = *sample.end;
+    const v1::Usage& usage = sample.usage;
+    const double total = static_cast<double>(end.timings().total_us()) * 1e-6;
+    const double decode = static_cast<double>(end.timings().decode_us()) * 1e-6;
     const double first =
-        static_cast<double>(final_->timings().queue_us() + final_->timings().prefill_us()) * 1e-3;
-    std::string line = absl::StrFormat("%d prompt tokens, %d generated in %.2f s",
-                                       usage_.prompt_tokens(), usage_.generated_tokens(), total);
-    if (usage_.generated_tokens() > 1 && decode > 0) {
+        static_cast<double>(end.timings().queue_us() + end.timings().prefill_us()) * 1e-3;
+    std::string line;
+    if (samples_.size() > 1) line = absl::StrCat("sample ", &sample - samples_.data(), ": ");
+    absl::StrAppendFormat(&line, "%d prompt tokens, %d generated in %.2f s", usage.prompt_tokens(),
+                          usage.generated_tokens(), total);
+    if (usage.generated_tokens() > 1 && decode > 0) {
       absl::StrAppendFormat(&line, " (%.1f tokens/s after the first, which took %.0f ms)",
-                            (usage_.generated_tokens() - 1) / decode, first);
+                            (usage.generated_tokens() - 1) / decode, first);
     }
-    const v1::DepthStats& depth = final_->generated_depth();
+    const v1::DepthStats& depth = end.generated_depth();
     absl::StrAppendFormat(&line, "; mean depth %.2f", depth.mean_depth());
     for (int i = 0; i < depth.tokens_by_depth_size(); ++i) {
       absl::StrAppendFormat(&line, "%s%d x %d", i == 0 ? ": " : ", ", depth.tokens_by_depth(i),
                             i + 1);
     }
-    absl::StrAppend(&line, "; ended by ", EndName(), "; seed ", final_->seed());
+    absl::StrAppend(&line, "; ended by ", EndName(end), "; seed ", end.seed());
     std::fprintf(stderr, "%s\n", line.c_str());
   }
 
- private:
-  void PrintTokens(const v1::GenerateResponse& message) {
-    if (marks_ == DepthMarks::kNone &&
-        !isatty(STDOUT_FILENO)) {  // a pipe gets the bytes as they are
-      std::fwrite(message.text().data(), 1, message.text().size(), stdout);
-      return;
-    }
+  // What the message's text looks like on standard output.
+  std::string Text(const v1::GenerateResponse& message) const {
+    // A pipe gets the bytes as they are.
+    if (marks_ == DepthMarks::kNone && !isatty(STDOUT_FILENO)) return message.text();
+    std::string text;
     size_t begin = 0;
     for (const v1::Token& token : message.tokens()) {
-      const std::string_view text =
+      const std::string_view part =
           std::string_view(message.text()).substr(begin, token.text_bytes());
       begin += token.text_bytes();
-      std::fputs(MarkDepth(marks_, text, token.depth()).c_str(), stdout);
+      text += MarkDepth(marks_, part, token.depth());
     }
+    return text;
   }
 
-  std::string EndName() const {
-    switch (final_->finish_reason()) {
+  static std::string EndName(const v1::FinalInfo& end) {
+    switch (end.finish_reason()) {
       case v1::FINISH_REASON_END_OF_SEQUENCE:
         return "end of sequence";
       case v1::FINISH_REASON_STOP_STRING:
@@ -132,8 +168,9 @@ class Printer {
 
   const GenerateFlags& flags_;
   const DepthMarks marks_;
-  std::optional<v1::FinalInfo> final_;
-  v1::Usage usage_;
+  std::vector<Sample> samples_;
+  size_t current_ = 0;  // the sample that is written
+  bool has_header_ = false;
 };
 
 int Generate(const GenerateFlags& flags) {
@@ -167,6 +204,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  recurve generate 'def fibonacci(n):' --max_tokens=60\n"
       "  recurve generate --prompt_file=program.py --temperature=0.8 --seed=1\n"
+      "  recurve generate 'def main():' --temperature=1 --samples=3\n"
       "  echo 'import os' | recurve generate --json");
   CLI::Option* prompt = command
                             ->add_option("prompt", flags->prompt,
@@ -187,6 +225,10 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
                  "Leave out the template's special tokens")
       ->group("Prompt");
   AddSamplingFlags(*command, flags->sampling);
+  command->add_option("--samples", flags->samples, "Completions of the same prompt, one by one")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str()
+      ->group("Output");
   command->add_flag("--echo", flags->echo, "Print the prompt first")->group("Output");
   command
       ->add_flag("--json", flags->json,

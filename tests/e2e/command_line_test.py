@@ -70,6 +70,19 @@ class CommandLineTest(unittest.TestCase):
         colors = self.client("generate", PROMPT, "--max_tokens=20", "--depth_marks=color")
         self.assertIn("\x1b[38;5;", colors.stdout)
 
+    def test_generate_samples(self):
+        flags = ("--max_tokens=10", "--temperature=1", "--seed=4", "--samples=3")
+        done = self.client("generate", PROMPT, *flags)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        parts = done.stdout.split("==> sample ")
+        self.assertEqual(parts[0], "")
+        self.assertEqual([part.split(" <==\n")[0] for part in parts[1:]], ["0", "1", "2"])
+        self.assertEqual(done.stderr.count("mean depth"), 3)
+        texts = ["", "", ""]
+        for message in json_lines(self.client("generate", PROMPT, "--json", *flags).stdout):
+            texts[message["sample"]] += message["text"]
+        self.assertEqual([part.split(" <==\n")[1][:-1] for part in parts[1:]], texts)
+
     def test_generate_json(self):
         done = self.client("generate", PROMPT, "--max_tokens=10", "--ignore_eos", "--json",
                            "--logprobs=2", "--seed=9")
