@@ -83,12 +83,14 @@ class StreamsTest(unittest.TestCase):
         self.assertEqual(again.ids, first.ids)
 
     def test_samples_are_what_their_seeds_give_alone_and_complete_is_the_best(self):
-        for output in ({"logprobs": True}, {"logprobs": True, "prompt_logprobs": True}):
+        for tenant, output in enumerate(
+                ({"logprobs": True}, {"logprobs": True, "prompt_logprobs": True})):
             # More than 64 tokens, so that there are pages to share.
             message = request(8 * PROMPT, max_tokens=25, sampling={"temperature": 1.0, "seed": 8},
                               output=output, samples=3)
-            samples = self.samples(message)
+            samples = self.samples(message, f"of samples {tenant}")
             self.assertEqual(len(samples), 3)
+            self.assertEqual([s.final.cached_tokens for s in samples], [0, 64, 64])
             self.assertEqual(len({tuple(sample.ids) for sample in samples}), 3)
             self.assertEqual(samples[0].final.seed, 8)
             for sample in samples:
@@ -110,10 +112,10 @@ class StreamsTest(unittest.TestCase):
             self.assertEqual(len(whole.prompt_logprobs), (
                 whole.usage.prompt_tokens - 1 if message.output.prompt_logprobs else 0))
 
-    def samples(self, message) -> list:
+    def samples(self, message, tenant) -> list:
         """The samples of one stream, each as Collected; none goes on after its `final`."""
         messages = {}
-        for part in self.stub.Generate(message):
+        for part in self.stub.Generate(message, metadata=[("x-recurve-tenant", tenant)]):
             before = messages.setdefault(part.sample, [])
             self.assertFalse(before and before[-1].HasField("final"))
             before.append(part)
