@@ -266,7 +266,7 @@ struct EngineSnapshot {
   uint32_t pages_free = 0, pages_cached = 0;  // cached: of prefixes that no sequence uses
   double sharing = 1.0;                       // pages that sequences see, over those there are
   double fragmentation = 0.0;                 // share of these that holds no entries
-  uint32_t depth_cap = 1;  // of new tokens whose requests allow adaptive depth
+  uint32_t depth_cap = 1;                     // of new tokens whose requests allow adaptive depth
   struct Group {
     std::string name;  // "entry", "1".."N", "exit"
     uint64_t entries = 0;

@@ -181,7 +181,8 @@ class LifecycleTest(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             def run(recursion: dict):
                 return pool.submit(lambda: Collected(server.stub.Generate(
-                    request(PROMPT, max_tokens=300, stop=LONG, recursion=recursion))))
+                    request(PROMPT, max_tokens=300, stop=LONG, recursion=recursion,
+                            output={"prompt_depths": True}))))
 
             allows = run({"adaptive_min": 1, "router_threshold": 0.0})
             keeps = run({"router_threshold": 0.0})
@@ -190,10 +191,11 @@ class LifecycleTest(unittest.TestCase):
             allowed, kept = allows.result(), keeps.result()
         list(waiting)
         # Every token would take all recursions, and the third request waits until one has ended.
-        self.assertEqual(allowed.depths[0], 3)
         self.assertIn(1, allowed.depths)
         self.assertEqual(allowed.final.lowered_depth.lowest_cap, 1)
-        lowered = sum(depth < 3 for depth in allowed.depths)
+        # The first token's depth is that of the prompt's last row.
+        rows = [*allowed.final.prompt_token_depths, *allowed.depths[1:]]
+        lowered = sum(depth < 3 for depth in rows)
         self.assertEqual(allowed.final.lowered_depth.tokens, lowered)
         self.assertEqual(set(kept.depths), {3})
         self.assertFalse(kept.final.HasField("lowered_depth"))
