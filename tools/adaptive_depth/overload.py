@@ -21,10 +21,13 @@ FLAGS = (f"--slots={SLOTS}", f"--ends={PROMPT}", "--threads=1")  # the other cor
 
 
 def generate(ids, index):
-    """The index-th request: its prompt, and NEW tokens of which it allows any depth."""
+    """The index-th request: its prompt, and NEW tokens of which it allows any depth.
+
+    Prompts come again, and shall be computed again: the prefix cache is left out.
+    """
     output = {"prompt_logprobs": True} if index % SCORED == 0 else {}
     return request(ids=ids, max_tokens=NEW, stop={"ignore_eos": True}, output=output,
-                   recursion={"adaptive_min": 1})
+                   recursion={"adaptive_min": 1}, prefix={"cache_prompt": False})
 
 
 def loss_of(answer):
