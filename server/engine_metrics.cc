@@ -110,6 +110,10 @@ void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
               now.fragmentation);
   page->Family("recurve_kv_pages", "Pages in use by cache group", MetricType::Gauge);
   for (const auto& group : now.groups) page->Add({{"group", group.name}}, group.pages);
+  page->Family("recurve_kv_bytes", "Bytes of these", MetricType::Gauge);
+  for (const auto& group : now.groups) {
+    page->Add({{"group", group.name}}, static_cast<double>(group.pages) * info.kv_page_bytes);
+  }
   page->Family("recurve_kv_entries", "Cached tokens by cache group", MetricType::Gauge);
   for (const auto& group : now.groups) {
     page->Add({{"group", group.name}}, static_cast<double>(group.entries));

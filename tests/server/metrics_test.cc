@@ -116,6 +116,7 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
       {"recurve_prefix_cache_queries_total", 50},
       {"recurve_prefix_cache_hits_total", 40},
       {"recurve_kv_pages{group=\"1\"}", 10},
+      {"recurve_kv_bytes{group=\"1\"}", 40960},
       {"recurve_kv_entries{group=\"2\"}", 20},
       {"recurve_recursion_tokens_total{kind=\"prompt\",depth=\"3\"}", 30},
       {"recurve_recursion_tokens_total{kind=\"generated\",depth=\"1\"}", 3},

@@ -6,6 +6,7 @@ DIR/NAME/config.json, model.safetensors (or shards with model.safetensors.index.
 DIR/NAME/cases.json    [{"ids", "max_recursions" (or null), "router_threshold" (or null), "depths",
                        "logits_file", "shape": [T, V]}, ...]
 DIR/NAME/case0.f32 ... the logits of every position, float32, little-endian, row by row
+DIR/NAME/forgetting.json  of some models, see forgetting.py
 
 The weights in the files are what the logits were computed from: with f16 and bf16 files too. Every
 token-choice gap and every distance of a deciding logit from its threshold is at least
@@ -26,7 +27,7 @@ import numpy as np
 
 from . import config as config_lib
 from . import model as model_lib
-from . import random_models, safetensors_io
+from . import forgetting, random_models, safetensors_io
 from .config import Config
 from .pairs import covering_rows
 
@@ -263,7 +264,12 @@ def generate(out: pathlib.Path, seed: int, only: str | None) -> list[Spec]:
     """Writes the models whose names match the pattern `only` (None: all) and their index."""
     chosen = [s for s in specs() if only is None or fnmatch.fnmatchcase(s.name, only)]
     for spec in chosen:
-        write(spec, draw(spec, seed), out / spec.name)
+        golden = draw(spec, seed)
+        write(spec, golden, out / spec.name)
+        if spec.name.startswith("keys_") and not spec.name.endswith("shared_update"):
+            rng = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
+            model = model_lib.assemble(golden.config, golden.tensors)
+            forgetting.write(model, out / spec.name, rng)
     out.mkdir(parents=True, exist_ok=True)
     index = [{"name": s.name, "description": s.description} for s in chosen]
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")

@@ -3,11 +3,12 @@
 
 Each token runs all its recursions before the next token begins, as when a server generates. This
 shares no formula with forward.py, so that the self-test can set one against the other; it is too
-slow for anything else.
+slow for anything but that and caches that forget, which only exist here: see Budget.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -15,6 +16,30 @@ import numpy as np
 from .model import Layer, Model, Router
 
 Entry = tuple[np.ndarray, np.ndarray]  # key and value of one token, [kv heads][D] each
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How many entries each cache group may keep, and which go.
+
+    Groups: 0 the first layer, r the layers of recursion r (with shared keys all recursions: 1), and
+    last + 1 the last layer. Before the token at a position that is a multiple of `every`, a group
+    with more than entries[group] entries keeps its first `sinks`, then its last `recent` and, for
+    the rest, with policy
+      window     the last ones
+      attention  those that got most of it: the sum of the attention weights that all queries up to
+                 here gave them, in all heads and layers of the group; with shared keys those of
+                 recursion 1
+      router     those with the highest score by which a router let their token into the recursion:
+                 expert-choice the deciding logit, token-choice the best biased score; where there is
+                 none, the last ones
+    """
+
+    policy: str
+    every: int
+    sinks: int
+    recent: int
+    entries: dict[int, int]
 
 
 def _norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
@@ -48,17 +73,28 @@ class TokenByToken:
     """One sequence in progress."""
 
     def __init__(
-        self, model: Model, max_recursions: int | None = None, threshold: float | None = None
+        self,
+        model: Model,
+        max_recursions: int | None = None,
+        threshold: float | None = None,
+        budget: Budget | None = None,
     ):
         self._model, self._config = model, model.config
         self._cap = min(max_recursions or model.config.passes, model.config.passes)
         self._threshold = threshold
         self._position = 0
         self._cache: dict[tuple, dict[int, Entry]] = {}  # (recursion, layer) -> position -> entry
+        self._budget = budget
+        self._mass: dict[int, dict[int, float]] = {}  # group -> position -> attention that it got
+        self._scores: dict[tuple[int, int], float] = {}  # (recursion, position) -> router's score
+        # Least distance of a decision from its opposite: a router's, or which entries go.
+        self.margin = math.inf
 
     def step(self, token: int) -> tuple[np.ndarray, int]:
         """Logits [V] and depth of the next token."""
         model, mor = self._model, self._config.mor
+        if self._budget and self._position and self._position % self._budget.every == 0:
+            self._evict()
         h = model.embedding[token]
         if model.first:
             h = self._layer(model.first, h, ("first", 0), [("first", 0)])
@@ -83,8 +119,11 @@ class TokenByToken:
             deciding = z
             if router.sampling == "aux_router":
                 (deciding,) = _score(self._model.aux_routers[r - 1], h)
+            if r > 1 and 0 < p < 1:
+                self.margin = min(self.margin, abs(deciding - math.log(p / (1 - p))))
             if r > 1 and not _logistic(deciding) >= p:
                 break
+            self._scores[r, self._position] = deciding
             gate = {"sigmoid": _logistic, "tanh": math.tanh, "none": float}[router.function](z)
             gate *= 1.0 if router.alpha is None else router.alpha
             h = h + (gate if router.gating == "weighted" else 1.0) * self._block(r, h)
@@ -99,8 +138,12 @@ class TokenByToken:
         else:
             gates = [router.alpha * _logistic(x) for x in z]
         bias = [0.0] * n if self._model.router_bias is None else self._model.router_bias.tolist()
+        best = sorted(gates[i] + bias[i] for i in range(n))
+        if n > 1:
+            self.margin = min(self.margin, best[-1] - best[-2])
         depth = 1 + max(range(n), key=lambda i: gates[i] + bias[i])
         depth = min(depth, self._cap)
+        self._scores |= {(r, self._position): best[-1] for r in range(1, depth + 1)}
         h = h1
         for r in range(1, depth + 1):
             h = self._block(r, h)
@@ -135,8 +178,57 @@ class TokenByToken:
                 (math.exp(float(q @ key[kv_head]) / math.sqrt(c.head_dim)), value[kv_head])
                 for key, value in visible.values()
             ]
-            outputs.append(sum(e * value for e, value in exps) / sum(e for e, _ in exps))
+            total = sum(e for e, _ in exps)
+            outputs.append(sum(e * value for e, value in exps) / total)
+            if write in read:
+                for position, (e, _) in zip(visible, exps):
+                    mass = self._mass.setdefault(self._group(write), {})
+                    mass[position] = mass.get(position, 0.0) + e / total
         h = h + layer.o @ np.concatenate(outputs)
         x = _norm(h, layer.mlp_norm, c.rms_norm_eps)
         gated = [g * _logistic(g) for g in (layer.gate @ x).tolist()] * (layer.up @ x)
         return h + layer.down @ gated
+
+    def _group(self, key: tuple) -> int | None:
+        """The cache group of the entries of (recursion, layer)."""
+        shared = self._config.mor is not None and self._config.mor.kv_mode == "shared"
+        if key[0] == "first":
+            return 0
+        if key[0] == "last":
+            return 2 if shared else self._config.passes + 1
+        return None if shared and key[0] > 1 else key[0]  # nobody reads those of later recursions
+
+    def _evict(self) -> None:
+        for group, most in self._budget.entries.items():
+            layers = [key for key in self._cache if self._group(key) == group]
+            if not layers:
+                continue
+            positions = sorted(self._cache[layers[0]])
+            if len(positions) <= most:
+                continue
+            kept = self._kept(group, positions, most)
+            for key in layers:
+                self._cache[key] = {p: self._cache[key][p] for p in kept}
+
+    def _router_scores(self, group: int, positions: list[int]) -> dict[int, float] | None:
+        is_recursion = self._group((group, 0)) == group and group <= self._config.passes
+        if group < 2 or not is_recursion or not self._scores:
+            return None
+        return {p: self._scores[group, p] for p in positions}
+
+    def _kept(self, group: int, positions: list[int], most: int) -> list[int]:
+        budget = self._budget
+        worth = {
+            "window": None,
+            "attention": self._mass.get(group),
+            "router": self._router_scores(group, positions),
+        }[budget.policy]
+        if worth is None:
+            return positions[: budget.sinks] + positions[len(positions) - most + budget.sinks :]
+        middle = positions[budget.sinks : len(positions) - budget.recent]
+        ranked = sorted(middle, key=lambda p: worth[p], reverse=True)
+        chosen = most - budget.sinks - budget.recent
+        if 0 < chosen < len(ranked):
+            self.margin = min(self.margin, worth[ranked[chosen - 1]] - worth[ranked[chosen]])
+        best = set(ranked[:chosen])
+        return [p for p in positions if p in best or p not in middle]

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Caches that forget, against what an independent implementation expects (tools/reference writes
+// it; RECURVE_GOLDEN_DIR names the folder): logits and depths under budgets on every cache group.
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/model_shape.h"
+#include "engine/model/weights.h"
+#include "engine/schedule/schedule.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace recurve {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// Logits of every row, and depths of the prompt.
+struct Recorded final : public RequestObserver {
+  void OnPrompt(const PromptOutput& prompt) override {
+    depths.insert(depths.end(), prompt.depths.begin(), prompt.depths.end());
+  }
+  bool OnToken(const TokenOutput& /*token*/) override { return false; }
+  void OnLogits(uint32_t position, std::span<const float> row) override {
+    logits[position].assign(row.begin(), row.end());
+  }
+  void OnEnded(const Ending& ending) override { reason = ending.reason; }
+
+  std::vector<uint32_t> depths;
+  std::map<uint32_t, std::vector<float>> logits;
+  EndReason reason = EndReason::kFailed;
+};
+
+ScheduledRequest RequestOf(const nlohmann::json& entry, const ModelConfig& config) {
+  ScheduledRequest request;
+  request.id = 1;
+  request.prompt = entry["ids"].get<std::vector<uint32_t>>();
+  request.max_tokens = 1;
+  request.ignore_eos = true;
+  request.logprobs = 0;
+  request.prompt_logprobs = true;  // so that every row has logits
+  request.raw_logits = true;
+  const double p = config.router.threshold;
+  request.threshold_logit = static_cast<float>(std::log(p / (1 - p)));
+  KvBudget& budget = request.budget;
+  budget.policy = *ParseEvictionPolicy(entry["policy"].get<std::string>());
+  budget.every = entry["every"];
+  budget.sinks = entry["sinks"];
+  budget.recent = entry["recent"];
+  uint32_t group = 0;
+  for (const auto& entries : entry["entries"]) budget.groups[group++].entries = entries;
+  return request;
+}
+
+void RunAlone(std::shared_ptr<const Model> model, ScheduledRequest request, uint32_t chunk) {
+  ScheduleOptions options;
+  BackendLimits& limits = options.limits;
+  limits.slots = limits.areas = 1;
+  limits.chunk = limits.ends = limits.prompt_rows = chunk;
+  limits.block_rows = 1;
+  limits.max_positions = 80;
+  limits.pages = 200;
+  options.entries_per_page = PageEntries(model->config);
+  options.vocab_size = model->config.vocab_size;
+  options.policy = *Policy::FromName("depthwise");
+  options.default_max_tokens = 1;
+  options.max_queued_tokens = 80;
+  CpuBackendOptions backend_options;
+  backend_options.limits = limits;
+  backend_options.precision = Precision::kF32;
+  const StepShape shape = ShapeOf(model->config);
+  const auto schedule = Schedule::Create(options, shape, Clock::Steady());
+  ASSERT_TRUE(schedule.ok()) << schedule.status();
+  const auto backend = CpuBackend::Create(std::move(model), backend_options);
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  const absl::Status added = (*schedule)->Add(std::move(request));
+  ASSERT_TRUE(added.ok()) << added;
+  StepResult result;
+  while ((*schedule)->HasWork()) {
+    const absl::Status status = (*backend)->Submit((*schedule)->Plan());
+    ASSERT_TRUE(status.ok()) << status;
+    ASSERT_TRUE((*backend)->Collect(result).ok());
+    (*schedule)->Commit(result);
+  }
+}
+
+double RelativeError(const std::vector<float>& found, const float* expected) {
+  double difference = 0;
+  double norm = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    difference += std::pow(double{found[i]} - double{expected[i]}, 2);
+    norm += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+void ExpectAgrees(const Recorded& found, const nlohmann::json& entry, const std::string& logits) {
+  EXPECT_EQ(found.reason, EndReason::kLength);
+  EXPECT_EQ(found.depths, entry["depths"].get<std::vector<uint32_t>>());
+  ASSERT_EQ(found.logits.size(), entry["ids"].size());
+  std::vector<float> expected(logits.size() / sizeof(float));
+  std::copy(logits.begin(), logits.end(), reinterpret_cast<char*>(expected.data()));
+  const size_t vocab = expected.size() / found.logits.size();
+  for (const auto& [position, row] : found.logits) {
+    ASSERT_EQ(row.size(), vocab);
+    EXPECT_LE(RelativeError(row, &expected[position * vocab]), kTolerance) << "at " << position;
+  }
+}
+
+TEST(ForgettingTest, AgreesWithTheReference) {
+  const char* const golden = std::getenv("RECURVE_GOLDEN_DIR");
+  if (golden == nullptr) GTEST_SKIP() << "RECURVE_GOLDEN_DIR is not set";
+  int cases = 0;
+  for (const auto& directory : std::filesystem::directory_iterator(golden)) {
+    const std::filesystem::path file = directory.path() / "forgetting.json";
+    if (!std::filesystem::exists(file)) continue;
+    auto model = LoadModel(directory.path().string());
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto shared = std::make_shared<const Model>(*std::move(model));
+    for (const auto& entry : nlohmann::json::parse(ReadFile(file))) {
+      const std::string logits = ReadFile(directory.path() / entry["logits_file"]);
+      for (const uint32_t chunk : {1U, 5U, 64U}) {
+        SCOPED_TRACE(directory.path().filename().string() + ", " +
+                     entry["policy"].get<std::string>() + ", chunks of " + std::to_string(chunk));
+        Recorded recorded;
+        ScheduledRequest request = RequestOf(entry, shared->config);
+        request.observer = &recorded;
+        RunAlone(shared, std::move(request), chunk);
+        ExpectAgrees(recorded, entry, logits);
+        ++cases;
+      }
+    }
+  }
+  EXPECT_GE(cases, 3 * 16);
+}
+
+}  // namespace
+}  // namespace recurve
