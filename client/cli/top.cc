@@ -125,6 +125,8 @@ constexpr char kFooter[] =
     "group       1, 2, ... are recursions: rows that took them, as a share of those that took the\n"
     "            first. Each recursion, and the entry and exit layers, have cache pages of their\n"
     "            own, a share of all; entries are cached tokens, evicted ones fell to a budget\n"
+    "cached      pages of prefixes that no request uses, free as soon as they are needed, and the\n"
+    "            share of prompts' tokens that was found among cached prefixes\n"
     "latency     from arrival to the first token; between two tokens of a stream; from arrival to\n"
     "            a slot, of requests that have ended. Percentiles are estimated from histograms\n";
 

@@ -218,10 +218,18 @@ void AddGroups(const Interval& interval, std::vector<Line>& lines) {
     }
     lines.push_back(std::move(line));
   }
-  const uint32_t used = now.kv_pages() - std::min(now.kv_pages(), now.kv_pages_free());
-  lines.push_back(
-      {absl::StrFormat("%-6s %s%s %9s %9s", "all", std::string(kRowsWidth, ' '),
-                       Pages(used, now.kv_pages()), ShortCount(entries), interval.Rate(evicted))});
+  const uint64_t unused = uint64_t{now.kv_pages_free()} + now.kv_pages_cached();
+  const auto used =
+      static_cast<uint32_t>(now.kv_pages() - std::min<uint64_t>(now.kv_pages(), unused));
+  const std::string no_rows(kRowsWidth, ' ');
+  lines.push_back({absl::StrFormat("%-6s %s%s %9s %9s", "all", no_rows, Pages(used, now.kv_pages()),
+                                   ShortCount(entries), interval.Rate(evicted))});
+  const uint64_t wanted = Growth(before.prefix_tokens_wanted(), now.prefix_tokens_wanted());
+  const uint64_t found = Growth(before.prefix_tokens_found(), now.prefix_tokens_found());
+  const double share = Share(static_cast<double>(found), static_cast<double>(wanted));
+  lines.push_back({absl::StrFormat("%-6s %s%s %19s", "cached", no_rows,
+                                   Pages(now.kv_pages_cached(), now.kv_pages()),
+                                   absl::StrFormat("%.0f%% of prompts", 100 * share))});
 }
 
 void AddLatency(const char* name, const v1::Histogram& before, const v1::Histogram& now,

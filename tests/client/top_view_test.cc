@@ -62,6 +62,9 @@ v1::GetLoadResponse Load(uint64_t work) {
   AddGroup(load, "2", 8, 40, 0);
   AddGroup(load, "3", 8, 10, 0);
   AddGroup(load, "exit", 8, 90, 0);
+  load.set_kv_pages_cached(4);
+  load.set_prefix_tokens_wanted(50 * work);
+  load.set_prefix_tokens_found(30 * work);
   load.set_preemptions_for_memory(2 * work);
   load.set_preemptions_for_priority(work);
   SetHistogram({work, work, 0}, 0.1 * work, load.mutable_time_to_first_token());
@@ -106,7 +109,8 @@ entry                                  8 [##..............]       100         0
 2        35.0 [########........]       8 [##..............]        40         0
 3        10.0 [##..............]       8 [##..............]        10         0
 exit                                   8 [##..............]        90         0
-all                                   48 [############....]       340      3.00
+all                                   44 [###########.....]       340      3.00
+cached                                 4 [#...............]      60% of prompts
 
 latency               count         mean          p50          p99
 first token               4      50.0 ms      10.0 ms      98.2 ms
