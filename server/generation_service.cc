@@ -190,7 +190,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
  private:
   // gRPC keeps `request` until the call is done, and no call is done before it was admitted or
   // refused.
-  void Begin(std::shared_ptr<Call> call, const v1::GenerateRequest* request) {
+  void Begin(const std::shared_ptr<Call>& call, const v1::GenerateRequest* request) {
     context_->egress->Open(call);
     if (!intake_->Post([call, request] { call->Admit(*request); })) {
       call->Refuse(TooBusy(), Rejection::kQueueFull);

@@ -87,7 +87,7 @@ def entries_at_end(server, texts, groups):
     return {group: count / len(texts) for group, count in counts.items()}
 
 
-def run(server, texts, every, shares, where):
+def run(server, texts, every):
     """Records of all measurements at one --evict_every."""
     recursions = [str(r + 1) for r in range(server.recursions)]
     groups = ["entry", *recursions, "exit"]
@@ -98,10 +98,8 @@ def run(server, texts, every, shares, where):
     scopes = {f"recursion {r}": [r] for r in recursions}
     scopes |= {"all recursions": recursions, "all groups": groups}
     for name, scope in scopes.items():
-        if name not in where and where:
-            continue
         for policy in POLICIES:
-            for share, factor in shares.items():
+            for share, factor in SHARES.items():
                 budget = {g: max(SINKS + RECENT, round(full[g] * factor)) for g in scope}
                 result = measure(server, texts, groups, policy, budget, every)
                 yield {"policy": policy, "groups": name, "share": share, "every": every,
@@ -139,14 +137,14 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     everything = []
-    for every, shares, where in ((16, SHARES, ()), (256, SHARES, ("all groups",))):
+    for every in (16, 256):
         server = Server(f"--evict_every={every}", "--ends=256")
         try:
             info = server.stub.GetModelInfo(pb.GetModelInfoRequest())
             server.recursions = info.num_recursions
             texts = sequences(server, args.sequences)
             records = []
-            for record in run(server, texts, every, shares, where):
+            for record in run(server, texts, every):
                 records.append(record)
                 print(json.dumps(record), flush=True)
             (args.out / f"every_{every}.md").write_text(table(records), encoding="utf-8")
