@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -12,6 +13,12 @@
 
 namespace recurve {
 namespace {
+
+// What a client wrote, fit for a log: nothing that drives a terminal, and not much of it.
+std::string Quotable(std::string_view text) {
+  constexpr size_t kLongest = 64;
+  return absl::CEscape({text.data(), std::min(text.size(), kLongest)});
+}
 
 constexpr std::pair<std::string_view, EvictionPolicy> kPolicies[] = {
     {"none", EvictionPolicy::kNone},
@@ -21,7 +28,7 @@ constexpr std::pair<std::string_view, EvictionPolicy> kPolicies[] = {
 
 absl::Status Invalid(std::string_view item, std::string_view expected) {
   return absl::InvalidArgumentError(
-      absl::StrCat("kv_budget: \"", std::string(item), "\"; expected ", std::string(expected)));
+      absl::StrCat("kv_budget: \"", Quotable(item), "\"; expected ", std::string(expected)));
 }
 
 absl::StatusOr<uint32_t> ParseGroup(std::string_view item, std::string_view name,
@@ -106,7 +113,7 @@ absl::StatusOr<EvictionPolicy> ParseEvictionPolicy(std::string_view name) {
   for (const auto& [known, policy] : kPolicies) {
     if (name == known) return policy;
   }
-  return absl::InvalidArgumentError(absl::StrCat("kv_eviction is \"", std::string(name),
+  return absl::InvalidArgumentError(absl::StrCat("kv_eviction is \"", Quotable(name),
                                                  "\"; expected none, window, attention or router"));
 }
 

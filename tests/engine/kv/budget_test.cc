@@ -91,5 +91,17 @@ TEST(BudgetTest, BadBudgetsAreNamed) {
   }
 }
 
+TEST(KvBudgetTest, ErrorsQuoteNothingThatDrivesATerminal) {
+  KvBudget budget;
+  const std::string text = "\x1b[2J\n" + std::string(1000, 'x');
+  for (const absl::Status& status :
+       {ParseKvBudget(text, {3, 0}, budget), ParseEvictionPolicy(text).status()}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message().find('\n'), absl::string_view::npos);
+    EXPECT_EQ(status.message().find('\x1b'), absl::string_view::npos);
+    EXPECT_LT(status.message().size(), 300U);
+  }
+}
+
 }  // namespace
 }  // namespace recurve
