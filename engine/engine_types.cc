@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include "engine/base/mix_bits.h"
+
 namespace recurve {
 
-// The output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-// generators", OOPSLA 2014, with Stafford's constants "Mix13"), which is one to one: no two samples
-// after the first share a seed.
+// SplitMix64 started at `seed`: no two samples after the first share a seed.
 uint64_t SampleSeed(uint64_t seed, uint32_t sample) {
-  if (sample == 0) return seed;
-  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;  // 2^64 over the golden ratio
-  uint64_t z = seed + sample * kGolden;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
+  return sample == 0 ? seed : MixBits(seed + sample * kGoldenGamma);
 }
 
 std::string_view FinishReasonName(FinishReason reason) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/mix_bits.h"
 
 namespace recurve {
 
@@ -20,16 +21,12 @@ bool IsValidName(std::string_view name, size_t max_bytes) {
 std::string MakeRequestId() { return absl::StrFormat("%016x", RandomBits()); }
 
 uint64_t RandomBits() {
-  // SplitMix64 (Steele, Lea, Flood 2014): a bijection of a counter that starts at a random place.
-  constexpr uint64_t kGamma = 0x9E3779B97F4A7C15U;
+  // SplitMix64, started at a random place.
   static std::atomic<uint64_t> counter{[] {
     std::random_device device;
     return (uint64_t{device()} << 32) | device();
   }()};
-  uint64_t bits = counter.fetch_add(kGamma, std::memory_order_relaxed) + kGamma;
-  bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9U;
-  bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBU;
-  return bits ^ (bits >> 31);
+  return MixBits(counter.fetch_add(kGoldenGamma, std::memory_order_relaxed) + kGoldenGamma);
 }
 
 }  // namespace recurve

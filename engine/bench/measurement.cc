@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/model_shape.h"
+#include "engine/base/mix_bits.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
 #include "engine/schedule/schedule.h"
@@ -14,12 +15,10 @@
 namespace recurve {
 namespace {
 
-// A number for each (seed, stream, position), uniform in [0, 1): SplitMix64's finalizer.
+// A number for each (seed, stream, position), uniform in [0, 1).
 double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
-  uint64_t word = seed * 0x9E3779B97F4A7C15U + stream * 0xD1B54A32D192ED03U + position;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9U;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBU;
-  return static_cast<double>((word ^ (word >> 31)) >> 11) * 0x1.0p-53;
+  const uint64_t word = seed * kGoldenGamma + stream * 0xD1B54A32D192ED03 + position;
+  return static_cast<double>(MixBits(word) >> 11) * 0x1.0p-53;
 }
 
 // Counts the tokens of all streams, and notes when each has had its first one.

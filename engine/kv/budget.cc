@@ -5,20 +5,14 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
-
-// What a client wrote, fit for a log: nothing that drives a terminal, and not much of it.
-std::string Quotable(std::string_view text) {
-  constexpr size_t kLongest = 64;
-  return absl::CEscape({text.data(), std::min(text.size(), kLongest)});
-}
 
 constexpr std::pair<std::string_view, EvictionPolicy> kPolicies[] = {
     {"none", EvictionPolicy::kNone},

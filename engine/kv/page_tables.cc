@@ -28,8 +28,10 @@ uint32_t PageTables::PagesFor(uint32_t tokens, const KvBudget& budget) const {
   return pages;
 }
 
-void PageTables::Reserve(uint32_t slot, const std::array<uint32_t, kMaxGroups>& entries) {
-  reserved_[slot] = entries;
+void PageTables::Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget) {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    reserved_[slot][group] = budget.MostEntries(group, tokens);
+  }
 }
 
 uint32_t PageTables::own_pages(uint32_t slot) const {

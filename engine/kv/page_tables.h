@@ -33,9 +33,9 @@ class PageTables {
   PageTables(const PageTables&) = delete;
   PageTables& operator=(const PageTables&) = delete;
 
-  // Has Extend and Trim leave pages for entries[group] entries in each group of `slot`, whatever
-  // the bound says, until Release. Nothing changes yet.
-  void Reserve(uint32_t slot, const std::array<uint32_t, kMaxGroups>& entries);
+  // Has Extend and Trim leave `slot` the pages of PagesFor(tokens, budget), whatever the bound
+  // says, until Release. Nothing changes yet.
+  void Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget);
 
   // Gives every group of `slot` the pages of the bound above and appends one change for each new
   // page. False, and nothing changes, when the pool lacks pages.

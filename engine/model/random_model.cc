@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/base/mix_bits.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/tensor_layout.h"
 #include "engine/model/weights.h"
@@ -13,13 +14,9 @@ namespace {
 
 constexpr size_t kTensorAlignment = 64;  // bytes
 
-// The `index`-th number of a stream: the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast
-// splittable pseudorandom number generators", OOPSLA 2014) over an arithmetic progression.
+// The `index`-th number of a stream of SplitMix64.
 uint64_t RandomWord(uint64_t stream, uint64_t index) {
-  uint64_t word = stream + (index + 1) * 0x9E3779B97F4A7C15U;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9U;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBU;
-  return word ^ (word >> 31);
+  return MixBits(stream + (index + 1) * kGoldenGamma);
 }
 
 // Uniform in [-1, 1), 24 bits of it.

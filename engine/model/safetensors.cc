@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
@@ -21,14 +21,8 @@ namespace {
 
 constexpr size_t kLengthBytes = 8;  // of the little-endian header length
 
-// A name from a file, fit for a message.
-std::string Printable(absl::string_view name) {
-  constexpr size_t kLongest = 200;
-  return absl::CEscape(name.substr(0, kLongest));
-}
-
-absl::Status TensorError(absl::string_view name, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("tensor ", Printable(name), ": ", what));
+absl::Status TensorError(std::string_view name, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("tensor ", Quotable(name), ": ", what));
 }
 
 std::optional<DataType> ParseDataType(absl::string_view text) {
@@ -105,7 +99,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     const std::optional<DataType> type = ParseDataType(text);
     if (!type.has_value()) {
       return Fail(TensorError(
-          name_, absl::StrCat("dtype is \"", Printable(text), "\"; expected F32, F16 or BF16")));
+          name_, absl::StrCat("dtype is \"", Quotable(text), "\"; expected F32, F16 or BF16")));
     }
     entries_.back().tensor.type = *type;
     entries_.back().has_type = true;
@@ -154,7 +148,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     return Refuse(absl::StrCat("the negative number ", value));
   }
   bool number_float(number_float_t /*value*/, const string_t& text) override {
-    return Refuse(absl::StrCat("the number ", Printable(text)));
+    return Refuse(absl::StrCat("the number ", Quotable(text)));
   }
   bool null() override { return Refuse("null"); }
   bool boolean(bool /*value*/) override { return Refuse("a boolean"); }
@@ -195,14 +189,13 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
       seen = !entry.offsets.empty();
       place_ = Place::kOffsets;
     } else {
-      return Fail(TensorError(name_, absl::StrCat("unknown field \"", Printable(text), "\"")));
+      return Fail(TensorError(name_, absl::StrCat("unknown field \"", Quotable(text), "\"")));
     }
     return seen ? Fail(TensorError(name_, absl::StrCat(text, " given twice"))) : true;
   }
 
   bool Refuse(absl::string_view what) {
-    const std::string place =
-        name_.empty() ? std::string() : absl::StrCat(" at ", Printable(name_));
+    const std::string place = name_.empty() ? std::string() : absl::StrCat(" at ", Quotable(name_));
     return Fail(absl::InvalidArgumentError(
         absl::StrCat("header holds ", what, place, ", which the format does not have there")));
   }

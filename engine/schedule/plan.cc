@@ -214,14 +214,6 @@ uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
   return prompt + headroom;
 }
 
-std::array<uint32_t, kMaxGroups> Schedule::MostEntries(const Sequence& sequence) const {
-  std::array<uint32_t, kMaxGroups> entries{};
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    entries[group] = sequence.request.budget.MostEntries(group, sequence.end);
-  }
-  return entries;
-}
-
 void Schedule::AdmitNext(const CachedPrefix& prefix) {
   Sequence& sequence = *queue_.Next();
   queue_.TakeNext();
@@ -240,7 +232,9 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   stay.boundary = sequence.request.budget.NextBoundary(0);
   AdoptPrefix(stay, prefix);
   stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
-  if (!IsPreemptible(sequence)) tables_.Reserve(sequence.slot, MostEntries(sequence));
+  if (!IsPreemptible(sequence)) {
+    tables_.Reserve(sequence.slot, sequence.end, sequence.request.budget);
+  }
   RECURVE_CHECK(WithRoom(
       [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
   FollowDial(sequence, stay.state.position);

@@ -22,13 +22,17 @@
 //   other sequence that cannot get pages is held until it can. Whoever was preempted
 //   max_preemptions times comes back with pages for all that it may become, and stays. Only Plan
 //   drops, extends, preempts and admits; only Commit advances a sequence.
+//
 //   What a prompt leaves in the cache is kept, chunk by chunk, for others that begin in the same
 //   way: they take its pages and run only the rest. Whoever comes while a prefix of its own is
 //   being computed by another is parked until it is there. Cached prefixes that nobody uses go
-//   before anybody is held or preempted. A sequence with a KV budget stops at each of its
-//   boundaries: its room is not raised past one until it waits there with nothing in flight. Then
-//   one plan drops entries and raises the room; if some of its pages are shared, the plan before
-//   gives it copies. So what it keeps depends on nothing but the sequence.
+//   before anybody is held or preempted.
+//
+//   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
+//   until it waits there with nothing in flight. Then one plan drops entries and raises the room;
+//   if some of its pages are shared, the plan before gives it copies. So what it keeps depends on
+//   nothing but the sequence.
+//
 //   With a goal for the time in the queue, a dial lowers the depth caps of tokens that have not
 //   begun, of requests that allow it, and lifts them again. A plan that raises a room says the cap
 //   of the tokens from the old room on; each token that is computed again has the cap it had.
@@ -194,6 +198,7 @@ class Schedule {
   void CountChunk(PrefixState& state) const;
   // Tries until it succeeds or no cached prefix is left to forget.
   bool WithRoom(absl::FunctionRef<bool()> attempt);
+
   // Of schedule_depth.cc.
   void TurnDial();
   // Puts tokens from `position` on, none of which has begun, under the dial's present cap, if their
@@ -216,8 +221,6 @@ class Schedule {
   void Leave(Sequence& sequence);
   // Takes the sequence out of everything and tells its observer.
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
-
-  std::array<uint32_t, kMaxGroups> MostEntries(const Sequence& sequence) const;
 
   const ScheduleOptions options_;
   const StepShape shape_;

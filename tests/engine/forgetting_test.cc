@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Caches that forget, against what an independent implementation expects (tools/reference writes
 // it; RECURVE_GOLDEN_DIR names the folder): logits and depths under budgets on every cache group.
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,17 +14,12 @@
 #include "engine/schedule/schedule.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/golden.h"
 
 namespace recurve {
 namespace {
 
 constexpr double kTolerance = 1e-4;
-
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file.good()) << path;
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
 
 // Logits of every row, and depths of the prompt.
 struct Recorded final : public RequestObserver {
@@ -54,8 +46,7 @@ ScheduledRequest RequestOf(const nlohmann::json& entry, const ModelConfig& confi
   request.logprobs = 0;
   request.prompt_logprobs = true;  // so that every row has logits
   request.raw_logits = true;
-  const double p = config.router.threshold;
-  request.threshold_logit = static_cast<float>(std::log(p / (1 - p)));
+  request.threshold_logit = ThresholdLogit(config.router.threshold);
   KvBudget& budget = request.budget;
   budget.policy = *ParseEvictionPolicy(entry["policy"].get<std::string>());
   budget.every = entry["every"];
@@ -98,22 +89,11 @@ void RunAlone(std::shared_ptr<const Model> model, ScheduledRequest request, uint
   }
 }
 
-double RelativeError(const std::vector<float>& found, const float* expected) {
-  double difference = 0;
-  double norm = 0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    difference += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
-}
-
-void ExpectAgrees(const Recorded& found, const nlohmann::json& entry, const std::string& logits) {
+void ExpectAgrees(const Recorded& found, const nlohmann::json& entry,
+                  const std::vector<float>& expected) {
   EXPECT_EQ(found.reason, EndReason::kLength);
   EXPECT_EQ(found.depths, entry["depths"].get<std::vector<uint32_t>>());
   ASSERT_EQ(found.logits.size(), entry["ids"].size());
-  std::vector<float> expected(logits.size() / sizeof(float));
-  std::copy(logits.begin(), logits.end(), reinterpret_cast<char*>(expected.data()));
   const size_t vocab = expected.size() / found.logits.size();
   for (const auto& [position, row] : found.logits) {
     ASSERT_EQ(row.size(), vocab);
@@ -132,7 +112,7 @@ TEST(ForgettingTest, AgreesWithTheReference) {
     ASSERT_TRUE(model.ok()) << model.status();
     const auto shared = std::make_shared<const Model>(*std::move(model));
     for (const auto& entry : nlohmann::json::parse(ReadFile(file))) {
-      const std::string logits = ReadFile(directory.path() / entry["logits_file"]);
+      const std::vector<float> logits = ReadLogits(directory.path() / entry["logits_file"]);
       for (const uint32_t chunk : {1U, 5U, 64U}) {
         SCOPED_TRACE(directory.path().filename().string() + ", " +
                      entry["policy"].get<std::string>() + ", chunks of " + std::to_string(chunk));

@@ -132,7 +132,7 @@ def table(records):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sequences", type=int, default=40)
+    parser.add_argument("--sequences", type=int, default=20)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write into")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -60,10 +60,11 @@ void Batch::AddExitRows(const SlotTable& table, uint32_t id, RowRange rows) {
 }
 
 void Batch::AddRowsWithoutLogits(const SlotTable& table, const std::vector<uint32_t>& slots,
-                                 bool (*of)(const Slot&)) {
+                                 bool queries_count) {
   for (const uint32_t id : slots) {
     const Slot& slot = table.slot(id);
-    if (of(slot)) AddExitRows(table, id, {0, slot.state.rows - slot.LogitRows()});
+    if ((slot.eviction == EvictionPolicy::kAttention) != queries_count) continue;
+    AddExitRows(table, id, {0, slot.state.rows - slot.LogitRows()});
   }
 }
 
@@ -76,11 +77,9 @@ void Batch::MakeExit(const SlotTable& table, const std::vector<uint32_t>& slots,
   logit_rows_ = query_rows_ = size();
   if (has_layers) {
     // What these attend to counts, though nobody asks what comes of it.
-    AddRowsWithoutLogits(
-        table, slots, [](const Slot& slot) { return slot.eviction == EvictionPolicy::kAttention; });
+    AddRowsWithoutLogits(table, slots, true);
     query_rows_ = size();
-    AddRowsWithoutLogits(
-        table, slots, [](const Slot& slot) { return slot.eviction != EvictionPolicy::kAttention; });
+    AddRowsWithoutLogits(table, slots, false);
   }
   Finish();
 }

@@ -63,9 +63,9 @@ class Batch {
   uint32_t HiddenRow(const Slot& slot, uint32_t id, uint32_t row) const;
   void AddBlockSpan(const SlotTable& table, uint32_t id, bool overlay);
   void AddExitRows(const SlotTable& table, uint32_t id, RowRange rows);
-  // Of the slots of which `of` is true.
+  // Of the slots whose queries count for the attention mass, or of the others.
   void AddRowsWithoutLogits(const SlotTable& table, const std::vector<uint32_t>& slots,
-                            bool (*of)(const Slot&));
+                            bool queries_count);
 
   const uint32_t slots_;
   const uint32_t chunk_;

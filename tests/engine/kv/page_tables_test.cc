@@ -238,19 +238,25 @@ SlotState Ran20() {
   return state;
 }
 
+// What `slot` holds in `state`, as the prefix cache would give it to others.
+CachedPrefix PrefixOf(const PageTables& tables, uint32_t slot, const SlotState& state) {
+  CachedPrefix prefix;
+  prefix.tokens = state.position;
+  for (uint32_t group = 0; group < 5; ++group) {
+    prefix.count[group] = state.count[group];
+    const auto pages = tables.pages(slot, group);
+    prefix.pages[group].assign(pages.begin(), pages.end());
+  }
+  return prefix;
+}
+
 TEST(PageTablesTest, AdoptSharesFullPagesAndCopiesTheRest) {
   PagePool pool(40);
   const EntriesPerPage per_page = {8, 5, 5, 5, 8};
   PageTables tables(&pool, 2, {3, 0}, per_page);
   std::vector<PageChange> changes;
   ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
-  CachedPrefix prefix;
-  prefix.tokens = 20;
-  for (uint32_t group = 0; group < 5; ++group) {
-    prefix.count[group] = Ran20().count[group];
-    const auto pages = tables.pages(0, group);
-    prefix.pages[group].assign(pages.begin(), pages.end());
-  }
+  const CachedPrefix prefix = PrefixOf(tables, 0, Ran20());
   changes.clear();
   std::vector<PageCopy> copies;
   ASSERT_TRUE(tables.Adopt(1, prefix, copies, changes));
@@ -276,13 +282,7 @@ TEST(PageTablesTest, AdoptTakesNothingWhenThePoolLacksPagesForCopies) {
   PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
   std::vector<PageChange> changes;
   ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
-  CachedPrefix prefix;
-  prefix.tokens = 20;
-  for (uint32_t group = 0; group < 5; ++group) {
-    prefix.count[group] = Ran20().count[group];
-    const auto pages = tables.pages(0, group);
-    prefix.pages[group].assign(pages.begin(), pages.end());
-  }
+  const CachedPrefix prefix = PrefixOf(tables, 0, Ran20());
   changes.clear();
   std::vector<PageCopy> copies;
   EXPECT_FALSE(tables.Adopt(1, prefix, copies, changes));

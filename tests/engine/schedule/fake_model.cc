@@ -5,15 +5,11 @@
 #include <array>
 #include <bit>
 
+#include "engine/base/mix_bits.h"
+
 namespace recurve {
 
-// The finalizer of SplitMix64 over a combination of both words.
-uint64_t Mix(uint64_t a, uint64_t b) {
-  uint64_t x = a * 0x9E3779B97F4A7C15U + b + 0x632BE59BD9B4E019U;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-  return x ^ (x >> 31);
-}
+uint64_t Mix(uint64_t a, uint64_t b) { return MixBits(a * kGoldenGamma + b + 0x632BE59BD9B4E019); }
 
 uint64_t FakeModel::Embed(uint32_t token, uint32_t position) const {
   return Mix(Mix(seed, token), position);

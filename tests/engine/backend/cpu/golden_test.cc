@@ -2,12 +2,9 @@
 // Small models of every kind with the logits and depths that an independent implementation expects
 // (tools/reference writes them; RECURVE_GOLDEN_DIR names the folder).
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +16,7 @@
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
 #include "tests/engine/backend/cpu/step_driver.h"
+#include "tests/engine/golden.h"
 
 namespace recurve {
 namespace {
@@ -32,16 +30,6 @@ struct Case {
   std::vector<float> logits;  // [positions][vocab]
 };
 
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file.good()) << path;
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-float ThresholdLogit(double p) {
-  return static_cast<float>(p <= 0 ? -INFINITY : p >= 1 ? INFINITY : std::log(p / (1 - p)));
-}
-
 std::vector<Case> ReadCases(const std::filesystem::path& directory, const ModelConfig& config) {
   std::vector<Case> cases;
   for (const auto& entry : nlohmann::json::parse(ReadFile(directory / "cases.json"))) {
@@ -53,9 +41,7 @@ std::vector<Case> ReadCases(const std::filesystem::path& directory, const ModelC
                                                    : entry["router_threshold"].get<double>());
     c.request.wants = kWantsPromptLogprobs | kWantsRawLogits;
     c.depths = entry["depths"].get<std::vector<uint32_t>>();
-    const std::string bytes = ReadFile(directory / entry["logits_file"].get<std::string>());
-    c.logits.resize(bytes.size() / sizeof(float));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(c.logits.data()));
+    c.logits = ReadLogits(directory / entry["logits_file"].get<std::string>());
     cases.push_back(std::move(c));
   }
   return cases;
@@ -88,17 +74,6 @@ std::unique_ptr<CpuBackend> MakeBackend(std::shared_ptr<const Model> model,
   auto backend = CpuBackend::Create(std::move(model), options);
   EXPECT_TRUE(backend.ok()) << backend.status();
   return backend.ok() ? std::move(backend).value() : nullptr;
-}
-
-// ||found - expected|| / ||expected|| at one position.
-double RelativeError(const std::vector<float>& found, const float* expected) {
-  double difference = 0;
-  double norm = 0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    difference += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
 }
 
 // The largest relative error of all positions; depths must agree if `exact_depths`.
