@@ -291,13 +291,13 @@ struct EngineSnapshot {
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers
   uint64_t part_rows[kParts] = {};
   double part_seconds[kParts] = {};
-  // Histogram of step durations and of rows a step, bucket bounds in engine.cc's constants.
   struct Histogram {
     std::vector<double> bounds;    // upper bounds, ascending; one more bucket than bounds
     std::vector<uint64_t> counts;  // [bounds + 1]
     double sum = 0.0;
   };
-  Histogram step_seconds, step_rows;
+  // Of each step: its time, rows of the shared block, sequences of which any row ran.
+  Histogram step_seconds, batch_tokens, batch_sequences;
   Histogram part_step_seconds[kParts];  // one observation a step that ran the part
 };
 std::string_view StepPartName(int part);

@@ -14,7 +14,7 @@ EngineSnapshot::Histogram SecondsHistogram() {
   return histogram;
 }
 
-EngineSnapshot::Histogram RowsHistogram() {
+EngineSnapshot::Histogram CountHistogram() {
   EngineSnapshot::Histogram histogram;
   histogram.bounds = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
   histogram.counts.resize(histogram.bounds.size() + 1);
@@ -32,7 +32,7 @@ void Observe(double value, EngineSnapshot::Histogram& histogram) {
 StepStatistics::StepStatistics() {
   static_assert(EngineSnapshot::kParts == kStepParts);
   totals_.step_seconds = SecondsHistogram();
-  totals_.step_rows = RowsHistogram();
+  totals_.batch_tokens = totals_.batch_sequences = CountHistogram();
   for (EngineSnapshot::Histogram& histogram : totals_.part_step_seconds) {
     histogram = SecondsHistogram();
   }
@@ -49,7 +49,8 @@ void StepStatistics::Add(const StepResult& result) {
     if (result.part_rows[part] > 0) Observe(seconds, totals_.part_step_seconds[part]);
   }
   Observe(step_seconds, totals_.step_seconds);
-  Observe(result.part_rows[kPartBlock], totals_.step_rows);
+  Observe(result.part_rows[kPartBlock], totals_.batch_tokens);
+  Observe(static_cast<double>(result.outcomes.size()), totals_.batch_sequences);
 }
 
 void StepStatistics::Fill(EngineSnapshot& snapshot) const {
@@ -58,7 +59,8 @@ void StepStatistics::Fill(EngineSnapshot& snapshot) const {
   std::copy(std::begin(totals_.part_seconds), std::end(totals_.part_seconds),
             snapshot.part_seconds);
   snapshot.step_seconds = totals_.step_seconds;
-  snapshot.step_rows = totals_.step_rows;
+  snapshot.batch_tokens = totals_.batch_tokens;
+  snapshot.batch_sequences = totals_.batch_sequences;
   std::copy(std::begin(totals_.part_step_seconds), std::end(totals_.part_step_seconds),
             snapshot.part_step_seconds);
 }

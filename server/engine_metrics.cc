@@ -183,8 +183,12 @@ void AddSteps(const EngineSnapshot& now, Page* page) {
     page->Add({{"stage", std::string(StepPartName(part))}},
               static_cast<double>(now.part_rows[part]));
   }
-  page->Family("recurve_step_rows", "Rows of a step", MetricType::Histogram);
-  page->AddHistogram({}, now.step_rows);
+  page->Family("recurve_batch_tokens", "Tokens that a step took through the shared block",
+               MetricType::Histogram);
+  page->AddHistogram({}, now.batch_tokens);
+  page->Family("recurve_batch_sequences", "Sequences of which a step ran any token",
+               MetricType::Histogram);
+  page->AddHistogram({}, now.batch_sequences);
   page->Family("recurve_step_duration_seconds", "Time of a step", MetricType::Histogram);
   page->AddHistogram({}, now.step_seconds);
   page->Family("recurve_stage_duration_seconds", "Time of a stage, in steps that ran it",

@@ -282,7 +282,9 @@ EngineSnapshot FakeEngine::Snapshot() const {
   histogram.bounds = {0.001, 0.01};
   histogram.counts = {4, 3, 2};
   histogram.sum = 0.5;
-  snapshot.step_seconds = snapshot.step_rows = histogram;
+  snapshot.step_seconds = snapshot.batch_tokens = histogram;
+  snapshot.batch_sequences = histogram;
+  snapshot.batch_sequences.sum = 2.5;
   for (int part = 0; part < EngineSnapshot::kParts; ++part) {
     snapshot.part_rows[part] = 100 + part;
     snapshot.part_step_seconds[part] = histogram;

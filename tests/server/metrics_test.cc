@@ -133,6 +133,8 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
       {"recurve_depth_given_up_recursions_total", 19},
       {"recurve_steps_total", 9},
       {"recurve_step_rows_total{stage=\"block\"}", 103},
+      {"recurve_batch_tokens_sum", 0.5},
+      {"recurve_batch_sequences_sum", 2.5},
       {"recurve_step_duration_seconds_count", 9},
       {"recurve_step_duration_seconds_bucket{le=\"0.01\"}", 7},
       {"recurve_step_duration_seconds_bucket{le=\"+Inf\"}", 9},
