@@ -119,8 +119,8 @@ class Group {
   }
 
   void Parsed(const std::string& flag, const std::string& initial, const std::string& type,
-              const std::string& help, std::function<void(const std::string&)> parse) {
-    app_->add_option_function<std::string>(flag, std::move(parse), Wrap(help))
+              const std::string& help, const std::function<void(const std::string&)>& parse) {
+    app_->add_option_function<std::string>(flag, parse, Wrap(help))
         ->group(name_)
         ->type_name(type)
         ->default_str(initial);

@@ -145,8 +145,9 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
   std::unique_ptr<Engine> engine;
   std::thread loader([&] {
     auto made = MakeEngine(make_engine, options.engine);
-    if (made.ok()) engine = *std::move(made);
-    events->Loaded(made.status());
+    const absl::Status loaded = made.status();
+    if (loaded.ok()) engine = *std::move(made);
+    events->Loaded(loaded);
   });
   Events::State state;
   while (!state.loaded) {

@@ -193,6 +193,7 @@ Figures Medians(const std::vector<Figures>& runs) {
   Figures medians = runs.front();
   for (size_t i = 0; i < medians.size(); ++i) {
     std::vector<double> values;
+    values.reserve(runs.size());
     for (const Figures& run : runs) values.push_back(run[i].second);
     std::sort(values.begin(), values.end());
     medians[i].second = (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;

@@ -70,7 +70,7 @@ absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
   return absl::OkStatus();
 }
 
-void Schedule::Queue(ScheduledRequest request) {
+void Schedule::Queue(ScheduledRequest&& request) {
   RECURVE_CHECK(request.observer != nullptr);
   const uint64_t id = request.id;
   const auto [place, is_new] =

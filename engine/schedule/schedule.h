@@ -156,7 +156,7 @@ class Schedule {
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
 
   // A valid request for which there is room.
-  void Queue(ScheduledRequest request);
+  void Queue(ScheduledRequest&& request);
 
   // Of plan.cc.
   void EndDue();

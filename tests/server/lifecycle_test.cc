@@ -19,7 +19,6 @@ namespace {
 
 using ::grpc::health::v1::HealthCheckRequest;
 using ::grpc::health::v1::HealthCheckResponse;
-using testing::Contains;
 using testing::HasSubstr;
 
 // The service's status, or the gRPC code's negative if the call failed.
@@ -85,7 +84,7 @@ class LifecycleTest : public testing::Test {
   }
 
   // The factory's engine is `engine_`, valid until the server has ended.
-  void Launch(std::optional<FakeEngine::Script> script = std::nullopt) {
+  void Launch(const std::optional<FakeEngine::Script>& script = std::nullopt) {
     LaunchWith([this, script](const EngineOptions&) {
       auto engine = std::make_unique<FakeEngine>(script);
       engine_ = engine.get();
@@ -159,6 +158,7 @@ TEST_F(LifecycleTest, DrainLosesNoStream) {
   constexpr int kStreams = 16;
   std::vector<StreamEnd> ends(kStreams);
   std::vector<std::thread> clients;
+  clients.reserve(kStreams);
   for (int i = 0; i < kStreams; ++i) {
     clients.emplace_back([&, i] { ends[i] = Generate(); });
   }

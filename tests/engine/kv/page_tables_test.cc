@@ -95,7 +95,7 @@ std::array<uint32_t, kMaxGroups> WorstCase(SlotState state, uint32_t room, const
 
 SlotState RandomState(std::mt19937& random, const StepShape& shape) {
   const auto draw = [&random](uint32_t low, uint32_t high) {
-    return low + static_cast<uint32_t>(random() % (high - low + 1));
+    return low + static_cast<uint32_t>(random() % (uint64_t{high} - low + 1));
   };
   SlotState state;
   state.stage = Stage::kEntry;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/engine/model/checkpoint_writer.h"
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/model/tensor_layout.h"
 #include "engine/model/weights.h"
@@ -26,9 +27,8 @@ std::string SafetensorsFile(const WrittenTensors& tensors) {
     }
     const size_t begin = data.size();
     data += tensor.data;
-    header += ",\"" + name + "\":{\"dtype\":\"" + tensor.dtype + "\",\"shape\":[" + shape +
-              "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) +
-              "]}";
+    header += absl::StrCat(",\"", name, "\":{\"dtype\":\"", tensor.dtype, "\",\"shape\":[", shape,
+                           "],\"data_offsets\":[", begin, ",", data.size(), "]}");
   }
   return SafetensorsFile(header + "}  ", data);
 }

@@ -285,7 +285,7 @@ TEST(LoadModel, RefusesMissingTensors) {
 }
 
 TEST(LoadModel, RefusesOtherShapes) {
-  const auto reshape = [](const char* name, std::vector<uint64_t> shape) {
+  const auto reshape = [](const char* name, const std::vector<uint64_t>& shape) {
     return [name, shape](WrittenTensors& tensors) {
       uint64_t elements = 1;
       for (const uint64_t size : shape) elements *= size;

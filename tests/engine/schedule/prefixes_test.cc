@@ -104,6 +104,7 @@ TEST_F(PrefixesTest, NothingIsSharedWhereTheModelWouldDoOtherThings) {
   ASSERT_TRUE(Add(12, 1).ok());
   StepUntilEnded(0);
   std::vector<ScheduledRequest> others;
+  others.reserve(5);
   for (int i = 0; i < 5; ++i) others.push_back(MakeRequest(12, 1));
   others[0].tenant = "another";
   others[1].caps = {{0, 1}};

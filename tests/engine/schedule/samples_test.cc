@@ -19,6 +19,7 @@ class SamplesTest : public ScheduleFixture {
 
   std::vector<ScheduledRequest> MakeSamples(int count, uint32_t prompt, uint32_t max_tokens) {
     std::vector<ScheduledRequest> samples;
+    samples.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) samples.push_back(MakeRequest(prompt, max_tokens));
     return samples;
   }

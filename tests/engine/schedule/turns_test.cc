@@ -14,7 +14,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::ElementsAre;
-using testing::IsEmpty;
 
 class TurnsTest : public ScheduleFixture {
  protected:
@@ -66,8 +65,7 @@ TEST_F(TurnsTest, TenantsShareByTokensAndNotByRequests) {
   Start();
   // 64 tokens each against 8 tokens each.
   for (int i = 0; i < 40; ++i) AddOf("long", Priority::kNormal, 32, 32);
-  std::vector<size_t> small;
-  for (int i = 0; i < 320; ++i) small.push_back(AddOf("short", Priority::kNormal, 4, 4));
+  for (int i = 0; i < 320; ++i) AddOf("short", Priority::kNormal, 4, 4);
   const std::vector<size_t> order = AdmittedUntil(39);  // the last of the long ones
   const auto done = static_cast<size_t>(
       std::count_if(order.begin(), order.end(), [](size_t id) { return id >= 40; }));

@@ -65,6 +65,7 @@ TEST(Encode, AgreesWithTheDefinitionOnRandomMerges) {
       }
     }
     std::vector<int32_t> expected;
+    expected.reserve(parts.size());
     for (const std::string& part : parts) expected.push_back(*tokenizer->TokenToId(part));
     ASSERT_EQ(*tokenizer->Encode(text, false), expected) << "round " << round << ": " << text;
   }

@@ -128,6 +128,7 @@ void ExpectAloneEqualsTogether(const ModelConfig& config) {
   const std::unique_ptr<CpuBackend> two = MakeBackend(model, options);
   const std::vector<DriverRequest> requests = MixedRequests();
   std::vector<DriverOutput> alone;
+  alone.reserve(requests.size());
   for (const DriverRequest& request : requests) {
     alone.push_back(RunAll(*backend, config, options.limits, {request})[0]);
   }
