@@ -19,6 +19,20 @@ float ThresholdLogit(float probability) {
   return Log(probability) - Log(1.0F - probability);
 }
 
+// Layers repeated in place are one recursion of the engine, which nothing can leave halfway.
+absl::StatusOr<std::vector<DepthCap>> CapsOf(const Request& request, const ModelConfig& config) {
+  std::vector<DepthCap> caps;
+  if (!request.max_recursions) return caps;
+  if (!config.repeats_in_place()) {
+    caps.push_back({0, *request.max_recursions});
+  } else if (*request.max_recursions != config.num_recursions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_recursions is ", *request.max_recursions, "; expected ",
+                     config.num_recursions, ", since this model repeats its layers in place"));
+  }
+  return caps;
+}
+
 SamplingParams ToSampling(const Request& request) {
   SamplingParams sampling;
   sampling.temperature = request.temperature;
@@ -72,7 +86,7 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.sampling = ToSampling(request);
   scheduled.threshold_logit =
       ThresholdLogit(request.router_threshold.value_or(config.router.threshold));
-  if (request.max_recursions) scheduled.caps = {{0, *request.max_recursions}};
+  ASSIGN_OR_RETURN(scheduled.caps, CapsOf(request, config));
   scheduled.adaptive_min = request.adaptive_min;
   if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs ||
       request.cumulative_logprob) {

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/prepare_request.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+ModelConfig Config(Sharing sharing) {
+  ModelConfig config;
+  config.vocab_size = 97;
+  config.sharing = sharing;
+  config.num_layers = 8;
+  config.num_recursions = 3;
+  return config;
+}
+
+absl::StatusOr<ScheduledRequest> Prepare(uint32_t max_recursions, const ModelConfig& config) {
+  Request request;
+  request.prompt = std::vector<uint32_t>{1, 2};
+  request.max_recursions = max_recursions;
+  return PrepareRequest(request, config, EvictionOptions(), nullptr);
+}
+
+TEST(PrepareRequestTest, RecursionsAreCapped) {
+  const auto prepared = Prepare(2, Config(Sharing::kMiddleCycle));
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  ASSERT_EQ(prepared->caps.size(), 1U);
+  EXPECT_EQ(prepared->caps[0].position, 0U);
+  EXPECT_EQ(prepared->caps[0].cap, 2U);
+}
+
+TEST(PrepareRequestTest, LayersRepeatedInPlaceTakeAllOrNothing) {
+  const ModelConfig config = Config(Sharing::kMiddleSequence);
+  const auto prepared = Prepare(3, config);
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_THAT(prepared->caps, IsEmpty());
+  for (const uint32_t other : {0U, 1U, 2U, 4U}) {
+    const auto refused = Prepare(other, config);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("expected 3"));
+  }
+}
+
+}  // namespace
+}  // namespace recurve
