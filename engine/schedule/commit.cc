@@ -44,18 +44,24 @@ void TellLogits(const Sequence& sequence, const StepResult& result) {
 void Schedule::Commit(const StepResult& result) {
   RECURVE_CHECK(result.epoch == committed_ + 1 && result.epoch <= planned_);
   committed_ = result.epoch;
-  size_t next = 0;  // in result.depths
+  before_.clear();
   for (const Outcome& outcome : result.outcomes) {
     Stay& stay = stays_.At(outcome.slot, result.epoch);
-    const SlotState before = stay.state;
-    stay.state = Resolve(before, outcome, stay.limits, shape_);
+    before_.push_back(stay.state);
+    stay.state = Resolve(stay.state, outcome, stay.limits, shape_);
+  }
+  RaisePeaks();     // while those that end now still have their pages
+  size_t next = 0;  // in result.depths
+  for (size_t i = 0; i < before_.size(); ++i) {
+    const Outcome& outcome = result.outcomes[i];
     if ((outcome.ran & kRanExit) == 0) continue;
+    const SlotState& before = before_[i];
     RECURVE_CHECK(next + before.rows <= result.depths.size());
     const auto depths = std::span(result.depths).subspan(next, before.rows);
     next += before.rows;
+    Stay& stay = stays_.At(outcome.slot, result.epoch);
     if (stay.sequence != nullptr) Deliver(stay, before, outcome, depths, result);
   }
-  RaisePeaks();
 }
 
 void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,

@@ -71,7 +71,7 @@ struct ScheduleCounters {
   struct Group {
     uint64_t entries = 0;      // held by all sequences, as of the last committed step
     uint32_t filled = 0;       // pages that hold entries
-    uint32_t filled_peak = 0;  // the most after any step, sequences that ended in it left out
+    uint32_t filled_peak = 0;  // the most after any step, before sequences that ended in it left
     // Pages that sequences have, filled or not; those that n of them share count n times, here and
     // in the two above.
     uint32_t reserved = 0;
@@ -239,6 +239,7 @@ class Schedule {
   PrefixCache prefixes_;
 
   StepPlan plan_;
+  std::vector<SlotState> before_;  // of each outcome that is being committed
   std::vector<uint32_t> dropped_;  // slots that the backend must hear of in the next plan
   bool preempted_ = false;         // for memory, in this plan
   uint32_t planned_ = 0;           // epoch of the last plan

@@ -83,9 +83,8 @@ TEST_F(EndingTest, ReportsCountsDepthsAndTimes) {
   EXPECT_EQ(ending.ended, start + milliseconds(6));
   EXPECT_EQ(schedule_->counters().generated_tokens, 3U);
   EXPECT_EQ(schedule_->counters().prompt_rows_by_depth[2], 3U);
-  // Before the last step, in which the sequence ended: five entries in three groups, four in the
-  // exit group.
-  EXPECT_EQ(schedule_->counters().pages_filled_peak, 7U);
+  // After the last step, in which the sequence ended: five entries in all four groups.
+  EXPECT_EQ(schedule_->counters().pages_filled_peak, 8U);
 }
 
 TEST_F(EndingTest, DeadlineAndTimeLimitEndQueuedAndRunningRequests) {
