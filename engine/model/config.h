@@ -13,9 +13,8 @@
 
 namespace recurve {
 
-// Most recursions with a cache group each: the engine numbers 16 groups, two of them for the ends.
-// Recursions that share one group (KvMode::kShared) and layers repeated in place are not bound by
-// it.
+// Most recursions: the engine numbers 16 cache groups, two of them for the ends. Layers repeated in
+// place are not recursions.
 inline constexpr uint32_t kMaxRecursions = 14;
 
 // Which weights an effective layer uses (docs/model.md has the table).

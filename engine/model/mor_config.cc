@@ -56,10 +56,8 @@ absl::Status ReadKeysAndValues(JsonFields& fields, ModelConfig* config) {
   if (config->repeats_in_place() && config->kv_mode != KvMode::kRecursionWise) {
     return fields.Undefined("kv_mode", "with sharing \"sequence\" and \"middle_sequence\"");
   }
-  if (config->recursions() > kMaxRecursions && config->kv_mode != KvMode::kShared) {
-    return fields.Unexpected("num_recursions",
-                             absl::StrCat("at most ", kMaxRecursions,
-                                          " where recursions have keys and values of their own"));
+  if (config->recursions() > kMaxRecursions) {
+    return fields.Unexpected("num_recursions", absl::StrCat("at most ", kMaxRecursions));
   }
   RETURN_IF_ERROR(fields.ReadChoice<bool>("attention_weights",
                                           {{"tied", false}, {"per_recursion", true}},

@@ -214,13 +214,13 @@ TEST(MorConfig, RefusesUndefinedCombinations) {
   });
 }
 
-TEST(MorConfig, BoundsTheRecursionsWithKeysOfTheirOwn) {
+TEST(MorConfig, BoundsTheRecursions) {
   ExpectRefused({
       {15, kFixed, R"({"num_recursions": 15})", "mor.num_recursions is 15; expected at most 14"},
+      {15, kFixed, R"({"num_recursions": 15, "kv_mode": "shared"})", "at most 14"},
       {17, kExpert, R"({"num_recursions": 15, "kv_mode": "shared_update"})", "at most 14"},
   });
   EXPECT_TRUE(Parse(14, kFixed, R"({"num_recursions": 14})").ok());
-  EXPECT_TRUE(Parse(15, kFixed, R"({"num_recursions": 15, "kv_mode": "shared"})").ok());
   EXPECT_TRUE(Parse(15, kFixed, R"({"num_recursions": 15, "sharing": "sequence"})").ok());
 }
 
