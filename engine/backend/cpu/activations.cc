@@ -5,8 +5,8 @@
 
 namespace recurve {
 
-absl::Status Activations::Allocate(uint32_t rows, uint32_t columns, Precision precision) {
-  stride_ = RoundUp(columns, kBlockSize);
+absl::Status Activations::Allocate(uint32_t rows, size_t columns, Precision precision) {
+  stride_ = (columns + kBlockSize - 1) / kBlockSize * kBlockSize;
   element_ = ElementSize(precision);
   ASSIGN_OR_RETURN(memory_, HugeBuffer::Allocate(rows * stride_ * element_));
   return absl::OkStatus();

@@ -15,7 +15,7 @@ namespace recurve {
 class Activations {
  public:
   // RESOURCE_EXHAUSTED when there is no memory.
-  absl::Status Allocate(uint32_t rows, uint32_t columns, Precision precision);
+  absl::Status Allocate(uint32_t rows, size_t columns, Precision precision);
 
   size_t stride() const { return stride_; }
   std::byte* row(uint32_t row) { return memory_.data() + row * stride_ * element_; }

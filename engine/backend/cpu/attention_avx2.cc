@@ -12,8 +12,7 @@ namespace recurve::avx2 {
 namespace {
 
 constexpr uint32_t kWidth = 8;
-constexpr uint32_t kMaxHeads = 3;  // of a register block
-constexpr uint32_t kVectors = 2;   // of 16 entries or dimensions
+constexpr uint32_t kVectors = 2;  // of 16 entries or dimensions
 
 // Where a register block of heads keeps its intermediate values.
 struct Work {
@@ -187,9 +186,9 @@ void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
 
 template <typename Element>
 void AttentionOf(const AttentionArgs& args) {
-  constexpr void (*kAttendHeads[kMaxHeads + 1])(const AttentionArgs&, uint32_t) = {
+  constexpr void (*kAttendHeads[kHeadsTogether + 1])(const AttentionArgs&, uint32_t) = {
       nullptr, AttendHeads<1, Element>, AttendHeads<2, Element>, AttendHeads<3, Element>};
-  const uint32_t blocks = (args.heads + kMaxHeads - 1) / kMaxHeads;
+  const uint32_t blocks = (args.heads + kHeadsTogether - 1) / kHeadsTogether;
   for (uint32_t b = 0; b < blocks; ++b) {
     // Register blocks of nearly equal size.
     const uint32_t begin = b * args.heads / blocks;

@@ -13,6 +13,10 @@
 namespace recurve {
 namespace {
 
+// More are typing errors.
+constexpr uint32_t kMostThreads = 4096;
+constexpr uint32_t kMostHiddenRows = uint32_t{1} << 24;
+
 absl::Status CheckLimits(const ModelConfig& config, const CpuBackendOptions& options) {
   const BackendLimits& limits = options.limits;
   const std::pair<const char*, uint32_t> positive[] = {{"slots", limits.slots},
@@ -35,6 +39,16 @@ absl::Status CheckLimits(const ModelConfig& config, const CpuBackendOptions& opt
     return absl::InvalidArgumentError(absl::StrCat("max_positions: found ", limits.max_positions,
                                                    ", expected at most the model's ",
                                                    config.max_positions));
+  }
+  if (options.threads > kMostThreads) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("threads: found ", options.threads, ", expected at most ", kMostThreads));
+  }
+  const uint64_t hidden_rows = limits.slots + uint64_t{limits.areas} * limits.chunk;
+  if (hidden_rows > kMostHiddenRows) {
+    return absl::InvalidArgumentError(absl::StrCat("areas and chunk: found ", limits.areas, " and ",
+                                                   limits.chunk, ", expected at most ",
+                                                   kMostHiddenRows, " rows of areas and slots"));
   }
   if (config.recursions() + 2 > kMaxGroups) {
     return absl::InvalidArgumentError(absl::StrCat("num_recursions: found ", config.recursions(),
@@ -64,7 +78,7 @@ class PartTimer {
 absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<const Model> model,
                                                                const CpuBackendOptions& options) {
   RETURN_IF_ERROR(CheckLimits(model->config, options));
-  auto team = std::make_unique<ThreadTeam>(options.threads);
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadTeam> team, ThreadTeam::Create(options.threads));
   ASSIGN_OR_RETURN(KvPool pool,
                    KvPool::Create(model->config, options.precision, options.limits.pages));
   ASSIGN_OR_RETURN(PackedModel packed, PackModel(std::move(model), options.precision, *team));

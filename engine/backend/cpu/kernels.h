@@ -72,13 +72,15 @@ struct AttentionArgs {
   // [entries]; if not null, each head adds floor(p / sum * 2^24) to it, atomically: integers, so
   // that the order in which rows, heads and layers come does not matter.
   uint64_t* mass = nullptr;
-  float* scratch = nullptr;  // [AttentionScratch(layout, heads, entries)]
+  float* scratch = nullptr;  // [AttentionScratch(layout, entries)]
 };
 
-// Floats that a thread needs beside the attention of `heads` query heads to at most `entries`
-// entries.
-inline size_t AttentionScratch(const PageLayout& layout, uint32_t heads, uint32_t entries) {
-  return size_t{heads} * (RoundUp(entries, kEntriesPerBlock) + 2 * size_t{layout.padded_dim()});
+// Query heads that a kernel takes together, at most.
+inline constexpr uint32_t kHeadsTogether = 3;
+
+// Floats that a thread needs beside attention to at most `entries` entries.
+inline size_t AttentionScratch(const PageLayout& layout, uint32_t entries) {
+  return kHeadsTogether * (size_t{RoundUp(entries, kEntriesPerBlock)} + 2 * layout.padded_dim());
 }
 
 // No function allocates or locks; all may be called from any thread, on memory that no other

@@ -40,11 +40,9 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   RETURN_IF_ERROR(qkv_.Allocate(rows, query_columns + 2 * kv_columns, Precision::kF32));
   RETURN_IF_ERROR(attended_.Allocate(rows, query_columns, precision_));
   RETURN_IF_ERROR(gated_.Allocate(rows, config_.intermediate_size, precision_));
-  RETURN_IF_ERROR(linear_scratch_.Allocate(threads, static_cast<uint32_t>(LinearScratch(model_)),
-                                           Precision::kF32));
-  const size_t attention = AttentionScratch(pool_.layout(), heads, limits.max_positions);
-  RETURN_IF_ERROR(
-      attention_scratch_.Allocate(threads, static_cast<uint32_t>(attention), Precision::kF32));
+  RETURN_IF_ERROR(linear_scratch_.Allocate(threads, LinearScratch(model_), Precision::kF32));
+  RETURN_IF_ERROR(attention_scratch_.Allocate(
+      threads, AttentionScratch(pool_.layout(), limits.max_positions), Precision::kF32));
   const uint32_t blocks = (limits.max_positions + kEntriesPerBlock - 1) / kEntriesPerBlock;
   for (uint32_t thread = 0; thread < threads; ++thread) {
     scratch_[thread].tiles.resize(blocks);

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/thread_team.h"
 
+#include <system_error>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
+#include "absl/strings/str_cat.h"
 #include "engine/backend/cpu/float_env.h"
 #include "engine/base/check.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
@@ -25,11 +29,28 @@ void Pause() {
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(uint32_t threads)
-    : size_(threads), flags_(std::make_unique<Flag[]>(threads)) {
+absl::StatusOr<std::unique_ptr<ThreadTeam>> ThreadTeam::Create(uint32_t threads) {
   RECURVE_CHECK(threads >= 1);
-  threads_.reserve(threads - 1);
-  for (uint32_t i = 1; i < threads; ++i) threads_.emplace_back([this, i] { Work(i); });
+  std::unique_ptr<ThreadTeam> team(new ThreadTeam(threads));
+  RETURN_IF_ERROR(team->Start());
+  return team;
+}
+
+ThreadTeam::ThreadTeam(uint32_t threads)
+    : size_(threads), flags_(std::make_unique<Flag[]>(threads)) {}
+
+absl::Status ThreadTeam::Start() {
+  threads_.reserve(size_ - 1);
+  for (uint32_t i = 1; i < size_; ++i) {
+    try {
+      threads_.emplace_back([this, i] { Work(i); });
+    } catch (const std::system_error& error) {
+      return absl::ResourceExhaustedError(absl::StrCat("threads: found ", size_,
+                                                       "; the system starts only ", i - 1,
+                                                       " beside this one: ", error.what()));
+    }
+  }
+  return absl::OkStatus();
 }
 
 ThreadTeam::~ThreadTeam() {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace recurve {
 
@@ -19,7 +21,8 @@ namespace recurve {
 // Thread-compatible: Run is called by one thread at a time, and never from inside a Run.
 class ThreadTeam {
  public:
-  explicit ThreadTeam(uint32_t threads);  // >= 1
+  // RESOURCE_EXHAUSTED when the system starts no more threads. Precondition: threads >= 1.
+  static absl::StatusOr<std::unique_ptr<ThreadTeam>> Create(uint32_t threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -41,6 +44,8 @@ class ThreadTeam {
     std::atomic<uint32_t> arrivals{0};
   };
 
+  explicit ThreadTeam(uint32_t threads);
+  absl::Status Start();
   void Work(uint32_t thread);
 
   const uint32_t size_;
@@ -49,7 +54,7 @@ class ThreadTeam {
   alignas(128) std::atomic<uint32_t> runs_{0};
   // Written before runs_ is raised, read after: the function of the current Run; null: return.
   const absl::FunctionRef<void(uint32_t)>* fn_ = nullptr;
-  std::vector<std::thread> threads_;  // [size_ - 1]
+  std::vector<std::thread> threads_;  // [size_ - 1] once all have started
 };
 
 }  // namespace recurve

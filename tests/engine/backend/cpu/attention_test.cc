@@ -53,7 +53,7 @@ struct Problem {
   // Heads [begin, end) and the first `count` entries; [heads][head_dim].
   std::vector<float> Run(Isa isa, uint32_t begin, uint32_t end, uint32_t count) const {
     std::vector<float> out(size_t{end - begin} * layout.head_dim);
-    std::vector<float> scratch(AttentionScratch(layout, end - begin, count));
+    std::vector<float> scratch(AttentionScratch(layout, count));
     AttentionArgs args;
     args.layout = layout;
     args.heads = end - begin;

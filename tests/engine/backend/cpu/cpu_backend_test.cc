@@ -391,6 +391,14 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
   options.limits.slots = 0;
   EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
               HasSubstr("slots: found 0"));
+  options = Options(config);
+  options.threads = 5000;
+  EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
+              HasSubstr("threads: found 5000, expected at most 4096"));
+  options = Options(config);
+  options.limits.areas = options.limits.chunk = options.limits.prompt_rows = 65'536;
+  EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
+              HasSubstr("areas and chunk: found 65536 and 65536"));
 }
 
 TEST(CpuBackend, PageBytesAreKnownBeforehand) {
