@@ -201,15 +201,17 @@ bool Schedule::HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix)
 uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
   const KvBudget& budget = sequence.request.budget;
   if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end, budget);
-  // The whole prompt and a token, though pages come chunk by chunk: a prompt that cannot be
-  // finished would only be in the way.
+  // The whole prompt and a token, though pages come chunk by chunk, and what is left of those that
+  // run: a prompt that cannot be finished would only be in the way.
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end), budget);
   uint32_t headroom = 0;
   for (const Sequence* running : running_) {
-    const SlotState& state = stays_.Current(running->slot).state;
-    const uint32_t ahead = std::min(options_.headroom, running->end - state.position);
-    headroom += tables_.PagesFor(ahead, running->request.budget);
+    const Stay& stay = stays_.Current(running->slot);
+    const uint32_t ahead = std::min(options_.headroom, running->end - stay.state.position);
+    const uint32_t prompt_left =
+        stay.limits.prompt - std::min(stay.limits.prompt, stay.limits.room);
+    headroom += tables_.PagesFor(std::max(ahead, prompt_left), running->request.budget);
   }
   return prompt + headroom;
 }

@@ -100,5 +100,15 @@ TEST_F(OverloadTest, HalfThePeakIsEnough) {
   EXPECT_GT(preemptions, 0U);  // else the memory was not tight
 }
 
+TEST_F(OverloadTest, APromptWaitsUntilThoseThatRunCanBeFinished) {
+  options_.limits.pages = 60;
+  Start();
+  ASSERT_TRUE(Add(40, 1).ok());  // forty pages
+  ASSERT_TRUE(Add(40, 1).ok());
+  while (schedule_->HasWork()) Step();
+  EXPECT_EQ(schedule_->counters().preemptions_for_memory, 0U);
+  EXPECT_EQ(schedule_->counters().recomputed_rows, 0U);
+}
+
 }  // namespace
 }  // namespace recurve

@@ -201,12 +201,14 @@ TEST_F(PlanTest, APromptWaitsUntilPagesForAllOfItAreFree) {
   ASSERT_TRUE(Add(1, 1).ok());
   Step();
   EXPECT_THAT(AdmittedSlots(), ElementsAre(0));
-  while (told(0).ended == 0) {
+  for (const size_t running : {0U, 1U}) {  // the second needs every page, though not at once
+    while (told(running).ended == 0) {
+      Step();
+      EXPECT_THAT(plan_.admits, IsEmpty());
+    }
     Step();
-    EXPECT_THAT(plan_.admits, IsEmpty());
+    EXPECT_THAT(AdmittedSlots(), ElementsAre(0));
   }
-  Step();
-  EXPECT_THAT(AdmittedSlots(), ElementsAre(0, 1));
 }
 
 TEST_F(PlanTest, SurplusPagesOfAPromptGoBackWhenTheRouterHasSpoken) {
