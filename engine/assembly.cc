@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -115,7 +116,8 @@ uint64_t PagesOfSequence(const ModelConfig& config, uint64_t tokens) {
 }
 
 // Fills in every automatic value.
-absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options) {
+absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options,
+                     std::vector<std::string>* warnings) {
   ModelOptions& m = options.model;
   if (m.name.empty()) {
     const std::filesystem::path path(m.directory);
@@ -134,20 +136,19 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
     return absl::InvalidArgumentError(absl::StrCat("--max_context is ", memory.max_context,
                                                    "; the model's context is ", model_context));
   }
+  // A prompt as long as the context must fit into an empty queue.
+  s.max_queued_tokens = std::max<uint64_t>(s.max_queued_tokens, memory.max_context);
   if (!(memory.kv_memory_share > 0.0 && memory.kv_memory_share <= 1.0)) {
     return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ", memory.kv_memory_share,
                                                    "; expected more than 0, at most 1"));
   }
   if (memory.kv_pages == 0) {
-    const uint64_t wanted = uint64_t{s.slots} * PagesOfSequence(model.config, memory.max_context);
     const uint64_t weight_bytes = CountParameters(model) * (precision == Precision::kF32 ? 4 : 2);
     const uint64_t usable = UsableMemoryBytes();
     const uint64_t left = usable - std::min(usable, weight_bytes);
-    const uint64_t affordable =
-        static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share) /
-        CpuPageBytes(model.config, precision);
-    memory.kv_pages =
-        static_cast<uint32_t>(std::clamp<uint64_t>(std::min(wanted, affordable), 1, 0xFFFF'FFFFU));
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share);
+    ASSIGN_OR_RETURN(memory.kv_pages, AutoPages(model.config, precision, bytes, s.slots,
+                                                memory.max_context, warnings));
   }
   return absl::OkStatus();
 }
@@ -191,7 +192,6 @@ EngineInfo InfoOf(const Model& model, const EngineOptions& options, Precision pr
   info.kv_page_bytes = static_cast<uint32_t>(CpuPageBytes(config, precision));
   info.kv_page_entries = kTileEntries * (PageTiles(config) / std::max(1U, GroupLayers(config, 1)));
   info.options = options;
-  info.warnings = model.warnings;
   return info;
 }
 
@@ -215,6 +215,28 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
 
 }  // namespace
 
+absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precision, uint64_t bytes,
+                                   uint32_t slots, uint32_t context,
+                                   std::vector<std::string>* warnings) {
+  const uint64_t page_bytes = CpuPageBytes(config, precision);
+  const uint64_t affordable = bytes / page_bytes;
+  const uint64_t least = PagesOfSequence(config, 2);
+  if (affordable < least) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "--kv_pages=auto: ", bytes, " bytes of memory are left for the cache; ", least,
+        " pages of ", page_bytes,
+        " bytes are the least that serves. Give the process more memory, or --kv_pages a number"));
+  }
+  const uint64_t of_one = PagesOfSequence(config, context);
+  if (affordable < of_one) {
+    warnings->push_back(absl::StrCat("--kv_pages=auto: memory holds ", affordable,
+                                     " pages; one sequence of ", context, " tokens needs ",
+                                     of_one));
+  }
+  return static_cast<uint32_t>(
+      std::min<uint64_t>({slots * of_one, affordable, std::numeric_limits<uint32_t>::max()}));
+}
+
 absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   EngineOptions options = given;
   if (options.model.backend != "cpu") {
@@ -227,7 +249,8 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   }
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
   auto model = std::make_shared<const Model>(std::move(loaded));
-  RETURN_IF_ERROR(Resolve(*model, precision, options));
+  std::vector<std::string> warnings = model->warnings;
+  RETURN_IF_ERROR(Resolve(*model, precision, options, &warnings));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
@@ -246,6 +269,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   assembly.queue_depth = options.schedule.queue_depth;
   assembly.info = InfoOf(*model, options, precision);
   assembly.info.has_tokenizer = assembly.tokenizer != nullptr;
+  assembly.info.warnings = std::move(warnings);
   return assembly;
 }
 

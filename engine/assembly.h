@@ -4,10 +4,14 @@
 #ifndef RECURVE_ENGINE_ASSEMBLY_H_
 #define RECURVE_ENGINE_ASSEMBLY_H_
 
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/cpu/packed_matrix.h"
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/schedule.h"
@@ -23,6 +27,13 @@ struct Assembly {
   uint32_t queue_depth = 0;
   EngineInfo info;
 };
+
+// Pages for `--kv_pages=auto`: those of `slots` sequences of `context` tokens that are active
+// everywhere, as far as `bytes` hold them. ResourceExhausted when they do not hold a sequence of
+// two tokens. If they do not hold one of `context` tokens, `warnings` says so.
+absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precision, uint64_t bytes,
+                                   uint32_t slots, uint32_t context,
+                                   std::vector<std::string>* warnings);
 
 // Loads the model and dimensions backend and schedule. InvalidArgument names the option, the value
 // and what is allowed.

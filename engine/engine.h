@@ -45,7 +45,8 @@ struct ScheduleLimits {
   uint32_t block_rows = 0;  // most generated rows in the block of a step; 0: as many as slots
   uint32_t prompt_rows = 256;           // most prompt rows in each stage of a step; at least chunk
   uint32_t max_queued_requests = 256;   // waiting for a slot; more are refused
-  uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused
+  uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused; if
+                                        // less than the context, the context
   uint32_t admission_headroom = 64;     // tokens for which admission leaves pages to each sequence
   uint32_t max_preemptions = 3;         // of a request; then it has pages for all of it, and stays
   uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say

@@ -237,9 +237,10 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
               "Requests that may wait for a slot; more are refused with RESOURCE_EXHAUSTED. A long "
               "queue turns overload into waiting, a short one into refusals that a balancer can "
               "send elsewhere.");
-  group.Value("--max_queued_tokens", &limits->max_queued_tokens,
-              "Prompt tokens that may wait for a slot; at least max_context. Divided by the prompt "
-              "tokens per second this is the longest wait for a first token.");
+  group.Value(
+      "--max_queued_tokens", &limits->max_queued_tokens,
+      "Prompt tokens that may wait for a slot; max_context, if that is more. Divided by the prompt "
+      "tokens per second this is the longest wait for a first token.");
   group.Value(
       "--admission_headroom", &limits->admission_headroom,
       "Tokens for which admission leaves pages to each sequence that runs. More means fewer "

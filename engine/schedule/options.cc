@@ -101,7 +101,11 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   RETURN_IF_ERROR(Within("ends", limits.ends, 1, kMost));
   RETURN_IF_ERROR(Within("block_rows", limits.block_rows, 1, kMost));
   RETURN_IF_ERROR(Within("prompt_rows", limits.prompt_rows, limits.chunk, kMost));
-  RETURN_IF_ERROR(AtLeast("pages", limits.pages, 1));
+  // Each cache group of a sequence has pages of its own.
+  const auto groups =
+      options.entries_per_page.size() -
+      std::count(options.entries_per_page.begin(), options.entries_per_page.end(), 0U);
+  RETURN_IF_ERROR(AtLeast("kv_pages", limits.pages, static_cast<uint64_t>(groups)));
   RETURN_IF_ERROR(AtLeast("max_positions", limits.max_positions, 1));
   RETURN_IF_ERROR(AtLeast("vocab_size", options.vocab_size, 1));
   RETURN_IF_ERROR(AtLeast("prefix_chunk", options.prefix_chunk, 1));

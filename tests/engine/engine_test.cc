@@ -4,146 +4,20 @@
 #include "engine/engine.h"
 
 #include <atomic>
-#include <condition_variable>
-#include <functional>
+#include <ctime>
 #include <latch>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "engine/assembly.h"
-#include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/model_shape.h"
-#include "engine/base/status_macros.h"
 #include "gtest/gtest.h"
-#include "tests/engine/small_models.h"
+#include "tests/engine/small_engine.h"
 
 namespace recurve {
 namespace {
-
-class Sink final : public RequestSink {
- public:
-  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    prompt_logprobs_ = logprobs.size();
-  }
-  void OnTokens(std::vector<TokenEvent> more, uint32_t) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const TokenEvent& token : more) {
-      tokens_.push_back(token.id);
-      if (token.logprobs) logprobs_.push_back(token.logprobs->logprob);
-    }
-    changed_.notify_all();
-  }
-  void OnFinished(Finish finish) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    EXPECT_FALSE(finish_.has_value()) << "finished twice";
-    finish_ = std::move(finish);
-    changed_.notify_all();
-  }
-  Finish Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return finish_.has_value(); });
-    return *finish_;
-  }
-  void WaitForTokens(size_t count) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return tokens_.size() >= count || finish_.has_value(); });
-  }
-  std::vector<uint32_t> tokens() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return tokens_;
-  }
-  std::vector<float> logprobs() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return logprobs_;
-  }
-  size_t prompt_logprobs() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return prompt_logprobs_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<uint32_t> tokens_;
-  std::vector<float> logprobs_;  // of the tokens
-  size_t prompt_logprobs_ = 0;
-  std::optional<Finish> finish_;
-};
-
-// Called before each step, with its epoch, on the engine's thread: what Submit returns if not OK.
-using BeforeStep = std::function<absl::Status(uint32_t epoch)>;
-
-class HookedBackend final : public Backend {
- public:
-  HookedBackend(std::unique_ptr<Backend> backend, BeforeStep before_step)
-      : backend_(std::move(backend)), before_step_(std::move(before_step)) {}
-  absl::Status Submit(const StepPlan& plan) override {
-    RETURN_IF_ERROR(before_step_(plan.epoch));
-    return backend_->Submit(plan);
-  }
-  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
-  uint32_t Outstanding() const override { return backend_->Outstanding(); }
-
- private:
-  const std::unique_ptr<Backend> backend_;
-  const BeforeStep before_step_;
-};
-
-absl::Status GoOn(uint32_t /*epoch*/) { return absl::OkStatus(); }
-
-// Halts, until `go_on` is counted down, when some tokens have come and not a hundred.
-BeforeStep HaltUntil(std::latch& go_on) {
-  return [&go_on](uint32_t epoch) {
-    if (epoch == 30) go_on.wait();
-    return absl::OkStatus();
-  };
-}
-
-// A running engine over the expert-choice model.
-std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn, uint32_t queue_depth = 0) {
-  const std::shared_ptr<const Model> model = SmallModels()[3].model;
-  ScheduleOptions options;
-  options.limits.slots = 4;
-  options.limits.areas = 2;
-  options.limits.chunk = 16;
-  options.limits.ends = 4;
-  options.limits.block_rows = 4;
-  options.limits.prompt_rows = 32;
-  options.limits.max_positions = model->config.max_positions;
-  options.limits.pages = 256;
-  options.entries_per_page = PageEntries(model->config);
-  options.vocab_size = model->config.vocab_size;
-  options.eos_ids = model->config.eos_token_ids;
-  options.max_queued_requests = 6;
-  options.max_queued_tokens = 512;
-  Assembly assembly;
-  assembly.config = model->config;
-  CpuBackendOptions backend;
-  backend.limits = options.limits;
-  backend.precision = Precision::kF32;
-  assembly.backend =
-      std::make_unique<HookedBackend>(*CpuBackend::Create(model, backend), std::move(before_step));
-  assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
-  assembly.queue_depth = queue_depth;
-  assembly.info.recursions = model->config.recursions();
-  assembly.info.kv_pages = options.limits.pages;
-  return MakeEngine(std::move(assembly));
-}
-
-Request IdsRequest(std::vector<uint32_t> ids, uint32_t max_tokens) {
-  Request request;
-  request.prompt = std::move(ids);
-  request.max_tokens = max_tokens;
-  request.ignore_eos = true;
-  request.arrival = std::chrono::steady_clock::now();
-  return request;
-}
 
 TEST(EngineTest, GeneratesAndCounts) {
   const auto engine = MakeSmallEngine();
@@ -249,6 +123,46 @@ TEST(EngineTest, SamplesAreRefusedTogether) {
       absl::StatusCode::kInvalidArgument);
   go_on.count_down();
   for (const auto& sink : accepted) EXPECT_TRUE(sink->Wait().status.ok());
+}
+
+// What a client does whose stream broke.
+TEST(EngineTest, ABrokenStreamIsContinuedExactly) {
+  const auto engine = MakeSmallEngine();
+  Request request = IdsRequest({5, 6, 7}, 60);
+  request.seed = 11;
+  request.temperature = 1.5F;
+  request.repetition_penalty = 1.3F;
+  request.frequency_penalty = 0.4F;
+  request.presence_penalty = 0.2F;
+  const auto whole = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(request, {whole}).ok());
+  EXPECT_TRUE(whole->Wait().status.ok());
+  const std::vector<uint32_t> tokens = whole->tokens();
+  ASSERT_EQ(tokens.size(), 60U);
+  for (const uint32_t received : {1U, 20U, 59U}) {
+    Request rest = request;
+    std::vector<uint32_t> prompt = {5, 6, 7};
+    prompt.insert(prompt.end(), tokens.begin(), tokens.begin() + received);
+    rest.prompt = prompt;
+    rest.generated_prefix = received;
+    rest.max_tokens = 60 - received;
+    const auto sink = std::make_shared<Sink>();
+    ASSERT_TRUE(engine->Start(rest, {sink}).ok());
+    EXPECT_TRUE(sink->Wait().status.ok());
+    EXPECT_EQ(sink->tokens(), std::vector<uint32_t>(tokens.begin() + received, tokens.end()));
+  }
+}
+
+TEST(EngineTest, AnIdleEngineSleeps) {
+  const auto engine = MakeSmallEngine();
+  const auto sink = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 4), {sink}).ok());
+  EXPECT_TRUE(sink->Wait().status.ok());
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(100));       // until the last step's threads rest
+  const std::clock_t before = std::clock();  // of all threads of this process
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10);
 }
 
 TEST(EngineTest, SeedsOfSamples) {

@@ -211,6 +211,12 @@ TEST_F(PlanTest, APromptWaitsUntilPagesForAllOfItAreFree) {
   }
 }
 
+TEST_F(PlanTest, APoolThatHoldsNoSequenceIsRefused) {
+  options_.limits.pages = 3;
+  const auto schedule = Schedule::Create(options_, model_.shape, &clock_);
+  EXPECT_EQ(schedule.status().message(), "kv_pages is 3; expected at least 4");
+}
+
 TEST_F(PlanTest, SurplusPagesOfAPromptGoBackWhenTheRouterHasSpoken) {
   Start();
   ASSERT_TRUE(Add(4, 4).ok());
