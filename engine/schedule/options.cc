@@ -145,6 +145,8 @@ absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOpti
   const BackendLimits& limits = options.limits;
   RETURN_IF_ERROR(ValidateBudget(request.budget, shape));
   RETURN_IF_ERROR(ValidateLength(request, options, tables));
+  RETURN_IF_ERROR(AtMost("min_tokens", request.min_tokens,
+                         uint64_t{request.generated_prefix} + NewTokens(request, options)));
   for (const uint32_t id : request.prompt) {
     RETURN_IF_ERROR(InVocabulary("prompt token", id, options.vocab_size));
   }

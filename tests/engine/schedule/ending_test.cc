@@ -235,6 +235,13 @@ TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
   request.generated_prefix = 4;
   EXPECT_EQ(message(request), "generated_prefix is 4; expected at most 3");
   request = MakeRequest(3, 5);
+  request.generated_prefix = 2;
+  request.min_tokens = 8;
+  EXPECT_EQ(message(request), "min_tokens is 8; expected at most 7");
+  request = MakeRequest(3, std::nullopt);  // the default of 8
+  request.min_tokens = 9;
+  EXPECT_EQ(message(request), "min_tokens is 9; expected at most 8");
+  request = MakeRequest(3, 5);
   request.caps = {{0, 3}};
   EXPECT_EQ(message(request), "max_recursions is 3; expected at most 2");
   request.caps = {{0, 0}};

@@ -138,7 +138,6 @@ ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
   request.cache_generated = Chance(0.3);
   request.generated_prefix = Chance(0.2) ? Draw(0, prompt) : 0;
   if (Chance(0.8)) request.max_tokens = Draw(1, context - prompt);
-  if (Chance(0.3)) request.min_tokens = Draw(0, 10);
   request.sampling.seed_low = static_cast<uint32_t>(random_());
   if (Chance(0.3)) request.threshold_logit = static_cast<float>(Draw(1, 9));
   if (Chance(0.3)) {
@@ -185,7 +184,7 @@ void RandomLoad::AlignWith(const ScheduledRequest& first, ScheduledRequest& requ
 void RandomLoad::DrawPages() {
   PagePool pool(1);
   const PageTables tables(&pool, 1, model_.shape, options_.entries_per_page);
-  uint32_t least = 1;
+  uint32_t least = model_.shape.groups();
   for (const Load& load : loads_) {
     const uint32_t tokens = NewTokens(load.request, options_);
     const uint32_t end = static_cast<uint32_t>(load.request.prompt.size()) - 1 + tokens;
@@ -207,6 +206,8 @@ std::string RandomLoad::Run() {
     Load& load = loads_[i];
     load.request = DrawRequest(100 + i);
     if (i > 0 && alike && Chance(0.9)) AlignWith(loads_[0].request, load.request);
+    const uint32_t most = load.request.generated_prefix + NewTokens(load.request, options_);
+    if (Chance(0.3)) load.request.min_tokens = Draw(0, std::min(10U, most));
     load.stop_strings = Chance(0.2);
     load.added_at = all_at_once ? 0 : Draw(0, 60);
     if (Chance(0.15)) load.cancelled_at = load.added_at + Draw(0, 60);
