@@ -55,11 +55,11 @@ void Schedule::Commit(const StepResult& result) {
   for (size_t i = 0; i < before_.size(); ++i) {
     const Outcome& outcome = result.outcomes[i];
     if ((outcome.ran & kRanExit) == 0) continue;
+    Stay& stay = stays_.At(outcome.slot, result.epoch);
     const SlotState& before = before_[i];
     RECURVE_CHECK(next + before.rows <= result.depths.size());
     const auto depths = std::span(result.depths).subspan(next, before.rows);
     next += before.rows;
-    Stay& stay = stays_.At(outcome.slot, result.epoch);
     if (stay.sequence != nullptr) Deliver(stay, before, outcome, depths, result);
   }
 }
