@@ -7,9 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "recurve/v1/generation.pb.h"
 #include "server/ids.h"
-#include "server/request_from_proto.h"
 
 namespace recurve {
 
@@ -60,9 +58,9 @@ Call::~Call() { DropAllMail(); }
 
 // ---- Admission ----
 
-void Call::Admit(const v1::GenerateRequest& proto) {
+void Call::Admit(absl::StatusOr<Request> request) {
   Rejection why = Rejection::kInvalid;
-  absl::StatusOr<Engine::Started> started = Start(proto, &why);
+  absl::StatusOr<Engine::Started> started = Start(std::move(request), &why);
   if (!started.ok()) {
     Refuse(started.status(), why);
     return;
@@ -89,7 +87,7 @@ absl::Status Call::CheckStillWanted() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Rejection* why) {
+absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejection* why) {
   if (absl::Status status = CheckStillWanted(); !status.ok()) {
     *why = Rejection::kAbandoned;
     return status;
@@ -101,7 +99,7 @@ absl::StatusOr<Engine::Started> Call::Start(const v1::GenerateRequest& proto, Re
     *why = Rejection::kLoading;
     return absl::UnavailableError("the model is still loading");
   }
-  ASSIGN_OR_RETURN(Request request, RequestFromProto(proto, origin_.arrival));
+  ASSIGN_OR_RETURN(Request request, std::move(given));
   request.id = id_;
   request.deadline = origin_.deadline;
   request.tenant = origin_.tenant.value_or("");

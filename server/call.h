@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One Generate or Complete call between the engine, which pushes the tokens of its samples, and its
-// transport, which takes them as fast as the client reads. Knows nothing of gRPC: the reactors in
-// generation_service.cc derive from it.
+// transport, which takes them as fast as the client reads. Knows nothing of gRPC and protobuf: the
+// reactors in generation_service.cc derive from it.
 #ifndef RECURVE_SERVER_CALL_H_
 #define RECURVE_SERVER_CALL_H_
 
@@ -15,19 +15,16 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/delta.h"
 #include "server/egress.h"
 #include "server/log.h"
 #include "server/mailbox.h"
 #include "server/metrics.h"
 #include "server/options.h"
-#include "server/response_to_proto.h"
 
 namespace recurve {
-
-namespace v1 {
-class GenerateRequest;
-}
 
 // What all calls share. Outlives them.
 struct CallContext {
@@ -67,12 +64,15 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   Call(CallContext* context, Origin origin);
   ~Call() override;
 
-  // Validates and hands the request to the engine. Exactly one of these two, once.
-  void Admit(const v1::GenerateRequest& proto);
+  // Hands the client's request to the engine, or its error back; id, tenant and deadline are filled
+  // in here. Exactly one of these two, once.
+  void Admit(absl::StatusOr<Request> request);
   void Refuse(absl::Status status, Rejection why);
 
   void Pump() override;
   void CheckStall(SteadyTime now) override;
+
+  SteadyTime arrival() const { return origin_.arrival; }
 
  protected:
   // The transport's operations. SendDelta: when `streams`, WriteDone follows and only then the next
@@ -100,7 +100,7 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens);
   void OnFinished(uint32_t sample, Finish finish);
 
-  absl::StatusOr<Engine::Started> Start(const v1::GenerateRequest& proto, Rejection* why);
+  absl::StatusOr<Engine::Started> Start(absl::StatusOr<Request> given, Rejection* why);
   std::vector<std::shared_ptr<RequestSink>> MakeSinks(const Request& request);
   Step NextStep(Delta* delta, absl::Status* status);
   std::optional<uint32_t> NextSample() const;

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/grpc_status.h"
+#include "server/request_from_proto.h"
+#include "server/response_to_proto.h"
 
 namespace recurve {
 namespace {
@@ -192,7 +194,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   // refused.
   void Begin(const std::shared_ptr<Call>& call, const v1::GenerateRequest* request) {
     context_->egress->Open(call);
-    if (!intake_->Post([call, request] { call->Admit(*request); })) {
+    const auto admit = [call, request] {
+      call->Admit(RequestFromProto(*request, call->arrival()));
+    };
+    if (!intake_->Post(admit)) {
       call->Refuse(TooBusy(), Rejection::kQueueFull);
     }
   }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "server/response_to_proto.h"
+#include "server/delta.h"
 
 namespace recurve {
 

@@ -4,11 +4,9 @@
 #define RECURVE_SERVER_RESPONSE_TO_PROTO_H_
 
 #include <chrono>
-#include <cstdint>
-#include <optional>
-#include <vector>
 
 #include "engine/engine.h"
+#include "server/delta.h"
 #include "server/metrics.h"
 #include "server/options.h"
 
@@ -20,22 +18,6 @@ class GenerateResponse;
 class GetLoadResponse;
 class GetModelInfoResponse;
 }  // namespace v1
-
-// What one message carries: news of one sample.
-struct Delta {
-  uint32_t sample = 0;
-  std::vector<TokenEvent> tokens;
-  std::optional<std::vector<PositionLogprobs>> prompt_logprobs;
-  uint32_t prompt_tokens = 0;
-  uint32_t generated_tokens = 0;  // cumulative
-  std::optional<Finish> finish;   // in the last message, with OK
-};
-
-// What the final message repeats of the request.
-struct Echo {
-  uint64_t seed = 0;
-  SteadyTime arrival;
-};
 
 // Fill an empty message. `engine` names the tokens of top log probabilities.
 void FillResponse(const Delta& delta, const Echo& echo, const Engine& engine,

@@ -3,6 +3,7 @@
 #ifndef RECURVE_TESTS_SERVER_CALL_FIXTURE_H_
 #define RECURVE_TESTS_SERVER_CALL_FIXTURE_H_
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -13,9 +14,8 @@
 #include <string>
 #include <utility>
 
-#include "recurve/v1/generation.pb.h"
 #include "server/call.h"
-#include "tests/server/server_fixture.h"
+#include "tests/server/fake_engine.h"
 
 namespace recurve {
 
@@ -72,6 +72,13 @@ class TestCall final : public Call {
   bool aborted_ = false;
 };
 
+// A request with a text prompt.
+inline Request TextRequest() {
+  Request request;
+  request.prompt = "hello";
+  return request;
+}
+
 class CallTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -110,7 +117,7 @@ class CallTest : public testing::Test {
     return text;
   }
 
-  ServerOptions options_ = TestOptions();
+  ServerOptions options_;
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{std::tmpfile(), &std::fclose};
   std::unique_ptr<Log> log_;
   Metrics metrics_;
