@@ -27,13 +27,13 @@ class Server::Impl {
   Impl(const ServerOptions& options, Log* log)
       : options_(options),
         egress_(options.stream),
-        intake_(options.engine.schedule.max_queued_requests),
+        intake_(std::make_unique<Intake>(options.engine.schedule.max_queued_requests)),
         health_({"", kGenerationServiceName}) {
     context_.options = &options_;
     context_.metrics = &metrics_;
     context_.log = log;
     context_.egress = &egress_;
-    service_ = MakeGenerationService(&context_, &intake_);
+    service_ = MakeGenerationService(&context_, intake_.get());
     engine_metrics_ = MakeEngineMetrics(&context_.engine, &options_);
   }
 
@@ -55,6 +55,8 @@ class Server::Impl {
       grpc_server_->Wait();
       grpc_server_.reset();
     }
+    // A call may be over while its admission has yet to cancel it in the engine, which goes next.
+    intake_.reset();
     metrics_endpoint_.reset();
   }
 
@@ -62,7 +64,7 @@ class Server::Impl {
   Metrics metrics_;
   CallContext context_;  // used by the threads below
   Egress egress_;
-  Intake intake_;
+  std::unique_ptr<Intake> intake_;  // until Shutdown
   HealthService health_;
   std::unique_ptr<grpc::Service> service_;
   std::shared_ptr<prometheus::Collectable> engine_metrics_;
