@@ -30,6 +30,8 @@ class TestCall final : public Call {
   }
   // That went with the last delta.
   uint64_t seed() const { return seed_; }
+  // How many were sent, once none can come any more.
+  int num_deltas() const { return num_deltas_; }
   absl::Status WaitForStatus() {
     Wait([this] { return status_.has_value(); });
     return *status_;
@@ -42,6 +44,7 @@ class TestCall final : public Call {
   void SendDelta(const Delta& delta, const Echo& echo) override {
     Set([&] {
       delta_ = delta;
+      ++num_deltas_;
       seed_ = echo.seed;
     });
   }
@@ -67,6 +70,7 @@ class TestCall final : public Call {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Delta> delta_;
+  int num_deltas_ = 0;
   uint64_t seed_ = 0;
   std::optional<absl::Status> status_;
   bool aborted_ = false;

@@ -2,6 +2,9 @@
 // A call of one sample, step by step.
 #include "server/call.h"
 
+#include <memory>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "tests/server/call_fixture.h"
 
@@ -72,6 +75,29 @@ TEST_F(CallTest, CancelAfterTheEnginesEndIsCancelled) {
   EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kCancelled);
   call->TransportDone();
   EXPECT_THAT(LogText(), HasSubstr("code=CANCELLED reason=cancelled"));
+}
+
+// Neither what waited then, nor what the engine makes until it hears of it, nor a good end.
+TEST_F(CallTest, NothingIsWrittenAfterACancellation) {
+  engine_.IgnoreCancels();
+  std::vector<std::shared_ptr<TestCall>> calls;
+  for (const bool streams : {true, false}) {
+    const auto call = calls.emplace_back(NewCall(streams));
+    const Engine::RequestId id = calls.size();
+    call->Admit(TextRequest());
+    engine_.Emit(id, MakeTokens({"a"}));
+    if (streams) call->WaitForDelta();
+    engine_.Emit(id, MakeTokens({"waits"}));
+    call->PeerGone();
+    engine_.Emit(id, MakeTokens({"comes too late"}));
+    if (streams) call->WriteDone(true);
+    engine_.End(id, {});
+    EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kCancelled);
+    call->TransportDone();
+  }
+  egress_.reset();  // has pumped whatever there was
+  EXPECT_EQ(calls[0]->num_deltas(), 1);
+  EXPECT_EQ(calls[1]->num_deltas(), 0);
 }
 
 TEST_F(CallTest, AnswerThatIsNeverTakenIsASlowReader) {

@@ -101,6 +101,11 @@ void FakeEngine::Fail(absl::Status status) {
   });
 }
 
+void FakeEngine::IgnoreCancels() {
+  const std::lock_guard lock(mutex_);
+  ignore_cancels_ = true;
+}
+
 void FakeEngine::WithholdFailure() {
   const std::lock_guard lock(mutex_);
   withhold_failure_ = true;
@@ -156,6 +161,7 @@ absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
 
 void FakeEngine::Cancel(RequestId id) {
   const std::lock_guard lock(mutex_);
+  if (ignore_cancels_) return;
   jobs_.push_back([this, id] { EndLocked(id, EndedWith(absl::CancelledError("cancelled"))); });
   changed_.notify_all();
 }

@@ -44,6 +44,8 @@ class FakeEngine final : public Engine {
   void End(RequestId id, Finish finish);
   // Ends everything with Unavailable and lets WaitForFailure return `status`.
   void Fail(absl::Status status);
+  // Cancellations do nothing from now on, as in an engine that has not come to them yet.
+  void IgnoreCancels();
   // WaitForFailure calls that wait already hear of a failure only when the engine is destroyed.
   void WithholdFailure();
   void WaitUntilEnded(RequestId id);
@@ -97,6 +99,7 @@ class FakeEngine final : public Engine {
   bool drain_over_ = false;
   bool stopping_ = false;
   bool withhold_failure_ = false;
+  bool ignore_cancels_ = false;
   int waiting_for_failure_ = 0;
   uint64_t generated_ = 0;
 
