@@ -136,6 +136,7 @@ TEST_F(RequestOutputTest, StopStringIsCutOffButItsTokensCount) {
   End(EndReason::kStopString);
   EXPECT_EQ(sink_->text, "a");
   EXPECT_EQ(sink_->tokens.size(), 1U);
+  EXPECT_EQ(sink_->finish.generated_depth.by_depth, (std::vector<uint64_t>{3, 0, 0}));
   EXPECT_EQ(sink_->finish.stop_string, "bc");
   EXPECT_EQ(sink_->finish.reason, FinishReason::kStopString);
 }

@@ -90,6 +90,15 @@ void FakeEngine::Emit(RequestId id, std::vector<TokenEvent> tokens) {
   });
 }
 
+void FakeEngine::HoldBack(RequestId id, uint32_t tokens) {
+  OnLoop([&] {
+    const auto found = running_.find(id);
+    if (found == running_.end()) return;
+    found->second.emitted += tokens;
+    generated_ += tokens;
+  });
+}
+
 void FakeEngine::End(RequestId id, Finish finish) {
   OnLoop([&] { EndLocked(id, std::move(finish)); });
 }

@@ -40,6 +40,9 @@ class FakeEngine final : public Engine {
   // request's end.
   void EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> logprobs);
   void Emit(RequestId id, std::vector<TokenEvent> tokens);
+  // `tokens` are sampled, but their texts are not certain: the sink hears of them only by the count
+  // of the next tokens or of the end.
+  void HoldBack(RequestId id, uint32_t tokens);
   // Counts of tokens and times of `finish` are filled in.
   void End(RequestId id, Finish finish);
   // Ends everything with Unavailable and lets WaitForFailure return `status`.

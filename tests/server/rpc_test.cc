@@ -137,6 +137,24 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
   }
 }
 
+// As the engine tells of tokens within a stop string: in its counts alone.
+TEST_F(RpcTest, TokensWithoutTextCountAsGenerated) {
+  Start();
+  std::thread engine_side([&] {
+    engine_->WaitForRequest(0);
+    engine_->Emit(1, MakeTokens({"a"}));
+    engine_->HoldBack(1, 2);
+    Finish finish;
+    finish.reason = FinishReason::kStopString;
+    engine_->End(1, finish);
+  });
+  const StreamEnd end = Generate(TextRequest());
+  engine_side.join();
+  ASSERT_TRUE(end.status.ok());
+  EXPECT_EQ(end.text(), "a");
+  EXPECT_EQ(end.messages.back().usage().generated_tokens(), 3U);
+}
+
 TEST_F(RpcTest, LogprobsAreTranslated) {
   Start();
   std::thread engine_side([&] {
