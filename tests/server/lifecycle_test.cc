@@ -102,12 +102,14 @@ class LifecycleTest : public testing::Test {
     std::string line;
     std::getline(file, line);
     ASSERT_EQ(line.rfind("grpc_port=", 0), 0U) << line;
-    channel_ =
-        grpc::CreateChannel("127.0.0.1:" + line.substr(10), grpc::InsecureChannelCredentials());
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    channel_ = grpc::CreateCustomChannel("127.0.0.1:" + line.substr(10),
+                                         grpc::InsecureChannelCredentials(), arguments);
     WaitForHealth(HealthCheckResponse::SERVING);
   }
-  void WaitForHealth(int wanted) {
-    while (Health(channel_, "") != wanted) std::this_thread::yield();
+  void WaitForHealth(int wanted, const std::string& service = "") {
+    while (Health(channel_, service) != wanted) std::this_thread::yield();
   }
   int Join() {
     events_.Stop();
@@ -232,6 +234,29 @@ TEST_F(LifecycleTest, FailedEngineEndsTheProcess) {
   process_.join();
   EXPECT_EQ(exit_code_, kExitEngineFailed);
   EXPECT_THAT(LogText(), HasSubstr("error message=\"logits are not finite\""));
+}
+
+TEST_F(LifecycleTest, FailedStepIsToldByHealthAndByOpenStreams) {
+  options_.stream.stall_timeout = options_.drain.flush = std::chrono::hours(1);
+  Launch();
+  WaitUntilServing();
+  grpc::ClientContext context;
+  const auto stub = v1::GenerationService::NewStub(channel_);
+  const auto unread = stub->Generate(&context, TextRequest());
+  engine_->WaitForRequest(0);
+  for (int i = 0; i < 64; ++i) engine_->Emit(1, MakeTokens({std::string(256 << 10, 'x')}));
+  StreamEnd read;
+  std::thread client([&] { read = Generate(); });
+  engine_->WaitForRequest(1);
+  engine_->Fail(absl::InternalError("a step failed"));
+  // The server stays until the unread stream's text has been taken.
+  WaitForHealth(HealthCheckResponse::NOT_SERVING);
+  WaitForHealth(HealthCheckResponse::NOT_SERVING, kGenerationServiceName);
+  client.join();
+  EXPECT_EQ(read.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReadAll(unread.get()).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitEngineFailed);
 }
 
 // The requests end before the thread that watches for failures has said a word.
