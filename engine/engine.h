@@ -220,6 +220,8 @@ struct Finish {
   std::optional<double> cumulative_logprob;
   std::optional<SteadyTime> admitted, first_token, last_token;
   SteadyTime ended;
+  // When it got its slot, or ended without one.
+  SteadyTime left_queue() const { return admitted.value_or(ended); }
 };
 
 // Receives what happens to one sample of a request. Called from the engine's loop thread

@@ -268,8 +268,10 @@ Call::Step Call::NextStep(Delta* delta, absl::Status* status) {
 }
 
 absl::Status Call::GoneStatus() const {
-  return deadline_passed_ ? absl::DeadlineExceededError("the call's deadline has passed")
-                          : absl::CancelledError("the call was cancelled");
+  if (deadline_passed_) return absl::DeadlineExceededError("the call's deadline has passed");
+  // The transport cuts calls with this code, whatever we say of them.
+  if (context_->cutting) return absl::UnavailableError("the server has stopped");
+  return absl::CancelledError("the call was cancelled");
 }
 
 // Whose news go out next.

@@ -34,6 +34,7 @@ struct CallContext {
   Egress* egress = nullptr;
   std::atomic<Engine*> engine{nullptr};  // null while the model loads
   std::atomic<bool> draining{false};     // for the reason of a refusal
+  std::atomic<bool> cutting{false};      // calls that are still open lose their connection
 };
 
 // The life of a call, each step on its own thread:

@@ -5,9 +5,8 @@
 namespace recurve {
 namespace {
 
-double MillisecondsBetween(std::optional<SteadyTime> from, std::optional<SteadyTime> to) {
-  if (!from || !to || *to < *from) return 0.0;
-  return std::chrono::duration<double, std::milli>(*to - *from).count();
+double MillisecondsBetween(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
 }  // namespace
@@ -55,8 +54,10 @@ void Call::RecordEnd() {
     fields.push_back({"mean_depth", finish.generated_depth.Mean()});
     fields.push_back({"preemptions", uint64_t{finish.preemptions}});
     if (origin_.tenant) fields.push_back({"tenant", *origin_.tenant});
-    fields.push_back({"queue_ms", MillisecondsBetween(origin_.arrival, finish.admitted)});
-    fields.push_back({"ttft_ms", MillisecondsBetween(origin_.arrival, first_token_)});
+    fields.push_back({"queue_ms", MillisecondsBetween(origin_.arrival, finish.left_queue())});
+    if (first_token_) {
+      fields.push_back({"ttft_ms", MillisecondsBetween(origin_.arrival, *first_token_)});
+    }
     fields.push_back({"total_ms", MillisecondsBetween(origin_.arrival, finish.ended)});
     if (!failure_.ok()) fields.push_back({"error", std::string(failure_.message())});
   } else {

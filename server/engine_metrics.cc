@@ -83,8 +83,12 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_queued_requests", schedule.max_queued_requests},
       {"max_queued_tokens", static_cast<double>(schedule.max_queued_tokens)},
       {"max_context", info.max_context},
+      {"default_max_tokens", schedule.default_max_tokens},
+      {"max_preemptions", schedule.max_preemptions},
+      {"admission_headroom", schedule.admission_headroom},
       {"kv_pages", info.kv_pages},
       {"stream_buffer_tokens", options.stream.buffer_tokens},
+      {"stream_stall_timeout", std::chrono::duration<double>(options.stream.stall_timeout).count()},
       {"max_message_bytes", options.listen.max_message_bytes}};
   for (const auto& [name, value] : limits) page->Add({{"limit", name}}, value);
 }

@@ -158,7 +158,7 @@ void Metrics::ObserveEgressDelay(Duration delay) { egress_delay_->Observe(Second
 void Metrics::ObserveFinished(std::string_view reason, const Finish& finish, SteadyTime arrival) {
   finished_->Add({{"reason", std::string(reason)}}).Increment();
   end_to_end_->Observe(Seconds(finish.ended - arrival));
-  if (finish.admitted) queue_->Observe(Seconds(*finish.admitted - arrival));
+  queue_->Observe(Seconds(finish.left_queue() - arrival));
   if (finish.admitted && finish.first_token) {
     prefill_->Observe(Seconds(*finish.first_token - *finish.admitted));
   }

@@ -57,7 +57,7 @@ void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
   if (finish.stop_token_id) proto->set_stop_token_id(*finish.stop_token_id);
   proto->set_seed(echo.seed);
   v1::Timings* timings = proto->mutable_timings();
-  timings->set_queue_us(Microseconds(echo.arrival, finish.admitted));
+  timings->set_queue_us(Microseconds(echo.arrival, finish.left_queue()));
   timings->set_prefill_us(Microseconds(finish.admitted, finish.first_token));
   timings->set_decode_us(Microseconds(finish.first_token, finish.last_token));
   timings->set_total_us(Microseconds(echo.arrival, finish.ended));

@@ -50,6 +50,7 @@ class Server::Impl {
     keep_awake_.reset();
     health_.Close();
     if (grpc_server_) {
+      context_.cutting = true;
       const auto left = until - std::chrono::steady_clock::now();
       grpc_server_->Shutdown(std::chrono::system_clock::now() + left);
       grpc_server_->Wait();

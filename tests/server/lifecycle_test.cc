@@ -295,7 +295,8 @@ TEST_F(LifecycleTest, StreamsThatAreCutAtTheEndAreCounted) {
   process_.join();
   EXPECT_EQ(exit_code_, kExitOk);
   EXPECT_THAT(LogText(), HasSubstr("stopped flushed=false cut=1 engine_failed=false"));
-  EXPECT_EQ(ReadAll(reader.get()).status.ok(), false);
+  EXPECT_THAT(LogText(), HasSubstr("code=UNAVAILABLE reason=unavailable"));
+  EXPECT_EQ(ReadAll(reader.get()).status.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(LifecycleTest, TooLittleMemoryIsSaid) {

@@ -19,6 +19,10 @@
 namespace recurve {
 namespace {
 
+using testing::HasSubstr;
+
+constexpr char kDocument[] = RECURVE_SOURCE_DIR "/docs/metrics.md";
+
 // Type and labels of each metric.
 using Catalogue = std::map<std::string, std::string>;
 
@@ -28,7 +32,7 @@ std::string Describe(const std::string& type, const std::set<std::string>& label
 
 // Rows `| `name` | type | labels | unit | meaning |` of the document.
 Catalogue Documented() {
-  std::ifstream file(absl::StrCat(RECURVE_SOURCE_DIR, "/docs/metrics.md"));
+  std::ifstream file(kDocument);
   EXPECT_TRUE(file.is_open());
   Catalogue catalogue;
   for (std::string line; std::getline(file, line);) {
@@ -88,6 +92,37 @@ class MetricsTest : public ServerTest {
 };
 
 TEST_F(MetricsTest, DocumentAndEndpointAgree) { EXPECT_EQ(Documented(), Live(MetricsPage())); }
+
+TEST_F(MetricsTest, DocumentNamesEveryReason) {
+  std::ifstream file(kDocument);
+  const std::string document(std::istreambuf_iterator<char>(file), {});
+  const std::vector<std::string> lines = absl::StrSplit(MetricsPage(), '\n', absl::SkipEmpty());
+  int reasons = 0;
+  for (const std::string& line : lines) {
+    const std::string name = line.substr(0, line.find('{'));
+    for (const char* label : {"reason=\"", "cause=\""}) {
+      const size_t at = line.find(label);
+      if (at == std::string::npos) continue;
+      const size_t begin = at + std::strlen(label);
+      const std::string value = line.substr(begin, line.find('"', begin) - begin);
+      const size_t row = document.find(absl::StrCat("| `", name, "` |"));
+      ASSERT_NE(row, std::string::npos) << name;
+      EXPECT_THAT(document.substr(row, document.find('\n', row) - row),
+                  HasSubstr(absl::StrCat("`", value, "`")))
+          << name;
+      ++reasons;
+    }
+  }
+  EXPECT_GE(reasons, 20);
+}
+
+TEST_F(MetricsTest, SilentConnectionsDoNotKeepScrapersOut) {
+  std::vector<int> silent;
+  silent.reserve(4);
+  for (int i = 0; i < 4; ++i) silent.push_back(ConnectTo(server_->metrics_port()));
+  EXPECT_THAT(MetricsPage(), HasSubstr("recurve_ready"));
+  for (const int connection : silent) close(connection);
+}
 
 TEST_F(MetricsTest, PromtoolHasNothingToSay) {
   constexpr char kPromtool[] = "/usr/bin/promtool";

@@ -19,20 +19,28 @@ ServerOptions TestOptions() {
   return options;
 }
 
-std::string HttpGet(int port, const std::string& path) {
+int ConnectTo(int port) {
   const int connection = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  std::string answer;
   if (connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
-    [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
-    char buffer[65536];
-    for (ssize_t n = 0; (n = read(connection, buffer, sizeof(buffer))) > 0;) {
-      answer.append(buffer, static_cast<size_t>(n));
-    }
+    return connection;
+  }
+  close(connection);
+  return -1;
+}
+
+std::string HttpGet(int port, const std::string& path) {
+  const int connection = ConnectTo(port);
+  if (connection < 0) return "";
+  const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
+  [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
+  std::string answer;
+  char buffer[65536];
+  for (ssize_t n = 0; (n = read(connection, buffer, sizeof(buffer))) > 0;) {
+    answer.append(buffer, static_cast<size_t>(n));
   }
   close(connection);
   const size_t body = answer.find("\r\n\r\n");

@@ -24,6 +24,9 @@ ServerOptions TestOptions();
 // GET of http://127.0.0.1:port/path: the body, or empty on failure.
 std::string HttpGet(int port, const std::string& path);
 
+// A TCP connection to this machine's `port`, which the caller closes; -1 if there is none.
+int ConnectTo(int port);
+
 // Value of a series on a metrics page, such as `a_total{b="c"}`; nothing if it is not there.
 std::optional<double> MetricValue(const std::string& page, const std::string& series);
 
