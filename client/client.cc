@@ -3,12 +3,15 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "recurve/v1/generation.grpc.pb.h"
 
@@ -27,9 +30,28 @@ absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& con
   return result;
 }
 
-void Prepare(grpc::ClientContext& context, const CallOptions& options) {
+absl::Status CheckRequestId(const std::string& id) {
+  const auto bad = std::find_if(id.begin(), id.end(), [](char c) {
+    return !absl::ascii_isprint(static_cast<unsigned char>(c));
+  });
+  if (bad != id.end()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "request_id has the byte 0x%02X at offset %d; expected printable ASCII characters alone",
+        static_cast<unsigned char>(*bad), bad - id.begin()));
+  }
+  if (id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("request_id has %d bytes; expected at most %d",
+                                                    id.size(), kMaxRequestIdBytes));
+}
+
+// After an error the call must not be started: gRPC aborts the process for metadata that it cannot
+// send.
+absl::Status Prepare(grpc::ClientContext& context, const CallOptions& options) {
   if (options.timeout) context.set_deadline(std::chrono::system_clock::now() + *options.timeout);
-  if (!options.request_id.empty()) context.AddMetadata("x-request-id", options.request_id);
+  if (options.request_id.empty()) return absl::OkStatus();
+  if (absl::Status status = CheckRequestId(options.request_id); !status.ok()) return status;
+  context.AddMetadata("x-request-id", options.request_id);
+  return absl::OkStatus();
 }
 
 // gRPC retries by itself, given a policy; it honours the server's grpc-retry-pushback-ms.
@@ -56,9 +78,10 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
   ReactorStream(const v1::GenerateRequest& request, const CallOptions& options,
                 std::function<void(const v1::GenerateResponse&)> on_message,
                 std::function<void(const absl::Status&)> on_end)
-      : request_(request), on_message_(std::move(on_message)), on_end_(std::move(on_end)) {
-    Prepare(context_, options);
-  }
+      : request_(request),
+        on_message_(std::move(on_message)),
+        on_end_(std::move(on_end)),
+        prepared_(Prepare(context_, options)) {}
 
   ~ReactorStream() override {
     context_.TryCancel();
@@ -67,6 +90,7 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
   }
 
   void Start(v1::GenerationService::Stub& stub) {
+    if (!prepared_.ok()) return End(prepared_);
     stub.async()->Generate(&context_, &request_, this);
     StartRead(&message_);
     StartCall();
@@ -80,19 +104,22 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
     StartRead(&message_);
   }
 
-  void OnDone(const grpc::Status& status) override {
-    on_end_(FromGrpc(status, context_));
+  void OnDone(const grpc::Status& status) override { End(FromGrpc(status, context_)); }
+
+ private:
+  void End(const absl::Status& status) {
+    on_end_(status);
     // Notified under the lock: the destructor may run as soon as it is released.
     const std::lock_guard<std::mutex> lock(mutex_);
     done_ = true;
     ended_.notify_all();
   }
 
- private:
   const v1::GenerateRequest request_;
   const std::function<void(const v1::GenerateResponse&)> on_message_;
   const std::function<void(const absl::Status&)> on_end_;
   grpc::ClientContext context_;
+  const absl::Status prepared_;
   v1::GenerateResponse message_;
   std::mutex mutex_;
   std::condition_variable ended_;
@@ -106,7 +133,7 @@ absl::StatusOr<Response> Call(Stub& stub,
                                                            Response*),
                               const Request& request, const CallOptions& options) {
   grpc::ClientContext context;
-  Prepare(context, options);
+  if (absl::Status status = Prepare(context, options); !status.ok()) return status;
   Response response;
   const grpc::Status status = (stub.*method)(&context, request, &response);
   if (!status.ok()) return FromGrpc(status, context);
@@ -130,7 +157,7 @@ Client::~Client() = default;
 absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOptions& options,
                               const std::function<bool(const v1::GenerateResponse&)>& on_message) {
   grpc::ClientContext context;
-  Prepare(context, options);
+  if (absl::Status status = Prepare(context, options); !status.ok()) return status;
   const auto reader = stubs_->generation.Generate(&context, request);
   v1::GenerateResponse message;
   bool wanted = true;

@@ -4,6 +4,7 @@
 #define RECURVE_CLIENT_CLIENT_H_
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -23,9 +24,13 @@ struct ClientOptions {
   int attempts = 1;
 };
 
+inline constexpr size_t kMaxRequestIdBytes = 128;  // the server takes no longer ones
+
 struct CallOptions {
   std::optional<std::chrono::milliseconds> timeout;  // sent to the server as the call's deadline
-  std::string request_id;  // metadata x-request-id; empty: the server makes one
+  // Metadata x-request-id, printable ASCII of at most kMaxRequestIdBytes: a call with another one
+  // ends with InvalidArgument and is not sent. Empty: the server makes one.
+  std::string request_id;
 };
 
 // A running stream. Destroying it cancels it and waits for its end.
@@ -53,7 +58,8 @@ class Client {
                         const std::function<bool(const v1::GenerateResponse&)>& on_message);
 
   // The same without blocking: `on_message` and then, once, `on_end` run on a thread of gRPC's, one
-  // at a time, and must not block. `on_end` must not destroy the stream.
+  // at a time, and must not block. `on_end` must not destroy the stream. For a call that cannot be
+  // sent, `on_end` runs on this thread, before the stream is returned.
   std::unique_ptr<Stream> StartGenerate(const v1::GenerateRequest& request,
                                         const CallOptions& options,
                                         std::function<void(const v1::GenerateResponse&)> on_message,

@@ -5,11 +5,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include "absl/strings/str_cat.h"
-#include "gtest/gtest.h"
+#include "gmock/gmock.h"
 #include "recurve/v1/generation.grpc.pb.h"
 
 namespace recurve::client {
 namespace {
+
+using testing::HasSubstr;
 
 class FakeService final : public v1::GenerationService::Service {
  public:
@@ -64,6 +66,28 @@ TEST_F(ClientTest, FullIsToldFromTooLarge) {
   EXPECT_EQ(full.GetPayload(kRetryPushbackPayload), absl::Cord("7"));
   request.set_text("large");
   EXPECT_FALSE(client.Complete(request, {}).status().GetPayload(kRetryPushbackPayload).has_value());
+}
+
+// gRPC aborts the process for a header that is not printable.
+TEST_F(ClientTest, RequestIdsThatCannotBeSentAreRefused) {
+  Client client(options_);
+  for (const std::string& id : {std::string("a\nb"), std::string("caf\xC3\xA9"), std::string(1, 0),
+                                std::string(kMaxRequestIdBytes + 1, 'x')}) {
+    SCOPED_TRACE(id);
+    CallOptions call;
+    call.request_id = id;
+    absl::Status ended;
+    const auto stream = client.StartGenerate(
+        {}, call, [](const v1::GenerateResponse&) {},
+        [&ended](const absl::Status& status) { ended = status; });
+    stream->Cancel();
+    for (const absl::Status& status :
+         {ended, client.Generate({}, call, [](const v1::GenerateResponse&) { return true; }),
+          client.Complete({}, call).status(), client.CheckHealth("", call)}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("request_id"));
+    }
+  }
 }
 
 }  // namespace

@@ -159,6 +159,10 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(wrong.returncode, 1)
         self.assertIn("max_recursions", wrong.stderr)
         self.assertEqual(self.client("generate", "--no_such_flag").returncode, 2)
+        for command in (["generate", PROMPT], ["bench"]):
+            wrong = self.client(*command, "--request_id=a\nb")
+            self.assertEqual(wrong.returncode, 1)
+            self.assertIn("request_id has the byte 0x0A at offset 1", wrong.stderr)
         for interval in ("2", "99ms", "2h"):
             wrong = self.client("top", f"--interval={interval}")
             self.assertEqual(wrong.returncode, 2)
