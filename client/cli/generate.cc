@@ -218,6 +218,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
                           ->group("Prompt");
   command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->excludes(prompt, file)
       ->group("Prompt");
   command

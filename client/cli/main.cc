@@ -4,7 +4,9 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
 
+#include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 
 int main(int argc, char** argv) {
@@ -20,6 +22,10 @@ int main(int argc, char** argv) {
   recurve::client::AddBenchCommand(app, exit_code);
   recurve::client::AddTopCommand(app, exit_code);
   try {
+    const absl::Status status = recurve::client::CheckFlagsHaveValues({argv + 1, argv + argc});
+    if (!status.ok()) {
+      throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
+    }
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);

@@ -75,14 +75,19 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   app.add_option("--min_tokens", flags.min_tokens,
                  "No stop id ends the text before this many tokens")
       ->group(kStop);
-  app.add_option("--stop", flags.stop_strings,
-                 "A text that ends the completion; may be given repeatedly")
+  // Each occurrence by itself: CLI11 fills a vector with what follows, a prompt for instance, and
+  // takes [a,b] apart.
+  app.add_option_function<std::string>(
+         "--stop", [&flags](const std::string& text) { flags.stop_strings.push_back(text); },
+         "A text that ends the completion; may be given repeatedly")
+      ->trigger_on_parse()
       ->check([](const std::string& text) {
         return std::string(CheckUtf8("the stop string", text).message());
       })
       ->group(kStop);
   app.add_option("--stop_id", flags.stop_token_ids,
                  "A token id that ends the completion; may be given repeatedly")
+      ->allow_extra_args(false)
       ->group(kStop);
   app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
       ->group(kStop);

@@ -187,6 +187,28 @@ class CommandLineTest(unittest.TestCase):
                     for name in names:
                         self.assertIn(name, done.stderr)
 
+    def test_flags_take_one_value_each(self):
+        expected = self.client("generate", PROMPT, "--max_tokens=5").stdout
+        for flags in (["--stop", "END", PROMPT], ["--stop=[a,b]", PROMPT],
+                      ["--stop={}", PROMPT], ["--stop_id", "1", PROMPT],
+                      ["--stop=END", "--stop_id=1", PROMPT, "--stop=[a", "--stop_id=2"]):
+            with self.subTest(flags=flags):
+                done = self.client("generate", "--max_tokens=5", *flags)
+                self.assertEqual((done.returncode, done.stdout), (0, expected), done.stderr)
+        tokens = json.loads(self.client("tokenize", PROMPT, "--json").stdout)["ids"]
+        by_ids = self.client("generate", "--max_tokens=5", "--ids=" + ",".join(map(str, tokens)))
+        self.assertEqual((by_ids.returncode, by_ids.stdout), (0, expected), by_ids.stderr)
+        both = self.client("generate", "--ids", "1,2", PROMPT)
+        self.assertEqual(both.returncode, 2)
+        self.assertIn("excludes", both.stderr)
+        stopped = self.client("generate", "--stop", expected[:3], "--stop", "END", PROMPT)
+        self.assertEqual((stopped.returncode, stopped.stdout), (0, "\n"), stopped.stderr)
+        for command, flag in (("generate", "--stop"), ("bench", "--prompts"), ("info", "--json"),
+                              ("health", "--service")):
+            done = self.client(command, f"{flag}=", "--timeout=9")
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"{flag} has no value", done.stderr)
+
     def test_an_empty_text_is_a_text(self):
         tokens = json.loads(self.client("tokenize", "", "--json", "--no_special_tokens",
                                         stdin=PROMPT).stdout)

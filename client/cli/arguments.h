@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What CLI11 takes of a command line and we do not.
+#ifndef RECURVE_CLIENT_CLI_ARGUMENTS_H_
+#define RECURVE_CLIENT_CLI_ARGUMENTS_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace recurve::client {
+
+// InvalidArgument if one is `--flag=`, for which CLI11 takes the argument that follows as the
+// value. What comes behind `--` is no flag.
+absl::Status CheckFlagsHaveValues(const std::vector<std::string_view>& arguments);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_CLI_ARGUMENTS_H_
