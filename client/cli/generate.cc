@@ -74,7 +74,6 @@ class Printer {
       }
       WriteWaiting();
     }
-    std::fflush(stdout);
   }
 
   void PrintFigures() const {
@@ -186,10 +185,10 @@ int Generate(const GenerateFlags& flags) {
   const absl::Status status =
       client.Generate(*request, flags.connection.call(), [&](const v1::GenerateResponse& message) {
         printer.Print(message);
-        return true;
+        return FlushOutput();
       });
   if (!flags.json) std::fputc('\n', stdout);
-  std::fflush(stdout);
+  if (!FlushOutput()) return 1;
   if (!status.ok()) return ReportError(flags.connection.client.server, status);
   if (!flags.json) printer.PrintFigures();
   return 0;

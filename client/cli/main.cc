@@ -8,9 +8,11 @@
 
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
+#include "client/cli/report.h"
 
-int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_DFL);  // `recurve generate | head` ends quietly
+namespace {
+
+int Run(int argc, char** argv) {
   CLI::App app("Talks to a Recurve server. `recurve COMMAND --help` tells more.", "recurve");
   app.require_subcommand(1);
   app.set_version_flag("--version", RECURVE_VERSION);
@@ -35,4 +37,12 @@ int main(int argc, char** argv) {
     return 1;
   }
   return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `recurve generate | head` ends quietly
+  const int exit_code = Run(argc, argv);
+  return recurve::client::FlushOutput() || exit_code != 0 ? exit_code : 1;
 }

@@ -3,7 +3,9 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "client/client.h"
 
@@ -38,6 +40,17 @@ int ReportError(const std::string& server, const absl::Status& status) {
 int ReportError(const absl::Status& status) {
   std::fprintf(stderr, "recurve: %s\n", status.ToString().c_str());
   return 1;
+}
+
+bool FlushOutput() {
+  static bool lost = false;  // a second flush would succeed, with nothing
+  if (lost) return false;
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
+  lost = true;
+  std::fprintf(stderr, "recurve: cannot write to standard output%s%s; what it has is not whole\n",
+               errno == 0 ? "" : ": ", errno == 0 ? "" : std::strerror(errno));
+  return false;
 }
 
 std::string ToJson(const google::protobuf::Message& message) {

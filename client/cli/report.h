@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How every command says that something went wrong, and prints a message as JSON.
+// How every command says that something went wrong, its output included, and prints a message as
+// JSON.
 #ifndef RECURVE_CLIENT_CLI_REPORT_H_
 #define RECURVE_CLIENT_CLI_REPORT_H_
 
@@ -19,6 +20,10 @@ int ReportError(const std::string& server, const absl::Status& status);
 
 // The same of an error that no server has seen.
 int ReportError(const absl::Status& status);
+
+// Writes out what standard output holds. False from the first time on that it has lost something,
+// which is then told on stderr.
+bool FlushOutput();
 
 // Proto3 JSON with the proto's field names, on one line; unset scalars included.
 std::string ToJson(const google::protobuf::Message& message);

@@ -209,6 +209,35 @@ class CommandLineTest(unittest.TestCase):
             self.assertEqual(done.returncode, 2)
             self.assertIn(f"{flag} has no value", done.stderr)
 
+    def test_output_that_cannot_be_written_is_an_error(self):
+        for command in (["generate", PROMPT, "--max_tokens=20"],
+                        ["generate", PROMPT, "--max_tokens=20", "--json"], ["info"],
+                        ["info", "--json"], ["health"], ["tokenize", PROMPT], ["top", "--once"],
+                        ["bench", "--requests=1", "--warmup=0", "--max_tokens=2"], ["--help"]):
+            with self.subTest(command=command), open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [BIN / "recurve", *command], stdout=full, stderr=subprocess.PIPE, text=True,
+                    env={**os.environ, "RECURVE_SERVER": self.server.address}, timeout=120, check=False)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("standard output", done.stderr)
+                self.assertIn("No space left", done.stderr)
+                self.assertNotIn("CANCELLED", done.stderr)
+        wrong = ["generate", PROMPT, "--no_such_flag"]
+        with open("/dev/full", "wb") as full:  # which nothing was to be written to
+            done = subprocess.run([BIN / "recurve", *wrong], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn("standard output", done.stderr)
+
+    def test_a_closed_pipe_ends_quietly(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [BIN / "recurve", "generate", PROMPT, f"--server={self.server.address}"], stdout=writer,
+            stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, ""))
+
     def test_an_empty_text_is_a_text(self):
         tokens = json.loads(self.client("tokenize", "", "--json", "--no_special_tokens",
                                         stdin=PROMPT).stdout)
