@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/terminal.h"
 
 namespace recurve::client {
 namespace {
@@ -40,17 +41,26 @@ double Rate(uint64_t count, const Report& report) {
   return static_cast<double>(count) / std::max(report.seconds, 1e-9);
 }
 
+std::string Milliseconds(double seconds) { return absl::StrFormat("%.2f", seconds * 1e3); }
+
 std::string Row(const char* name, const Summary& summary) {
-  return absl::StrFormat("%-9s %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f\n", name,
-                         summary.mean * 1e3, summary.min * 1e3, summary.p50 * 1e3,
-                         summary.p90 * 1e3, summary.p95 * 1e3, summary.p99 * 1e3,
-                         summary.max * 1e3);
+  std::string row = absl::StrFormat("%-9s", name);
+  for (const double seconds : {summary.mean, summary.min, summary.p50, summary.p90, summary.p95,
+                               summary.p99, summary.max}) {
+    absl::StrAppendFormat(&row, " %9s", summary.count == 0 ? "-" : Milliseconds(seconds));
+  }
+  return row + "\n";
 }
 
 nlohmann::json ToJson(const Summary& summary) {
-  return {{"count", summary.count}, {"mean", summary.mean}, {"min", summary.min},
-          {"p50", summary.p50},     {"p90", summary.p90},   {"p95", summary.p95},
-          {"p99", summary.p99},     {"max", summary.max}};
+  nlohmann::json json = {{"count", summary.count}};
+  const std::pair<const char*, double> figures[] = {
+      {"mean", summary.mean}, {"min", summary.min}, {"p50", summary.p50}, {"p90", summary.p90},
+      {"p95", summary.p95},   {"p99", summary.p99}, {"max", summary.max}};
+  for (const auto& [key, seconds] : figures) {
+    json[key] = summary.count == 0 ? nlohmann::json() : nlohmann::json(seconds);
+  }
+  return json;
 }
 
 }  // namespace
@@ -64,7 +74,9 @@ Report MakeReport(uint32_t streams, const LoadResult& load) {
   double depth_sum = 0;
   uint64_t rows = 0;
   for (const RequestRecord& record : load.records) {
-    ++report.by_status[absl::StatusCodeToString(record.status.code())];
+    const std::string code = absl::StatusCodeToString(record.status.code());
+    ++report.by_status[code];
+    if (!record.status.ok()) report.first_messages.try_emplace(code, record.status.message());
     report.prompt_tokens += record.prompt_tokens;
     report.generated_tokens += record.generated_tokens;
     depth_sum += record.mean_depth * static_cast<double>(record.generated_rows);
@@ -101,11 +113,16 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
                       server, info.model_name(), report.requests, report.streams, report.seconds);
   absl::StrAppend(&text, "status    ");
   for (const auto& [code, count] : report.by_status) absl::StrAppend(&text, " ", code, " ", count);
+  absl::StrAppend(&text, "\n");
+  for (const auto& [code, message] : report.first_messages) {
+    absl::StrAppend(&text, "           ", code, ", first: ", Printable(message), "\n");
+  }
   absl::StrAppendFormat(
-      &text, "\nthroughput %.1f generated tokens/s, %.1f prompt tokens/s, %.2f requests/s\n",
+      &text, "throughput %.1f generated tokens/s, %.1f prompt tokens/s, %.2f requests/s\n",
       Rate(report.generated_tokens, report), Rate(report.prompt_tokens, report),
       Rate(report.requests, report));
-  absl::StrAppendFormat(&text, "mean depth %.3f of %d recursions\n\n", report.mean_depth,
+  absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n\n",
+                        report.mean_depth ? absl::StrFormat("%.3f", *report.mean_depth) : "-",
                         info.num_recursions());
   absl::StrAppendFormat(&text, "%-9s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "mean", "min", "p50",
                         "p90", "p95", "p99", "max");
@@ -122,19 +139,21 @@ std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& repor
       {"streams", report.streams},
       {"requests", report.requests},
       {"requests_by_status", report.by_status},
+      {"first_message_by_status", report.first_messages},
       {"seconds", report.seconds},
       {"prompt_tokens", report.prompt_tokens},
       {"generated_tokens", report.generated_tokens},
       {"generated_tokens_per_second", Rate(report.generated_tokens, report)},
       {"requests_per_second", Rate(report.requests, report)},
-      {"mean_depth", report.mean_depth},
+      {"mean_depth", report.mean_depth ? nlohmann::json(*report.mean_depth) : nlohmann::json()},
       {"time_to_first_token_seconds", ToJson(report.ttft)},
       {"inter_token_latency_seconds", ToJson(report.itl)},
       {"time_per_output_token_seconds", ToJson(report.tpot)},
       {"end_to_end_seconds", ToJson(report.e2e)},
       {"definitions", definitions},
   };
-  return json.dump() + "\n";
+  // A server's messages need not be UTF-8.
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace recurve::client

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "client/cli/closed_loop.h"
@@ -15,8 +16,10 @@ namespace recurve::client {
 struct Report {
   uint32_t streams = 0;
   uint64_t requests = 0, prompt_tokens = 0, generated_tokens = 0;
-  double seconds = 0, mean_depth = 0;
+  double seconds = 0;
+  std::optional<double> mean_depth;  // none without rows
   std::map<std::string, uint64_t> by_status;
+  std::map<std::string, std::string> first_messages;  // of each status but OK
   Summary ttft, itl, tpot, e2e;
 
   bool all_ok() const { return by_status.size() == 1 && by_status.contains("OK"); }

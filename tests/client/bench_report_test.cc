@@ -9,8 +9,10 @@
 namespace recurve::client {
 namespace {
 
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 v1::GenerateResponse Message(int tokens, uint32_t generated) {
   v1::GenerateResponse message;
@@ -52,9 +54,48 @@ TEST(BenchReportTest, MeanDepthIsTheServersWeightedByRows) {
   broken.Hear(Message(9, 9), 1.0);        // no last message, nothing known
   broken.status = absl::UnavailableError("gone");
   const Report report = MakeReport(1, {{shallow, deep, single, broken}, 1.0});
-  EXPECT_DOUBLE_EQ(report.mean_depth, 1.5);
+  EXPECT_DOUBLE_EQ(report.mean_depth.value_or(0), 1.5);
   EXPECT_EQ(report.tpot.count, 2U);
   EXPECT_EQ(report.ttft.count, 3U);
+}
+
+RequestRecord Failed(const absl::Status& status) {
+  RequestRecord record;
+  record.status = status;
+  return record;
+}
+
+TEST(BenchReportTest, FailuresSayWhy) {
+  const Report report = MakeReport(
+      1, {{Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
+           Failed(absl::UnavailableError("\x1b[2J")), Failed(absl::InvalidArgumentError("another")),
+           Failed(absl::CancelledError("\xFF"))},
+          1.0});
+  EXPECT_FALSE(report.all_ok());
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, HasSubstr("CANCELLED 1 INVALID_ARGUMENT 2 OK 1 UNAVAILABLE 1\n"));
+  EXPECT_THAT(text, HasSubstr("INVALID_ARGUMENT, first: prompt is long\n"));
+  EXPECT_THAT(text, HasSubstr("UNAVAILABLE, first: \xE2\x90\x9B[2J\n"));
+  EXPECT_THAT(text, Not(HasSubstr("another")));
+  const auto json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["requests_by_status"]["INVALID_ARGUMENT"], 2);
+  EXPECT_EQ(json["first_message_by_status"]["INVALID_ARGUMENT"], "prompt is long");
+  EXPECT_EQ(json["first_message_by_status"]["CANCELLED"], "\xEF\xBF\xBD");
+  EXPECT_FALSE(json["first_message_by_status"].contains("OK"));
+}
+
+TEST(BenchReportTest, NothingHasNoFigures) {
+  const Report report = MakeReport(1, {{Failed(absl::UnavailableError("gone"))}, 1.0});
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, ContainsRegex("E2E( +-){7}\n"));
+  EXPECT_THAT(text, HasSubstr("mean depth - of"));
+  const auto json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["end_to_end_seconds"]["count"], 0);
+  EXPECT_TRUE(json["end_to_end_seconds"]["mean"].is_null());
+  EXPECT_TRUE(json["end_to_end_seconds"]["p99"].is_null());
+  EXPECT_TRUE(json["mean_depth"].is_null());
+  const std::string some = ReportText("host:1", {}, MakeReport(1, {{RequestRecord()}, 1.0}));
+  EXPECT_THAT(some, ContainsRegex("E2E( +0.00){7}\n"));
 }
 
 TEST(BenchReportTest, BothFormsTellWhatTheFiguresAre) {
