@@ -10,6 +10,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -27,6 +28,9 @@ absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& con
         kRetryPushbackPayload,
         absl::Cord(absl::string_view(pushback->second.data(), pushback->second.size())));
   }
+  // What gRPC says here alone, also of a connection that broke.
+  const bool reached = absl::StrContains(context.debug_error_string(), "received from peer");
+  if (absl::IsUnavailable(result) && !reached) result.SetPayload(kNotReachedPayload, absl::Cord());
   return result;
 }
 

@@ -45,6 +45,9 @@ class Stream {
 // wants to be asked again. Without it the message itself was too large.
 inline constexpr char kRetryPushbackPayload[] = "recurve/grpc-retry-pushback-ms";
 
+// Payload of an Unavailable status: no server was reached.
+inline constexpr char kNotReachedPayload[] = "recurve/not-reached";
+
 // Statuses carry gRPC's code and the server's message. Thread-safe.
 class Client {
  public:

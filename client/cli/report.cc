@@ -15,8 +15,11 @@ namespace {
 const char* Advice(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
-      return "Is a server running there? Start one with `./run serve`, or name another with "
-             "--server.";
+      return status.GetPayload(kNotReachedPayload)
+                 ? "Is a server running there? Start one with `./run serve`, or name another with "
+                   "--server."
+                 : "The server does not serve now: it loads its model, shuts down, or has failed; "
+                   "its log says which. Try again later, or name another with --server.";
     case absl::StatusCode::kResourceExhausted:
       return status.GetPayload(kRetryPushbackPayload)
                  ? "The server is full. Try again later, or let --attempts=5 do it."

@@ -27,6 +27,7 @@ class FakeService final : public v1::GenerationService::Service {
   // Full if asked nicely, otherwise out of bounds.
   grpc::Status Complete(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         v1::CompleteResponse* /*response*/) override {
+    if (request->text() == "stop") return {grpc::StatusCode::UNAVAILABLE, "shutting down"};
     if (request->text() == "full") context->AddTrailingMetadata("grpc-retry-pushback-ms", "7");
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "no"};
   }
@@ -66,6 +67,24 @@ TEST_F(ClientTest, FullIsToldFromTooLarge) {
   EXPECT_EQ(full.GetPayload(kRetryPushbackPayload), absl::Cord("7"));
   request.set_text("large");
   EXPECT_FALSE(client.Complete(request, {}).status().GetPayload(kRetryPushbackPayload).has_value());
+}
+
+TEST_F(ClientTest, AServerThatIsNotReadyIsToldFromNone) {
+  v1::GenerateRequest request;
+  request.set_text("stop");
+  for (const int attempts : {1, 2}) {
+    options_.attempts = attempts;
+    const absl::Status refused = Client(options_).Complete(request, {}).status();
+    EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+    EXPECT_FALSE(refused.GetPayload(kNotReachedPayload).has_value()) << refused;
+  }
+  server_->Shutdown();
+  for (const int attempts : {1, 2}) {
+    options_.attempts = attempts;
+    const absl::Status nobody = Client(options_).Complete(request, {}).status();
+    EXPECT_TRUE(absl::IsUnavailable(nobody)) << nobody;
+    EXPECT_TRUE(nobody.GetPayload(kNotReachedPayload).has_value()) << nobody;
+  }
 }
 
 // gRPC aborts the process for a header that is not printable.
