@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -72,7 +73,11 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
   arguments.SetMaxReceiveMessageSize(-1);  // a Complete message holds a whole completion
   // Channels with equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (options.attempts > 1) arguments.SetServiceConfigJSON(ServiceConfig(options.attempts));
+  if (options.attempts > 1) {
+    arguments.SetServiceConfigJSON(ServiceConfig(options.attempts));
+    // A request that is larger than this is sent once. Servers may take 1 GiB.
+    arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, std::numeric_limits<int>::max());
+  }
   return grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments);
 }
 

@@ -4,6 +4,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "recurve/v1/generation.grpc.pb.h"
@@ -13,40 +18,79 @@ namespace {
 
 using testing::HasSubstr;
 
+// The request's text says what to do.
 class FakeService final : public v1::GenerationService::Service {
  public:
-  // Many messages at once.
-  grpc::Status Generate(grpc::ServerContext* /*context*/, const v1::GenerateRequest* /*request*/,
+  // One message and then nothing for "wait", otherwise many at once.
+  grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateResponse>* writer) override {
+    Note(*context);
     v1::GenerateResponse message;
     message.set_text("text");
+    if (request->text() == "wait") {
+      writer->Write(message);
+      return WaitForCancellation(*context);
+    }
     for (int i = 0; i < 1000 && writer->Write(message); ++i) continue;
     return grpc::Status::OK;
   }
 
-  // Full if asked nicely, otherwise out of bounds.
+  // "busy..." is refused twice, "wait" never answered, "full" and others are too much.
   grpc::Status Complete(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         v1::CompleteResponse* /*response*/) override {
-    if (request->text() == "stop") return {grpc::StatusCode::UNAVAILABLE, "shutting down"};
-    if (request->text() == "full") context->AddTrailingMetadata("grpc-retry-pushback-ms", "7");
+    const int call = Note(*context);
+    const std::string& text = request->text();
+    const bool busy = text.starts_with("busy");
+    if (text == "stop") return {grpc::StatusCode::UNAVAILABLE, "shutting down"};
+    if (text == "wait") return WaitForCancellation(*context);
+    if (busy && call > 2) return grpc::Status::OK;
+    if (busy || text == "full") context->AddTrailingMetadata("grpc-retry-pushback-ms", "7");
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "no"};
   }
+
+  int calls() const { return calls_; }
+  // Of the last call; "none" if it had none.
+  std::string request_id() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return request_id_;
+  }
+
+ private:
+  // The call's number, from 1.
+  int Note(const grpc::ServerContext& context) {
+    const auto& metadata = context.client_metadata();
+    const auto id = metadata.find("x-request-id");
+    const std::lock_guard<std::mutex> lock(mutex_);
+    request_id_ = id == metadata.end() ? "none" : std::string(id->second.data(), id->second.size());
+    return ++calls_;
+  }
+
+  static grpc::Status WaitForCancellation(const grpc::ServerContext& context) {
+    while (!context.IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return grpc::Status::CANCELLED;
+  }
+
+  mutable std::mutex mutex_;
+  std::string request_id_;  // guarded by mutex_
+  std::atomic<int> calls_ = 0;
 };
 
 class ClientTest : public testing::Test {
  protected:
-  ClientTest() {
+  // Points options_ at it.
+  std::unique_ptr<grpc::Server> Serve(FakeService& service) {
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
+    builder.RegisterService(&service);
+    auto server = builder.BuildAndStart();
     options_.server = absl::StrCat("127.0.0.1:", port);
+    return server;
   }
 
-  FakeService service_;
-  std::unique_ptr<grpc::Server> server_;
   ClientOptions options_;
+  FakeService service_;
+  std::unique_ptr<grpc::Server> server_ = Serve(service_);
 };
 
 TEST_F(ClientTest, NothingIsHeardAfterAStreamWasRefused) {
@@ -67,6 +111,25 @@ TEST_F(ClientTest, FullIsToldFromTooLarge) {
   EXPECT_EQ(full.GetPayload(kRetryPushbackPayload), absl::Cord("7"));
   request.set_text("large");
   EXPECT_FALSE(client.Complete(request, {}).status().GetPayload(kRetryPushbackPayload).has_value());
+}
+
+// However large the prompt is: gRPC keeps small requests alone for another try unless told.
+TEST_F(ClientTest, RefusedCallsAreTriedAgain) {
+  v1::GenerateRequest request;
+  for (const size_t bytes : {size_t{4}, size_t{2} << 20}) {
+    request.set_text("busy" + std::string(bytes, 'x'));
+    for (const int attempts : {1, 2, 3}) {
+      SCOPED_TRACE(absl::StrCat(bytes, " bytes, ", attempts, " attempts"));
+      FakeService service;
+      const auto server = Serve(service);
+      options_.attempts = attempts;
+      const absl::Status status = Client(options_).Complete(request, {}).status();
+      EXPECT_EQ(status.code(),
+                attempts < 3 ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kOk)
+          << status;
+      EXPECT_EQ(service.calls(), attempts);
+    }
+  }
 }
 
 TEST_F(ClientTest, AServerThatIsNotReadyIsToldFromNone) {
