@@ -3,9 +3,11 @@
 #include "client/client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -79,6 +81,7 @@ class ClientTest : public testing::Test {
  protected:
   // Points options_ at it.
   std::unique_ptr<grpc::Server> Serve(FakeService& service) {
+    grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -111,6 +114,89 @@ TEST_F(ClientTest, FullIsToldFromTooLarge) {
   EXPECT_EQ(full.GetPayload(kRetryPushbackPayload), absl::Cord("7"));
   request.set_text("large");
   EXPECT_FALSE(client.Complete(request, {}).status().GetPayload(kRetryPushbackPayload).has_value());
+}
+
+TEST_F(ClientTest, RequestIdsAreSent) {
+  Client client(options_);
+  const auto hear = [](const v1::GenerateResponse&) { return true; };
+  EXPECT_EQ(client.Generate({}, {}, hear), absl::OkStatus());
+  EXPECT_EQ(service_.request_id(), "none");
+  CallOptions call;
+  call.request_id = "night run ~7";
+  EXPECT_EQ(client.Generate({}, call, hear), absl::OkStatus());
+  EXPECT_EQ(service_.request_id(), call.request_id);
+  call.request_id = std::string(kMaxRequestIdBytes, 'x');
+  client.Complete({}, call).IgnoreError();
+  EXPECT_EQ(service_.request_id(), call.request_id);
+}
+
+TEST_F(ClientTest, TimeoutsEndCalls) {
+  Client client(options_);
+  v1::GenerateRequest request;
+  request.set_text("wait");
+  CallOptions call;
+  call.timeout = std::chrono::milliseconds(200);
+  const absl::Status complete = client.Complete(request, call).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(complete)) << complete;
+  const absl::Status stream =
+      client.Generate(request, call, [](const v1::GenerateResponse&) { return true; });
+  EXPECT_TRUE(absl::IsDeadlineExceeded(stream)) << stream;
+}
+
+TEST_F(ClientTest, StreamsEndOnceWithWhatEndedThem) {
+  Client client(options_);
+  v1::GenerateRequest request;
+  std::atomic<int> heard = 0;
+  std::promise<absl::Status> ended;  // a second end would throw
+  const auto stream = client.StartGenerate(
+      request, {}, [&heard](const v1::GenerateResponse&) { ++heard; },
+      [&ended](const absl::Status& status) { ended.set_value(status); });
+  EXPECT_EQ(ended.get_future().get(), absl::OkStatus());
+  EXPECT_EQ(heard, 1000);
+  stream->Cancel();  // of no effect
+}
+
+TEST_F(ClientTest, CancelEndsAStream) {
+  Client client(options_);
+  v1::GenerateRequest request;
+  request.set_text("wait");
+  std::promise<void> heard;
+  std::promise<absl::Status> ended;
+  const auto stream = client.StartGenerate(
+      request, {}, [&heard](const v1::GenerateResponse&) { heard.set_value(); },
+      [&ended](const absl::Status& status) { ended.set_value(status); });
+  heard.get_future().get();
+  stream->Cancel();
+  const absl::Status status = ended.get_future().get();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+}
+
+TEST_F(ClientTest, DestroyingAStreamEndsIt) {
+  Client client(options_);
+  v1::GenerateRequest request;
+  request.set_text("wait");
+  absl::Status ended;
+  client
+      .StartGenerate(
+          request, {}, [](const v1::GenerateResponse&) {},
+          [&ended](const absl::Status& status) { ended = status; })
+      .reset();
+  EXPECT_TRUE(absl::IsCancelled(ended)) << ended;
+}
+
+TEST_F(ClientTest, HealthIsTheServersAnswer) {
+  Client client(options_);
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  health->SetServingStatus("ready", true);
+  health->SetServingStatus("loading", false);
+  EXPECT_EQ(client.CheckHealth("", {}), absl::OkStatus());
+  EXPECT_EQ(client.CheckHealth("ready", {}), absl::OkStatus());
+  const absl::Status loading = client.CheckHealth("loading", {});
+  EXPECT_TRUE(absl::IsUnavailable(loading)) << loading;
+  EXPECT_THAT(std::string(loading.message()), HasSubstr("NOT_SERVING"));
+  EXPECT_FALSE(loading.GetPayload(kNotReachedPayload).has_value());
+  const absl::Status unknown = client.CheckHealth("no.such", {});
+  EXPECT_TRUE(absl::IsNotFound(unknown)) << unknown;
 }
 
 // However large the prompt is: gRPC keeps small requests alone for another try unless told.
