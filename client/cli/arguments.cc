@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/arguments.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace recurve::client {
 
@@ -14,6 +18,21 @@ absl::Status CheckFlagsHaveValues(const std::vector<std::string_view>& arguments
         absl::StrFormat("%s has no value behind its '='; give one, or leave the flag out", flag));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
+                          const std::vector<std::string>& commands) {
+  const std::string known = absl::StrJoin(commands, ", ");
+  if (arguments.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("a command is missing; there are ", known));
+  }
+  const std::string command(arguments.front());
+  if (command.starts_with('-')) return absl::OkStatus();
+  if (std::find(commands.begin(), commands.end(), command) != commands.end()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", command, "' is no command; there are ", known));
 }
 
 }  // namespace recurve::client

@@ -15,6 +15,10 @@ namespace recurve::client {
 // value. What comes behind `--` is no flag.
 absl::Status CheckFlagsHaveValues(const std::vector<std::string_view>& arguments);
 
+// InvalidArgument if the first one, unless it is a flag, is none of `commands`, or there is none.
+absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
+                          const std::vector<std::string>& commands);
+
 }  // namespace recurve::client
 
 #endif  // RECURVE_CLIENT_CLI_ARGUMENTS_H_

@@ -5,12 +5,26 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/report.h"
 
 namespace {
+
+// Throws as CLI11 does.
+void CheckArguments(const CLI::App& app, const std::vector<std::string_view>& arguments) {
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(command->get_name());
+  }
+  absl::Status status = recurve::client::CheckCommand(arguments, commands);
+  status.Update(recurve::client::CheckFlagsHaveValues(arguments));
+  if (status.ok()) return;
+  throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
+}
 
 int Run(int argc, char** argv) {
   CLI::App app("Talks to a Recurve server. `recurve COMMAND --help` tells more.", "recurve");
@@ -24,10 +38,7 @@ int Run(int argc, char** argv) {
   recurve::client::AddBenchCommand(app, exit_code);
   recurve::client::AddTopCommand(app, exit_code);
   try {
-    const absl::Status status = recurve::client::CheckFlagsHaveValues({argv + 1, argv + argc});
-    if (!status.ok()) {
-      throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
-    }
+    CheckArguments(app, {argv + 1, argv + argc});
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);

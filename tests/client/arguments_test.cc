@@ -20,5 +20,14 @@ TEST(ArgumentsTest, FlagsWithoutTheirValueAreRefused) {
   }
 }
 
+TEST(ArgumentsTest, UnknownCommandsAreNamedAndTheKnownToo) {
+  const std::vector<std::string> commands = {"info", "top"};
+  EXPECT_EQ(CheckCommand({"top", "info"}, commands), absl::OkStatus());
+  EXPECT_EQ(CheckCommand({"--help"}, commands), absl::OkStatus());
+  const absl::Status unknown = CheckCommand({"frobnicate"}, commands);
+  EXPECT_EQ(unknown.message(), "'frobnicate' is no command; there are info, top");
+  EXPECT_EQ(CheckCommand({}, commands).message(), "a command is missing; there are info, top");
+}
+
 }  // namespace
 }  // namespace recurve::client

@@ -187,6 +187,18 @@ class CommandLineTest(unittest.TestCase):
                     for name in names:
                         self.assertIn(name, done.stderr)
 
+    def test_usage_errors_name_what_is_wrong(self):
+        for arguments, words in [
+            (["frobnicate"], ["'frobnicate'", "generate", "top"]),
+            ([], ["generate", "top"]),
+        ]:
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([BIN / "recurve", *arguments], capture_output=True, text=True,
+                                      check=False)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                for word in words:
+                    self.assertIn(word, done.stderr)
+
     def test_flags_take_one_value_each(self):
         expected = self.client("generate", PROMPT, "--max_tokens=5").stdout
         for flags in (["--stop", "END", PROMPT], ["--stop=[a,b]", PROMPT],
