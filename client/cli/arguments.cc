@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/arguments.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -33,6 +35,18 @@ absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
   }
   return absl::InvalidArgumentError(
       absl::StrCat("'", command, "' is no command; there are ", known));
+}
+
+CLI::Validator WholeNumber(uint64_t most) {
+  const auto check = [most](std::string& text) -> std::string {
+    uint64_t number = 0;
+    if (!absl::SimpleAtoi(text, &number) || number > most) {
+      return absl::StrCat("'", text, "' is not possible: expected a whole number from 0 to ", most);
+    }
+    text = absl::StrCat(number);
+    return "";
+  };
+  return CLI::Validator(check, "");
 }
 
 }  // namespace recurve::client

@@ -3,11 +3,16 @@
 #ifndef RECURVE_CLIENT_CLI_ARGUMENTS_H_
 #define RECURVE_CLIENT_CLI_ARGUMENTS_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+
+namespace CLI {
+class Validator;
+}
 
 namespace recurve::client {
 
@@ -18,6 +23,10 @@ absl::Status CheckFlagsHaveValues(const std::vector<std::string_view>& arguments
 // InvalidArgument if the first one, unless it is a flag, is none of `commands`, or there is none.
 absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
                           const std::vector<std::string>& commands);
+
+// Of an unsigned flag: CLI11 takes -1 for the largest number, 010 for eight, and 2^64 for a bit
+// less.
+CLI::Validator WholeNumber(uint64_t most);
 
 }  // namespace recurve::client
 

@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <random>
 
 #include "absl/strings/str_split.h"
+#include "client/cli/arguments.h"
 #include "client/cli/bench_report.h"
 #include "client/cli/closed_loop.h"
 #include "client/cli/commands.h"
@@ -127,6 +129,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->group(kLoad);
   command->add_option("--prompt_seed", flags->prompt_seed, "Seed of random prompts")
+      ->transform(WholeNumber(std::numeric_limits<uint64_t>::max()))
       ->capture_default_str()
       ->group(kLoad);
   AddSamplingFlags(*command, flags->sampling);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
@@ -218,6 +220,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
       ->delimiter(',')
       ->allow_extra_args(false)
+      ->transform(WholeNumber(std::numeric_limits<uint32_t>::max()))
       ->excludes(prompt, file)
       ->group("Prompt");
   command
@@ -244,6 +247,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--logprobs", flags->logprobs,
                    "With --json: log probabilities of the tokens and of this many others")
+      ->transform(WholeNumber(std::numeric_limits<uint32_t>::max()))
       ->group("Output");
   AddConnectionFlags(*command, flags->connection);
   AddRetryFlag(*command, flags->connection);

@@ -3,13 +3,51 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <limits>
 
+#include "client/cli/arguments.h"
 #include "client/cli/prompt_text.h"
 
 namespace recurve::client {
 namespace {
 
 constexpr char kConnection[] = "Connection";
+constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
+
+void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
+  constexpr char kStop[] = "When to stop";
+  app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")
+      ->transform(WholeNumber(kMost32))
+      ->group(kStop);
+  app.add_option("--min_tokens", flags.min_tokens,
+                 "No stop id ends the text before this many tokens")
+      ->transform(WholeNumber(kMost32))
+      ->group(kStop);
+  // Each occurrence by itself: CLI11 fills a vector with what follows, a prompt for instance, and
+  // takes [a,b] apart.
+  app.add_option_function<std::string>(
+         "--stop", [&flags](const std::string& text) { flags.stop_strings.push_back(text); },
+         "A text that ends the completion; may be given repeatedly")
+      ->trigger_on_parse()
+      ->check([](const std::string& text) {
+        return std::string(CheckUtf8("the stop string", text).message());
+      })
+      ->group(kStop);
+  app.add_option("--stop_id", flags.stop_token_ids,
+                 "A token id that ends the completion; may be given repeatedly")
+      ->allow_extra_args(false)
+      ->transform(WholeNumber(kMost32))
+      ->group(kStop);
+  app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
+      ->group(kStop);
+  app.add_flag("--ignore_eos", flags.ignore_eos, "Go on after the model's end of sequence")
+      ->group(kStop);
+  app.add_option("--time_limit_ms", flags.time_limit_ms,
+                 "End well, with the text so far, after this time")
+      ->transform(WholeNumber(kMost32))
+      ->group(kStop);
+}
 
 }  // namespace
 
@@ -52,6 +90,7 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
                  "0 picks the most likely token, 1 samples as trained")
       ->group(kSampling);
   app.add_option("--top_k", flags.top_k, "Sample among this many most likely tokens")
+      ->transform(WholeNumber(kMost32))
       ->group(kSampling);
   app.add_option("--top_p", flags.top_p,
                  "Sample among the most likely tokens of this total probability")
@@ -68,43 +107,22 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   app.add_option("--frequency_penalty", flags.frequency_penalty,
                  "Subtract from the logits of generated tokens, for each time")
       ->group(kSampling);
-  app.add_option("--seed", flags.seed, "The same seed gives the same text")->group(kSampling);
+  app.add_option("--seed", flags.seed, "The same seed gives the same text")
+      ->transform(WholeNumber(kMost64))
+      ->group(kSampling);
 
-  constexpr char kStop[] = "When to stop";
-  app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")->group(kStop);
-  app.add_option("--min_tokens", flags.min_tokens,
-                 "No stop id ends the text before this many tokens")
-      ->group(kStop);
-  // Each occurrence by itself: CLI11 fills a vector with what follows, a prompt for instance, and
-  // takes [a,b] apart.
-  app.add_option_function<std::string>(
-         "--stop", [&flags](const std::string& text) { flags.stop_strings.push_back(text); },
-         "A text that ends the completion; may be given repeatedly")
-      ->trigger_on_parse()
-      ->check([](const std::string& text) {
-        return std::string(CheckUtf8("the stop string", text).message());
-      })
-      ->group(kStop);
-  app.add_option("--stop_id", flags.stop_token_ids,
-                 "A token id that ends the completion; may be given repeatedly")
-      ->allow_extra_args(false)
-      ->group(kStop);
-  app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
-      ->group(kStop);
-  app.add_flag("--ignore_eos", flags.ignore_eos, "Go on after the model's end of sequence")
-      ->group(kStop);
-  app.add_option("--time_limit_ms", flags.time_limit_ms,
-                 "End well, with the text so far, after this time")
-      ->group(kStop);
+  AddStopFlags(app, flags);
 
   constexpr char kRecursion[] = "Recursion";
   app.add_option("--max_recursions", flags.max_recursions, "Tokens recur at most this often")
+      ->transform(WholeNumber(kMost32))
       ->group(kRecursion);
   app.add_option("--router_threshold", flags.router_threshold,
                  "Probability from which a token recurs once more: 0 always, 1 never")
       ->group(kRecursion);
   app.add_option("--adaptive_min", flags.adaptive_min,
                  "Let an overloaded server lower max_recursions as far as this; unset: never")
+      ->transform(WholeNumber(kMost32))
       ->group(kRecursion);
 }
 

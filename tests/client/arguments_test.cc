@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/arguments.h"
 
+#include <CLI/CLI.hpp>
+#include <utility>
+
 #include "gmock/gmock.h"
 
 namespace recurve::client {
@@ -27,6 +30,21 @@ TEST(ArgumentsTest, UnknownCommandsAreNamedAndTheKnownToo) {
   const absl::Status unknown = CheckCommand({"frobnicate"}, commands);
   EXPECT_EQ(unknown.message(), "'frobnicate' is no command; there are info, top");
   EXPECT_EQ(CheckCommand({}, commands).message(), "a command is missing; there are info, top");
+}
+
+TEST(ArgumentsTest, WholeNumbersAreDecimal) {
+  const CLI::Validator number = WholeNumber(255);
+  for (const auto& [given, taken] :
+       {std::pair("0", "0"), std::pair("255", "255"), std::pair("010", "10")}) {
+    std::string text = given;
+    EXPECT_EQ(number(text), "");
+    EXPECT_EQ(text, taken);
+  }
+  for (const char* given : {"", "256", "-1", "-18446744073709551615", "18446744073709551616",
+                            "0x10", "1.0", "1e2", "x"}) {
+    std::string text = given;
+    EXPECT_THAT(number(text), HasSubstr("expected a whole number from 0 to 255")) << given;
+  }
 }
 
 }  // namespace

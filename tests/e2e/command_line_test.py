@@ -191,6 +191,14 @@ class CommandLineTest(unittest.TestCase):
         for arguments, words in [
             (["frobnicate"], ["'frobnicate'", "generate", "top"]),
             ([], ["generate", "top"]),
+            (["generate", PROMPT, "--seed=-1"], ["--seed", "0 to 18446744073709551615"]),
+            (["generate", PROMPT, "--seed=18446744073709551616"], ["--seed", "0 to 184467"]),
+            (["generate", PROMPT, "--top_k=-18446744073709551615"], ["--top_k", "0 to 4294967295"]),
+            (["generate", PROMPT, "--stop_id=-1"], ["--stop_id", "0 to 4294967295"]),
+            (["generate", PROMPT, "--logprobs=x"], ["--logprobs", "0 to 4294967295"]),
+            (["generate", "--ids=1,-2"], ["--ids", "'-2'"]),
+            (["bench", "--prompt_seed=-1"], ["--prompt_seed", "0 to 184467"]),
+            (["bench", "--requests=-1"], ["--requests"]),
         ]:
             with self.subTest(arguments=arguments):
                 done = subprocess.run([BIN / "recurve", *arguments], capture_output=True, text=True,
@@ -198,6 +206,8 @@ class CommandLineTest(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
                 for word in words:
                     self.assertIn(word, done.stderr)
+        ten = self.client("generate", PROMPT, "--max_tokens=010", "--ignore_eos")  # not octal
+        self.assertIn(" 10 generated", ten.stderr)
 
     def test_flags_take_one_value_each(self):
         expected = self.client("generate", PROMPT, "--max_tokens=5").stdout
