@@ -129,7 +129,10 @@ void AddHealthCommand(CLI::App& app, int& exit_code) {
       app.add_subcommand("health", "Exit with 0 if the server is ready to serve, with 1 otherwise");
   flags->connection.timeout_seconds = 5;  // a script that asks wants an answer
   AddConnectionFlags(*command, flags->connection);
-  command->add_option("--service", flags->service, "Service to ask for; empty: the whole server");
+  command->add_option("--service", flags->service, "Service to ask for; unset: the whole server")
+      ->check([](const std::string& name) {
+        return std::string(CheckUtf8("the service", name).message());
+      });
   command->add_option("--wait", flags->wait_seconds, "Seconds to keep asking until it is ready")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();

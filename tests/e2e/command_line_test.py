@@ -199,6 +199,7 @@ class CommandLineTest(unittest.TestCase):
             (["generate", "--ids=1,-2"], ["--ids", "'-2'"]),
             (["bench", "--prompt_seed=-1"], ["--prompt_seed", "0 to 184467"]),
             (["bench", "--requests=-1"], ["--requests"]),
+            (["health", b"--service=caf\xe9"], ["the service is not UTF-8", "offset 3"]),
         ]:
             with self.subTest(arguments=arguments):
                 done = subprocess.run([BIN / "recurve", *arguments], capture_output=True, text=True,
