@@ -78,6 +78,9 @@ class Printer {
     }
   }
 
+  // Whether anything of a completion has come, and stands on an unfinished line.
+  bool has_written() const { return has_header_; }
+
   void PrintFigures() const {
     for (const Sample& sample : samples_) {
       if (sample.end) PrintFigures(sample);
@@ -189,7 +192,9 @@ int Generate(const GenerateFlags& flags) {
         printer.Print(message);
         return FlushOutput();
       });
-  if (!flags.json) std::fputc('\n', stdout);
+  if (!flags.json && (status.ok() || flags.echo || printer.has_written())) {
+    std::fputc('\n', stdout);
+  }
   if (!FlushOutput()) return 1;
   if (!status.ok()) return ReportError(flags.connection.client.server, status);
   if (!flags.json) printer.PrintFigures();

@@ -210,6 +210,12 @@ class CommandLineTest(unittest.TestCase):
         ten = self.client("generate", PROMPT, "--max_tokens=010", "--ignore_eos")  # not octal
         self.assertIn(" 10 generated", ten.stderr)
 
+    def test_a_refused_request_writes_nothing(self):
+        done = self.client("generate", PROMPT, "--max_recursions=99")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        done = self.client("generate", PROMPT, "--max_recursions=99", "--echo")
+        self.assertEqual((done.returncode, done.stdout), (1, PROMPT + "\n"))
+
     def test_flags_take_one_value_each(self):
         expected = self.client("generate", PROMPT, "--max_tokens=5").stdout
         for flags in (["--stop", "END", PROMPT], ["--stop=[a,b]", PROMPT],
