@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "engine/base/status_macros.h"
 #include "server/version.h"
 
 namespace recurve {
@@ -305,6 +307,26 @@ std::string ErrorText(const CLI::ParseError& error) {
   return text.empty() ? error.get_name() : text;
 }
 
+// CLI11 names no more than the key.
+std::string ErrorText(const CLI::ConfigError& error) {
+  const std::string_view text = error.what();
+  constexpr std::string_view kUnknown = "INI was not able to parse ";
+  if (text.substr(0, kUnknown.size()) != kUnknown) return std::string(text);
+  return absl::StrCat("--config: the file sets '", std::string(text.substr(kUnknown.size())),
+                      "', which is no flag; its lines are flag = value, without sections");
+}
+
+// CLI11 takes the argument that follows `--flag=` as its value.
+absl::Status CheckFlagsHaveValues(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument.substr(0, 2) != "--" || argument.find('=') != argument.size() - 1) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(argv[i], " has no value behind its '='; give one, or leave the flag out"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
@@ -330,12 +352,15 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   AddEvictionFlags(&app, &options.engine.eviction);
   AddAdmissionFlags(&app, &options.engine.schedule, &options.admission);
   AddServiceFlags(&app, &options, &log_format);
+  RETURN_IF_ERROR(CheckFlagsHaveValues(argc, argv));
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     return app.help();
   } catch (const CLI::CallForVersion& version) {
     return absl::StrCat(version.what(), "\n");
+  } catch (const CLI::ConfigError& error) {
+    return absl::InvalidArgumentError(ErrorText(error));
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(ErrorText(error));
   }

@@ -21,7 +21,7 @@ void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
       ->transform(WholeNumber(kMost32))
       ->group(kStop);
   app.add_option("--min_tokens", flags.min_tokens,
-                 "No stop id ends the text before this many tokens")
+                 "Neither stop id nor stop text ends the completion before this many tokens")
       ->transform(WholeNumber(kMost32))
       ->group(kStop);
   // Each occurrence by itself: CLI11 fills a vector with what follows, a prompt for instance, and

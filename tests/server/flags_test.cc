@@ -128,6 +128,8 @@ TEST(FlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(Error({"stray"}), HasSubstr("stray"));
   EXPECT_THAT(Error({}, /*with_model=*/false), HasSubstr("--model"));
   EXPECT_THAT(Error({"--log_format=xml"}), HasSubstr("--log_format: 'xml'"));
+  EXPECT_EQ(Error({"--model=", "--threads=1"}, /*with_model=*/false),
+            "--model= has no value behind its '='; give one, or leave the flag out");
 }
 
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
@@ -163,7 +165,8 @@ TEST_F(ConfigFileTest, IsReadAndTheCommandLineWins) {
 
 TEST_F(ConfigFileTest, ErrorsNameKeyOrFile) {
   Write("slotz = 7\n");
-  EXPECT_THAT(Error({"--config=" + path_}), HasSubstr("slotz"));
+  EXPECT_THAT(Error({"--config=" + path_}),
+              HasSubstr("--config: the file sets 'slotz', which is no flag"));
   Write("slots = many\n");
   EXPECT_THAT(Error({"--config=" + path_}), HasSubstr("slots"));
   EXPECT_THAT(Error({"--config=/nowhere/file"}), HasSubstr("/nowhere/file"));
