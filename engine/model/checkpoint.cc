@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/json_fields.h"
-#include "engine/model/mapped_file.h"
 #include "engine/model/safetensors.h"
 
 namespace recurve {

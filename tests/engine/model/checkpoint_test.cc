@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenCheckpoint: files, shards and their index.
-#include <sys/stat.h>
-
 #include <string>
 
-#include "engine/model/mapped_file.h"
 #include "engine/model/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -119,24 +116,6 @@ TEST(OpenCheckpoint, ErrorsNameTheFile) {
   EXPECT_EQ(checkpoint.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(checkpoint.status().message()),
               HasSubstr(directory.path() + "/model.safetensors"));
-}
-
-TEST(MappedFile, TakesRegularFilesAlone) {
-  const ScopedDirectory directory;
-  directory.Write("empty", "");
-  directory.Write("text", "hello");
-  ASSERT_EQ(mkfifo((directory.path() + "/pipe").c_str(), 0600), 0);
-  const auto empty = MappedFile::Open(directory.path() + "/empty");
-  ASSERT_TRUE(empty.ok());
-  EXPECT_TRUE((*empty)->bytes().empty());
-  EXPECT_EQ(*ReadTextFile(directory.path() + "/text", 5), "hello");
-  EXPECT_EQ(ReadTextFile(directory.path() + "/text", 4).status().code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(MappedFile::Open(directory.path()).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(MappedFile::Open(directory.path() + "/pipe").status().code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(MappedFile::Open(directory.path() + "/absent").status().code(),
-            absl::StatusCode::kNotFound);
 }
 
 }  // namespace

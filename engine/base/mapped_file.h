@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A file mapped for reading.
-#ifndef RECURVE_ENGINE_MODEL_MAPPED_FILE_H_
-#define RECURVE_ENGINE_MODEL_MAPPED_FILE_H_
+#ifndef RECURVE_ENGINE_BASE_MAPPED_FILE_H_
+#define RECURVE_ENGINE_BASE_MAPPED_FILE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -39,4 +39,4 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path, uint64_t max_b
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_MODEL_MAPPED_FILE_H_
+#endif  // RECURVE_ENGINE_BASE_MAPPED_FILE_H_

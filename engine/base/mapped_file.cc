@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/mapped_file.h"
+#include "engine/base/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
