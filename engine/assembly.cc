@@ -213,6 +213,14 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
 }
 
+// The tokenizer of a model directory, null if it has none.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Load(absl::StrCat(directory, "/tokenizer.json"));
+  if (absl::IsNotFound(tokenizer.status())) return nullptr;
+  return tokenizer;
+}
+
 }  // namespace
 
 absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precision, uint64_t bytes,
@@ -255,10 +263,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
 
   Assembly assembly;
   assembly.config = model->config;
-  const std::string tokenizer = absl::StrCat(options.model.directory, "/tokenizer.json");
-  if (std::filesystem::exists(tokenizer)) {
-    ASSIGN_OR_RETURN(assembly.tokenizer, Tokenizer::Load(tokenizer));
-  }
+  ASSIGN_OR_RETURN(assembly.tokenizer, LoadTokenizer(options.model.directory));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   CpuBackendOptions backend;
   backend.limits = LimitsOf(options);

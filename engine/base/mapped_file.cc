@@ -30,12 +30,22 @@ class ScopedDescriptor {
   const int descriptor_;
 };
 
+// Why `path` cannot be opened. NotFound says that there is no such name and nothing else, since
+// callers take it for the absence of an optional file; errno says it of sockets too, and of links.
+absl::Status OpenError(const std::string& path, int error) {
+  const absl::Status status = absl::ErrnoToStatus(error, path);
+  struct stat info;
+  if (!absl::IsNotFound(status) || lstat(path.c_str(), &info) != 0) return status;
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, error == ENOENT ? ": a symbolic link to nothing" : ": not a regular file"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
   // O_NONBLOCK: a named pipe must not hold up the load.
   const ScopedDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return absl::ErrnoToStatus(errno, path);
+  if (file.get() < 0) return OpenError(path, errno);
   struct stat info;
   if (fstat(file.get(), &info) != 0) return absl::ErrnoToStatus(errno, path);
   if (!S_ISREG(info.st_mode)) {

@@ -18,7 +18,8 @@ namespace recurve {
 // rewritten.
 class MappedFile {
  public:
-  // NotFound if there is no such file; InvalidArgument if it is not a regular file.
+  // NotFound if nothing has this name; InvalidArgument for what is not a regular file, and for a
+  // symbolic link to nothing.
   static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
 
   MappedFile(const MappedFile&) = delete;

@@ -2,7 +2,6 @@
 #include "engine/tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <set>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/tokenizer/byte_alphabet.h"
 #include "engine/tokenizer/unicode.h"
@@ -18,7 +18,7 @@
 namespace recurve {
 namespace {
 
-constexpr std::streamoff kMaxFileBytes = 256 << 20;
+constexpr uint64_t kMaxFileBytes = 256 << 20;
 
 std::array<int32_t, 256> ByteIds(const TokenizerConfig& config) {
   std::array<int32_t, 256> ids;
@@ -43,16 +43,7 @@ int32_t LargestId(const TokenizerConfig& config) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
-  if (size < 0) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  if (size > kMaxFileBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " has ", size, " bytes, expected at most ", kMaxFileBytes));
-  }
-  std::string text(static_cast<size_t>(size), '\0');
-  file.seekg(0);
-  if (!file.read(text.data(), size)) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxFileBytes));
   return Parse(text);
 }
 

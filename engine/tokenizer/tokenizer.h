@@ -23,7 +23,8 @@ namespace recurve {
 // Immutable after loading: all methods may be called from any number of threads.
 class Tokenizer {
  public:
-  // Reads the tokenizer.json at `path`: NOT_FOUND when it cannot be read, else as Parse.
+  // Reads the tokenizer.json at `path`: NOT_FOUND when nothing has that name, else as
+  // ReadTextFile and Parse.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
 
   // From the text of a tokenizer.json. INVALID_ARGUMENT names the field, what was found and what

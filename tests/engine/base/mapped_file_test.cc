@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/mapped_file.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 TEST(MappedFile, TakesRegularFilesAlone) {
   const ScopedDirectory directory;
@@ -27,6 +35,32 @@ TEST(MappedFile, TakesRegularFilesAlone) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MappedFile::Open(directory.path() + "/absent").status().code(),
             absl::StatusCode::kNotFound);
+}
+
+// Callers take NotFound for the absence of an optional file.
+TEST(MappedFile, NotFoundMeansThatNothingIsThere) {
+  const ScopedDirectory directory;
+  const std::string dangling = directory.path() + "/dangling";
+  const std::string loop = directory.path() + "/loop";
+  const std::string socket_path = directory.path() + "/socket";
+  std::filesystem::create_symlink("absent", dangling);
+  std::filesystem::create_symlink("loop", loop);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(socket_path.size(), sizeof(address.sun_path));
+  socket_path.copy(address.sun_path, socket_path.size());
+  const int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  close(descriptor);
+  EXPECT_THAT(std::string(MappedFile::Open(dangling).status().message()),
+              AllOf(HasSubstr(dangling), HasSubstr("symbolic link to nothing")));
+  EXPECT_THAT(std::string(MappedFile::Open(socket_path).status().message()),
+              AllOf(HasSubstr(socket_path), HasSubstr("not a regular file")));
+  for (const std::string& path : {dangling, loop, socket_path}) {
+    const auto file = MappedFile::Open(path);
+    EXPECT_FALSE(file.ok()) << path;
+    EXPECT_FALSE(absl::IsNotFound(file.status())) << file.status();
+  }
 }
 
 }  // namespace

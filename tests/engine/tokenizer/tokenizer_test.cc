@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <random>
 #include <string>
@@ -15,6 +16,7 @@ namespace recurve {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -194,6 +196,18 @@ TEST(Load, FromAFile) {
   const auto tokenizer = Tokenizer::Load(directory.path() + "/tokenizer.json");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ((*tokenizer)->vocab_size(), 256);
+}
+
+TEST(Load, TakesRegularFilesAlone) {
+  const ScopedDirectory directory;
+  const std::string pipe = directory.path() + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {directory.path(), pipe}) {
+    const auto tokenizer = Tokenizer::Load(path);
+    EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(tokenizer.status().message()),
+                AllOf(HasSubstr(path), HasSubstr("not a regular file")));
+  }
 }
 
 }  // namespace

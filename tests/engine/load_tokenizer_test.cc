@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Assemble: the tokenizer of a model directory.
+#include "engine/assembly.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/model/checkpoint_writer.h"
+#include "tests/engine/tokenizer/test_tokenizer.h"
+#include "tests/scoped_directory.h"
+
+namespace recurve {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Writes a small random model with a vocabulary of 258.
+void WriteModel(const ScopedDirectory& directory) {
+  const char config[] = R"({"vocab_size": 258, "hidden_size": 32, "intermediate_size": 32,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64})";
+  std::vector<std::string> warnings;
+  directory.Write("config.json", config);
+  directory.Write("model.safetensors",
+                  SafetensorsFile(RandomTensors(*ParseModelConfig(config, "", &warnings), 1)));
+}
+
+absl::StatusOr<Assembly> AssembleFrom(const ScopedDirectory& directory) {
+  EngineOptions options;
+  options.model.directory = directory.path();
+  options.model.threads = 1;
+  return Assemble(options);
+}
+
+TEST(Assemble, TokenizerIsOptional) {
+  const ScopedDirectory directory;
+  WriteModel(directory);
+  auto assembly = AssembleFrom(directory);
+  ASSERT_TRUE(assembly.ok()) << assembly.status();
+  EXPECT_EQ(assembly->tokenizer, nullptr);
+  EXPECT_FALSE(assembly->info.has_tokenizer);
+
+  directory.Write("tokenizer.json", TestTokenizer().dump());
+  assembly = AssembleFrom(directory);
+  ASSERT_TRUE(assembly.ok()) << assembly.status();
+  EXPECT_NE(assembly->tokenizer, nullptr);
+  EXPECT_TRUE(assembly->info.has_tokenizer);
+}
+
+// What stands under the tokenizer's name and is no file is a mistake, not a model without one.
+TEST(Assemble, RefusesATokenizerThatIsNoFile) {
+  const std::vector<std::function<void(const std::string&)>> makers = {
+      [](const std::string& path) { std::filesystem::create_symlink("absent", path); },
+      [](const std::string& path) { std::filesystem::create_symlink("tokenizer.json", path); },
+      [](const std::string& path) { std::filesystem::create_directory(path); },
+      [](const std::string& path) { ASSERT_EQ(mkfifo(path.c_str(), 0600), 0); },
+  };
+  for (const auto& make : makers) {
+    const ScopedDirectory directory;
+    WriteModel(directory);
+    const std::string path = directory.path() + "/tokenizer.json";
+    make(path);
+    const auto assembly = AssembleFrom(directory);
+    EXPECT_FALSE(assembly.ok());
+    EXPECT_THAT(std::string(assembly.status().message()), HasSubstr(path));
+  }
+}
+
+}  // namespace
+}  // namespace recurve
