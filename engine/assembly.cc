@@ -213,11 +213,20 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
 }
 
-// The tokenizer of a model directory, null if it has none.
-absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
-      Tokenizer::Load(absl::StrCat(directory, "/tokenizer.json"));
+// The tokenizer of a model directory, null if it has none. A model may have more ids than its
+// tokenizer; the other way round text could become ids that the model refuses.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
+                                                         uint32_t vocab_size) {
+  const std::string path = absl::StrCat(directory, "/tokenizer.json");
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
   if (absl::IsNotFound(tokenizer.status())) return nullptr;
+  RETURN_IF_ERROR(tokenizer.status());
+  const uint32_t ids = static_cast<uint32_t>((*tokenizer)->vocab_size());
+  if (ids > vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": the largest id is ", ids - 1,
+                                                   "; expected ids below vocab_size, ", vocab_size,
+                                                   ", of ", directory, "/config.json"));
+  }
   return tokenizer;
 }
 
@@ -263,7 +272,8 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
 
   Assembly assembly;
   assembly.config = model->config;
-  ASSIGN_OR_RETURN(assembly.tokenizer, LoadTokenizer(options.model.directory));
+  ASSIGN_OR_RETURN(assembly.tokenizer,
+                   LoadTokenizer(options.model.directory, model->config.vocab_size));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   CpuBackendOptions backend;
   backend.limits = LimitsOf(options);

@@ -18,6 +18,7 @@
 namespace recurve {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // Writes a small random model with a vocabulary of 258.
@@ -69,6 +70,23 @@ TEST(Assemble, RefusesATokenizerThatIsNoFile) {
     EXPECT_FALSE(assembly.ok());
     EXPECT_THAT(std::string(assembly.status().message()), HasSubstr(path));
   }
+}
+
+TEST(Assemble, RefusesATokenizerWithMoreIdsThanTheModel) {
+  const ScopedDirectory directory;
+  WriteModel(directory);
+  nlohmann::json tokenizer = TestTokenizer();
+  AddToken(&tokenizer, "<s>");
+  AddToken(&tokenizer, "</s>");
+  directory.Write("tokenizer.json", tokenizer.dump());
+  EXPECT_TRUE(AssembleFrom(directory).ok());
+  AddToken(&tokenizer, "<pad>");
+  directory.Write("tokenizer.json", tokenizer.dump());
+  const auto assembly = AssembleFrom(directory);
+  EXPECT_EQ(assembly.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(assembly.status().message()),
+              AllOf(HasSubstr(directory.path() + "/tokenizer.json: the largest id is 258;"),
+                    HasSubstr("below vocab_size, 258, of " + directory.path() + "/config.json")));
 }
 
 }  // namespace
