@@ -59,6 +59,12 @@ std::string_view Type(const Json& component) {
              : std::string_view();
 }
 
+// What a Sequence of one holds, which does the same as the Sequence; else `component` itself.
+const Json& Unwrap(const Json& component, const char* list_name) {
+  const Json* list = Type(component) == "Sequence" ? Find(component, list_name) : nullptr;
+  return list != nullptr && list->is_array() && list->size() == 1 ? list->front() : component;
+}
+
 absl::StatusOr<bool> ReadBool(const Json& object, const char* name, const std::string& path,
                               std::optional<bool> absent = std::nullopt) {
   const Json* value = Find(object, name);
@@ -157,9 +163,17 @@ bool CoversUtf8(const TokenIds& ids) {
   return true;
 }
 
+// Old files, GPT-2's among them, have no type: `tokenizers` tells the kind by the fields then.
+bool IsBpe(const Json& model) {
+  if (Find(model, "type") != nullptr) return Type(model) == "BPE";
+  const Json* vocab = Find(model, "vocab");
+  const Json* merges = Find(model, "merges");
+  return vocab != nullptr && vocab->is_object() && merges != nullptr && merges->is_array();
+}
+
 absl::Status ReadModel(const Json& root, TokenizerConfig* config) {
   const Json* model = Find(root, "model");
-  if (model == nullptr || Type(*model) != "BPE") {
+  if (model == nullptr || !IsBpe(*model)) {
     return Unexpected("model.type", model == nullptr ? nullptr : Find(*model, "type"), "\"BPE\"");
   }
   const Json* dropout = Find(*model, "dropout");
@@ -238,13 +252,10 @@ absl::Status ReadAddedTokens(const Json& root, TokenizerConfig* config) {
 absl::Status ReadNormalizer(const Json& root, TokenizerConfig* config) {
   const Json* normalizer = Find(root, "normalizer");
   if (Absent(normalizer)) return absl::OkStatus();
-  const Json* one = normalizer;
-  if (Type(*normalizer) == "Sequence") {
-    const Json* list = Find(*normalizer, "normalizers");
-    if (list != nullptr && list->is_array() && list->empty()) return absl::OkStatus();
-    if (list != nullptr && list->is_array() && list->size() == 1) one = &list->front();
-  }
-  if (Type(*one) != "NFC") return Unexpected("normalizer", normalizer, "null or NFC");
+  const Json& one = Unwrap(*normalizer, "normalizers");
+  const Json* list = Type(one) == "Sequence" ? Find(one, "normalizers") : nullptr;
+  if (list != nullptr && list->is_array() && list->empty()) return absl::OkStatus();
+  if (Type(one) != "NFC") return Unexpected("normalizer", normalizer, "null or NFC");
   config->nfc = true;
   return absl::OkStatus();
 }
@@ -258,10 +269,10 @@ absl::Status ReadPreTokenizer(const Json& root, TokenizerConfig* config) {
         "Llama 3 or Qwen 2 (Split by their pattern, ByteLevel without use_regex)");
   };
   if (value == nullptr) return unexpected();
-  const Json* byte_level = value;
+  const Json* byte_level = &Unwrap(*value, "pretokenizers");
   const Json* split = nullptr;
-  if (Type(*value) == "Sequence") {
-    const Json* list = Find(*value, "pretokenizers");
+  if (Type(*byte_level) == "Sequence") {
+    const Json* list = Find(*byte_level, "pretokenizers");
     if (list == nullptr || !list->is_array() || list->size() != 2) return unexpected();
     split = &(*list)[0];
     byte_level = &(*list)[1];
@@ -399,7 +410,7 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text)
     if (!Absent(value)) return Unexpected(name, value, "null");
   }
   const Json* decoder = Find(root, "decoder");
-  if (decoder == nullptr || Type(*decoder) != "ByteLevel") {
+  if (decoder == nullptr || Type(Unwrap(*decoder, "decoders")) != "ByteLevel") {
     return Unexpected("decoder", decoder, "ByteLevel");
   }
   TokenizerConfig config;

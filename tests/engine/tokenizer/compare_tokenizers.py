@@ -206,6 +206,24 @@ def old_merges(tokenizer):
     return Tokenizer.from_str(json.dumps(content)), json.dumps(content)
 
 
+def as_gpt2_has_it(tokenizer):
+    """The same tokenizer with the fields that GPT-2's own file has, model.type not among them."""
+    content = json.loads(old_merges(tokenizer)[1])
+    fields = "dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk vocab merges"
+    content["model"] = {name: content["model"][name] for name in fields.split()}
+    for part in ("pre_tokenizer", "post_processor", "decoder"):
+        del content[part]["use_regex"]
+    return Tokenizer.from_str(json.dumps(content)), json.dumps(content)
+
+
+def in_sequences(tokenizer):
+    """The same tokenizer with its parts in sequences of one."""
+    content = json.loads(tokenizer.to_str())
+    for part, parts in (("pre_tokenizer", "pretokenizers"), ("decoder", "decoders")):
+        content[part] = {"type": "Sequence", parts: [content[part]]}
+    return Tokenizer.from_str(json.dumps(content)), json.dumps(content)
+
+
 def without_some_merges(tokenizer, rng):
     """Words that only ignore_merges reaches: their merges are gone."""
     content = json.loads(tokenizer.to_str())
@@ -269,6 +287,10 @@ def tokenizers_to_compare(seed):
     gpt2 = train(corpus, byte_level(), specials=["<|end|>"])
     gpt2.post_processor = processors.ByteLevel()
     yield entry("gpt2", gpt2, full=True)
+    tokenizer, text = as_gpt2_has_it(gpt2)
+    yield entry("gpt2-own-file", tokenizer, text=text)
+    tokenizer, text = in_sequences(gpt2)
+    yield entry("gpt2-in-sequences", tokenizer, text=text)
     tokenizer, text = old_merges(train(corpus, byte_level(prefix=True)))
     yield entry("gpt2-prefix-old-merges", tokenizer, text=text)
     yield entry("smollm", train(corpus, digits(), specials=["<s>", "<|end|>"]), full=True)

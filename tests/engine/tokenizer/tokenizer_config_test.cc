@@ -56,7 +56,11 @@ const std::vector<Case>& Invalid() {
        }},
       {"decoder is null, expected ByteLevel", [](json* f) { (*f)["decoder"] = nullptr; }},
       {"decoder is missing", [](json* f) { f->erase("decoder"); }},
-      {"decoder is", [](json* f) { (*f)["decoder"] = Sequence("decoders", {ByteLevelPart()}); }},
+      {"decoder is",
+       [](json* f) {
+         (*f)["decoder"] = Sequence("decoders", {ByteLevelPart(), ByteLevelPart()});
+       }},
+      {"decoder is", [](json* f) { (*f)["decoder"] = Sequence("decoders", {}); }},
       {"normalizer is {\"type\":\"NFKC\"}",
        [](json* f) {
          (*f)["normalizer"] = {{"type", "NFKC"}};
@@ -67,6 +71,10 @@ const std::vector<Case>& Invalid() {
        }},
       {"pre_tokenizer is null", [](json* f) { (*f)["pre_tokenizer"] = nullptr; }},
       {"pre_tokenizer is", [](json* f) { (*f)["pre_tokenizer"]["use_regex"] = false; }},
+      {"pre_tokenizer is",
+       [](json* f) {
+         (*f)["pre_tokenizer"] = Sequence("pretokenizers", {SplitPart(kQwen2Pattern)});
+       }},
       {"pre_tokenizer.add_prefix_space is missing",
        [](json* f) { (*f)["pre_tokenizer"].erase("add_prefix_space"); }},
       {"[a-z]+unheard",
@@ -126,6 +134,17 @@ const std::vector<Case>& Invalid() {
        }},
       {"model.type is \"Unigram\"", [](json* f) { (*f)["model"]["type"] = "Unigram"; }},
       {"model.type is missing", [](json* f) { f->erase("model"); }},
+      {"model.type is missing",
+       [](json* f) {
+         (*f)["model"].erase("type");
+         (*f)["model"].erase("merges");
+       }},
+      {"model.type is missing",
+       [](json* f) {
+         (*f)["model"].erase("type");
+         (*f)["model"]["vocab"] = json::array({{"a", 0.5}});
+       }},
+      {"model.type is null", [](json* f) { (*f)["model"]["type"] = nullptr; }},
       {"model.dropout is 0.1", [](json* f) { (*f)["model"]["dropout"] = 0.1; }},
       {"model.byte_fallback is true", [](json* f) { (*f)["model"]["byte_fallback"] = true; }},
       {"model.byte_fallback is 1, expected true or false",
@@ -230,6 +249,24 @@ TEST(ParseTokenizerConfig, TakesHarmlessVariants) {
   EXPECT_EQ(config->merges.size(), 1u);
   EXPECT_TRUE(config->nfc);
   EXPECT_EQ(config->post.size(), 2u);
+}
+
+TEST(ParseTokenizerConfig, TakesTheFileOfGpt2WithoutModelType) {
+  json file = ValidFile();
+  file["model"].erase("type");
+  const auto config = ParseTokenizerConfig(file.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->merges.size(), 1u);
+}
+
+TEST(ParseTokenizerConfig, TakesASequenceOfOneForTheOne) {
+  json file = ValidFile();
+  file["pre_tokenizer"] = Sequence("pretokenizers", {ByteLevelPart(true, true)});
+  file["decoder"] = Sequence("decoders", {ByteLevelPart()});
+  const auto config = ParseTokenizerConfig(file.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->pattern, WordPattern::kGpt2);
+  EXPECT_TRUE(config->prefix_space_first);
 }
 
 TEST(ParseTokenizerConfig, RejectsTextThatIsNoJson) {
