@@ -405,9 +405,11 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text)
   if (!root.is_object()) return absl::InvalidArgumentError("tokenizer.json: not a JSON object");
   const Json* version = Find(root, "version");
   if (version != nullptr && *version != "1.0") return Unexpected("version", version, "\"1.0\"");
+  // What training left in some files. `tokenizers` would apply it to every text, so ignoring it, as
+  // transformers does, would give other ids; but a server must not cut prompts unasked.
   for (const char* name : {"truncation", "padding"}) {
     const Json* value = Find(root, name);
-    if (!Absent(value)) return Unexpected(name, value, "null");
+    if (!Absent(value)) return Unexpected(name, value, "null, as no prompt is cut or padded");
   }
   const Json* decoder = Find(root, "decoder");
   if (decoder == nullptr || Type(Unwrap(*decoder, "decoders")) != "ByteLevel") {

@@ -46,11 +46,11 @@ struct Case {
 const std::vector<Case>& Invalid() {
   static const std::vector<Case> cases = {
       {"version is \"2.0\", expected \"1.0\"", [](json* f) { (*f)["version"] = "2.0"; }},
-      {"truncation is",
+      {"truncation is {\"max_length\":5}, expected null, as no prompt",
        [](json* f) {
          (*f)["truncation"] = {{"max_length", 5}};
        }},
-      {"padding is",
+      {"padding is {\"strategy\":\"BatchLongest\"}, expected null, as no prompt",
        [](json* f) {
          (*f)["padding"] = {{"strategy", "BatchLongest"}};
        }},
