@@ -37,6 +37,7 @@ struct Entry {
   StoredTensor tensor;  // without data
   bool has_type = false;
   bool has_shape = false;
+  bool has_offsets = false;
   std::vector<uint64_t> offsets;  // two when complete
 };
 
@@ -120,6 +121,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
   bool end_array() override {
     if (place_ == Place::kShapeItem) entries_.back().has_shape = true;
+    if (place_ == Place::kOffsetsItem) entries_.back().has_offsets = true;
     place_ = Place::kTensor;
     return true;
   }
@@ -186,7 +188,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
       seen = entry.has_shape;
       place_ = Place::kShape;
     } else if (text == "data_offsets") {
-      seen = !entry.offsets.empty();
+      seen = entry.has_offsets;
       place_ = Place::kOffsets;
     } else {
       return Fail(TensorError(name_, absl::StrCat("unknown field \"", Quotable(text), "\"")));
