@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/safetensors.h"
 
+#include <filesystem>
 #include <random>
 #include <string>
 
+#include "engine/base/mapped_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint_writer.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -159,6 +162,21 @@ TEST(ParseSafetensors, RefusesWhatTheFormatForbids) {
       EXPECT_THAT(std::string(tensors.status().message()), HasSubstr(bad.message)) << bad.what;
     }
   }
+}
+
+TEST(ParseSafetensors, HeadersAreAtMost100MB) {
+  // Sparse: zeros after the length, which take no space.
+  const auto parse = [](uint64_t length) {
+    const ScopedDirectory directory;
+    directory.Write("file", {reinterpret_cast<const char*>(&length), sizeof(length)});
+    const std::string path = directory.path() + "/file";
+    std::filesystem::resize_file(path, 100'000'100);
+    const auto file = MappedFile::Open(path);
+    EXPECT_TRUE(file.ok()) << file.status();
+    return std::string(ParseSafetensors((*file)->bytes()).status().message());
+  };
+  EXPECT_EQ(parse(100'000'001), "header length is 100000001; expected at most 100000000");
+  EXPECT_THAT(parse(100'000'000), HasSubstr("begin with {"));
 }
 
 TEST(ParseSafetensors, HostileNamesAreShortAndEscapedInMessages) {
