@@ -167,10 +167,20 @@ TEST(ModelConfig, RefusesWhatWouldChangeTheComputation) {
       {R"({"use_sliding_window": true})", "use_sliding_window"},
       {R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types"},
       {R"({"is_encoder_decoder": true})", "is_encoder_decoder"},
+      {R"({"add_cross_attention": true})", "add_cross_attention is true; expected false"},
       {R"({"no_rope_layers": [1, 0]})", "no_rope_layers"},
+      {R"({"no_rope_layer_interval": 4})", "no_rope_layer_interval is 4; expected null"},
+      {R"({"use_qk_norm": true})", "use_qk_norm is true; expected false"},
+      {R"({"qk_norm": true})", "qk_norm is true; expected false"},
+      {R"({"clip_qkv": 8.0})", "clip_qkv is 8.0; expected null"},
+      {R"({"attn_logit_softcapping": 50.0})", "attn_logit_softcapping is 50.0; expected null"},
       {R"({"final_logit_softcapping": 30.0})", "final_logit_softcapping"},
+      {R"({"embedding_multiplier": 12.0})", "embedding_multiplier is 12.0; expected 1"},
+      {R"({"residual_multiplier": 0.22})", "residual_multiplier is 0.22; expected 1"},
+      {R"({"attention_multiplier": 0.015625})", "attention_multiplier is 0.015625; expected null"},
       {R"({"logits_scaling": 8.0})", "logits_scaling is 8.0; expected 1"},
       {R"({"num_local_experts": 8})", "num_local_experts is 8"},
+      {R"({"num_experts": 64})", "num_experts is 64; expected null"},
   });
 }
 
