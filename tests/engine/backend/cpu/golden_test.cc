@@ -23,6 +23,8 @@ namespace {
 
 constexpr double kLogitTolerance = 1e-4;
 constexpr double kBf16Tolerance = 1e-1;
+constexpr double kBf16LeastCompared = 0.8;      // of the cases; 0.96 when this was written
+constexpr double kBf16MostOtherDepths = 0.005;  // of the positions; 0.0009 when this was written
 
 struct Case {
   DriverRequest request;
@@ -89,6 +91,16 @@ double Compare(const Case& c, const DriverOutput& output, bool exact_depths) {
     largest = std::max(largest, RelativeError(output.logits[i], &c.logits[i * vocab]));
   }
   return largest;
+}
+
+// Positions whose depth is not the expected one.
+size_t OtherDepths(const Case& c, const DriverOutput& output) {
+  EXPECT_EQ(output.depths.size(), c.depths.size());
+  size_t others = 0;
+  for (size_t i = 0; i < std::min(c.depths.size(), output.depths.size()); ++i) {
+    others += output.depths[i] != c.depths[i] ? 1 : 0;
+  }
+  return others;
 }
 
 // Entries exist only for tokens that were active.
@@ -198,6 +210,7 @@ TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
 
 TEST_F(GoldenTest, Bf16IsNear) {
   double worst = 0;
+  size_t bounded_cases = 0, compared_cases = 0, positions = 0, other_depths = 0;
   for (const std::string& name : names_) {
     SCOPED_TRACE(name);
     const std::shared_ptr<const Model> model = Load(name);
@@ -213,8 +226,14 @@ TEST_F(GoldenTest, Bf16IsNear) {
     const auto outputs = RunRequests(*backend, model->config, options.limits, Requests(cases, 16));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     for (size_t i = 0; i < cases.size(); ++i) {
+      if (!bounded) continue;
       // A decision near its threshold may go the other way, and then everything after differs.
-      if (!bounded || (*outputs)[i].depths != cases[i].depths) continue;
+      const size_t others = OtherDepths(cases[i], (*outputs)[i]);
+      ++bounded_cases;
+      positions += cases[i].depths.size();
+      other_depths += others;
+      if (others > 0) continue;
+      ++compared_cases;
       const double error = Compare(cases[i], (*outputs)[i], false);
       EXPECT_LE(error, kBf16Tolerance);
       worst = std::max(worst, error);
@@ -227,6 +246,12 @@ TEST_F(GoldenTest, Bf16IsNear) {
     ExpectSame(*outputs, *others);
   }
   std::printf("worst relative error of logits, bf16: %.2e in %zu models\n", worst, names_.size());
+  std::printf("bf16: %zu of %zu cases compared; %zu of %zu positions have another depth\n",
+              compared_cases, bounded_cases, other_depths, positions);
+  EXPECT_GT(static_cast<double>(compared_cases),
+            kBf16LeastCompared * static_cast<double>(bounded_cases));
+  EXPECT_LE(static_cast<double>(other_depths),
+            kBf16MostOtherDepths * static_cast<double>(positions));
 }
 
 }  // namespace
