@@ -17,21 +17,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Rank of each layer inside engine/; a file may include its own layer and lower ranks. Files
-// directly in engine/ are the facade on top of them; engine/bench is a program above it.
+// Rank of each layer inside engine/; a file may include its own layer and lower ranks. Backends
+// execute what engine/backend declares and know nothing of kv/. Files directly in engine/ are the
+// facade on top of them; engine/bench is a program above it.
 const std::map<std::string, int, std::less<>>& EngineRanks() {
   static const auto* ranks = new std::map<std::string, int, std::less<>>{
-      {"base", 0}, {"sampling", 1}, {"tokenizer", 1}, {"model", 2}, {"backend", 3},
-      {"kv", 4},   {"schedule", 5}, {"", 6},          {"bench", 7},
+      {"base", 0},        {"sampling", 1}, {"tokenizer", 1}, {"model", 2}, {"backend", 3},
+      {"backend/cpu", 4}, {"kv", 4},       {"schedule", 5},  {"", 6},      {"bench", 7},
   };
   return *ranks;
 }
 
-// "engine/kv/page_pool.h" -> "kv"; "engine/engine.h" -> "".
+// The folder: "engine/backend/cpu/isa.h" -> "backend/cpu"; "engine/engine.h" -> "".
 std::string EngineLayer(const std::string& path) {
   const size_t begin = std::string_view("engine/").size();
-  const size_t slash = path.find('/', begin);
-  return slash == std::string::npos ? "" : path.substr(begin, slash - begin);
+  const size_t slash = path.rfind('/');
+  return slash < begin ? "" : path.substr(begin, slash - begin);
 }
 
 std::vector<std::string> SourceFiles(const std::string& folder) {
