@@ -21,6 +21,7 @@ namespace recurve {
 namespace {
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+constexpr size_t kMostCpuSets = 1024;  // of 1,024 processors each
 
 // The first line of a file, empty if there is none.
 std::string FirstLine(const std::string& path) {
@@ -76,6 +77,19 @@ ControlGroups FindControlGroups(const std::string& root) {
   return groups;
 }
 
+// Processors that this thread may run on, 1 if the kernel does not say.
+uint64_t AffinityThreads() {
+  // The kernel refuses a mask without a bit for every processor that the machine may have.
+  for (size_t sets = 1; sets <= kMostCpuSets; sets *= 2) {
+    std::vector<cpu_set_t> mask(sets);
+    const size_t bytes = sets * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, bytes, mask.data()) == 0) {
+      return static_cast<uint64_t>(CPU_COUNT_S(bytes, mask.data()));
+    }
+  }
+  return 1;
+}
+
 uint64_t QuotaThreads(uint64_t quota, uint64_t period) {
   if (quota == kUnlimited || period == kUnlimited || period == 0) return kUnlimited;
   return std::max<uint64_t>(1, (quota + period - 1) / period);
@@ -102,10 +116,7 @@ uint64_t MemoryStat(const std::string& directory, absl::string_view field) {
 }  // namespace
 
 uint32_t UsableThreads(const std::string& root) {
-  uint64_t threads = 1;
-  cpu_set_t affinity;
-  CPU_ZERO(&affinity);
-  if (sched_getaffinity(0, sizeof(affinity), &affinity) == 0) threads = CPU_COUNT(&affinity);
+  uint64_t threads = AffinityThreads();
   const ControlGroups groups = FindControlGroups(root);
   for (const std::string& directory : groups.unified) {
     // "max 100000" or "150000 100000".
