@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/machine.h"
 
+#include <sched.h>
+
 #include <cstdint>
 #include <string>
 
@@ -25,6 +27,41 @@ TEST_F(MachineTest, UnlimitedIsTheAffinityAndMemAvailable) {
   EXPECT_EQ(UsableThreads(root()), UsableThreads("/nonexistent"));
   EXPECT_EQ(UsableMemoryBytes(root()), 8000U * 1024);
   EXPECT_EQ(UsableMemoryBytes("/nonexistent"), 0U);
+}
+
+// The processors that this thread may run on; put back at the end of the scope.
+class ScopedAffinity {
+ public:
+  ScopedAffinity() { ok_ = sched_getaffinity(0, sizeof(saved_), &saved_) == 0; }
+  ScopedAffinity(const ScopedAffinity&) = delete;
+  ScopedAffinity& operator=(const ScopedAffinity&) = delete;
+  ~ScopedAffinity() {
+    if (ok_) sched_setaffinity(0, sizeof(saved_), &saved_);
+  }
+  int count() const { return ok_ ? CPU_COUNT(&saved_) : 0; }
+  // Leaves the first `count` of them.
+  void Limit(int count) {
+    cpu_set_t some;
+    CPU_ZERO(&some);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&some) < count; ++cpu) {
+      if (CPU_ISSET(cpu, &saved_)) CPU_SET(cpu, &some);
+    }
+    ASSERT_EQ(sched_setaffinity(0, sizeof(some), &some), 0);
+  }
+
+ private:
+  bool ok_;
+  cpu_set_t saved_;
+};
+
+TEST_F(MachineTest, AffinityLimitsThreads) {
+  ScopedAffinity affinity;
+  if (affinity.count() < 2) GTEST_SKIP() << "fewer than two processors, or more than 1,024";
+  EXPECT_EQ(UsableThreads("/nonexistent"), static_cast<uint32_t>(affinity.count()));
+  affinity.Limit(1);
+  EXPECT_EQ(UsableThreads("/nonexistent"), 1U);
+  affinity.Limit(2);
+  EXPECT_EQ(UsableThreads("/nonexistent"), 2U);
 }
 
 TEST_F(MachineTest, UnifiedGroupLimitsThreads) {
