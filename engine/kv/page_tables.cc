@@ -42,12 +42,27 @@ uint32_t PageTables::own_pages(uint32_t slot) const {
   return own;
 }
 
-uint32_t PageTables::Needed(uint32_t slot, uint32_t group, const SlotState& state,
-                            uint32_t room) const {
+uint32_t PageTables::Bound(uint32_t group, const SlotState& state, uint32_t room) const {
   RECURVE_CHECK(room >= state.position + state.rows);
   const uint32_t unstarted = room - state.position - state.rows;
-  const uint32_t entries = state.count[group] + Pending(state, group, shape_) + unstarted;
-  return GroupPagesFor(group, std::max(entries, reserved_[slot][group]));
+  return state.count[group] + Pending(state, group, shape_) + unstarted;
+}
+
+uint32_t PageTables::Needed(uint32_t slot, uint32_t group, const SlotState& state,
+                            uint32_t room) const {
+  return GroupPagesFor(group, std::max(Bound(group, state, room), reserved_[slot][group]));
+}
+
+uint32_t PageTables::PagesLacking(uint32_t slot, const SlotState& state, uint32_t room,
+                                  const KvBudget& budget) const {
+  uint32_t lacking = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    const uint32_t entries = std::min(Bound(group, state, room), budget.MostEntries(group, room));
+    const uint32_t needed = GroupPagesFor(group, entries);
+    const auto held = static_cast<uint32_t>(pages(slot, group).size());
+    lacking += needed - std::min(needed, held);
+  }
+  return lacking;
 }
 
 bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,

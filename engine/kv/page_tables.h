@@ -66,6 +66,9 @@ class PageTables {
   // The most pages that a slot with this budget can need on its way to `tokens` tokens, if all of
   // them are active in every group.
   uint32_t PagesFor(uint32_t tokens, const KvBudget& budget) const;
+  // The most pages that `slot`, whose request has this budget, lacks on its way to `room`.
+  uint32_t PagesLacking(uint32_t slot, const SlotState& state, uint32_t room,
+                        const KvBudget& budget) const;
 
   // The pages of one group of a slot, in table order.
   std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
@@ -78,7 +81,9 @@ class PageTables {
   uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
 
  private:
-  // Pages that `group` needs by the bound, or has reserved.
+  // The bound above: entries.
+  uint32_t Bound(uint32_t group, const SlotState& state, uint32_t room) const;
+  // Pages that `group` needs by it, or has reserved.
   uint32_t Needed(uint32_t slot, uint32_t group, const SlotState& state, uint32_t room) const;
 
   PagePool* const pool_;
