@@ -201,6 +201,15 @@ Figures Medians(const std::vector<Figures>& runs) {
   return medians;
 }
 
+void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
+  if (m.ended_early == 0) return;
+  std::fprintf(
+      stderr,
+      "recurve-bench: %u of %u streams had ended when the last one got its first token, so "
+      "tokens_per_second is of fewer; raise --new_tokens\n",
+      m.ended_early, streams);
+}
+
 void PrintJson(const nlohmann::json& run, const Figures& figures) {
   nlohmann::ordered_json line = {{"run", run}};
   for (const auto& [name, value] : figures) line[name] = value;
@@ -219,6 +228,7 @@ absl::Status Run(Flags& f) {
                  warm ? i - f.warmup + 1 : i + 1, warm ? f.repeat : f.warmup);
     ASSIGN_OR_RETURN(const Measurement measurement, bench->Run());
     if (!warm) continue;
+    NoteEarlyEndings(measurement, f.bench.streams);
     runs.push_back(ToFigures(measurement));
     if (f.format == "json") PrintJson(runs.size(), runs.back());
   }

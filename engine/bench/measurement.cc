@@ -35,6 +35,7 @@ class Counter final : public RequestObserver {
     return false;
   }
   void OnEnded(const Ending& ending) override {
+    if (without_first_ > 0) ++ended_early_;
     failed_ = failed_ || ending.reason != EndReason::kLength;
   }
 
@@ -45,6 +46,7 @@ class Counter final : public RequestObserver {
   double mean_first_token_seconds() const {
     return std::chrono::duration<double>(waited_).count() / streams_;
   }
+  uint32_t ended_early() const { return ended_early_; }
   bool failed() const { return failed_; }
 
  private:
@@ -56,6 +58,7 @@ class Counter final : public RequestObserver {
   uint64_t tokens_ = 0;
   uint64_t tokens_before_ = 0;
   std::chrono::steady_clock::time_point all_started_;  // so far: the last one's start
+  uint32_t ended_early_ = 0;
   bool failed_ = false;
 };
 
@@ -174,6 +177,7 @@ absl::StatusOr<Measurement> Bench::Run() {
   schedule_options.entries_per_page = PageEntries(config);
   schedule_options.vocab_size = config.vocab_size;
   ASSIGN_OR_RETURN(schedule_options.policy, Policy::FromName(options_.policy));
+  schedule_options.headroom = 0;  // the pool has pages for every stream to its end
   schedule_options.prefix_cache = options_.prefix_cache;
   schedule_options.max_queued_requests = options_.streams;
   schedule_options.max_queued_tokens =
@@ -216,6 +220,7 @@ absl::StatusOr<Measurement> Bench::Run() {
       static_cast<double>(counter.tokens_after_all_started()) / seconds(counter.all_started(), end);
   m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
                                seconds(counter.begin(), counter.all_started());
+  m.ended_early = counter.ended_early();
   m.first_token_seconds = counter.mean_first_token_seconds();
   m.mean_depth =
       static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));

@@ -76,6 +76,41 @@ TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
   }
 }
 
+// Just before the first stream ends, all hold what one alone holds in the end.
+TEST(BenchTest, AllStreamsAreInFlightTogether) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.prompt_tokens = 160;
+  options.new_tokens = 16;
+  options.shares = {1.0, 1.0, 1.0};
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  uint64_t alone = 0;
+  for (const uint32_t streams : {1U, 8U}) {
+    options.streams = streams;
+    const auto bench = Bench::Create(model, options);
+    ASSERT_TRUE(bench.ok()) << bench.status();
+    const auto run = (*bench)->Run();
+    ASSERT_TRUE(run.ok()) << run.status();
+    if (streams == 1) alone = run->kv_bytes_peak;
+    EXPECT_EQ(run->kv_bytes_peak, streams * alone);
+    EXPECT_EQ(run->ended_early, 0U);
+  }
+}
+
+TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.streams = 8;
+  options.prompt_tokens = 200;  // a prompt takes a step of its own
+  options.new_tokens = 1;
+  const auto bench = Bench::Create(SmallModels()[3].model, options);
+  ASSERT_TRUE(bench.ok()) << bench.status();
+  const auto run = (*bench)->Run();
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_GE(run->ended_early, 6U);
+  EXPECT_LT(run->ended_early, 8U);
+}
+
 TEST(BenchTest, RefusesSharesThatAreNotNested) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   BenchOptions options;
