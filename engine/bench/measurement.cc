@@ -10,7 +10,6 @@
 #include "engine/base/mix_bits.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
-#include "engine/schedule/schedule.h"
 
 namespace recurve {
 namespace {
@@ -20,47 +19,6 @@ double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
   const uint64_t word = seed * kGoldenGamma + stream * 0xD1B54A32D192ED03 + position;
   return static_cast<double>(MixBits(word) >> 11) * 0x1.0p-53;
 }
-
-// Counts the tokens of all streams, and notes when each has had its first one.
-class Counter final : public RequestObserver {
- public:
-  explicit Counter(uint32_t streams) : streams_(streams), without_first_(streams) {}
-
-  bool OnToken(const TokenOutput& token) override {
-    ++tokens_;
-    if (token.position != first_position_) return false;
-    all_started_ = std::chrono::steady_clock::now();
-    waited_ += all_started_ - begin_;
-    if (--without_first_ == 0) tokens_before_ = tokens_;
-    return false;
-  }
-  void OnEnded(const Ending& ending) override {
-    if (without_first_ > 0) ++ended_early_;
-    failed_ = failed_ || ending.reason != EndReason::kLength;
-  }
-
-  void set_first_position(uint32_t position) { first_position_ = position; }
-  uint64_t tokens_after_all_started() const { return tokens_ - tokens_before_; }
-  std::chrono::steady_clock::time_point begin() const { return begin_; }
-  std::chrono::steady_clock::time_point all_started() const { return all_started_; }
-  double mean_first_token_seconds() const {
-    return std::chrono::duration<double>(waited_).count() / streams_;
-  }
-  uint32_t ended_early() const { return ended_early_; }
-  bool failed() const { return failed_; }
-
- private:
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  const uint32_t streams_;
-  uint32_t without_first_;
-  std::chrono::steady_clock::duration waited_{0};  // of all streams
-  uint32_t first_position_ = 0;
-  uint64_t tokens_ = 0;
-  uint64_t tokens_before_ = 0;
-  std::chrono::steady_clock::time_point all_started_;  // so far: the last one's start
-  uint32_t ended_early_ = 0;
-  bool failed_ = false;
-};
 
 uint32_t PagesFor(const ModelConfig& config, const BackendLimits& limits) {
   const auto entries = PageEntries(config);
@@ -152,15 +110,70 @@ std::string GroupName(const StepShape& shape, uint32_t group) {
 
 }  // namespace
 
+// Counts the tokens of all streams, and notes when each has had its first one.
+class Bench::Counter final : public RequestObserver {
+ public:
+  explicit Counter(uint32_t streams) : streams_(streams), without_first_(streams) {}
+
+  bool OnToken(const TokenOutput& token) override {
+    ++tokens_;
+    if (token.position != first_position_) return false;
+    all_started_ = std::chrono::steady_clock::now();
+    waited_ += all_started_ - begin_;
+    if (--without_first_ == 0) tokens_before_ = tokens_;
+    return false;
+  }
+  void OnEnded(const Ending& ending) override {
+    if (without_first_ > 0) ++ended_early_;
+    failed_ = failed_ || ending.reason != EndReason::kLength;
+  }
+
+  void set_first_position(uint32_t position) { first_position_ = position; }
+  uint64_t tokens_after_all_started() const { return tokens_ - tokens_before_; }
+  std::chrono::steady_clock::time_point begin() const { return begin_; }
+  std::chrono::steady_clock::time_point all_started() const { return all_started_; }
+  double mean_first_token_seconds() const {
+    return std::chrono::duration<double>(waited_).count() / streams_;
+  }
+  uint32_t ended_early() const { return ended_early_; }
+  bool failed() const { return failed_; }
+
+ private:
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const uint32_t streams_;
+  uint32_t without_first_;
+  std::chrono::steady_clock::duration waited_{0};  // of all streams
+  uint32_t first_position_ = 0;
+  uint64_t tokens_ = 0;
+  uint64_t tokens_before_ = 0;
+  std::chrono::steady_clock::time_point all_started_;  // so far: the last one's start
+  uint32_t ended_early_ = 0;
+  bool failed_ = false;
+};
+
+struct Bench::Totals {
+  void Add(const StepResult& result) {
+    ++steps;
+    block_rows += result.part_rows[kPartBlock];
+    entry_rows += result.part_rows[kPartEntry];
+    for (uint32_t part = 0; part < kStepParts; ++part) part_ns[part] += result.part_ns[part];
+  }
+
+  uint64_t steps = 0, block_rows = 0, entry_rows = 0;
+  std::array<uint64_t, kStepParts> part_ns{};
+  std::chrono::steady_clock::time_point end;  // of the last step
+};
+
 absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model> model,
-                                                     const BenchOptions& options) {
+                                                     const BenchOptions& options,
+                                                     const MakeBackend& make_backend) {
   RETURN_IF_ERROR(Check(model->config, options));
   CpuBackendOptions backend_options;
   backend_options.limits = LimitsFor(model->config, options);
   backend_options.precision = options.precision;
   backend_options.threads = options.threads;
   backend_options.force_scalar = options.force_scalar;
-  ASSIGN_OR_RETURN(auto backend, CpuBackend::Create(model, backend_options));
+  ASSIGN_OR_RETURN(auto backend, make_backend(model, backend_options));
   return std::unique_ptr<Bench>(
       new Bench(std::move(model), options, backend_options.limits, std::move(backend)));
 }
@@ -169,66 +182,80 @@ Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
              const BackendLimits& limits, std::unique_ptr<Backend> backend)
     : model_(std::move(model)), options_(options), limits_(limits), backend_(std::move(backend)) {}
 
-absl::StatusOr<Measurement> Bench::Run() {
-  const ModelConfig& config = model_->config;
-  const StepShape shape = ShapeOf(config);
+absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
   ScheduleOptions schedule_options;
   schedule_options.limits = limits_;
-  schedule_options.entries_per_page = PageEntries(config);
-  schedule_options.vocab_size = config.vocab_size;
+  schedule_options.entries_per_page = PageEntries(model_->config);
+  schedule_options.vocab_size = model_->config.vocab_size;
   ASSIGN_OR_RETURN(schedule_options.policy, Policy::FromName(options_.policy));
   schedule_options.headroom = 0;  // the pool has pages for every stream to its end
   schedule_options.prefix_cache = options_.prefix_cache;
   schedule_options.max_queued_requests = options_.streams;
   schedule_options.max_queued_tokens =
       uint64_t{options_.streams} * (options_.prompt_tokens + options_.new_tokens);
-  ASSIGN_OR_RETURN(const auto schedule, Schedule::Create(schedule_options, shape, Clock::Steady()));
+  return Schedule::Create(schedule_options, ShapeOf(model_->config), Clock::Steady());
+}
 
-  Counter counter(options_.streams);
+absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& totals) {
   counter.set_first_position(options_.prompt_tokens);
   for (uint32_t stream = 0; stream < options_.streams; ++stream) {
-    ScheduledRequest request = MakeRequest(config, options_, stream);
+    ScheduledRequest request = MakeRequest(model_->config, options_, stream);
     request.observer = &counter;
-    RETURN_IF_ERROR(schedule->Add(std::move(request)));
+    RETURN_IF_ERROR(schedule.Add(std::move(request)));
   }
-
-  Measurement m;
-  uint64_t steps = 0, block_rows = 0, entry_rows = 0;
   StepResult result;
-  while (schedule->HasWork()) {
-    RETURN_IF_ERROR(backend_->Submit(schedule->Plan()));
+  while (schedule.HasWork()) {
+    RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
     RETURN_IF_ERROR(backend_->Collect(result));
-    schedule->Commit(result);
-    ++steps;
-    block_rows += result.part_rows[kPartBlock];
-    entry_rows += result.part_rows[kPartEntry];
-    for (uint32_t part = 0; part < kStepParts; ++part) {
-      m.stage_seconds[part] += static_cast<double>(result.part_ns[part]) * 1e-9;
-    }
+    schedule.Commit(result);
+    totals.Add(result);
   }
-  const auto end = std::chrono::steady_clock::now();
+  totals.end = std::chrono::steady_clock::now();
   // The last streams' drops reach the backend, so that the next run finds its slots free.
-  RETURN_IF_ERROR(backend_->Submit(schedule->Plan()));
+  RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
   RETURN_IF_ERROR(backend_->Collect(result));
   if (counter.failed()) return absl::InternalError("a stream ended before its last token");
+  return absl::OkStatus();
+}
 
+absl::StatusOr<Measurement> Bench::Run() {
+  ASSIGN_OR_RETURN(const auto schedule, MakeSchedule());
+  Counter counter(options_.streams);
+  Totals totals;
+  if (const absl::Status status = RunStreams(*schedule, counter, totals); !status.ok()) {
+    schedule->EndAll(EndReason::kFailed, status);  // as a schedule demands before it goes
+    return status;
+  }
+  Measurement m;
+  TellTimes(counter, totals, m);
+  TellMemory(schedule->counters(), m);
+  return m;
+}
+
+void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement& m) const {
   const auto seconds = [](auto from, auto to) {
     return std::max(1e-9, std::chrono::duration<double>(to - from).count());
   };
-  const double total = seconds(counter.begin(), end);
-  m.tokens_per_second =
-      static_cast<double>(counter.tokens_after_all_started()) / seconds(counter.all_started(), end);
+  const double total = seconds(counter.begin(), totals.end);
+  m.tokens_per_second = static_cast<double>(counter.tokens_after_all_started()) /
+                        seconds(counter.all_started(), totals.end);
   m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
                                seconds(counter.begin(), counter.all_started());
   m.ended_early = counter.ended_early();
   m.first_token_seconds = counter.mean_first_token_seconds();
-  m.mean_depth =
-      static_cast<double>(block_rows) / std::max<double>(1, static_cast<double>(entry_rows));
-  m.rows_per_step = static_cast<double>(block_rows) / static_cast<double>(steps);
-  m.step_seconds = total / static_cast<double>(steps);
+  m.mean_depth = static_cast<double>(totals.block_rows) /
+                 std::max<double>(1, static_cast<double>(totals.entry_rows));
+  m.rows_per_step = static_cast<double>(totals.block_rows) / static_cast<double>(totals.steps);
+  m.step_seconds = total / static_cast<double>(totals.steps);
+  for (uint32_t part = 0; part < kStepParts; ++part) {
+    m.stage_seconds[part] = static_cast<double>(totals.part_ns[part]) * 1e-9;
+  }
+}
 
+void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
+  const ModelConfig& config = model_->config;
+  const StepShape shape = ShapeOf(config);
   const uint64_t page_bytes = CpuPageBytes(config, options_.precision);
-  const ScheduleCounters counters = schedule->counters();
   m.kv_bytes_peak = page_bytes * counters.pages_filled_peak;
   m.kv_bytes_reserved_peak = page_bytes * counters.pages_in_use_peak;
   for (uint32_t group = 0; group < shape.groups(); ++group) {
@@ -240,7 +267,6 @@ absl::StatusOr<Measurement> Bench::Run() {
   const double context = options_.prompt_tokens + options_.new_tokens / 2.0;
   m.flop_ratio = FlopsPerToken(VanillaTwin(config), {1.0}, context) /
                  FlopsPerToken(config, SharesOf(counters, config.recursions()), context);
-  return m;
 }
 
 }  // namespace recurve

@@ -5,15 +5,19 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
+#include "engine/schedule/schedule.h"
 
 namespace recurve {
 
@@ -51,19 +55,32 @@ struct Measurement {
   double flop_ratio = 0;  // FLOPs per token: vanilla twin's over this run's
 };
 
+// As CpuBackend::Create; tests put another backend.
+using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
+    std::shared_ptr<const Model>, const CpuBackendOptions&)>;
+
 // A model and a backend, kept between runs. Not thread-safe.
 class Bench {
  public:
   // InvalidArgument names the flag that does not fit.
-  static absl::StatusOr<std::unique_ptr<Bench>> Create(std::shared_ptr<const Model> model,
-                                                       const BenchOptions& options);
+  static absl::StatusOr<std::unique_ptr<Bench>> Create(
+      std::shared_ptr<const Model> model, const BenchOptions& options,
+      const MakeBackend& make_backend = &CpuBackend::Create);
 
   // Runs every stream from its prompt to its last token.
   absl::StatusOr<Measurement> Run();
 
  private:
+  class Counter;  // of what the streams tell
+  struct Totals;  // of steps
+
   Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
         const BackendLimits& limits, std::unique_ptr<Backend> backend);
+
+  absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule() const;
+  absl::Status RunStreams(Schedule& schedule, Counter& counter, Totals& totals);
+  void TellTimes(const Counter& counter, const Totals& totals, Measurement& m) const;
+  void TellMemory(const ScheduleCounters& counters, Measurement& m) const;
 
   const std::shared_ptr<const Model> model_;
   const BenchOptions options_;

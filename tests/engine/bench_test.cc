@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <utility>
 
+#include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/shapes.h"
 #include "gtest/gtest.h"
@@ -8,6 +10,29 @@
 
 namespace recurve {
 namespace {
+
+// Breaks in the step with this number, counted from 0, at Submit or at Collect.
+class BreakingBackend final : public Backend {
+ public:
+  BreakingBackend(std::unique_ptr<Backend> backend, uint32_t step, bool at_submit)
+      : backend_(std::move(backend)), step_(step), at_submit_(at_submit) {}
+  absl::Status Submit(const StepPlan& plan) override {
+    if (at_submit_ && steps_ == step_) return absl::UnavailableError("broken at Submit");
+    return backend_->Submit(plan);
+  }
+  absl::Status Collect(StepResult& result) override {
+    if (steps_ == step_) return absl::UnavailableError("broken at Collect");
+    ++steps_;
+    return backend_->Collect(result);
+  }
+  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+
+ private:
+  const std::unique_ptr<Backend> backend_;
+  const uint32_t step_;
+  const bool at_submit_;
+  uint32_t steps_ = 0;
+};
 
 TEST(ShapesTest, LayersFitTheRecursions) {
   EXPECT_EQ(ShapeConfig("135m", 1, 0)->num_layers, 30U);
@@ -109,6 +134,28 @@ TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_GE(run->ended_early, 6U);
   EXPECT_LT(run->ended_early, 8U);
+}
+
+TEST(BenchTest, TellsWhyTheBackendBroke) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.streams = 4;
+  options.prompt_tokens = 20;
+  options.new_tokens = 20;
+  for (const uint32_t step : {0U, 10U}) {
+    for (const bool at_submit : {true, false}) {
+      const auto make_backend = [&](std::shared_ptr<const Model> model,
+                                    const CpuBackendOptions& backend_options)
+          -> absl::StatusOr<std::unique_ptr<Backend>> {
+        ASSIGN_OR_RETURN(auto backend, CpuBackend::Create(std::move(model), backend_options));
+        return std::make_unique<BreakingBackend>(std::move(backend), step, at_submit);
+      };
+      const auto bench = Bench::Create(SmallModels()[3].model, options, make_backend);
+      ASSERT_TRUE(bench.ok()) << bench.status();
+      EXPECT_EQ((*bench)->Run().status(),
+                absl::UnavailableError(at_submit ? "broken at Submit" : "broken at Collect"));
+    }
+  }
 }
 
 TEST(BenchTest, RefusesSharesThatAreNotNested) {
