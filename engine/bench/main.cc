@@ -62,7 +62,8 @@ void AddFlags(CLI::App& app, Flags& f) {
          "--depths", f.depths,
          "Share of the tokens that takes each recursion, such as 1,0.667,0.333, drawn per token; "
          "or "
-         "'router': the model decides. Default: 1,(N-1)/N,..,1/N for --shape, router for --model")
+         "'router': the model decides, as it must where the router is token-choice. Default: "
+         "1,(N-1)/N,..,1/N for --shape, router for --model")
       ->group(kModel);
   constexpr char kLoad[] = "Load";
   app.add_option("--streams", f.bench.streams, "Sequences in flight")

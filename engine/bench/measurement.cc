@@ -20,13 +20,15 @@ double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
   return static_cast<double>(MixBits(word) >> 11) * 0x1.0p-53;
 }
 
-uint32_t PagesFor(const ModelConfig& config, const BackendLimits& limits) {
+// Pages for all tokens of all streams.
+uint64_t PagesFor(const ModelConfig& config, const BenchOptions& options) {
   const auto entries = PageEntries(config);
+  const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
   uint64_t pages = 0;
   for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
-    if (entries[group] != 0) pages += (limits.max_positions + entries[group] - 1) / entries[group];
+    if (entries[group] != 0) pages += (tokens + entries[group] - 1) / entries[group];
   }
-  return static_cast<uint32_t>(pages * limits.slots);
+  return pages * options.streams;
 }
 
 BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) {
@@ -38,29 +40,27 @@ BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) 
   limits.chunk = std::min(options.prompt_tokens, 256U);
   limits.prompt_rows = std::max(limits.chunk, 256U);
   limits.areas = std::min(options.streams, 8U);
-  limits.pages = PagesFor(config, limits);
+  limits.pages = static_cast<uint32_t>(PagesFor(config, options));  // CheckBench saw that it fits
   return limits;
 }
 
-absl::Status Check(const ModelConfig& config, const BenchOptions& options) {
-  const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
-  if (tokens > config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("--prompt_tokens + --new_tokens is ", tokens,
-                                                   "; the model's context is ",
-                                                   config.max_positions));
+absl::Status CheckShares(const ModelConfig& config, const std::vector<double>& shares) {
+  if (config.router.type == RouterType::kTokenChoice) {
+    // A cap bounds the depth that such a router chooses; it cannot raise it.
+    return absl::InvalidArgumentError(
+        "--depths gives shares; the model's router is token-choice and allows 'router' alone");
   }
-  if (options.shares.empty()) return absl::OkStatus();
-  if (options.shares.size() != config.recursions()) {
-    return absl::InvalidArgumentError(absl::StrCat("--depths has ", options.shares.size(),
+  if (shares.size() != config.recursions()) {
+    return absl::InvalidArgumentError(absl::StrCat("--depths has ", shares.size(),
                                                    " shares; the model has ", config.recursions(),
                                                    " recursions"));
   }
-  for (size_t i = 0; i < options.shares.size(); ++i) {
-    const double before = i == 0 ? 1.0 : options.shares[i - 1];
-    const bool first_is_one = i > 0 || options.shares[0] == 1.0;
-    if (!(options.shares[i] >= 0 && options.shares[i] <= before) || !first_is_one) {
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const double before = i == 0 ? 1.0 : shares[i - 1];
+    const bool first_is_one = i > 0 || shares[0] == 1.0;
+    if (!(shares[i] >= 0 && shares[i] <= before) || !first_is_one) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--depths: share ", i + 1, " is ", options.shares[i],
+          absl::StrCat("--depths: share ", i + 1, " is ", shares[i],
                        "; shares begin with 1 and never rise or fall below 0"));
     }
   }
@@ -109,6 +109,27 @@ std::string GroupName(const StepShape& shape, uint32_t group) {
 }
 
 }  // namespace
+
+absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options) {
+  const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
+  if (tokens > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--prompt_tokens + --new_tokens is ", tokens,
+                                                   "; the model's context is ",
+                                                   config.max_positions));
+  }
+  if (options.shared_prompt_tokens > options.prompt_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat("--shared_prompt_tokens is ",
+                                                   options.shared_prompt_tokens,
+                                                   "; --prompt_tokens is ", options.prompt_tokens));
+  }
+  constexpr uint32_t kMostPages = std::numeric_limits<uint32_t>::max();
+  if (const uint64_t pages = PagesFor(config, options); pages > kMostPages) {
+    return absl::InvalidArgumentError(absl::StrCat("--streams is ", options.streams,
+                                                   "; its tokens take ", pages, " pages, at most ",
+                                                   kMostPages, " are counted"));
+  }
+  return options.shares.empty() ? absl::OkStatus() : CheckShares(config, options.shares);
+}
 
 // Counts the tokens of all streams, and notes when each has had its first one.
 class Bench::Counter final : public RequestObserver {
@@ -167,7 +188,7 @@ struct Bench::Totals {
 absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model> model,
                                                      const BenchOptions& options,
                                                      const MakeBackend& make_backend) {
-  RETURN_IF_ERROR(Check(model->config, options));
+  RETURN_IF_ERROR(CheckBench(model->config, options));
   CpuBackendOptions backend_options;
   backend_options.limits = LimitsFor(model->config, options);
   backend_options.precision = options.precision;

@@ -55,6 +55,9 @@ struct Measurement {
   double flop_ratio = 0;  // FLOPs per token: vanilla twin's over this run's
 };
 
+// Whether the options fit the model. InvalidArgument names the flag, the value and the limit.
+absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options);
+
 // As CpuBackend::Create; tests put another backend.
 using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
     std::shared_ptr<const Model>, const CpuBackendOptions&)>;
@@ -62,7 +65,7 @@ using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
 // A model and a backend, kept between runs. Not thread-safe.
 class Bench {
  public:
-  // InvalidArgument names the flag that does not fit.
+  // InvalidArgument: CheckBench's; else what the backend says.
   static absl::StatusOr<std::unique_ptr<Bench>> Create(
       std::shared_ptr<const Model> model, const BenchOptions& options,
       const MakeBackend& make_backend = &CpuBackend::Create);

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/shapes.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/small_models.h"
 
 namespace recurve {
 namespace {
+
+using ::testing::HasSubstr;
 
 // Breaks in the step with this number, counted from 0, at Submit or at Collect.
 class BreakingBackend final : public Backend {
@@ -159,17 +165,51 @@ TEST(BenchTest, TellsWhyTheBackendBroke) {
 }
 
 TEST(BenchTest, RefusesSharesThatAreNotNested) {
-  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  const ModelConfig config = SmallModels()[3].model->config;
+  const auto refusal = [&config](std::vector<double> shares) {
+    BenchOptions options;
+    options.shares = std::move(shares);
+    return std::string(CheckBench(config, options).message());
+  };
+  EXPECT_EQ(refusal({1.0, 0.5, 0.5}), "");
+  EXPECT_EQ(refusal({1.0, 0.5}), "--depths has 2 shares; the model has 3 recursions");
+  EXPECT_EQ(refusal({1.0, 0.5, 0.6}),
+            "--depths: share 3 is 0.6; shares begin with 1 and never rise or fall below 0");
+  EXPECT_THAT(refusal({0.9, 0.5, 0.4}), HasSubstr("share 1 is 0.9"));
+  EXPECT_THAT(refusal({1.0, 0.5, -0.1}), HasSubstr("share 3 is -0.1"));
+  EXPECT_THAT(refusal({1.0, std::nan(""), 0.0}), HasSubstr("share 2 is nan"));
+}
+
+TEST(BenchTest, RefusesSharesWhereTheRouterChoosesADepth) {
+  for (const SmallModel& small : SmallModels()) {
+    if (small.model->config.router.type != RouterType::kTokenChoice) continue;
+    BenchOptions options;
+    EXPECT_TRUE(CheckBench(small.model->config, options).ok());
+    options.shares = {1.0, 1.0, 1.0};
+    EXPECT_EQ(CheckBench(small.model->config, options).message(),
+              "--depths gives shares; the model's router is token-choice and allows 'router' alone")
+        << small.name;
+    EXPECT_FALSE(Bench::Create(small.model, options).ok());
+  }
+}
+
+TEST(BenchTest, RefusesTokensThatDoNotFit) {
+  ModelConfig config = SmallModels()[3].model->config;
   BenchOptions options;
-  options.shares = {1.0, 0.5};
-  EXPECT_FALSE(Bench::Create(model, options).ok());
-  options.shares = {1.0, 0.5, 0.6};
-  EXPECT_FALSE(Bench::Create(model, options).ok());
-  options.shares = {0.9, 0.5, 0.4};
-  EXPECT_FALSE(Bench::Create(model, options).ok());
-  options.shares = {};
   options.new_tokens = 10000;
-  EXPECT_FALSE(Bench::Create(model, options).ok());
+  EXPECT_EQ(CheckBench(config, options).message(),
+            "--prompt_tokens + --new_tokens is 10128; the model's context is 256");
+  options = BenchOptions();
+  options.shared_prompt_tokens = 129;
+  EXPECT_EQ(CheckBench(config, options).message(),
+            "--shared_prompt_tokens is 129; --prompt_tokens is 128");
+  config.max_positions = 1 << 24;
+  options = BenchOptions();
+  options.streams = 65536;
+  options.prompt_tokens = (1 << 24) - 128;
+  EXPECT_EQ(
+      CheckBench(config, options).message(),
+      "--streams is 65536; its tokens take 343597383680 pages, at most 4294967295 are counted");
 }
 
 }  // namespace
