@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // recurve-bench: the engine alone, no network.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -20,9 +20,12 @@
 namespace recurve {
 namespace {
 
+constexpr int kExitFailed = 1;
+constexpr int kExitBadFlags = 2;  // found without looking at the model
+
 struct Flags {
-  std::string model, shape, depths, precision = "bf16", backend = "cpu", threads = "auto",
-                                    format = "text";
+  std::string model, shape, depths, precision = "bf16", backend = "cpu", policy = "depthwise",
+                                    threads = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
   BenchOptions bench;
 };
@@ -72,6 +75,7 @@ void AddFlags(CLI::App& app, Flags& f) {
       ->group(kLoad);
   app.add_option("--block_rows", f.bench.block_rows,
                  "Most generated rows in the block; 0: as many as streams")
+      ->check(CLI::Range(0, 65536))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--prompt_tokens", f.bench.prompt_tokens, "Prompt of each stream")
@@ -93,7 +97,7 @@ void AddFlags(CLI::App& app, Flags& f) {
   constexpr char kEngine[] = "Engine";
   app.add_option("--backend", f.backend, "cpu")->capture_default_str()->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
-  app.add_option("--policy", f.bench.policy, "depthwise or lockstep")
+  app.add_option("--policy", f.policy, "depthwise or lockstep")
       ->capture_default_str()
       ->group(kEngine);
   app.add_flag("--prefix_cache", f.bench.prefix_cache,
@@ -123,12 +127,28 @@ absl::Status Refuse(const char* flag, const std::string& value, const char* know
                                     "'; this version has " + known);
 }
 
+absl::Status ParseDepths(const std::string& depths, std::vector<double>& shares) {
+  if (depths.empty() || depths == "router") return absl::OkStatus();
+  for (const std::string& part : std::vector<std::string>(absl::StrSplit(depths, ','))) {
+    double share;
+    if (!absl::SimpleAtod(part, &share)) {
+      return absl::InvalidArgumentError("--depths has '" + part +
+                                        "'; expected numbers with commas between them, or router");
+    }
+    shares.push_back(share);
+  }
+  return absl::OkStatus();
+}
+
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
   if (f.backend != "cpu") return Refuse("backend", f.backend, "cpu");
   if (f.precision != "f32" && f.precision != "bf16")
     return Refuse("precision", f.precision, "f32 and bf16");
   f.bench.precision = f.precision == "f32" ? Precision::kF32 : Precision::kBf16;
+  const auto policy = Policy::FromName(f.policy);
+  if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
+  f.bench.policy = *policy;
   if (f.threads == "auto") {
     f.bench.threads = UsableThreads();
   } else if (!absl::SimpleAtoi(f.threads, &f.bench.threads) || f.bench.threads == 0) {
@@ -137,28 +157,21 @@ absl::Status Parse(Flags& f) {
   }
   if (f.model.empty() == f.shape.empty())
     return absl::InvalidArgumentError("give one of --model and --shape");
-  if (f.depths.empty() && !f.shape.empty()) {
-    for (uint32_t r = 0; r < f.recursions; ++r)
-      f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
-  } else if (!f.depths.empty() && f.depths != "router") {
-    for (const std::string& part : std::vector<std::string>(absl::StrSplit(f.depths, ','))) {
-      double share;
-      if (!absl::SimpleAtod(part, &share)) {
-        return absl::InvalidArgumentError(
-            "--depths has '" + part + "'; expected numbers with commas between them, or router");
-      }
-      f.bench.shares.push_back(share);
-    }
-  }
-  return absl::OkStatus();
+  return ParseDepths(f.depths, f.bench.shares);
 }
 
-absl::StatusOr<std::shared_ptr<const Model>> MakeModel(const Flags& f) {
+// Loads the model, or draws one and settles the default depths.
+absl::StatusOr<std::shared_ptr<const Model>> MakeModel(Flags& f) {
   if (!f.model.empty()) {
     ASSIGN_OR_RETURN(Model model, LoadModel(f.model));
     return std::make_shared<const Model>(std::move(model));
   }
   ASSIGN_OR_RETURN(const ModelConfig config, ShapeConfig(f.shape, f.recursions, f.layers));
+  if (f.depths.empty()) {
+    for (uint32_t r = 0; r < f.recursions; ++r)
+      f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
+  }
+  RETURN_IF_ERROR(CheckBench(config, f.bench));  // weights take a while to draw
   std::fprintf(stderr, "recurve-bench: drawing random weights\n");
   return std::make_shared<const Model>(RandomModel(config, DataType::kBf16, f.bench.seed));
 }
@@ -219,7 +232,6 @@ void PrintJson(const nlohmann::json& run, const Figures& figures) {
 }
 
 absl::Status Run(Flags& f) {
-  RETURN_IF_ERROR(Parse(f));
   ASSIGN_OR_RETURN(const auto model, MakeModel(f));
   ASSIGN_OR_RETURN(const auto bench, Bench::Create(model, f.bench));
   std::vector<Figures> runs;
@@ -244,21 +256,35 @@ absl::Status Run(Flags& f) {
   return absl::OkStatus();
 }
 
+// Prints why it failed; returns the exit code.
+int Fail(int code, const std::string& why) {
+  std::fprintf(stderr, "recurve-bench: %s\n", why.c_str());
+  return code;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.",
+               "recurve-bench");
+  Flags flags;
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitBadFlags;
+  }
+  if (const absl::Status status = Parse(flags); !status.ok())
+    return Fail(kExitBadFlags, std::string(status.message()));
+  const absl::Status status = Run(flags);
+  return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
+}
+
 }  // namespace
 }  // namespace recurve
 
 int main(int argc, char** argv) {
-  CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.",
-               "recurve-bench");
-  recurve::Flags flags;
-  recurve::AddFlags(app, flags);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return recurve::Main(argc, argv);
+  } catch (const std::exception& error) {  // of a library: ours throw nothing
+    return recurve::Fail(recurve::kExitFailed, error.what());
   }
-  const absl::Status status = recurve::Run(flags);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "recurve-bench: %s\n", status.ToString().c_str());
-  return 1;
 }

@@ -208,7 +208,7 @@ absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
   schedule_options.limits = limits_;
   schedule_options.entries_per_page = PageEntries(model_->config);
   schedule_options.vocab_size = model_->config.vocab_size;
-  ASSIGN_OR_RETURN(schedule_options.policy, Policy::FromName(options_.policy));
+  schedule_options.policy = options_.policy;
   schedule_options.headroom = 0;  // the pool has pages for every stream to its end
   schedule_options.prefix_cache = options_.prefix_cache;
   schedule_options.max_queued_requests = options_.streams;

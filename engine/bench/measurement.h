@@ -17,13 +17,14 @@
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
+#include "engine/schedule/policy.h"
 #include "engine/schedule/schedule.h"
 
 namespace recurve {
 
 struct BenchOptions {
   Precision precision = Precision::kBf16;
-  std::string policy = "depthwise";
+  Policy policy;
   uint32_t streams = 32;    // sequences in flight
   uint32_t block_rows = 0;  // 0: as many as streams
   uint32_t prompt_tokens = 128;

@@ -19,6 +19,7 @@ constexpr NamedShape kShapes[] = {
 constexpr uint32_t kHeadDim = 64;
 constexpr uint32_t kVocab = 49152;
 constexpr uint32_t kContext = 2048;
+constexpr uint32_t kMaxLayers = 1024;  // as in a config.json
 
 // Multiply-adds of a layer's products.
 double LayerProducts(const ModelConfig& c) {
@@ -55,6 +56,10 @@ absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recurs
   if (recursions < 1 || recursions > kMaxRecursions) {
     return absl::InvalidArgumentError(
         absl::StrCat("--recursions is ", recursions, "; expected 1 to ", kMaxRecursions));
+  }
+  if (layers > kMaxLayers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--layers is ", layers, "; expected at most ", kMaxLayers));
   }
   if (layers == 0) {
     layers = shape->layers;

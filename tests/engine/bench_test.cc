@@ -49,6 +49,10 @@ TEST(ShapesTest, LayersFitTheRecursions) {
   EXPECT_FALSE(ShapeConfig("2b", 1, 0).ok());
   EXPECT_FALSE(ShapeConfig("135m", 0, 0).ok());
   EXPECT_FALSE(ShapeConfig("135m", 3, 31).ok());
+  EXPECT_EQ(ShapeConfig("135m", 4'000'000'000, 0).status().message(),
+            "--recursions is 4000000000; expected 1 to 14");
+  EXPECT_EQ(ShapeConfig("135m", 2, 1026).status().message(),
+            "--layers is 1026; expected at most 1024");
 }
 
 TEST(ShapesTest, FlopBoundOfThePaperSizes) {

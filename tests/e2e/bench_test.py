@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""recurve-bench as a process: what it prints, and what it refuses."""
+
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BENCH = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bin")) / "recurve-bench"
+DEMO = f"--model={ROOT / 'models' / 'demo'}"
+SMALL = ("--streams=3", "--prompt_tokens=20", "--new_tokens=12", "--threads=2", "--warmup=0")
+GROUPS = ("entry", "1", "2", "3", "exit")  # of the demonstration model
+STAGES = ("exit", "sampling", "entry", "block", "routers")
+FIELDS = {
+    "run", "tokens_per_second", "prompt_tokens_per_second", "first_token_seconds",
+    "cached_prompt_share", "mean_depth", "rows_per_step", "flop_ratio", "step_seconds",
+    "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
+    *(f"stage_seconds_{stage}" for stage in STAGES),
+}
+
+
+def bench(*flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run([BENCH, *flags], capture_output=True, text=True, timeout=300, check=False)
+
+
+class BenchTest(unittest.TestCase):
+    def lines(self, *flags: str) -> list[dict]:
+        done = bench(DEMO, *SMALL, "--format=json", *flags)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def check_run(self, run: dict) -> None:
+        self.assertEqual(set(run), FIELDS)
+        for field in FIELDS - {"run", "cached_prompt_share", "stage_seconds_routers",
+                               "stage_seconds_sampling"}:
+            self.assertGreater(run[field], 0, field)
+        # Three streams of single rows, and prompts of 20 rows, at whatever recursion.
+        self.assertGreater(run["rows_per_step"], 1)
+        self.assertLess(run["rows_per_step"], 63)
+        self.assertLess(run["first_token_seconds"], 300)
+
+    def test_prints_an_object_for_each_run_and_the_medians_last(self):
+        lines = self.lines("--repeat=3", "--depths=1,0.6,0.3")
+        self.assertEqual([line["run"] for line in lines], [1, 2, 3, "median"])
+        for line in lines:
+            self.check_run(line)
+        for field in FIELDS - {"run"}:
+            self.assertEqual(lines[3][field], sorted(line[field] for line in lines[:3])[1], field)
+
+    def test_depths_are_those_asked_for(self):
+        full = self.lines("--repeat=1", "--depths=1,1,1")[0]
+        self.assertEqual(full["mean_depth"], 3)
+        self.assertAlmostEqual(full["flop_ratio"], 1, delta=0.05)
+        one = self.lines("--repeat=1", "--depths=1,0,0")[0]
+        self.assertEqual(one["mean_depth"], 1)
+        self.assertGreater(one["flop_ratio"], full["flop_ratio"])
+        self.assertEqual(one["kv_bytes_peak_2"], 0)
+        self.assertEqual(full["kv_bytes_peak_2"], full["kv_bytes_peak_1"])
+        self.assertTrue(1 <= self.lines("--repeat=1")[0]["mean_depth"] <= 3)  # the router's
+
+    def test_text_tells_the_medians(self):
+        done = bench(DEMO, *SMALL, "--repeat=2", "--policy=lockstep", "--precision=f32")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        head, *rest = done.stdout.splitlines()
+        self.assertRegex(head, r"^medians of 2 runs; f32, \w+, 2 threads$")
+        self.assertEqual({line.split()[0] for line in rest}, FIELDS - {"run"})
+
+    def test_says_when_streams_end_before_all_have_begun(self):
+        note = "had ended when the last one got its first token"
+        short = ("--streams=4", "--threads=2", "--prompt_tokens=250", "--new_tokens=2", "--repeat=1",
+                 "--warmup=0")
+        done = bench(DEMO, *short)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(note, done.stderr)
+        self.assertNotIn(note, bench(DEMO, *SMALL, "--repeat=1").stderr)
+
+    def test_refuses_what_this_version_has_not(self):
+        for flag, known in (("--policy=staged", "depthwise and lockstep"),
+                            ("--precision=int8", "f32 and bf16"), ("--backend=cuda", "cpu")):
+            name, value = flag.split("=")
+            self.check_refusal(f"{name} is '{value}'; this version has {known}", flag)
+
+    def check_refusal(self, sentence: str, *flags: str, model: str = DEMO, code: int = 2) -> None:
+        done = bench(model, *flags)
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        # Nothing else on stderr: it comes before any weights are drawn.
+        self.assertEqual(done.stderr, f"recurve-bench: {sentence}\n")
+
+    def test_refuses_flags_before_it_draws_weights(self):
+        shape = "--shape=135m"
+        self.check_refusal("--recursions is 4000000000; expected 1 to 14",
+                           "--recursions=4000000000", model=shape, code=1)
+        self.check_refusal("--layers is 3999999998; expected at most 1024",
+                           "--layers=3999999998", "--recursions=2", model=shape, code=1)
+        self.check_refusal("--depths has 2 shares; the model has 3 recursions", "--depths=1,0.5",
+                           model=shape, code=1)
+        self.check_refusal("--prompt_tokens + --new_tokens is 3128; the model's context is 2048",
+                           "--prompt_tokens=3000", model=shape, code=1)
+        self.check_refusal("--shape is '2b'; expected 135m, 360m, 730m or 1.7b", model="--shape=2b",
+                           code=1)
+        self.check_refusal("--depths has 'x'; expected numbers with commas between them, or router",
+                           "--depths=1,x", model=shape)
+        self.check_refusal("--policy is 'staged'; this version has depthwise and lockstep",
+                           "--policy=staged", model=shape)
+
+    def test_refuses_flags(self):
+        self.check_refusal("--threads is '-1'; expected a positive number or auto", "--threads=-1")
+        self.check_refusal("--shared_prompt_tokens is 200; --prompt_tokens is 128",
+                           "--shared_prompt_tokens=200", code=1)
+        self.check_refusal("give one of --model and --shape", model="--streams=2")
+        self.check_refusal("/nowhere/config.json: No such file or directory",
+                           model="--model=/nowhere", code=1)
+
+    def test_refuses_numbers_out_of_range(self):
+        for flag, limit in (("--streams=0", "1 to 65536"), ("--block_rows=4000000000", "0 to 65536"),
+                            ("--repeat=0", "1 to 1000"), ("--new_tokens=0", "1 to 16777216")):
+            name, value = flag.split("=")
+            done = bench(DEMO, flag)
+            self.assertEqual(done.returncode, 2)
+            self.assertTrue(
+                done.stderr.startswith(f"{name}: Value {value} not in range"), done.stderr)
+            for number in limit.split(" to "):
+                self.assertIn(number, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
