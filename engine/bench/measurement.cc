@@ -266,10 +266,11 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
   m.first_token_seconds = counter.mean_first_token_seconds();
   m.mean_depth = static_cast<double>(totals.block_rows) /
                  std::max<double>(1, static_cast<double>(totals.entry_rows));
-  m.rows_per_step = static_cast<double>(totals.block_rows) / static_cast<double>(totals.steps);
-  m.step_seconds = total / static_cast<double>(totals.steps);
+  const double steps = static_cast<double>(totals.steps);
+  m.rows_per_step = static_cast<double>(totals.block_rows) / steps;
+  m.step_seconds = total / steps;
   for (uint32_t part = 0; part < kStepParts; ++part) {
-    m.stage_seconds[part] = static_cast<double>(totals.part_ns[part]) * 1e-9;
+    m.stage_seconds[part] = static_cast<double>(totals.part_ns[part]) * 1e-9 / steps;
   }
 }
 

@@ -48,8 +48,8 @@ struct Measurement {
   double cached_prompt_share = 0;  // of prompt tokens, those that the prefix cache had
   double mean_depth = 0;           // block rows over ENTRY rows
   double rows_per_step = 0;        // block rows over steps
-  double step_seconds = 0;         // mean
-  std::array<double, kStepParts> stage_seconds{};  // in all
+  double step_seconds = 0;         // the run's time over its steps
+  std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps
   uint64_t kv_bytes_peak = 0;                      // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"

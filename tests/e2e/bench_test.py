@@ -49,6 +49,12 @@ class BenchTest(unittest.TestCase):
         for field in FIELDS - {"run"}:
             self.assertEqual(lines[3][field], sorted(line[field] for line in lines[:3])[1], field)
 
+    def test_stages_add_up_to_no_more_than_a_step(self):
+        for run in self.lines("--repeat=2")[:2]:
+            stages = sum(run[f"stage_seconds_{stage}"] for stage in STAGES)
+            self.assertLessEqual(stages, run["step_seconds"])
+            self.assertGreater(stages, 0.01 * run["step_seconds"])
+
     def test_depths_are_those_asked_for(self):
         full = self.lines("--repeat=1", "--depths=1,1,1")[0]
         self.assertEqual(full["mean_depth"], 3)
