@@ -208,10 +208,10 @@ uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
   uint32_t headroom = 0;
   for (const Sequence* running : running_) {
     const Stay& stay = stays_.Current(running->slot);
-    const uint32_t ahead = std::min(options_.headroom, running->end - stay.state.position);
-    const uint32_t prompt_left =
-        stay.limits.prompt - std::min(stay.limits.prompt, stay.limits.room);
-    headroom += tables_.PagesFor(std::max(ahead, prompt_left), running->request.budget);
+    const SlotLimits& limits = stay.limits;
+    const uint32_t known = std::min(limits.end, std::max(limits.room, limits.prompt));
+    const uint32_t room = known + std::min(options_.headroom, limits.end - known);
+    headroom += tables_.PagesLacking(running->slot, stay.state, room, running->request.budget);
   }
   return prompt + headroom;
 }
