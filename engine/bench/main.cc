@@ -45,7 +45,7 @@ constexpr char kFooter[] =
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
     "  recurve-bench --model=models/demo --streams=8 --format=json";
 
-void AddFlags(CLI::App& app, Flags& f) {
+void AddModelFlags(CLI::App& app, Flags& f) {
   constexpr char kModel[] = "Model";
   app.add_option("--model", f.model, "Model directory")->group(kModel);
   app.add_option("--shape", f.shape, "Random weights of a published size: 135m, 360m, 730m or 1.7b")
@@ -53,19 +53,23 @@ void AddFlags(CLI::App& app, Flags& f) {
       ->excludes("--model");
   app.add_option("--recursions", f.recursions, "Recursions of --shape; 1 is the vanilla model")
       ->capture_default_str()
-      ->group(kModel);
+      ->group(kModel)
+      ->excludes("--model");
   app.add_option(
          "--layers", f.layers,
          "Effective layers of --shape; 0: the published number, raised to fit the recursions")
       ->capture_default_str()
-      ->group(kModel);
+      ->group(kModel)
+      ->excludes("--model");
   app.add_option(
          "--depths", f.depths,
          "Share of the tokens that takes each recursion, such as 1,0.667,0.333, drawn per token; "
-         "or "
-         "'router': the model decides, as it must where the router is token-choice. Default: "
+         "or 'router': the model decides, as it must where the router is token-choice. Default: "
          "1,(N-1)/N,..,1/N for --shape, router for --model")
       ->group(kModel);
+}
+
+void AddLoadFlags(CLI::App& app, Flags& f) {
   constexpr char kLoad[] = "Load";
   app.add_option("--streams", f.bench.streams, "Sequences in flight")
       ->check(CLI::Range(1, 65536))
@@ -92,6 +96,9 @@ void AddFlags(CLI::App& app, Flags& f) {
   app.add_option("--seed", f.bench.seed, "Of weights, prompts and depths")
       ->capture_default_str()
       ->group(kLoad);
+}
+
+void AddEngineFlags(CLI::App& app, Flags& f) {
   constexpr char kEngine[] = "Engine";
   app.add_option("--backend", f.backend, "cpu")->capture_default_str()->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
@@ -264,7 +271,9 @@ int Main(int argc, char** argv) {
   CLI::App app("Measures Recurve's engine alone: schedule and backend, no network, no text.",
                "recurve-bench");
   Flags flags;
-  AddFlags(app, flags);
+  AddModelFlags(app, flags);
+  AddLoadFlags(app, flags);
+  AddEngineFlags(app, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

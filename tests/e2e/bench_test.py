@@ -116,6 +116,10 @@ class BenchTest(unittest.TestCase):
         self.check_refusal("--shared_prompt_tokens is 200; --prompt_tokens is 128",
                            "--shared_prompt_tokens=200", code=1)
         self.check_refusal("give one of --model and --shape", model="--streams=2")
+        for flag in ("--recursions", "--layers", "--shape"):
+            done = bench(DEMO, f"{flag}=2")
+            self.assertEqual(done.returncode, 2)
+            self.assertRegex(done.stderr, f"^(--model excludes {flag}|{flag} excludes --model)\n")
         self.check_refusal("/nowhere/config.json: No such file or directory",
                            model="--model=/nowhere", code=1)
 
