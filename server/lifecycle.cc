@@ -87,9 +87,8 @@ class Run {
     server_->Shutdown(steady_clock::now() + kShutdownBudget);
     // Asked of the engine itself: it may have failed in the drain, and the watcher be about to say.
     const bool failed = engine_->Snapshot().failed;
-    log_->Write("stopped", {{"flushed", std::string(cut == 0 ? "true" : "false")},
-                            {"cut", uint64_t{cut}},
-                            {"engine_failed", std::string(failed ? "true" : "false")}});
+    log_->Write("stopped",
+                {{"flushed", cut == 0}, {"cut", uint64_t{cut}}, {"engine_failed", failed}});
     return failed ? Failure(kExitEngineFailed, engine_->WaitForFailure(), log_) : kExitOk;
   }
 

@@ -57,6 +57,8 @@ std::string FormatText(std::string_view time, std::string_view event,
       line += TextValue(*text);
     } else if (const auto* count = std::get_if<uint64_t>(&field.value)) {
       absl::StrAppend(&line, *count);
+    } else if (const auto* truth = std::get_if<bool>(&field.value)) {
+      line += *truth ? "true" : "false";
     } else {
       absl::StrAppend(&line, std::get<double>(field.value));
     }

@@ -20,7 +20,7 @@ namespace recurve {
 
 struct LogField {
   std::string_view key;  // [a-z_]+
-  std::variant<std::string, uint64_t, double> value;
+  std::variant<std::string, uint64_t, double, bool> value;
 };
 
 // Thread-safe. A value can never break out of its field or its line, whatever bytes it holds. A

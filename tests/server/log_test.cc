@@ -20,15 +20,15 @@ constexpr char kTime[] = "2024-01-02T03:04:05.678Z";
 
 TEST(LogTest, TextIsKeysAndValues) {
   EXPECT_EQ(FormatLogLine(LogFormat::kText, kTime, "request",
-                          {{"id", std::string("abc-1")}, {"n", uint64_t{42}}, {"ms", 1.5}}),
-            "2024-01-02T03:04:05.678Z request id=abc-1 n=42 ms=1.5");
+                          {{"id", "abc-1"}, {"n", uint64_t{42}}, {"ms", 1.5}, {"ok", true}}),
+            "2024-01-02T03:04:05.678Z request id=abc-1 n=42 ms=1.5 ok=true");
 }
 
 TEST(LogTest, JsonIsOneObject) {
   EXPECT_EQ(
       FormatLogLine(LogFormat::kJson, kTime, "request",
-                    {{"id", std::string("abc-1")}, {"n", uint64_t{42}}, {"ms", 1.5}}),
-      R"({"time":"2024-01-02T03:04:05.678Z","event":"request","id":"abc-1","n":42,"ms":1.5})");
+                    {{"id", "abc-1"}, {"n", uint64_t{42}}, {"ms", 1.5}, {"ok", false}}),
+      R"({"time":"2024-01-02T03:04:05.678Z","event":"request","id":"abc-1","n":42,"ms":1.5,"ok":false})");
 }
 
 TEST(LogTest, ValuesCannotForgeFieldsOrLines) {
