@@ -3,6 +3,7 @@
 #include "server/call.h"
 
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -11,7 +12,9 @@
 namespace recurve {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST_F(CallTest, CancelledBeforeItsTurnNeverReachesTheEngine) {
   const auto call = NewCall();
@@ -62,6 +65,19 @@ TEST_F(CallTest, StallAfterTheEnginesEndIsASlowReader) {
   EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kCancelled);
   call->TransportDone();
   EXPECT_THAT(LogText(), HasSubstr("code=CANCELLED reason=slow_reader"));
+}
+
+TEST_F(CallTest, AWaitThatEndsWithoutASlotCounts) {
+  const auto call = NewCall();
+  call->Admit(TextRequest());
+  std::this_thread::sleep_for(Milliseconds(2));
+  Finish finish;
+  finish.status = absl::ResourceExhaustedError("queue_timeout_ms has passed");
+  engine_.End(1, finish);
+  EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kResourceExhausted);
+  call->TransportDone();
+  EXPECT_THAT(LogText(), AllOf(HasSubstr("reason=queue_timeout"), Not(HasSubstr("ttft_ms"))));
+  EXPECT_GE(metrics_.latencies().queue.sum, 0.002);
 }
 
 TEST_F(CallTest, CancelAfterTheEnginesEndIsCancelled) {

@@ -250,7 +250,7 @@ void FakeEngine::EndLocked(RequestId id, Finish finish) {
   finish.generated_tokens = running.emitted;
   finish.prompt_depth = {{1, 0, 1}, {1, 0, 1}};
   finish.generated_depth = {{running.emitted, 0, 0}, {0, running.emitted, 0}};
-  finish.admitted = accepted_[id - 1].arrival;
+  if (!absl::IsResourceExhausted(finish.status)) finish.admitted = accepted_[id - 1].arrival;
   finish.first_token = running.first_token;
   finish.last_token = running.last_token;
   finish.ended = steady_clock::now();
