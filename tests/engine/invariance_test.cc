@@ -162,7 +162,8 @@ KvBudget RandomBudget(const ModelConfig& config, std::mt19937_64& random) {
   return budget;
 }
 
-// Greedy, seeded, penalized, capped, with log probabilities: the `index`-th of a seed's requests.
+// Greedy, seeded, penalized, biased, capped, stopped, with log probabilities: the `index`-th of a
+// seed's requests.
 ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_t index) {
   std::mt19937_64 random(seed * 1000 + index);
   const auto below = [&random](uint64_t bound) { return static_cast<uint32_t>(random() % bound); };
@@ -199,6 +200,10 @@ ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_
     request.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
   }
   if (below(2) == 0) request.budget = RandomBudget(config, random);
+  const auto token = [&] { return below(config.vocab_size); };
+  if (below(3) == 0) request.min_tokens = below(*request.max_tokens + 1);
+  if (below(3) == 0) request.stop_ids = {token(), token(), token()};
+  if (below(3) == 0) request.biases = {{token(), 4.0F}, {token(), -3.0F}};
   return request;
 }
 
@@ -212,6 +217,7 @@ std::vector<Way> Ways() {
       {.name = "two threads", .threads = 2},
       {.name = "three threads, chunks of 5", .chunk = 5, .threads = 3},
       {.name = "queue of 1", .queue_depth = 1},
+      {.name = "queue of 1, two threads", .threads = 2, .queue_depth = 1},
       {.name = "queue of 1, chunks of 9", .policy = "lockstep", .chunk = 9, .queue_depth = 1},
       {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
       {.name = "scalar", .chunk = 11, .force_scalar = true},
@@ -282,7 +288,7 @@ TEST_P(InvarianceTest, CachedPrefixesChangeNothing) {
   const Way ways[] = {{.name = "at once", .chunk = 13},
                       {.name = "at once, queue of 1", .chunk = 7, .queue_depth = 1},
                       {.name = "one after another", .alone = true},
-                      {.name = "tight memory", .chunk = 9, .queue_depth = 1, .pages = 40}};
+                      {.name = "tight memory", .chunk = 9, .queue_depth = 1, .pages = 48}};
   for (const Way& way : ways) {
     World world(small.model, way);
     ExpectSame(expected, world.Run(requests), small.name + ", " + way.name);
