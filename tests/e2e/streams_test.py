@@ -6,7 +6,7 @@ import unittest
 
 import grpc
 
-from tests.e2e.harness import Collected, Server, pb, request
+from tests.e2e.harness import ROOT, Collected, Server, pb, request
 
 PROMPT = "import os\n\n\ndef main(argv):\n    "
 
@@ -42,6 +42,21 @@ class StreamsTest(unittest.TestCase):
         self.assertAlmostEqual(result.final.generated_depth.mean_depth, sum(rows) / len(rows))
         self.assertGreater(result.final.timings.total_us, 0)
         self.assertEqual([m.HasField("final") for m in result.messages[:-1]].count(True), 0)
+
+    def test_the_bundled_model_has_learned_to_route(self):
+        """On Python that it has not seen, our own, neither none nor all tokens recur again."""
+        sources = sorted((ROOT / "tools").rglob("*.py"))
+        text = "".join(source.read_text(encoding="utf-8") for source in sources)
+        ids = self.stub.Tokenize(pb.TokenizeRequest(text=text)).ids
+        by_depth = [0] * self.info.num_recursions
+        for begin in range(0, 8000, 1000):
+            result = self.generate(request(ids=ids[begin:begin + 1000], max_tokens=1))
+            for i, tokens in enumerate(result.final.prompt_depth.tokens_by_depth):
+                by_depth[i] += tokens
+        self.assertEqual(sum(by_depth), 8000)
+        for recursion in range(1, len(by_depth)):
+            share = sum(by_depth[recursion:]) / 8000
+            self.assertTrue(0.15 <= share <= 0.85, f"recursion {recursion + 1}: {share}")
 
     def test_complete_is_the_whole_stream(self):
         message = request(PROMPT, max_tokens=30, sampling={"temperature": 0.8, "seed": 5})
