@@ -202,9 +202,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
     }
   }
 
-  static absl::Status TooBusy() {
+  absl::Status TooBusy() const {
     return absl::ResourceExhaustedError(
-        "more than --max_queued_requests calls wait to be tokenized");
+        absl::StrCat("as many calls wait to be tokenized as --max_queued_requests allows, ",
+                     context_->options->engine.schedule.max_queued_requests));
   }
 
   // Finishes a short call with what `answer` says of the engine.
