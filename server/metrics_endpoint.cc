@@ -65,7 +65,8 @@ void MetricsEndpoint::Knock() const {
   if (getaddrinfo(host_.c_str(), std::to_string(port_).c_str(), &hints, &found) != 0) return;
   const int connection = socket(found->ai_family, found->ai_socktype | SOCK_NONBLOCK, 0);
   if (connection >= 0) {
-    connect(connection, found->ai_addr, found->ai_addrlen);
+    // It is the attempt that wakes.
+    [[maybe_unused]] const int failed = connect(connection, found->ai_addr, found->ai_addrlen);
     close(connection);
   }
   freeaddrinfo(found);

@@ -33,7 +33,7 @@ class ScopedDescriptor {
 // Why `path` cannot be opened. NotFound says that there is no such name and nothing else, since
 // callers take it for the absence of an optional file; errno says it of sockets too, and of links.
 absl::Status OpenError(const std::string& path, int error) {
-  const absl::Status status = absl::ErrnoToStatus(error, path);
+  absl::Status status = absl::ErrnoToStatus(error, path);
   struct stat info;
   if (!absl::IsNotFound(status) || lstat(path.c_str(), &info) != 0) return status;
   return absl::InvalidArgumentError(absl::StrCat(

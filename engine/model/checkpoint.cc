@@ -82,6 +82,7 @@ absl::Status AddShard(const std::string& directory, const std::string& file,
 absl::StatusOr<Checkpoint> OpenShards(const std::string& directory) {
   ASSIGN_OR_RETURN(auto index, ReadIndex(absl::StrCat(directory, "/", kIndexFile)));
   std::vector<std::string> names;
+  names.reserve(index.size());
   for (const auto& [tensor, shard] : index) names.push_back(shard);
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());

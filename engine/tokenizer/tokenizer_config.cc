@@ -182,8 +182,10 @@ absl::Status ReadModel(const Json& root, TokenizerConfig* config) {
   }
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json* value = Find(*model, name);
-    if (!Absent(value) && *value != "")
-      return Unexpected(absl::StrCat("model.", name), value, "null");
+    if (Absent(value) || (value->is_string() && value->get_ref<const std::string&>().empty())) {
+      continue;
+    }
+    return Unexpected(absl::StrCat("model.", name), value, "null");
   }
   ASSIGN_OR_RETURN(const bool byte_fallback, ReadBool(*model, "byte_fallback", "model", false));
   if (byte_fallback) return Unexpected("model.byte_fallback", "true", "false");
