@@ -40,6 +40,15 @@ class BreakingBackend final : public Backend {
   uint32_t steps_ = 0;
 };
 
+BenchOptions SmallLoad(uint32_t streams, uint32_t prompt_tokens, uint32_t new_tokens) {
+  BenchOptions options;
+  options.precision = Precision::kF32;
+  options.streams = streams;
+  options.prompt_tokens = prompt_tokens;
+  options.new_tokens = new_tokens;
+  return options;
+}
+
 TEST(ShapesTest, LayersFitTheRecursions) {
   EXPECT_EQ(ShapeConfig("135m", 1, 0)->num_layers, 30U);
   EXPECT_EQ(ShapeConfig("135m", 3, 0)->num_layers, 32U);
@@ -70,11 +79,7 @@ TEST(ShapesTest, FlopBoundOfThePaperSizes) {
 }
 
 TEST(BenchTest, DepthsAreThoseAskedFor) {
-  BenchOptions options;
-  options.precision = Precision::kF32;
-  options.streams = 6;
-  options.prompt_tokens = 20;
-  options.new_tokens = 150;
+  BenchOptions options = SmallLoad(6, 20, 150);
   options.shares = {1.0, 0.5, 0.25};
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   const auto bench = Bench::Create(model, options);
@@ -93,12 +98,8 @@ TEST(BenchTest, DepthsAreThoseAskedFor) {
 }
 
 TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
-  BenchOptions options;
-  options.precision = Precision::kF32;
-  options.streams = 4;
-  options.prompt_tokens = 150;
+  BenchOptions options = SmallLoad(4, 150, 4);
   options.shared_prompt_tokens = 140;
-  options.new_tokens = 4;
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   for (const bool cache : {true, false}) {
     options.prefix_cache = cache;
@@ -113,10 +114,7 @@ TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
 
 // Just before the first stream ends, all hold what one alone holds in the end.
 TEST(BenchTest, AllStreamsAreInFlightTogether) {
-  BenchOptions options;
-  options.precision = Precision::kF32;
-  options.prompt_tokens = 160;
-  options.new_tokens = 16;
+  BenchOptions options = SmallLoad(1, 160, 16);
   options.shares = {1.0, 1.0, 1.0};
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   uint64_t alone = 0;
@@ -133,11 +131,7 @@ TEST(BenchTest, AllStreamsAreInFlightTogether) {
 }
 
 TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
-  BenchOptions options;
-  options.precision = Precision::kF32;
-  options.streams = 8;
-  options.prompt_tokens = 200;  // a prompt takes a step of its own
-  options.new_tokens = 1;
+  const BenchOptions options = SmallLoad(8, 200, 1);  // a prompt takes a step of its own
   const auto bench = Bench::Create(SmallModels()[3].model, options);
   ASSERT_TRUE(bench.ok()) << bench.status();
   const auto run = (*bench)->Run();
@@ -147,11 +141,7 @@ TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
 }
 
 TEST(BenchTest, TellsWhyTheBackendBroke) {
-  BenchOptions options;
-  options.precision = Precision::kF32;
-  options.streams = 4;
-  options.prompt_tokens = 20;
-  options.new_tokens = 20;
+  const BenchOptions options = SmallLoad(4, 20, 20);
   for (const uint32_t step : {0U, 10U}) {
     for (const bool at_submit : {true, false}) {
       const auto make_backend = [&](std::shared_ptr<const Model> model,

@@ -277,6 +277,26 @@ TEST(PageTablesTest, AdoptSharesFullPagesAndCopiesTheRest) {
   EXPECT_EQ(pool.in_use(), 0U);
 }
 
+TEST(PageTablesTest, WhatIsLackingIsWhatExtendTakesUnlessABudgetForbidsIt) {
+  PagePool pool(40);
+  PageTables tables(&pool, 1, {3, 0}, {8, 5, 5, 5, 8});
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  EXPECT_EQ(tables.PagesLacking(0, Ran20(), 20, KvBudget()), 0U);
+  // 4 + 6 + 5 + 4 + 4 pages, of which it has 3 + 4 + 3 + 2 + 3.
+  EXPECT_EQ(tables.PagesLacking(0, Ran20(), 30, KvBudget()), 8U);
+  KvBudget budget;
+  budget.policy = EvictionPolicy::kWindow;
+  budget.every = 1;
+  budget.groups[1].entries = 20;
+  ASSERT_EQ(budget.MostEntries(1, 30), 21U);  // so group 1 needs one page more, not two
+  EXPECT_EQ(tables.PagesLacking(0, Ran20(), 30, budget), 7U);
+  changes.clear();
+  ASSERT_TRUE(tables.Extend(0, Ran20(), 30, changes));
+  EXPECT_EQ(changes.size(), 8U);
+  tables.Release(0);
+}
+
 TEST(PageTablesTest, AdoptTakesNothingWhenThePoolLacksPagesForCopies) {
   PagePool pool(16);
   PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
