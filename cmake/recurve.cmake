@@ -84,3 +84,12 @@ function(recurve_python_test)
   add_test(NAME ${ARG_NAME} COMMAND ${RECURVE_PYTHON} ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT 900 ${ARG_PROPERTIES})
 endfunction()
+
+# recurve_second_tier(PART TEST...): these ctest cases are of the second tier, in this part of it.
+function(recurve_second_tier part)
+  file(STRINGS ${PROJECT_SOURCE_DIR}/run parts REGEX "^readonly MORE_TESTS=.*[( ]${part}:")
+  if(NOT parts)
+    message(FATAL_ERROR "./run has no part '${part}' in MORE_TESTS, so it would never run: ${ARGN}")
+  endif()
+  set_property(TEST ${ARGN} APPEND PROPERTY LABELS more-${part})
+endfunction()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random loads against the token-by-token oracle. RECURVE_SCHEDULE_CASES sets their number.
+// Random loads against the token-by-token oracle. RECURVE_SCHEDULE_CASES sets their number,
+// RECURVE_SCHEDULE_FIRST the seed of the first.
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
@@ -11,16 +12,17 @@
 namespace recurve {
 namespace {
 
-uint64_t Cases() {
-  const char* const cases = std::getenv("RECURVE_SCHEDULE_CASES");
-  return cases == nullptr ? 6'000 : std::strtoull(cases, nullptr, 10);
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   LoadFigures figures;
   int failures = 0;
-  const uint64_t cases = Cases();
-  for (uint64_t seed = 1; seed <= cases && failures < 5; ++seed) {
+  const uint64_t first = FromEnvironment("RECURVE_SCHEDULE_FIRST", 1);
+  const uint64_t cases = FromEnvironment("RECURVE_SCHEDULE_CASES", 6'000);
+  for (uint64_t seed = first; seed < first + cases && failures < 5; ++seed) {
     const std::string error = RunRandomLoad(seed, FakeFault::kNone, figures);
     if (!error.empty()) ++failures;
     EXPECT_EQ(error, "") << "seed " << seed;
