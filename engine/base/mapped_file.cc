@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -40,6 +42,13 @@ absl::Status OpenError(const std::string& path, int error) {
       path, error == ENOENT ? ": a symbolic link to nothing" : ": not a regular file"));
 }
 
+// Whether a file is what a clone without Git LFS has in place of a large file.
+bool IsGitLfsPointer(std::span<const std::byte> bytes) {
+  constexpr std::string_view kBegin = "version https://git-lfs.github.com/spec/";
+  return bytes.size() >= kBegin.size() &&
+         std::memcmp(bytes.data(), kBegin.data(), kBegin.size()) == 0;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
@@ -58,7 +67,13 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::st
     if (address == MAP_FAILED) return absl::ErrnoToStatus(errno, absl::StrCat("mapping ", path));
     bytes = {static_cast<const std::byte*>(address), size};
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(bytes));
+  std::shared_ptr<const MappedFile> mapped(new MappedFile(bytes));
+  if (IsGitLfsPointer(bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": a Git LFS pointer of ", bytes.size(),
+                     " bytes, not the file itself: fetch it with `git lfs pull`"));
+  }
+  return mapped;
 }
 
 MappedFile::~MappedFile() {

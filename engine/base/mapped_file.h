@@ -18,8 +18,8 @@ namespace recurve {
 // rewritten.
 class MappedFile {
  public:
-  // NotFound if nothing has this name; InvalidArgument for what is not a regular file, and for a
-  // symbolic link to nothing.
+  // NotFound if nothing has this name; InvalidArgument for what is not a regular file, for a
+  // symbolic link to nothing, and for a Git LFS pointer, which stands for a file that is elsewhere.
   static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
 
   MappedFile(const MappedFile&) = delete;

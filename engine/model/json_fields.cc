@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/json_error.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
@@ -50,7 +51,8 @@ absl::StatusOr<Json> ParseJsonObject(std::string_view text, absl::string_view wh
         absl::StrCat(what, ": JSON nested deeper than ", kMaxDepth, " levels"));
   }
   if (!object.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": not a JSON object"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": not a JSON object: ", DescribeJsonError(text)));
   }
   if (!duplicate.empty()) {
     return absl::InvalidArgumentError(

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/json_error.h"
 #include "engine/base/status_macros.h"
 #include "engine/tokenizer/byte_alphabet.h"
 #include "engine/tokenizer/utf8.h"
@@ -404,7 +405,10 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text)
       Json::parse(json_text.begin(), json_text.end(), limit_depth, /*allow_exceptions=*/false);
   if (too_deep)
     return Unexpected("nesting", "deeper", absl::StrCat("at most ", kMaxDepth, " levels"));
-  if (!root.is_object()) return absl::InvalidArgumentError("tokenizer.json: not a JSON object");
+  if (!root.is_object()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokenizer.json: not a JSON object: ", DescribeJsonError(json_text)));
+  }
   const Json* version = Find(root, "version");
   if (version != nullptr && *version != "1.0") return Unexpected("version", version, "\"1.0\"");
   // What training left in some files. `tokenizers` would apply it to every text, so ignoring it, as

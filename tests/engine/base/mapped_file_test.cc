@@ -37,6 +37,21 @@ TEST(MappedFile, TakesRegularFilesAlone) {
             absl::StatusCode::kNotFound);
 }
 
+// What a clone without Git LFS leaves in place of a large file.
+TEST(MappedFile, AGitLfsPointerIsNotTheFile) {
+  const ScopedDirectory directory;
+  directory.Write("model.safetensors",
+                  "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 724548608\n");
+  for (const absl::Status& status :
+       {MappedFile::Open(directory.path() + "/model.safetensors").status(),
+        ReadTextFile(directory.path() + "/model.safetensors", 1000).status()}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(
+        std::string(status.message()),
+        AllOf(HasSubstr("/model.safetensors: a Git LFS pointer"), HasSubstr("git lfs pull")));
+  }
+}
+
 // Callers take NotFound for the absence of an optional file.
 TEST(MappedFile, NotFoundMeansThatNothingIsThere) {
   const ScopedDirectory directory;

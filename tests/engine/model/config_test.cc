@@ -210,10 +210,24 @@ TEST(ModelConfig, WarnsOnceOfTheRest) {
 }
 
 TEST(ModelConfig, RefusesOtherText) {
-  for (const char* text : {"", "null", "[]", "{", "{} {}", "\xff"}) {
-    EXPECT_THAT(std::string(Parse(text).status().message()),
-                HasSubstr("config.json: not a JSON object"))
-        << text;
+  struct Case {
+    const char* text;
+    const char* message;
+  };
+  for (const Case& c :
+       std::vector<Case>{{"", "it is empty"},
+                         {"  \n", "line 2, column 1: unexpected end of input"},
+                         {"null", "it is null"},
+                         {"[1, 2]", "it is an array"},
+                         {"{\n  \"vocab_size\": 1,\n}", "line 3, column 1: unexpected '}'"},
+                         {"{\"a\": None}", "line 1, column 7: invalid literal"},
+                         {"{'a': 1}", "line 1, column 2: "},
+                         {"{} {}", "line 1, column 4: unexpected '{'"},
+                         {"{\"a\": 1e999}", "line 1, column 11: number overflow"},
+                         {"\xff", "line 1, column 1: invalid literal; last read: '\\377'"}}) {
+    EXPECT_THAT(std::string(Parse(c.text).status().message()),
+                AllOf(HasSubstr("config.json: not a JSON object: "), HasSubstr(c.message)))
+        << c.text;
   }
   EXPECT_THAT(std::string(Parse(R"({"vocab_size": 1, "vocab_size": 2})").status().message()),
               HasSubstr("config.json: vocab_size is given twice"));
