@@ -33,6 +33,8 @@ struct ModelOptions {
   // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
   uint32_t threads = 0;
   bool force_scalar = false;  // plain C++ kernels instead of AVX2: slow, same bits, for checking
+
+  bool operator==(const ModelOptions&) const = default;
 };
 
 struct ScheduleLimits {
@@ -56,6 +58,8 @@ struct ScheduleLimits {
   std::chrono::milliseconds queue_time_goal{500};
   uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
                              // when a step is submitted) or 1
+
+  bool operator==(const ScheduleLimits&) const = default;
 };
 
 struct MemoryOptions {
@@ -65,6 +69,8 @@ struct MemoryOptions {
   double kv_memory_share = 0.5;
   uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
   bool prefix_cache = true;  // whether prompts that begin alike are computed once
+
+  bool operator==(const MemoryOptions&) const = default;
 };
 
 // What sequences may keep in the cache. A request may say otherwise, but for `every`.
@@ -76,6 +82,8 @@ struct EvictionOptions {
   uint32_t sinks = 4;           // first entries of a group, which stay
   uint32_t recent = 32;         // last entries of a group, which stay
   uint32_t every = 256;         // entries go at positions that are multiples of this
+
+  bool operator==(const EvictionOptions&) const = default;
 };
 
 struct EngineOptions {
@@ -83,6 +91,8 @@ struct EngineOptions {
   ScheduleLimits schedule;
   MemoryOptions memory;
   EvictionOptions eviction;
+
+  bool operator==(const EngineOptions&) const = default;
 };
 
 // Bounds of a single request that no flag changes.

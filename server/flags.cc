@@ -2,144 +2,27 @@
 #include "server/flags.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <functional>
+#include <iterator>
 #include <limits>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/time/time.h"
+#include "engine/base/flag_values.h"
+#include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
+#include "server/config_file.h"
+#include "server/flag_group.h"
 #include "server/version.h"
 
 namespace recurve {
 namespace {
 
-// Breaks a help text into lines that fit beside the column of flags on a terminal of 100 columns.
-std::string Wrap(const std::string& text) {
-  constexpr size_t kWidth = 62;
-  std::string wrapped;
-  size_t column = 0;
-  for (const auto& word : absl::StrSplit(text, ' ')) {
-    if (column > 0 && column + 1 + word.size() > kWidth) {
-      wrapped += '\n';
-      column = 0;
-    } else if (column > 0) {
-      wrapped += ' ';
-      ++column;
-    }
-    absl::StrAppend(&wrapped, word);
-    column += word.size();
-  }
-  return wrapped;
-}
-
-// Writes a flag's type and default as `N [32]`, in the same way with every version of CLI11.
-class HelpFormatter : public CLI::Formatter {
- public:
-  std::string make_option_opts(const CLI::Option* option) const override {
-    std::string text;
-    if (option->get_type_size() != 0 && !option->get_type_name().empty()) {
-      absl::StrAppend(&text, " ", option->get_type_name());
-    }
-    if (!option->get_default_str().empty()) {
-      absl::StrAppend(&text, " [", option->get_default_str(), "]");
-    }
-    return text;
-  }
-};
-
-// Adds flags to one group of the help. CLI11 throws on errors; ParseFlags alone catches.
-class Group {
- public:
-  Group(CLI::App* app, std::string name) : app_(app), name_(std::move(name)) {}
-
-  template <typename T>
-  CLI::Option* Value(const std::string& flag, T* value, const std::string& help) {
-    return app_->add_option(flag, *value, Wrap(help))->group(name_)->capture_default_str();
-  }
-
-  void Switch(const std::string& flag, bool* value, const std::string& help) {
-    app_->add_flag(flag, *value, Wrap(help))->group(name_);
-  }
-
-  void Choice(const std::string& flag, std::string* value, const std::vector<std::string>& choices,
-              const std::string& help) {
-    Parsed(flag, *value, absl::StrJoin(choices, "|"), help,
-           [flag, value, choices](const std::string& text) {
-             if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-               Fail(flag, text, "this version has " + absl::StrJoin(choices, " or "));
-             }
-             *value = text;
-           });
-  }
-
-  void Bounded(const std::string& flag, uint32_t* value, uint32_t least, uint32_t most,
-               const std::string& help) {
-    Parsed(flag, absl::StrCat(*value), "N", help,
-           [flag, value, least, most](const std::string& text) {
-             if (!absl::SimpleAtoi(text, value) || *value < least || *value > most) {
-               Fail(flag, text, absl::StrCat("expected a whole number from ", least, " to ", most));
-             }
-           });
-  }
-
-  // A number, or `auto`, which the engine knows as 0.
-  void NumberOrAuto(const std::string& flag, uint32_t* value, const std::string& help) {
-    Parsed(flag, "auto", "N|auto", help, [flag, value](const std::string& text) {
-      if (text == "auto") {
-        *value = 0;
-      } else if (!absl::SimpleAtoi(text, value) || *value == 0) {
-        Fail(flag, text, "expected a whole number from 1 on, or auto");
-      }
-    });
-  }
-
-  void Duration(const std::string& flag, Milliseconds* value, Milliseconds least,
-                const std::string& help) {
-    const auto text_of = [](Milliseconds time) {
-      return absl::FormatDuration(absl::FromChrono(time));
-    };
-    Parsed(flag, text_of(*value), "DURATION", help,
-           [flag, value, least, text_of](const std::string& text) {
-             constexpr Milliseconds kMost = std::chrono::hours(24);
-             absl::Duration duration;
-             if (!absl::ParseDuration(text, &duration) || duration < absl::FromChrono(least) ||
-                 duration > absl::FromChrono(kMost)) {
-               Fail(flag, text,
-                    absl::StrCat("expected a duration such as 500ms, 30s or 2m, from ",
-                                 text_of(least), " to ", text_of(kMost)));
-             }
-             *value = absl::ToChronoMilliseconds(duration);
-           });
-  }
-
-  void Parsed(const std::string& flag, const std::string& initial, const std::string& type,
-              const std::string& help, const std::function<void(const std::string&)>& parse) {
-    app_->add_option_function<std::string>(flag, parse, Wrap(help))
-        ->group(name_)
-        ->type_name(type)
-        ->default_str(initial);
-  }
-
-  [[noreturn]] static void Fail(const std::string& flag, const std::string& text,
-                                const std::string& expected) {
-    throw CLI::ValidationError(flag, absl::StrCat("'", text, "' is not possible: ", expected));
-  }
-
- private:
-  CLI::App* const app_;
-  const std::string name_;
-};
-
 void AddModelFlags(CLI::App* app, ModelOptions* options) {
-  Group group(app, "Model");
+  FlagGroup group(app, "Model");
   group
       .Value("--model", &options->directory,
              "Model directory: config.json, *.safetensors, tokenizer.json. Required.")
@@ -161,7 +44,7 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
 }
 
 void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
-  Group group(app, "Schedule");
+  FlagGroup group(app, "Schedule");
   group.Choice("--policy", &options->policy, {"depthwise", "lockstep"},
                "When first and last layers run: depthwise, in every step, so that a row that is "
                "done never waits; lockstep, only when no row waits for the shared block, as an "
@@ -197,12 +80,12 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
 }
 
 void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
-  Group group(app, "Memory");
+  FlagGroup group(app, "Memory");
   group.NumberOrAuto("--kv_pages", &options->kv_pages,
                      "Pages of the cache; auto: what all slots need with a full context, at most "
                      "kv_memory_share of the free memory. When pages run out the youngest sequence "
                      "is put back and recomputed later.");
-  group.Value("--kv_memory_share", &options->kv_memory_share,
+  group.Share("--kv_memory_share", &options->kv_memory_share,
               "Share of the free memory (within the cgroup's limit) that kv_pages=auto may take.");
   group.Switch("--prefix_cache", &options->prefix_cache,
                "Compute once what prompts of one tenant have in common at their beginning, in "
@@ -213,7 +96,7 @@ void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
 }
 
 void AddEvictionFlags(CLI::App* app, EvictionOptions* options) {
-  Group group(app, "Cache budgets (a cache that forgets; requests may say otherwise)");
+  FlagGroup group(app, "Cache budgets (a cache that forgets; requests may say otherwise)");
   group.Choice("--kv_eviction", &options->policy, {"none", "window", "attention", "router"},
                "Which entries go when a cache group is over its budget: none, exact; window, the "
                "oldest; attention, those that got least of it; router, in a recursion, those whose "
@@ -234,7 +117,7 @@ void AddEvictionFlags(CLI::App* app, EvictionOptions* options) {
 }
 
 void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* options) {
-  Group group(app, "Admission");
+  FlagGroup group(app, "Admission");
   group.Value("--max_queued_requests", &limits->max_queued_requests,
               "Requests that may wait for a slot; more are refused with RESOURCE_EXHAUSTED. A long "
               "queue turns overload into waiting, a short one into refusals that a balancer can "
@@ -257,7 +140,7 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
 }
 
 void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_format) {
-  Group listening(app, "Listening");
+  FlagGroup listening(app, "Listening");
   listening
       .Value("--listen", &options->listen.listen,
              "Address of the gRPC services, in plain text and without authentication: open it to "
@@ -275,7 +158,7 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   listening.Bounded("--max_message_bytes", &options->listen.max_message_bytes, 1024, 1 << 30,
                     "Largest request message; larger ones are refused with RESOURCE_EXHAUSTED.");
 
-  Group streams(app, "Streams");
+  FlagGroup streams(app, "Streams");
   streams.Duration(
       "--stream_stall_timeout", &options->stream.stall_timeout, Milliseconds(10),
       "A call whose client does not take a message, or a whole answer, for this long is "
@@ -285,7 +168,7 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                   "Tokens of one stream that may wait for a slow client; one more and it is "
                   "cancelled.");
 
-  Group draining(app, "Shutdown (SIGTERM, SIGINT; a second one ends at once)");
+  FlagGroup draining(app, "Shutdown (SIGTERM, SIGINT; a second one ends at once)");
   draining.Duration("--drain_grace", &options->drain.grace, Milliseconds(0),
                     "Go on accepting for this long after the signal, with health NOT_SERVING, "
                     "while balancers take the server out. On Kubernetes 5s to 15s.");
@@ -297,7 +180,7 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                     "take their last messages; calls that are still open are cut. The process "
                     "ends within drain_grace, drain_budget, drain_flush and a second.");
 
-  Group logging(app, "Log (stderr)");
+  FlagGroup logging(app, "Log (stderr)");
   logging.Choice("--log_format", log_format, {"text", "json"},
                  "Lines of key=value, or of one JSON object.");
 }
@@ -307,22 +190,48 @@ std::string ErrorText(const CLI::ParseError& error) {
   return text.empty() ? error.get_name() : text;
 }
 
-// CLI11 names no more than the key.
-std::string ErrorText(const CLI::ConfigError& error) {
-  const std::string_view text = error.what();
-  constexpr std::string_view kUnknown = "INI was not able to parse ";
-  if (text.substr(0, kUnknown.size()) != kUnknown) return std::string(text);
-  return absl::StrCat("--config: the file sets '", std::string(text.substr(kUnknown.size())),
-                      "', which is no flag; its lines are flag = value, without sections");
+// Sets the options to what `arguments` say, in reverse as CLI11 wants them; options of which they
+// say nothing stay as they are.
+absl::Status ParseArguments(std::vector<std::string> arguments, CLI::App* app) {
+  try {
+    app->parse(arguments);
+  } catch (const CLI::Success&) {  // --help or --version
+    return absl::OkStatus();
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(ErrorText(error));
+  }
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->count() > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(option->get_name(), " is given twice"));
+    }
+  }
+  return absl::OkStatus();
 }
 
-// CLI11 takes the argument that follows `--flag=` as its value.
-absl::Status CheckFlagsHaveValues(int argc, const char* const* argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument.substr(0, 2) != "--" || argument.find('=') != argument.size() - 1) continue;
+// A line of the file is the argument that it would be on the command line.
+absl::Status ApplyConfigLine(const ConfigLine& line, CLI::App* app) {
+  std::string argument = "--" + line.flag;
+  const CLI::Option* option = app->get_option_no_throw(argument);
+  if (option == nullptr || !option->get_configurable()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(argv[i], " has no value behind its '='; give one, or leave the flag out"));
+        absl::StrCat("'", Quotable(line.flag),
+                     "' is no flag that a file can set; lines are "
+                     "flag = value, with the names of --help without their dashes"));
+  }
+  if (line.value.has_value()) {
+    absl::StrAppend(&argument, "=", *line.value);
+  } else if (option->get_expected_min() > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(line.flag, " has no value; write ", line.flag, " = value"));
+  }
+  return ParseArguments({argument}, app);
+}
+
+absl::Status ApplyConfigFile(const std::string& path, CLI::App* app) {
+  ASSIGN_OR_RETURN(const std::vector<ConfigLine> lines, ReadConfigFile(path));
+  for (const ConfigLine& line : lines) {
+    const absl::Status status = ApplyConfigLine(line, app);
+    if (!status.ok()) return ConfigLineError(path, line.number, std::string(status.message()));
   }
   return absl::OkStatus();
 }
@@ -333,19 +242,23 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
                                                                     const char* const* argv) {
   ServerOptions options;
   std::string log_format = "text";
+  std::string config;
   CLI::App app("Serves a Mixture-of-Recursions language model over gRPC.", "recurve-server");
   app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(36);
-  app.set_help_flag("--help", "Print this help and exit.")->group("General");
-  app.set_version_flag("--version", std::string("recurve-server ") + kVersion,
-                       "Print the version and exit.")
-      ->group("General");
-  app.set_config("--config", "",
-                 Wrap("Read flags from this file, a line `flag = value` each; the command line "
-                      "wins. For a Kubernetes ConfigMap."))
-      ->group("General")
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  CLI::Option* const help = app.set_help_flag("--help", "Print this help and exit.");
+  help->group("General");
+  CLI::Option* const version =
+      app.set_version_flag("--version", kVersion, "Print the version and exit.");
+  version->group("General");
+  FlagGroup(&app, "General")
+      .Value("--config", &config,
+             "Read flags from this file, a line `flag = value` each, as the command line would "
+             "take them; the command line wins. Values go to the end of the line, without blanks "
+             "around them, or stand in quotes; # begins a comment. For a Kubernetes ConfigMap.")
+      ->configurable(false)
       ->type_name("FILE");
-  app.allow_config_extras(CLI::config_extras_mode::error);
   AddModelFlags(&app, &options.engine.model);
   AddScheduleFlags(&app, &options.engine.schedule);
   AddMemoryFlags(&app, &options.engine.memory);
@@ -353,16 +266,15 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   AddAdmissionFlags(&app, &options.engine.schedule, &options.admission);
   AddServiceFlags(&app, &options, &log_format);
   RETURN_IF_ERROR(CheckFlagsHaveValues(argc, argv));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    return app.help();
-  } catch (const CLI::CallForVersion& version) {
-    return absl::StrCat(version.what(), "\n");
-  } catch (const CLI::ConfigError& error) {
-    return absl::InvalidArgumentError(ErrorText(error));
-  } catch (const CLI::ParseError& error) {
-    return absl::InvalidArgumentError(ErrorText(error));
+  const std::vector<std::string> arguments(std::make_reverse_iterator(argv + argc),
+                                           std::make_reverse_iterator(argv + 1));
+  RETURN_IF_ERROR(ParseArguments(arguments, &app));
+  if (help->count() > 0) return app.help();
+  if (version->count() > 0) return absl::StrCat("recurve-server ", kVersion, "\n");
+  if (!config.empty()) {
+    // The command line, which named the file, goes over it.
+    RETURN_IF_ERROR(ApplyConfigFile(config, &app));
+    RETURN_IF_ERROR(ParseArguments(arguments, &app));
   }
   // Not left to CLI11, which would name a missing flag before a misspelt one.
   if (options.engine.model.directory.empty()) {

@@ -20,17 +20,23 @@ struct ListenOptions {
   std::string metrics_listen = "127.0.0.1:9090";  // numeric address
   std::string port_file;                          // written once listening; empty: none
   uint32_t max_message_bytes = 4 << 20;           // of a request
+
+  bool operator==(const ListenOptions&) const = default;
 };
 
 // How long a client may keep its stream waiting.
 struct StreamOptions {
   Milliseconds stall_timeout{30000};  // a single write may take this long
   uint32_t buffer_tokens = 4096;      // tokens of one stream that may wait to be written
+
+  bool operator==(const StreamOptions&) const = default;
 };
 
 // How requests are refused.
 struct AdmissionOptions {
   Milliseconds retry_pushback{1000};  // told to clients when a queue is full
+
+  bool operator==(const AdmissionOptions&) const = default;
 };
 
 // How the server ends.
@@ -38,12 +44,16 @@ struct DrainOptions {
   Milliseconds grace{0};       // goes on accepting after a signal, while balancers take note
   Milliseconds budget{30000};  // for what still runs after that
   Milliseconds flush{10000};  // for clients to take their last messages, but no stall is waited for
+
+  bool operator==(const DrainOptions&) const = default;
 };
 
 enum class LogFormat { kText, kJson };
 
 struct LogOptions {
   LogFormat format = LogFormat::kText;
+
+  bool operator==(const LogOptions&) const = default;
 };
 
 struct ServerOptions {
@@ -53,6 +63,8 @@ struct ServerOptions {
   AdmissionOptions admission;
   DrainOptions drain;
   LogOptions log;
+
+  bool operator==(const ServerOptions&) const = default;
 };
 
 }  // namespace recurve

@@ -3,7 +3,6 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -130,6 +129,50 @@ TEST(FlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(Error({"--log_format=xml"}), HasSubstr("--log_format: 'xml'"));
   EXPECT_EQ(Error({"--model=", "--threads=1"}, /*with_model=*/false),
             "--model= has no value behind its '='; give one, or leave the flag out");
+  EXPECT_EQ(Error({"--model_name", ""}), "--model_name: an empty value is not possible");
+}
+
+TEST(FlagsTest, NumbersAreDecimalDigits) {
+  EXPECT_EQ(Options({"--slots=010"}).engine.schedule.slots, 10U);
+  EXPECT_EQ(Options({"--max_queued_tokens=18446744073709551615"}).engine.schedule.max_queued_tokens,
+            18446744073709551615U);
+  for (const char* flag : {"--slots", "--max_queued_tokens", "--max_preemptions", "--threads",
+                           "--kv_pages", "--admission_headroom", "--evict_every"}) {
+    for (const char* text : {"", " ", " 5", "5 ", "+5", "-5", "-0", "0x10", "0o17", "5.0", "1e1",
+                             "5k", "5,6", "[5]", "{}", "'5'", "18446744073709551616", "nan"}) {
+      EXPECT_THAT(Error({flag, text}), HasSubstr(flag)) << text;
+    }
+  }
+  EXPECT_EQ(Options({"--kv_memory_share=1e-1"}).engine.memory.kv_memory_share, 0.1);
+  for (const char* text : {"", "nan", "inf", "1e999", "0", "-0.5", "+0.5", "0x1p-1", " 0.5", "0.5 ",
+                           "1.01", "50%", "0,5"}) {
+    EXPECT_THAT(Error({"--kv_memory_share", text}), HasSubstr("--kv_memory_share")) << text;
+  }
+}
+
+TEST(FlagsTest, DurationsAreWholeMilliseconds) {
+  EXPECT_EQ(Options({"--drain_grace=0.25s"}).drain.grace, Milliseconds(250));
+  EXPECT_EQ(Options({"--drain_grace=0"}).drain.grace, Milliseconds(0));
+  EXPECT_EQ(Options({"--drain_grace=24h"}).drain.grace, Milliseconds(86400000));
+  for (const char* text : {"", "5", "5 s", " 5s", "5s ", "+5s", "-0", "nan", "inf", "999us",
+                           "1500us", "0.0005s", "24h1ms", "99999999999h", "5S", "1d"}) {
+    EXPECT_THAT(Error({"--drain_grace", text}), HasSubstr("--drain_grace")) << text;
+  }
+}
+
+TEST(FlagsTest, SwitchesAreTrueOrFalse) {
+  EXPECT_TRUE(Options({"--force_scalar"}).engine.model.force_scalar);
+  EXPECT_TRUE(Options({"--force_scalar=true"}).engine.model.force_scalar);
+  EXPECT_FALSE(Options({"--prefix_cache=false"}).engine.memory.prefix_cache);
+  for (const char* text : {"-1", "2", "010", "TRUE", "maybe", "true,false"}) {
+    EXPECT_THAT(Error({std::string("--prefix_cache=") + text}),
+                HasSubstr("--prefix_cache: '" + std::string(text) + "'"));
+  }
+}
+
+TEST(FlagsTest, AFlagGivenTwiceIsRefused) {
+  EXPECT_EQ(Error({"--slots=1", "--slots=2"}), "--slots is given twice");
+  EXPECT_EQ(Error({"--prefix_cache", "--prefix_cache=false"}), "--prefix_cache is given twice");
 }
 
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
@@ -138,38 +181,6 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
             "--precision: 'int8' is not possible: this version has bf16 or f32");
   EXPECT_EQ(Error({"--policy=staged"}),
             "--policy: 'staged' is not possible: this version has depthwise or lockstep");
-}
-
-class ConfigFileTest : public testing::Test {
- protected:
-  void Write(const std::string& text) { directory_.Write("recurve.conf", text); }
-
-  const ScopedDirectory directory_;
-  const std::string path_ = directory_.path() + "/recurve.conf";
-};
-
-TEST_F(ConfigFileTest, IsReadAndTheCommandLineWins) {
-  Write(
-      "# a comment\nmodel = \"/models/other\"\nslots = 7\nareas=9\nthreads = auto\n"
-      "drain_grace = 10s\nforce_scalar = true\nlisten = \"0.0.0.0:50051\"\n");
-  const auto parsed = Parse({"--config=" + path_, "--areas=2"}, /*with_model=*/false);
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  const auto& options = std::get<ServerOptions>(*parsed);
-  EXPECT_EQ(options.engine.model.directory, "/models/other");
-  EXPECT_EQ(options.engine.schedule.slots, 7U);
-  EXPECT_EQ(options.engine.schedule.areas, 2U);
-  EXPECT_EQ(options.drain.grace, Milliseconds(10000));
-  EXPECT_TRUE(options.engine.model.force_scalar);
-  EXPECT_EQ(options.listen.listen, "0.0.0.0:50051");
-}
-
-TEST_F(ConfigFileTest, ErrorsNameKeyOrFile) {
-  Write("slotz = 7\n");
-  EXPECT_THAT(Error({"--config=" + path_}),
-              HasSubstr("--config: the file sets 'slotz', which is no flag"));
-  Write("slots = many\n");
-  EXPECT_THAT(Error({"--config=" + path_}), HasSubstr("slots"));
-  EXPECT_THAT(Error({"--config=/nowhere/file"}), HasSubstr("/nowhere/file"));
 }
 
 TEST(FlagsTest, HelpIsGroupedAndFitsATerminal) {

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/flag_group.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "engine/base/flag_values.h"
+#include "engine/base/quotable.h"
+
+namespace recurve {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+[[noreturn]] void Fail(const std::string& flag, const std::string& text,
+                       const std::string& expected) {
+  throw CLI::ValidationError(flag,
+                             absl::StrCat("'", Quotable(text), "' is not possible: ", expected));
+}
+
+uint64_t WholeNumber(const std::string& flag, const std::string& text, uint64_t least,
+                     uint64_t most) {
+  const std::optional<uint64_t> number = ParseWholeNumber(text);
+  if (!number.has_value() || *number < least || *number > most) {
+    Fail(flag, text, absl::StrCat("expected a whole number from ", least, " to ", most));
+  }
+  return *number;
+}
+
+double NumberUpToOne(const std::string& flag, const std::string& text) {
+  double number = 0;
+  // SimpleAtod takes blanks, signs and hexadecimal numbers too.
+  if (text.find_first_not_of("0123456789.eE-") != text.npos || !absl::SimpleAtod(text, &number) ||
+      !(number > 0 && number <= 1)) {
+    Fail(flag, text, "expected a number above 0 and not above 1, such as 0.5");
+  }
+  return number;
+}
+
+std::string DurationText(Milliseconds time) { return absl::FormatDuration(absl::FromChrono(time)); }
+
+Milliseconds ParseMilliseconds(const std::string& flag, const std::string& text,
+                               Milliseconds least) {
+  constexpr Milliseconds kMost = std::chrono::hours(24);
+  absl::Duration duration;
+  const bool has_sign = text[0] == '-' || text[0] == '+';
+  if (has_sign || !absl::ParseDuration(text, &duration) || duration < absl::FromChrono(least) ||
+      duration > absl::FromChrono(kMost) ||
+      absl::FromChrono(absl::ToChronoMilliseconds(duration)) != duration) {
+    Fail(flag, text,
+         absl::StrCat("expected a duration such as 500ms, 30s or 2m, from ", DurationText(least),
+                      " to ", DurationText(kMost), ", in whole milliseconds"));
+  }
+  return absl::ToChronoMilliseconds(duration);
+}
+
+}  // namespace
+
+std::string WrapHelp(const std::string& text) {
+  constexpr size_t kWidth = 62;
+  std::string wrapped;
+  size_t column = 0;
+  for (const auto& word : absl::StrSplit(text, ' ')) {
+    if (column > 0 && column + 1 + word.size() > kWidth) {
+      wrapped += '\n';
+      column = 0;
+    } else if (column > 0) {
+      wrapped += ' ';
+      ++column;
+    }
+    absl::StrAppend(&wrapped, word);
+    column += word.size();
+  }
+  return wrapped;
+}
+
+std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
+  std::string text;
+  if (option->get_type_size() != 0 && !option->get_type_name().empty()) {
+    absl::StrAppend(&text, " ", option->get_type_name());
+  }
+  if (!option->get_default_str().empty()) {
+    absl::StrAppend(&text, " [", option->get_default_str(), "]");
+  }
+  return text;
+}
+
+CLI::Option* FlagGroup::Value(const std::string& flag, std::string* value,
+                              const std::string& help) {
+  return Parsed(flag, *value, "TEXT", help, [value](const std::string& text) { *value = text; });
+}
+
+CLI::Option* FlagGroup::Value(const std::string& flag, uint32_t* value, const std::string& help) {
+  return Parsed(flag, absl::StrCat(*value), "N", help, [flag, value](const std::string& text) {
+    constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+    *value = static_cast<uint32_t>(WholeNumber(flag, text, 0, kMost));
+  });
+}
+
+CLI::Option* FlagGroup::Value(const std::string& flag, uint64_t* value, const std::string& help) {
+  return Parsed(flag, absl::StrCat(*value), "N", help, [flag, value](const std::string& text) {
+    *value = WholeNumber(flag, text, 0, std::numeric_limits<uint64_t>::max());
+  });
+}
+
+void FlagGroup::Bounded(const std::string& flag, uint32_t* value, uint32_t least, uint32_t most,
+                        const std::string& help) {
+  Parsed(flag, absl::StrCat(*value), "N", help,
+         [flag, value, least, most](const std::string& text) {
+           *value = static_cast<uint32_t>(WholeNumber(flag, text, least, most));
+         });
+}
+
+void FlagGroup::Share(const std::string& flag, double* value, const std::string& help) {
+  Parsed(flag, absl::StrCat(*value), "SHARE", help,
+         [flag, value](const std::string& text) { *value = NumberUpToOne(flag, text); });
+}
+
+void FlagGroup::Switch(const std::string& flag, bool* value, const std::string& help) {
+  const auto check = [](std::string& text) -> std::string {
+    if (text == "true" || text == "false") return "";
+    return absl::StrCat("'", Quotable(text), "' is not possible: expected true or false");
+  };
+  app_->add_flag(flag, *value, WrapHelp(help))->check(CLI::Validator(check, ""))->group(name_);
+}
+
+void FlagGroup::Choice(const std::string& flag, std::string* value,
+                       const std::vector<std::string>& choices, const std::string& help) {
+  Parsed(flag, *value, absl::StrJoin(choices, "|"), help,
+         [flag, value, choices](const std::string& text) {
+           if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+             Fail(flag, text, "this version has " + absl::StrJoin(choices, " or "));
+           }
+           *value = text;
+         });
+}
+
+void FlagGroup::NumberOrAuto(const std::string& flag, uint32_t* value, const std::string& help) {
+  Parsed(flag, "auto", "N|auto", help, [flag, value](const std::string& text) {
+    constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+    const std::optional<uint64_t> number = ParseWholeNumber(text);
+    if (text == "auto") {
+      *value = 0;
+    } else if (!number.has_value() || *number == 0 || *number > kMost) {
+      Fail(flag, text, absl::StrCat("expected a whole number from 1 to ", kMost, ", or auto"));
+    } else {
+      *value = static_cast<uint32_t>(*number);
+    }
+  });
+}
+
+void FlagGroup::Duration(const std::string& flag, Milliseconds* value, Milliseconds least,
+                         const std::string& help) {
+  Parsed(flag, DurationText(*value), "DURATION", help,
+         [flag, value, least](const std::string& text) {
+           *value = ParseMilliseconds(flag, text, least);
+         });
+}
+
+CLI::Option* FlagGroup::Parsed(const std::string& flag, const std::string& initial,
+                               const std::string& type, const std::string& help,
+                               const std::function<void(const std::string&)>& parse) {
+  const auto parse_text = [flag, parse](const std::string& text) {
+    if (text.empty()) throw CLI::ValidationError(flag, "an empty value is not possible");
+    parse(text);
+  };
+  return app_->add_option_function<std::string>(flag, parse_text, WrapHelp(help))
+      ->group(name_)
+      ->type_name(type)
+      ->default_str(initial);
+}
+
+}  // namespace recurve
