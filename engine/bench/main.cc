@@ -4,15 +4,20 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/backend/cpu/isa.h"
+#include "engine/base/flag_values.h"
 #include "engine/base/machine.h"
+#include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/shapes.h"
@@ -22,6 +27,7 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitBadFlags = 2;  // found without looking at the model
+constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
 struct Flags {
   std::string model, shape, depths, precision = "bf16", backend = "cpu", policy = "depthwise",
@@ -45,6 +51,20 @@ constexpr char kFooter[] =
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
     "  recurve-bench --model=models/demo --streams=8 --format=json";
 
+// Of a flag, in decimal digits; written back without leading zeros, which CLI11 takes for octal.
+CLI::Validator WholeNumber(uint64_t least, uint64_t most) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    const std::optional<uint64_t> number = ParseWholeNumber(text);
+    if (!number.has_value() || *number < least || *number > most) {
+      return absl::StrCat("'", Quotable(text), "' is not possible: expected a whole number from ",
+                          least, " to ", most);
+    }
+    text = absl::StrCat(*number);
+    return "";
+  };
+  return CLI::Validator(check, "");
+}
+
 void AddModelFlags(CLI::App& app, Flags& f) {
   constexpr char kModel[] = "Model";
   app.add_option("--model", f.model, "Model directory")->group(kModel);
@@ -52,12 +72,14 @@ void AddModelFlags(CLI::App& app, Flags& f) {
       ->group(kModel)
       ->excludes("--model");
   app.add_option("--recursions", f.recursions, "Recursions of --shape; 1 is the vanilla model")
+      ->transform(WholeNumber(0, kMost32))
       ->capture_default_str()
       ->group(kModel)
       ->excludes("--model");
   app.add_option(
          "--layers", f.layers,
          "Effective layers of --shape; 0: the published number, raised to fit the recursions")
+      ->transform(WholeNumber(0, kMost32))
       ->capture_default_str()
       ->group(kModel)
       ->excludes("--model");
@@ -72,28 +94,30 @@ void AddModelFlags(CLI::App& app, Flags& f) {
 void AddLoadFlags(CLI::App& app, Flags& f) {
   constexpr char kLoad[] = "Load";
   app.add_option("--streams", f.bench.streams, "Sequences in flight")
-      ->check(CLI::Range(1, 65536))
+      ->transform(WholeNumber(1, 65536))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--block_rows", f.bench.block_rows,
                  "Most generated rows in the block; 0: as many as streams")
-      ->check(CLI::Range(0, 65536))
+      ->transform(WholeNumber(0, 65536))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--prompt_tokens", f.bench.prompt_tokens, "Prompt of each stream")
-      ->check(CLI::Range(1, 1 << 24))
+      ->transform(WholeNumber(1, 1 << 24))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--shared_prompt_tokens", f.bench.shared_prompt_tokens,
                  "Tokens with which all prompts begin; found in the prefix cache if the model "
                  "decides the depths")
+      ->transform(WholeNumber(0, kMost32))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--new_tokens", f.bench.new_tokens, "Tokens that each stream generates")
-      ->check(CLI::Range(1, 1 << 24))
+      ->transform(WholeNumber(1, 1 << 24))
       ->capture_default_str()
       ->group(kLoad);
   app.add_option("--seed", f.bench.seed, "Of weights, prompts and depths")
+      ->transform(WholeNumber(0, std::numeric_limits<uint64_t>::max()))
       ->capture_default_str()
       ->group(kLoad);
 }
@@ -113,11 +137,11 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
       ->group(kEngine);
   constexpr char kRuns[] = "Runs";
   app.add_option("--repeat", f.repeat, "Measured runs")
-      ->check(CLI::Range(1, 1000))
+      ->transform(WholeNumber(1, 1000))
       ->capture_default_str()
       ->group(kRuns);
   app.add_option("--warmup", f.warmup, "Runs before, not measured")
-      ->check(CLI::Range(0, 1000))
+      ->transform(WholeNumber(0, 1000))
       ->capture_default_str()
       ->group(kRuns);
   app.add_option("--format", f.format, "text or json")
@@ -156,9 +180,10 @@ absl::Status Parse(Flags& f) {
   f.bench.policy = *policy;
   if (f.threads == "auto") {
     f.bench.threads = UsableThreads();
-  } else if (!absl::SimpleAtoi(f.threads, &f.bench.threads) || f.bench.threads == 0) {
-    return absl::InvalidArgumentError("--threads is '" + f.threads +
-                                      "'; expected a positive number or auto");
+  } else if (const std::string why = WholeNumber(1, kMost32)(f.threads); !why.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads: ", why, ", or auto"));
+  } else {
+    f.bench.threads = static_cast<uint32_t>(*ParseWholeNumber(f.threads));
   }
   if (f.model.empty() == f.shape.empty())
     return absl::InvalidArgumentError("give one of --model and --shape");
@@ -274,6 +299,8 @@ int Main(int argc, char** argv) {
   AddModelFlags(app, flags);
   AddLoadFlags(app, flags);
   AddEngineFlags(app, flags);
+  if (const absl::Status status = CheckFlagsHaveValues(argc, argv); !status.ok())
+    return Fail(kExitBadFlags, std::string(status.message()));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -112,7 +112,10 @@ class BenchTest(unittest.TestCase):
                            "--policy=staged", model=shape)
 
     def test_refuses_flags(self):
-        self.check_refusal("--threads is '-1'; expected a positive number or auto", "--threads=-1")
+        self.check_refusal("--threads: '-1' is not possible: expected a whole number from 1 to "
+                           "4294967295, or auto", "--threads=-1")
+        self.check_refusal("--streams= has no value behind its '='; give one, or leave the flag out",
+                           "--streams=", "--repeat=3")
         self.check_refusal("--shared_prompt_tokens is 200; --prompt_tokens is 128",
                            "--shared_prompt_tokens=200", code=1)
         self.check_refusal("give one of --model and --shape", model="--streams=2")
@@ -125,14 +128,20 @@ class BenchTest(unittest.TestCase):
 
     def test_refuses_numbers_out_of_range(self):
         for flag, limit in (("--streams=0", "1 to 65536"), ("--block_rows=4000000000", "0 to 65536"),
-                            ("--repeat=0", "1 to 1000"), ("--new_tokens=0", "1 to 16777216")):
+                            ("--repeat=0", "1 to 1000"), ("--new_tokens=0", "1 to 16777216"),
+                            ("--streams=0x10", "1 to 65536"), ("--streams=+5", "1 to 65536"),
+                            ("--recursions=-1", "0 to 4294967295"),
+                            ("--seed=18446744073709551616", "0 to 18446744073709551615")):
             name, value = flag.split("=")
             done = bench(DEMO, flag)
             self.assertEqual(done.returncode, 2)
-            self.assertTrue(
-                done.stderr.startswith(f"{name}: Value {value} not in range"), done.stderr)
-            for number in limit.split(" to "):
-                self.assertIn(number, done.stderr)
+            self.assertTrue(done.stderr.startswith(
+                f"{name}: '{value}' is not possible: expected a whole number from {limit}\n"), done.stderr)
+
+    def test_numbers_are_decimal(self):
+        # 03000 is not 1536, which would fit.
+        done = bench(DEMO, "--prompt_tokens=03000")
+        self.assertIn("is 3128; the model's context is", done.stderr)
 
 
 if __name__ == "__main__":
