@@ -37,14 +37,30 @@ absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
       absl::StrCat("'", command, "' is no command; there are ", known));
 }
 
-CLI::Validator WholeNumber(uint64_t most) {
-  const auto check = [most](std::string& text) -> std::string {
+CLI::Validator WholeNumber(uint64_t least, uint64_t most) {
+  const auto check = [least, most](std::string& text) -> std::string {
     uint64_t number = 0;
-    if (!absl::SimpleAtoi(text, &number) || number > most) {
-      return absl::StrCat("'", text, "' is not possible: expected a whole number from 0 to ", most);
+    if (!absl::SimpleAtoi(text, &number) || number < least || number > most) {
+      return absl::StrCat("'", text, "' is not possible: expected a whole number from ", least,
+                          " to ", most);
     }
     text = absl::StrCat(number);
     return "";
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator Number(const Interval& interval) {
+  const auto check = [interval](std::string& text) -> std::string {
+    float number = 0;
+    const bool inside = absl::SimpleAtof(text, &number) && number >= interval.least &&
+                        number <= interval.most &&
+                        !(interval.without_least && number == interval.least) &&
+                        !(interval.without_most && number == interval.most);
+    if (inside) return "";
+    return absl::StrCat("'", text, "' is not possible: expected a number",
+                        interval.without_least ? " above " : " from ", interval.least,
+                        interval.without_most ? " to below " : " to ", interval.most);
   };
   return CLI::Validator(check, "");
 }

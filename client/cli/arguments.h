@@ -26,7 +26,16 @@ absl::Status CheckCommand(const std::vector<std::string_view>& arguments,
 
 // Of an unsigned flag: CLI11 takes -1 for the largest number, 010 for eight, and 2^64 for a bit
 // less.
-CLI::Validator WholeNumber(uint64_t most);
+CLI::Validator WholeNumber(uint64_t least, uint64_t most);
+
+// Where a number may lie.
+struct Interval {
+  float least, most;
+  bool without_least = false, without_most = false;
+};
+
+// Of a flag with a fraction: CLI11's ranges take nan, for it is neither below nor above.
+CLI::Validator Number(const Interval& interval);
 
 }  // namespace recurve::client
 

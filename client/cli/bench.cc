@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 
 #include "absl/strings/str_split.h"
@@ -13,6 +14,7 @@
 #include "client/cli/bench_report.h"
 #include "client/cli/closed_loop.h"
 #include "client/cli/commands.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
 #include "client/cli/request_flags.h"
@@ -28,16 +30,23 @@ struct BenchFlags {
   uint32_t warmup = 8;
   std::string prompts;
   uint32_t prompt_tokens = 128;
-  uint64_t prompt_seed = 1;
+  std::optional<uint64_t> prompt_seed;
   std::string format = "text";
 };
+
+// A seed that two runs hardly share, and that one can type.
+uint64_t DrawSeed() { return std::random_device()(); }
 
 // Gives the i-th request: a line of the prompts file, or random ids.
 class RequestMaker {
  public:
   static absl::StatusOr<RequestMaker> Create(const BenchFlags& flags, uint32_t vocab_size) {
     RequestMaker maker(flags, vocab_size);
-    if (flags.prompts.empty()) return maker;
+    if (flags.prompts.empty()) {
+      if (vocab_size == 0) return absl::InternalError("the server tells a vocabulary of no tokens");
+      maker.seed_ = flags.prompt_seed.value_or(DrawSeed());
+      return maker;
+    }
     auto text = ReadText(flags.prompts);
     if (!text.ok()) return text.status();
     maker.prompts_ = absl::StrSplit(*text, '\n', absl::SkipEmpty());
@@ -54,7 +63,8 @@ class RequestMaker {
       request.set_text(prompts_[index % prompts_.size()]);
       return request;
     }
-    std::mt19937_64 random(flags_->prompt_seed * 1000003 + index);
+    std::seed_seq seeds = {*seed_ & kLow32, *seed_ >> 32, uint64_t{index}};
+    std::mt19937_64 random(seeds);
     for (uint32_t i = 0; i < flags_->prompt_tokens; ++i) {
       request.mutable_tokens()->add_ids(static_cast<uint32_t>(random() % vocab_size_));
     }
@@ -62,12 +72,18 @@ class RequestMaker {
     return request;
   }
 
+  // Of random prompts.
+  std::optional<uint64_t> seed() const { return seed_; }
+
  private:
+  static constexpr uint64_t kLow32 = std::numeric_limits<uint32_t>::max();
+
   RequestMaker(const BenchFlags& flags, uint32_t vocab_size)
       : flags_(&flags), vocab_size_(vocab_size) {}
 
   const BenchFlags* flags_;
   uint32_t vocab_size_;
+  std::optional<uint64_t> seed_;
   std::vector<std::string> prompts_;
 };
 
@@ -79,23 +95,36 @@ int Bench(const BenchFlags& flags) {
   const auto make_request = RequestMaker::Create(flags, info->vocab_size());
   if (!make_request.ok()) return ReportError(make_request.status());
   const bool show_progress = isatty(STDERR_FILENO) != 0;
+  const Interrupt interrupt;
   const auto run = [&](const char* what, uint32_t requests, uint32_t offset) {
-    const auto progress = [&](uint32_t ended) {
+    Load load;
+    load.streams = flags.streams;
+    load.requests = requests;
+    load.make_request = [&](uint32_t i) { return (*make_request)(i + offset); };
+    load.progress = [&](uint32_t ended) {
       if (show_progress) std::fprintf(stderr, "\r%s %u/%u requests", what, ended, requests);
     };
-    LoadResult load = RunClosedLoop(
-        client, flags.connection.call(), flags.streams, requests,
-        [&](uint32_t i) { return (*make_request)(i + offset); }, progress);
+    LoadResult result = RunClosedLoop(client, flags.connection.call(), load, interrupt.stop());
     if (show_progress) std::fprintf(stderr, "\r\x1b[K");
-    return load;
+    return result;
   };
   if (flags.warmup > 0) run("warm-up", flags.warmup, 0);
-  const Report report = MakeReport(flags.streams, run("measured", flags.requests, flags.warmup));
+  const Report report = MakeReport({flags.streams, flags.requests, make_request->seed()},
+                                   run("measured", flags.requests, flags.warmup));
   const std::string text =
       flags.format == "json" ? ReportJson(*info, report) : ReportText(server, *info, report);
   std::fputs(text.c_str(), stdout);
-  return report.all_ok() ? 0 : 1;
+  if (!FlushOutput()) return 1;
+  if (report.interrupted) return 128 + interrupt.signal();
+  return report.completed() == flags.requests ? 0 : 1;
 }
+
+constexpr char kFooter[] =
+    "Ctrl-C and SIGTERM end the measurement: what runs is cancelled, and the report tells what\n"
+    "was measured so far. A further one, more than a second later, ends at once.\n"
+    "Exit code: 0 if all requests were completed; 1 if one was not, or on an error; 2 on wrong\n"
+    "usage; 130 after Ctrl-C, 143 after SIGTERM.\n"
+    "\n";
 
 }  // namespace
 
@@ -104,33 +133,41 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   flags->sampling.max_tokens = 128;
   CLI::App* command =
       app.add_subcommand("bench", "Load a server and report what its clients experienced");
-  command->footer(DefinitionsText());
+  command->footer(kFooter + DefinitionsText());
   constexpr char kLoad[] = "Load";
   command
       ->add_option("--streams", flags->streams,
                    "Concurrent streams; each starts its next request when one ends")
-      ->check(CLI::Range(1, 10000))
+      ->transform(WholeNumber(1, 10000))
       ->capture_default_str()
       ->group(kLoad);
   command->add_option("--requests", flags->requests, "Measured requests")
-      ->check(CLI::Range(1, 100000000))
+      ->transform(WholeNumber(1, 100000000))
       ->capture_default_str()
       ->group(kLoad);
   command->add_option("--warmup", flags->warmup, "Requests before, not measured")
-      ->check(CLI::Range(0, 100000000))
+      ->transform(WholeNumber(0, 100000000))
+      ->capture_default_str()
+      ->group(kLoad);
+  CLI::Option* prompts =
+      command
+          ->add_option(
+              "--prompts", flags->prompts,
+              "File with a prompt a line; without it: random token ids. Its prompts come in "
+              "the file's order, again and again, so that the server may find them cached")
+          ->group(kLoad);
+  command->add_option("--prompt_tokens", flags->prompt_tokens, "Length of random prompts")
+      ->transform(WholeNumber(1, 10000000))
+      ->excludes(prompts)
       ->capture_default_str()
       ->group(kLoad);
   command
-      ->add_option("--prompts", flags->prompts,
-                   "File with a prompt a line; without it: random token ids")
-      ->group(kLoad);
-  command->add_option("--prompt_tokens", flags->prompt_tokens, "Length of random prompts")
-      ->check(CLI::Range(1, 10000000))
-      ->capture_default_str()
-      ->group(kLoad);
-  command->add_option("--prompt_seed", flags->prompt_seed, "Seed of random prompts")
-      ->transform(WholeNumber(std::numeric_limits<uint64_t>::max()))
-      ->capture_default_str()
+      ->add_option(
+          "--prompt_seed", flags->prompt_seed,
+          "Random prompts of this seed, the same in every run, so that the server may find "
+          "them cached; unset: others in every run. The report tells the seed")
+      ->transform(WholeNumber(0, std::numeric_limits<uint64_t>::max()))
+      ->excludes(prompts)
       ->group(kLoad);
   AddSamplingFlags(*command, flags->sampling);
   command->add_option("--format", flags->format, "text: a table; json: one object")

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace recurve::client {
@@ -25,9 +26,11 @@ class EndedLanes {
     changed_.notify_one();
   }
 
-  uint32_t Pop() {
+  // None once `stop` has been requested, whatever has ended.
+  std::optional<uint32_t> Pop(const std::stop_token& stop) {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return !lanes_.empty(); });
+    changed_.wait(lock, stop, [this] { return !lanes_.empty(); });
+    if (stop.stop_requested()) return std::nullopt;
     const uint32_t lane = lanes_.front();
     lanes_.pop_front();
     return lane;
@@ -35,7 +38,7 @@ class EndedLanes {
 
  private:
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   std::deque<uint32_t> lanes_;  // guarded by mutex_
 };
 
@@ -63,24 +66,24 @@ void RequestRecord::Hear(const v1::GenerateResponse& message, double seconds) {
   }
   prompt_tokens = message.usage().prompt_tokens();
   generated_tokens = message.usage().generated_tokens();
-  if (message.has_final() && generated_tokens > 0) {
+  if (!message.has_final()) return;
+  cached_tokens = message.final().cached_tokens();
+  drained = message.final().finish_reason() == v1::FINISH_REASON_DRAINED;
+  if (generated_tokens > 0) {
     mean_depth = message.final().generated_depth().mean_depth();
     generated_rows = generated_tokens - 1;  // the last token never becomes a row
   }
 }
 
-LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams,
-                         uint32_t requests,
-                         const std::function<v1::GenerateRequest(uint32_t)>& make_request,
-                         const std::function<void(uint32_t ended)>& progress) {
+LoadResult RunClosedLoop(Client& client, const CallOptions& call, const Load& load,
+                         const std::stop_token& stop) {
   EndedLanes ended_lanes;
-  std::vector<Lane> lanes(std::min(streams, requests));
+  std::vector<Lane> lanes(std::min(load.streams, load.requests));
   uint32_t started = 0;
   const auto start_next = [&](uint32_t index) {
     Lane& lane = lanes[index];
-    lane.stream.reset();
     lane.record = RequestRecord();
-    const v1::GenerateRequest request = make_request(started++);
+    const v1::GenerateRequest request = load.make_request(started++);
     lane.start = Clock::now();
     lane.stream = client.StartGenerate(
         request, call,
@@ -95,17 +98,25 @@ LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t strea
   };
 
   LoadResult result;
-  result.records.reserve(requests);
-  const Clock::time_point begin = Clock::now();
-  for (uint32_t i = 0; i < lanes.size(); ++i) start_next(i);
-  while (result.records.size() < requests) {
-    const uint32_t index = ended_lanes.Pop();
-    result.seconds = Seconds(Clock::now() - begin);
+  const auto take = [&](uint32_t index) {
     lanes[index].stream.reset();  // waits until gRPC has let go of it
     result.records.push_back(std::move(lanes[index].record));
-    progress(static_cast<uint32_t>(result.records.size()));
-    if (started < requests) start_next(index);
+    load.progress(static_cast<uint32_t>(result.records.size()));
+  };
+  const Clock::time_point begin = Clock::now();
+  for (uint32_t i = 0; i < lanes.size() && !stop.stop_requested(); ++i) start_next(i);
+  while (result.records.size() < load.requests) {
+    const std::optional<uint32_t> index = ended_lanes.Pop(stop);
+    result.seconds = Seconds(Clock::now() - begin);
+    result.stopped = !index;
+    if (result.stopped) break;
+    take(*index);
+    if (started < load.requests) start_next(*index);
   }
+  for (const Lane& lane : lanes) {
+    if (lane.stream != nullptr) lane.stream->Cancel();
+  }
+  while (result.records.size() < started) take(*ended_lanes.Pop(std::stop_token()));
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@ namespace recurve::client {
 // What one request experienced; times in seconds, from sending it.
 struct RequestRecord {
   absl::Status status;
+  bool drained = false;            // the server shut down and ended it with part of its text
   uint64_t tokens_seen = 0;        // in messages
   double time_to_first_token = 0;  // the first message with tokens; 0 if none came
   double time_to_last_token = 0;   // the last one
@@ -25,6 +27,8 @@ struct RequestRecord {
   // engine).
   std::vector<double> inter_token;
   uint64_t prompt_tokens = 0;
+  uint64_t cached_tokens =
+      0;  // of the prompt, from the server's prefix cache; 0 without a last message
   uint64_t generated_tokens = 0;
   double mean_depth = 0;        // of the rows of generated tokens, from the last message
   uint64_t generated_rows = 0;  // 0 without a last message
@@ -32,17 +36,23 @@ struct RequestRecord {
   void Hear(const v1::GenerateResponse& message, double seconds);
 };
 
-struct LoadResult {
-  std::vector<RequestRecord> records;
-  double seconds = 0;  // from the first request's start to the last one's end
+struct Load {
+  uint32_t streams = 1;
+  uint32_t requests = 1;
+  std::function<v1::GenerateRequest(uint32_t index)> make_request;
+  std::function<void(uint32_t ended)> progress;  // hears of each request that has ended
 };
 
-// Runs `requests` requests over `streams` streams; `make_request(i)` gives the i-th, and `progress`
-// hears of each request that has ended. Blocks until all have.
-LoadResult RunClosedLoop(Client& client, const CallOptions& call, uint32_t streams,
-                         uint32_t requests,
-                         const std::function<v1::GenerateRequest(uint32_t)>& make_request,
-                         const std::function<void(uint32_t ended)>& progress);
+struct LoadResult {
+  std::vector<RequestRecord> records;  // of the requests that were sent
+  double seconds = 0;  // from the first request's start to the last one's end, or to the stop
+  bool stopped = false;
+};
+
+// Blocks until all requests have ended. When `stop` asks for it, no further request is sent, and
+// those on their way are cancelled: they end with Cancelled, unless they had just ended otherwise.
+LoadResult RunClosedLoop(Client& client, const CallOptions& call, const Load& load,
+                         const std::stop_token& stop);
 
 }  // namespace recurve::client
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "client/cli/arguments.h"
 #include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
 #include "client/cli/request_flags.h"
@@ -134,7 +135,7 @@ void AddHealthCommand(CLI::App& app, int& exit_code) {
         return std::string(CheckUtf8("the service", name).message());
       });
   command->add_option("--wait", flags->wait_seconds, "Seconds to keep asking until it is ready")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(Number({0, 1e6F}))
       ->capture_default_str();
   command->callback([flags, &exit_code] { exit_code = Health(*flags); });
 }

@@ -225,7 +225,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--ids", flags->ids, "Prompt as token ids, separated by commas")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->transform(WholeNumber(std::numeric_limits<uint32_t>::max()))
+      ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
       ->excludes(prompt, file)
       ->group("Prompt");
   command
@@ -234,7 +234,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
       ->group("Prompt");
   AddSamplingFlags(*command, flags->sampling);
   command->add_option("--samples", flags->samples, "Completions of the same prompt, one by one")
-      ->check(CLI::Range(1, 16))
+      ->transform(WholeNumber(1, 16))
       ->capture_default_str()
       ->group("Output");
   command->add_flag("--echo", flags->echo, "Print the prompt first")->group("Output");
@@ -252,7 +252,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--logprobs", flags->logprobs,
                    "With --json: log probabilities of the tokens and of this many others")
-      ->transform(WholeNumber(std::numeric_limits<uint32_t>::max()))
+      ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
       ->group("Output");
   AddConnectionFlags(*command, flags->connection);
   AddRetryFlag(*command, flags->connection);

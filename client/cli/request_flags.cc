@@ -18,11 +18,11 @@ constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
 void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr char kStop[] = "When to stop";
   app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kStop);
   app.add_option("--min_tokens", flags.min_tokens,
                  "Neither stop id nor stop text ends the completion before this many tokens")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kStop);
   // Each occurrence by itself: CLI11 fills a vector with what follows, a prompt for instance, and
   // takes [a,b] apart.
@@ -37,7 +37,7 @@ void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
   app.add_option("--stop_id", flags.stop_token_ids,
                  "A token id that ends the completion; may be given repeatedly")
       ->allow_extra_args(false)
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kStop);
   app.add_flag("--include_stop", flags.include_stop_string, "Show the stop text that matched")
       ->group(kStop);
@@ -45,7 +45,7 @@ void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
       ->group(kStop);
   app.add_option("--time_limit_ms", flags.time_limit_ms,
                  "End well, with the text so far, after this time")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kStop);
 }
 
@@ -54,7 +54,8 @@ void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
 CallOptions ConnectionFlags::call() const {
   CallOptions options;
   if (timeout_seconds > 0) {
-    options.timeout = std::chrono::milliseconds(static_cast<int64_t>(timeout_seconds * 1000));
+    options.timeout = std::chrono::ceil<std::chrono::milliseconds>(
+        std::chrono::duration<double>(timeout_seconds));
   }
   options.request_id = request_id;
   return options;
@@ -67,7 +68,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
       ->group(kConnection);
   app.add_option("--timeout", flags.timeout_seconds,
                  "Seconds after which a call ends with DEADLINE_EXCEEDED; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(Number({0, 1e6F}))
       ->capture_default_str()
       ->group(kConnection);
 }
@@ -75,7 +76,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags) {
   app.add_option("--attempts", flags.client.attempts,
                  "Tries in all when the server is full or not ready; it says how long to wait")
-      ->check(CLI::Range(1, 5))
+      ->transform(WholeNumber(1, 5))
       ->capture_default_str()
       ->group(kConnection);
 }
@@ -88,41 +89,48 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr char kSampling[] = "Sampling (unset: greedy)";
   app.add_option("--temperature", flags.temperature,
                  "0 picks the most likely token, 1 samples as trained")
+      ->check(Number({0, 100}))
       ->group(kSampling);
   app.add_option("--top_k", flags.top_k, "Sample among this many most likely tokens")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kSampling);
   app.add_option("--top_p", flags.top_p,
                  "Sample among the most likely tokens of this total probability")
+      ->check(Number({.least = 0, .most = 1, .without_least = true}))
       ->group(kSampling);
   app.add_option("--min_p", flags.min_p,
                  "Sample among tokens at least this share as likely as the most likely one")
+      ->check(Number({.least = 0, .most = 1, .without_most = true}))
       ->group(kSampling);
   app.add_option("--repetition_penalty", flags.repetition_penalty,
                  "Divide the logits of tokens seen in prompt or output; 1 is off")
+      ->check(Number({.least = 0, .most = 100, .without_least = true}))
       ->group(kSampling);
   app.add_option("--presence_penalty", flags.presence_penalty,
                  "Subtract from the logits of generated tokens")
+      ->check(Number({-100, 100}))
       ->group(kSampling);
   app.add_option("--frequency_penalty", flags.frequency_penalty,
                  "Subtract from the logits of generated tokens, for each time")
+      ->check(Number({-100, 100}))
       ->group(kSampling);
   app.add_option("--seed", flags.seed, "The same seed gives the same text")
-      ->transform(WholeNumber(kMost64))
+      ->transform(WholeNumber(0, kMost64))
       ->group(kSampling);
 
   AddStopFlags(app, flags);
 
   constexpr char kRecursion[] = "Recursion";
   app.add_option("--max_recursions", flags.max_recursions, "Tokens recur at most this often")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kRecursion);
   app.add_option("--router_threshold", flags.router_threshold,
                  "Probability from which a token recurs once more: 0 always, 1 never")
+      ->check(Number({0, 1}))
       ->group(kRecursion);
   app.add_option("--adaptive_min", flags.adaptive_min,
                  "Let an overloaded server lower max_recursions as far as this; unset: never")
-      ->transform(WholeNumber(kMost32))
+      ->transform(WholeNumber(0, kMost32))
       ->group(kRecursion);
 }
 

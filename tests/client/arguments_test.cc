@@ -33,7 +33,7 @@ TEST(ArgumentsTest, UnknownCommandsAreNamedAndTheKnownToo) {
 }
 
 TEST(ArgumentsTest, WholeNumbersAreDecimal) {
-  const CLI::Validator number = WholeNumber(255);
+  const CLI::Validator number = WholeNumber(0, 255);
   for (const auto& [given, taken] :
        {std::pair("0", "0"), std::pair("255", "255"), std::pair("010", "10")}) {
     std::string text = given;
@@ -45,6 +45,29 @@ TEST(ArgumentsTest, WholeNumbersAreDecimal) {
     std::string text = given;
     EXPECT_THAT(number(text), HasSubstr("expected a whole number from 0 to 255")) << given;
   }
+  std::string zero = "0";
+  EXPECT_THAT(WholeNumber(1, 5)(zero),
+              HasSubstr("'0' is not possible: expected a whole number from 1 to 5"));
+}
+
+TEST(ArgumentsTest, NumbersAreFiniteAndInTheirInterval) {
+  const auto takes = [](const Interval& interval, std::string text) {
+    return Number(interval)(text).empty();
+  };
+  for (const char* given : {"nan", "-nan", "NaN", "inf", "-inf", "infinity", "1e30", "1e999", "-1",
+                            "-1e-30", "100.01", "", "x", "1x"}) {
+    EXPECT_FALSE(takes({0, 100}, given)) << given;
+  }
+  for (const char* given : {"0", "-0", "100", "1e2", ".5", "99.99"}) {
+    EXPECT_TRUE(takes({0, 100}, given)) << given;
+  }
+  EXPECT_FALSE(takes({.least = 0, .most = 1, .without_least = true}, "0"));
+  EXPECT_FALSE(takes({.least = 0, .most = 1, .without_least = true}, "1e-60"));  // 0 as a float
+  EXPECT_FALSE(takes({.least = 0, .most = 1, .without_most = true}, "1"));
+  std::string nan = "nan";
+  EXPECT_EQ(Number({-100, 100})(nan), "'nan' is not possible: expected a number from -100 to 100");
+  EXPECT_THAT(Number({.least = 0, .most = 1, .without_least = true, .without_most = true})(nan),
+              HasSubstr("expected a number above 0 to below 1"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace {
 using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 v1::GenerateResponse Message(int tokens, uint32_t generated) {
@@ -35,9 +36,9 @@ TEST(BenchReportTest, TimesAreAsDefined) {
   record.Hear(LastMessage(5, 1.5), 7.0);
   record.end_to_end = 7.5;
   EXPECT_THAT(record.inter_token, ElementsAre(0.5, 0.5));
-  const Report report = MakeReport(1, {{record}, 10.0});
+  const Report report = MakeReport({}, {{record}, 10.0});
   EXPECT_DOUBLE_EQ(report.ttft.mean, 1.0);
-  EXPECT_DOUBLE_EQ(report.tpot.mean, 0.25);  // 1 s over 4
+  EXPECT_DOUBLE_EQ(report.tpot.mean, 0.5);  // 1 s over 2: the first three came together
   EXPECT_DOUBLE_EQ(report.itl.mean, 0.5);
   EXPECT_DOUBLE_EQ(report.e2e.mean, 7.5);
   EXPECT_EQ(report.generated_tokens, 5U);
@@ -53,9 +54,8 @@ TEST(BenchReportTest, MeanDepthIsTheServersWeightedByRows) {
   single.Hear(LastMessage(1, 0.0), 1.0);  // none
   broken.Hear(Message(9, 9), 1.0);        // no last message, nothing known
   broken.status = absl::UnavailableError("gone");
-  const Report report = MakeReport(1, {{shallow, deep, single, broken}, 1.0});
+  const Report report = MakeReport({}, {{shallow, deep, single, broken}, 1.0});
   EXPECT_DOUBLE_EQ(report.mean_depth.value_or(0), 1.5);
-  EXPECT_EQ(report.tpot.count, 2U);
   EXPECT_EQ(report.ttft.count, 3U);
 }
 
@@ -67,15 +67,15 @@ RequestRecord Failed(const absl::Status& status) {
 
 TEST(BenchReportTest, FailuresSayWhy) {
   const Report report = MakeReport(
-      1, {{Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
-           Failed(absl::UnavailableError("\x1b[2J")), Failed(absl::InvalidArgumentError("another")),
-           Failed(absl::CancelledError("\xFF"))},
-          1.0});
-  EXPECT_FALSE(report.all_ok());
+      {}, {{Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
+            Failed(absl::UnavailableError("\x1b[2J")),
+            Failed(absl::InvalidArgumentError("another")), Failed(absl::CancelledError("\xFF"))},
+           2.0});
   const std::string text = ReportText("host:1", {}, report);
-  EXPECT_THAT(text, HasSubstr("CANCELLED 1 INVALID_ARGUMENT 2 OK 1 UNAVAILABLE 1\n"));
-  EXPECT_THAT(text, HasSubstr("INVALID_ARGUMENT, first: prompt is long\n"));
-  EXPECT_THAT(text, HasSubstr("UNAVAILABLE, first: \xE2\x90\x9B[2J\n"));
+  EXPECT_THAT(
+      text, HasSubstr("INVALID_ARGUMENT 2 (1.00/s, 0 tokens generated), first: prompt is long\n"));
+  EXPECT_THAT(text,
+              HasSubstr("UNAVAILABLE 1 (0.50/s, 0 tokens generated), first: \xE2\x90\x9B[2J\n"));
   EXPECT_THAT(text, Not(HasSubstr("another")));
   const auto json = nlohmann::json::parse(ReportJson({}, report));
   EXPECT_EQ(json["requests_by_status"]["INVALID_ARGUMENT"], 2);
@@ -84,22 +84,121 @@ TEST(BenchReportTest, FailuresSayWhy) {
   EXPECT_FALSE(json["first_message_by_status"].contains("OK"));
 }
 
-TEST(BenchReportTest, NothingHasNoFigures) {
-  const Report report = MakeReport(1, {{Failed(absl::UnavailableError("gone"))}, 1.0});
-  const std::string text = ReportText("host:1", {}, report);
-  EXPECT_THAT(text, ContainsRegex("E2E( +-){7}\n"));
-  EXPECT_THAT(text, HasSubstr("mean depth - of"));
+RequestRecord Completed(uint32_t prompt, uint32_t cached, uint32_t generated) {
+  RequestRecord record;
+  v1::GenerateResponse message = LastMessage(generated, 2.0);
+  for (uint32_t i = 0; i < generated; ++i) message.add_tokens();
+  message.mutable_usage()->set_prompt_tokens(prompt);
+  message.mutable_final()->set_cached_tokens(cached);
+  record.Hear(message, 1.0);
+  record.end_to_end = 1.0;
+  return record;
+}
+
+TEST(BenchReportTest, RatesAreOfCompletedRequests) {
+  RequestRecord late = Completed(10, 0, 20);
+  late.status = absl::DeadlineExceededError("late");
+  RequestRecord drained = Completed(10, 0, 30);
+  drained.drained = true;
+  LoadResult load{{Completed(10, 0, 5), Completed(10, 0, 5), late, drained}, 2.0};
+  for (int i = 0; i < 996; ++i)
+    load.records.push_back(Failed(absl::ResourceExhaustedError("full")));
+  LoadPlan plan;
+  plan.requests = 1000;
+  const Report report = MakeReport(plan, load);
+  EXPECT_EQ(report.completed(), 2U);
+  EXPECT_EQ(report.e2e.count, 2U);
+  EXPECT_EQ(report.ttft.count, 2U);
   const auto json = nlohmann::json::parse(ReportJson({}, report));
-  EXPECT_EQ(json["end_to_end_seconds"]["count"], 0);
-  EXPECT_TRUE(json["end_to_end_seconds"]["mean"].is_null());
-  EXPECT_TRUE(json["end_to_end_seconds"]["p99"].is_null());
-  EXPECT_TRUE(json["mean_depth"].is_null());
-  const std::string some = ReportText("host:1", {}, MakeReport(1, {{RequestRecord()}, 1.0}));
-  EXPECT_THAT(some, ContainsRegex("E2E( +0.00){7}\n"));
+  EXPECT_EQ(json["requests_completed"], 2);
+  EXPECT_EQ(json["requests_per_second"], 1.0);
+  EXPECT_EQ(json["generated_tokens_per_second"], 5.0);
+  EXPECT_EQ(json["prompt_tokens_per_second"], 10.0);
+  EXPECT_EQ(json["requests_per_second_by_status"]["RESOURCE_EXHAUSTED"], 498.0);
+  EXPECT_EQ(json["requests_by_status"]["DRAINED"], 1);
+  EXPECT_EQ(json["generated_tokens_by_status"]["DEADLINE_EXCEEDED"], 20);
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, HasSubstr("completed  2 of 1000\n"));
+  EXPECT_THAT(text, HasSubstr("1.00 requests/s, 5.0 generated tokens/s, 10.0 prompt tokens/s\n"));
+  EXPECT_THAT(text,
+              HasSubstr("RESOURCE_EXHAUSTED 996 (498.00/s, 0 tokens generated), first: full\n"));
+  EXPECT_THAT(text, HasSubstr("DRAINED 1 (0.50/s, 30 tokens generated)\n"));
+}
+
+TEST(BenchReportTest, TellsAndWarnsOfCachedPrompts) {
+  LoadPlan seeded, from_file;
+  seeded.prompt_seed = 7;
+  const LoadResult load{{Completed(100, 64, 2), Completed(100, 0, 2)}, 1.0};
+  const Report report = MakeReport(seeded, load);
+  EXPECT_THAT(report.Warnings(), ElementsAre(HasSubstr("32 % of the prompt tokens")));
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, HasSubstr("cached     32.0 % of the prompt tokens\n"));
+  EXPECT_THAT(text, HasSubstr("WARNING: 32 %"));
+  EXPECT_THAT(text, HasSubstr("--prompt_seed=7\n"));
+  const auto json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["cached_prompt_share"], 0.32);
+  EXPECT_EQ(json["prompt_seed"], 7);
+  EXPECT_EQ(json["warnings"].size(), 1U);
+  EXPECT_THAT(MakeReport(from_file, load).Warnings(), ElementsAre(HasSubstr("Prompts of a file")));
+  EXPECT_TRUE(
+      nlohmann::json::parse(ReportJson({}, MakeReport(from_file, load)))["prompt_seed"].is_null());
+  EXPECT_THAT(MakeReport(seeded, {{Completed(100, 4, 2)}, 1.0}).Warnings(), IsEmpty());
+}
+
+TEST(BenchReportTest, AnInterruptedLoadSaysSo) {
+  LoadPlan plan;
+  plan.requests = 100;
+  const Report report = MakeReport(
+      plan,
+      {{Completed(1, 0, 1), Failed(absl::CancelledError("CANCELLED"))}, 1.0, /*stopped=*/true});
+  EXPECT_THAT(ReportText("host:1", {}, report), HasSubstr("INTERRUPTED: 98 of them were not sent"));
+  const auto json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["interrupted"], true);
+  EXPECT_EQ(json["requests"], 100);
+  EXPECT_EQ(json["requests_sent"], 2);
+}
+
+TEST(BenchReportTest, NothingHasNoFigures) {
+  for (const LoadResult& load :
+       {LoadResult{{Failed(absl::UnavailableError("gone"))}, 1.0}, LoadResult{{}, 0.0, true}}) {
+    const Report report = MakeReport({}, load);
+    const std::string text = ReportText("host:1", {}, report);
+    EXPECT_THAT(text, ContainsRegex("E2E +0( +-){7}\n"));
+    EXPECT_THAT(text, HasSubstr("mean depth - of"));
+    EXPECT_THAT(text, HasSubstr("- requests/s, - generated tokens/s, - prompt tokens/s"));
+    EXPECT_THAT(text, HasSubstr("cached     - %"));
+    EXPECT_THAT(text, HasSubstr("WARNING: no request was completed"));
+    const auto json = nlohmann::json::parse(ReportJson({}, report));
+    EXPECT_EQ(json["end_to_end_seconds"]["count"], 0);
+    EXPECT_TRUE(json["requests_by_status"].is_object());
+    for (const char* key : {"mean", "p99"}) EXPECT_TRUE(json["end_to_end_seconds"][key].is_null());
+    for (const char* key : {"mean_depth", "requests_per_second", "generated_tokens_per_second",
+                            "prompt_tokens_per_second", "cached_prompt_share"}) {
+      EXPECT_TRUE(json[key].is_null()) << key;
+    }
+  }
+}
+
+TEST(BenchReportTest, TimesBetweenTokensNeedTwoMessages) {
+  RequestRecord at_once, one, silent;
+  at_once.Hear(Message(8, 8), 1.0);  // all tokens in one message
+  at_once.Hear(LastMessage(8, 2.0), 1.5);
+  one.Hear(Message(1, 1), 1.0);
+  silent.Hear(LastMessage(3, 2.0), 1.0);  // all of the text fell to a stop string
+  const Report report = MakeReport({}, {{at_once, one, silent}, 1.0});
+  EXPECT_EQ(report.ttft.count, 2U);
+  EXPECT_EQ(report.tpot.count, 0U);
+  EXPECT_EQ(report.itl.count, 0U);
+  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("TPOT +0( +-){7}\n"));
+}
+
+TEST(BenchReportTest, WhatIsShortIsNotNothing) {
+  const Report report = MakeReport({}, {{RequestRecord()}, 1.0});  // an end at once
+  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("E2E +1( +<0.01){7}\n"));
 }
 
 TEST(BenchReportTest, BothFormsTellWhatTheFiguresAre) {
-  const Report report = MakeReport(1, {{RequestRecord()}, 1.0});
+  const Report report = MakeReport({}, {{RequestRecord()}, 1.0});
   const v1::GetModelInfoResponse info;
   EXPECT_THAT(ReportText("host:1", info, report), HasSubstr(DefinitionsText()));
   const auto json = nlohmann::json::parse(ReportJson(info, report));

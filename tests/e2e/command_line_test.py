@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `recurve` command line and the server's own, as scripts use them."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -111,9 +112,85 @@ class CommandLineTest(unittest.TestCase):
         self.assertGreater(report["time_to_first_token_seconds"]["p50"], 0)
         self.assertGreaterEqual(report["mean_depth"], 1)
         self.assertIn("time_per_output_token_seconds", report["definitions"])
+        self.assertEqual(report["cached_prompt_share"], 0)
+        self.assertEqual((report["warnings"], report["interrupted"]), ([], False))
         table = self.client("bench", "--streams=2", "--requests=4", "--warmup=0",
                             "--prompt_tokens=4", "--max_tokens=4").stdout
         self.assertIn("TTFT", table)
+
+    def bench(self, *flags: str) -> dict:
+        done = self.client("bench", "--streams=1", "--warmup=0", "--format=json", *flags)
+        self.assertTrue(done.stdout, done.stderr)
+        return {"exit_code": done.returncode, **json.loads(done.stdout)}
+
+    def test_bench_tells_of_prompts_that_are_cached(self):
+        size = ("--requests=2", "--prompt_tokens=129", "--max_tokens=2")
+        first, second = self.bench(*size), self.bench(*size)
+        self.assertNotEqual(first["prompt_seed"], second["prompt_seed"])
+        self.assertEqual((first["cached_prompt_share"], second["cached_prompt_share"]), (0, 0))
+        again = self.bench(*size, f"--prompt_seed={first['prompt_seed']}")
+        self.assertEqual(again["prompt_seed"], first["prompt_seed"])
+        self.assertAlmostEqual(again["cached_prompt_share"], 128 / 129, delta=0.01)
+        self.assertIn("99 % of the prompt tokens", again["warnings"][0])
+        with tempfile.TemporaryDirectory() as scratch:
+            file = pathlib.Path(scratch) / "prompts.txt"
+            file.write_text("def parse(self): return 1; " * 20 + "\n")
+            report = self.bench("--requests=4", "--max_tokens=2", f"--prompts={file}")
+        self.assertIsNone(report["prompt_seed"])
+        self.assertGreater(report["cached_prompt_share"], 0.5)  # the one line, four times
+        self.assertIn("Prompts of a file", report["warnings"][0])
+
+    def test_bench_rates_are_of_completed_requests(self):
+        report = self.bench("--requests=5", "--prompt_tokens=16", "--max_recursions=99")
+        self.assertEqual(report["requests_by_status"], {"INVALID_ARGUMENT": 5})
+        self.assertEqual((report["requests_completed"], report["exit_code"]), (0, 1))
+        self.assertIsNone(report["requests_per_second"])
+        self.assertGreater(report["requests_per_second_by_status"]["INVALID_ARGUMENT"], 0)
+        one = self.bench("--requests=2", "--prompt_tokens=16", "--max_tokens=1")
+        self.assertEqual((one["exit_code"], one["time_to_first_token_seconds"]["count"]), (0, 2))
+        self.assertIsNone(one["time_per_output_token_seconds"]["mean"])
+
+    def interrupt_bench(self, sig: int, **streams) -> subprocess.Popen:
+        """A bench that is interrupted as soon as the server has completed some of its requests."""
+        before = self.server.metric("recurve_request_finished_total")
+        process = subprocess.Popen(
+            [BIN / "recurve", "bench", f"--server={self.server.address}", "--requests=1000000",
+             "--warmup=0", "--streams=3", "--max_tokens=8", "--prompt_tokens=8", "--format=json"],
+            **streams)
+        self.server.wait_until(
+            lambda: self.server.metric("recurve_request_finished_total") >= before + 10,
+            "nothing was completed")
+        process.send_signal(sig)
+        return process
+
+    def test_bench_reports_what_it_has_when_interrupted(self):
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            process = self.interrupt_bench(sig, stdout=subprocess.PIPE)
+            process.send_signal(sig)  # as GNU timeout does
+            report = json.loads(process.communicate(timeout=60)[0])
+            self.assertEqual(process.returncode, 128 + sig)
+            self.assertTrue(report["interrupted"])
+            self.assertGreaterEqual(report["requests_completed"], 9)  # one may not be heard yet
+            self.assertLess(report["requests_sent"], 1000000)
+            self.assertGreater(report["requests_per_second"], 0)
+            self.assertLessEqual(set(report["requests_by_status"]), {"OK", "CANCELLED"})
+            self.server.wait_until_idle()
+
+    def test_a_later_interrupt_ends_bench_at_once(self):
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)  # the report cannot be written
+        process = self.interrupt_bench(signal.SIGINT, stdout=writer)
+        def ends() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+        self.server.wait_until(ends, "it did not end")
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        os.close(reader)
+        os.close(writer)
 
     def test_top_once_is_plain_text(self):
         self.client("generate", PROMPT, "--max_tokens=20", "--ignore_eos")
@@ -198,7 +275,18 @@ class CommandLineTest(unittest.TestCase):
             (["generate", PROMPT, "--logprobs=x"], ["--logprobs", "0 to 4294967295"]),
             (["generate", "--ids=1,-2"], ["--ids", "'-2'"]),
             (["bench", "--prompt_seed=-1"], ["--prompt_seed", "0 to 184467"]),
-            (["bench", "--requests=-1"], ["--requests"]),
+            (["bench", "--requests=-1"], ["--requests", "1 to 100000000"]),
+            (["bench", "--streams=0"], ["--streams", "1 to 10000"]),
+            (["bench", "--prompt_seed=1", "--prompts=x"], ["--prompt_seed", "--prompts"]),
+            (["info", "--timeout=nan"], ["--timeout", "'nan'", "from 0 to 1e+06"]),
+            (["info", "--timeout=inf"], ["--timeout", "'inf'"]),
+            (["info", "--timeout=-1"], ["--timeout", "'-1'"]),
+            (["health", "--wait=nan"], ["--wait", "'nan'"]),
+            (["generate", PROMPT, "--attempts=6"], ["--attempts", "1 to 5"]),
+            *((["generate", PROMPT, f"--{flag}=nan"], [f"--{flag}", "'nan'"])
+              for flag in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty",
+                           "frequency_penalty", "router_threshold")),
+            (["generate", PROMPT, "--temperature=1e30"], ["--temperature", "0 to 100"]),
             (["health", b"--service=caf\xe9"], ["the service is not UTF-8", "offset 3"]),
         ]:
             with self.subTest(arguments=arguments):
