@@ -21,8 +21,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/scoped_descriptor.h"
 #include "engine/base/status_macros.h"
-#include "server/file_descriptor.h"
 
 namespace recurve {
 namespace {
@@ -71,12 +71,12 @@ SocketAddress UnixAddress(const std::string& path) {
   return result;
 }
 
-FileDescriptor MakeSocket(int family) {
-  return FileDescriptor(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+ScopedDescriptor MakeSocket(int family) {
+  return ScopedDescriptor(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
 // Host and port of a bound socket, numeric.
-absl::StatusOr<Address> NameOf(const FileDescriptor& socket) {
+absl::StatusOr<Address> NameOf(const ScopedDescriptor& socket) {
   SocketAddress bound;
   std::array<char, NI_MAXHOST> host;
   if (getsockname(socket.get(), bound.get(), &bound.size) != 0 ||
@@ -101,7 +101,7 @@ absl::StatusOr<bool> FindStaleSocket(const std::string& path) {
     return absl::UnavailableError(
         "what is there is not a socket, and is left alone; remove it, or name another path");
   }
-  const FileDescriptor probe = MakeSocket(AF_UNIX);
+  const ScopedDescriptor probe = MakeSocket(AF_UNIX);
   const SocketAddress address = UnixAddress(path);
   // A full queue of connections (EAGAIN) has a listener too.
   if (connect(probe.get(), address.get(), address.size) == 0 || errno == EAGAIN) {
@@ -113,9 +113,9 @@ absl::StatusOr<bool> FindStaleSocket(const std::string& path) {
 }
 
 // The directory of `path`, opened, in which a file can be made.
-absl::StatusOr<FileDescriptor> OpenDirectory(const std::string& path) {
+absl::StatusOr<ScopedDescriptor> OpenDirectory(const std::string& path) {
   const std::string directory = std::filesystem::path(path).parent_path();
-  FileDescriptor descriptor(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ScopedDescriptor descriptor(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (descriptor.get() < 0 ||
       faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
     return absl::UnavailableError(
@@ -126,7 +126,7 @@ absl::StatusOr<FileDescriptor> OpenDirectory(const std::string& path) {
 
 // Takes a lock that ends with the descriptor. Of two servers that find one stale socket, the second
 // must see what the first has made of it.
-absl::Status LockDirectory(const FileDescriptor& directory) {
+absl::Status LockDirectory(const ScopedDescriptor& directory) {
   constexpr int kTries = 200;
   constexpr std::chrono::milliseconds kPause(10);
   for (int i = 0; flock(directory.get(), LOCK_EX | LOCK_NB) != 0; ++i) {
@@ -181,7 +181,7 @@ absl::Status Listener::CheckPath() const {
 }
 
 absl::Status Listener::ListenOnPath() {
-  ASSIGN_OR_RETURN(const FileDescriptor directory, OpenDirectory(address_.path));
+  ASSIGN_OR_RETURN(const ScopedDescriptor directory, OpenDirectory(address_.path));
   RETURN_IF_ERROR(LockDirectory(directory));
   ASSIGN_OR_RETURN(const bool stale, FindStaleSocket(address_.path));
   if (stale && unlink(address_.path.c_str()) != 0) return LastError();

@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/scoped_descriptor.h"
 #include "server/address.h"
-#include "server/file_descriptor.h"
 
 namespace recurve {
 
@@ -49,7 +49,7 @@ class Listener {
   absl::Status Failed(const absl::Status& why) const;
 
   Address address_;
-  FileDescriptor socket_;
+  ScopedDescriptor socket_;
   dev_t device_ = 0;  // with the inode: the file that this listener made at the path; 0 before
   ino_t inode_ = 0;
 };

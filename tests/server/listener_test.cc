@@ -52,7 +52,7 @@ std::string BindError(const Address& address) {
 
 // Whether a client of this family finds a listener at this machine's `port`.
 bool CanConnect(int family, uint16_t port) {
-  const FileDescriptor client(socket(family, SOCK_STREAM, 0));
+  const ScopedDescriptor client(socket(family, SOCK_STREAM, 0));
   if (family == AF_INET) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -67,20 +67,20 @@ bool CanConnect(int family, uint16_t port) {
   return connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
 }
 
-FileDescriptor UnixSocket(const std::string& path, int (*use)(int, const sockaddr*, socklen_t)) {
-  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+ScopedDescriptor UnixSocket(const std::string& path, int (*use)(int, const sockaddr*, socklen_t)) {
+  ScopedDescriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
   if (use(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
     return socket;
   }
-  return FileDescriptor();
+  return ScopedDescriptor();
 }
 bool CanConnect(const std::string& path) { return UnixSocket(path, &connect).get() >= 0; }
 
 bool HasIpv6() {
-  const FileDescriptor socket(::socket(AF_INET6, SOCK_STREAM, 0));
+  const ScopedDescriptor socket(::socket(AF_INET6, SOCK_STREAM, 0));
   sockaddr_in6 address{};
   address.sin6_family = AF_INET6;
   address.sin6_addr = in6addr_loopback;
@@ -126,7 +126,7 @@ TEST(TcpListenerTest, APortCanBeHadAgainAtOnce) {
   {
     ASSERT_TRUE(CanConnect(AF_INET, address.port));
     // Closed by the server first, so that the connection lingers here.
-    const FileDescriptor accepted(accept(listener->fd(), nullptr, nullptr));
+    const ScopedDescriptor accepted(accept(listener->fd(), nullptr, nullptr));
     ASSERT_GE(accepted.get(), 0);
   }
   listener.reset();
@@ -177,7 +177,7 @@ TEST_F(UnixListenerTest, ASecondOneDoesNotStealThePath) {
 }
 
 TEST_F(UnixListenerTest, AFullQueueIsStillAnothersListener) {
-  const FileDescriptor other = UnixSocket(path_, &bind);
+  const ScopedDescriptor other = UnixSocket(path_, &bind);
   ASSERT_EQ(listen(other.get(), 0), 0);
   ASSERT_TRUE(CanConnect(path_));  // and waits to be accepted, as the only one that may
   EXPECT_THAT(BindError(address_), HasSubstr("another process listens there"));
@@ -207,7 +207,7 @@ TEST_F(UnixListenerTest, WhatIsNoSocketIsLeftAlone) {
 }
 
 TEST_F(UnixListenerTest, ASocketOfDatagramsIsLeftAlone) {
-  const FileDescriptor other(socket(AF_UNIX, SOCK_DGRAM, 0));
+  const ScopedDescriptor other(socket(AF_UNIX, SOCK_DGRAM, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path_.c_str(), sizeof(address.sun_path) - 1);
