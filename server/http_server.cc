@@ -9,13 +9,13 @@
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/system/error_code.hpp>
+#include <cerrno>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -32,6 +32,7 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using boost::system::error_code;
 using Protocol = asio::generic::stream_protocol;
+using Acceptor = asio::basic_socket_acceptor<Protocol>;
 
 // After a failed accept, such as one for want of a descriptor, the next is tried this much later.
 constexpr std::chrono::milliseconds kAcceptPause(50);
@@ -90,8 +91,9 @@ class HttpServer::Impl {
   class Connection;
   using Connections = std::list<std::shared_ptr<Connection>>;
 
+  void AwaitConnection();
   void Accept();
-  void OnAccept(const error_code& error, Protocol::socket socket);
+  void Add(Protocol::socket socket);
   void Evict();
   void Drop(Connection* connection);
   void Touch(Connection* connection);
@@ -105,7 +107,7 @@ class HttpServer::Impl {
   const HttpServerOptions options_;
   const Handler handler_;
   asio::io_context context_{1};
-  asio::basic_socket_acceptor<Protocol> acceptor_{context_};
+  Acceptor acceptor_{context_};
   asio::steady_timer pause_{context_};
   Connections connections_;  // the one whose last request or answer was whole the longest ago first
   mutable std::mutex mutex_;
@@ -213,32 +215,42 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
 absl::Status HttpServer::Impl::Start() {
   error_code error;
   acceptor_.assign(Protocol(address().is_unix() ? AF_UNIX : AF_INET, 0), listener_->fd(), error);
+  if (!error) acceptor_.non_blocking(true, error);
   if (error) return absl::UnavailableError(absl::StrCat("cannot accept: ", error.message()));
-  Accept();
+  AwaitConnection();
   thread_ = std::thread([this] { context_.run(); });
   return absl::OkStatus();
 }
 
-void HttpServer::Impl::Accept() {
-  acceptor_.async_accept([this](const error_code& error, Protocol::socket socket) {
-    OnAccept(error, std::move(socket));
-  });
+// Waits for a connection before accepting it, since without a descriptor left an accept fails even
+// where there is none.
+void HttpServer::Impl::AwaitConnection() {
+  acceptor_.async_wait(Acceptor::wait_read, [this](const error_code&) { Accept(); });
 }
 
-void HttpServer::Impl::OnAccept(const error_code& error, Protocol::socket socket) {
-  if (error) {
-    // Whatever it was, the next may do better; a descriptor less in use may be what it takes.
-    if (error == boost::system::errc::too_many_files_open) Evict();
+void HttpServer::Impl::Accept() {
+  Protocol::socket socket(context_);
+  error_code error;
+  acceptor_.accept(socket, error);
+  if (!error) {
+    Add(std::move(socket));
+  } else if (error != asio::error::would_block) {
+    // Whatever it was, the next attempt may do better, and the connection still waits. A descriptor
+    // less in use may be what it takes.
+    if (error.value() == EMFILE || error.value() == ENFILE) Evict();
     pause_.expires_after(kAcceptPause);
-    pause_.async_wait([this](const error_code&) { Accept(); });
+    pause_.async_wait([this](const error_code&) { AwaitConnection(); });
     return;
   }
+  AwaitConnection();
+}
+
+void HttpServer::Impl::Add(Protocol::socket socket) {
   if (connections_.size() >= options_.max_connections) Evict();
   auto connection = std::make_shared<Connection>(std::move(socket), this);
   connection->place_ = connections_.insert(connections_.end(), connection);
   Count([](Counts* counts) { ++counts->open; });
   connection->Read();
-  Accept();
 }
 
 void HttpServer::Impl::Evict() {

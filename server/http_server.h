@@ -34,7 +34,8 @@ struct HttpResponse {
 
 struct HttpServerOptions {
   // Open at once. One more, and the connection is closed whose last request or answer was whole the
-  // longest ago, so that connections that stay silent keep nobody out.
+  // longest ago, so that connections that stay silent keep nobody out. So too where the process has
+  // no descriptor left for the next one.
   uint32_t max_connections = 16;
   // A connection that does not bring a whole request, or does not take its answer, within this time
   // is closed.
@@ -52,7 +53,7 @@ class HttpServer {
 
   struct Counts {
     uint64_t open = 0;       // connections now
-    uint64_t evicted = 0;    // closed because max_connections were open
+    uint64_t evicted = 0;    // closed to make room for another
     uint64_t timed_out = 0;  // closed because of stall_timeout
     // Answers by status, begun to be written. Every status of the server itself is there: 400, 413,
     // 431.
