@@ -216,9 +216,11 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
 // The tokenizer of a model directory, null if it has none. A model may have more ids than its
 // tokenizer; the other way round text could become ids that the model refuses.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
-                                                         uint32_t vocab_size) {
+                                                         uint32_t vocab_size,
+                                                         std::vector<std::string>* warnings) {
   const std::string path = absl::StrCat(directory, "/tokenizer.json");
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
+  const auto id_limit = static_cast<int32_t>(std::min<uint32_t>(vocab_size, kMaxTokenId + 1));
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path, id_limit);
   if (absl::IsNotFound(tokenizer.status())) return nullptr;
   RETURN_IF_ERROR(tokenizer.status());
   const uint32_t ids = static_cast<uint32_t>((*tokenizer)->vocab_size());
@@ -227,6 +229,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                                                    "; expected ids below vocab_size, ", vocab_size,
                                                    ", of ", directory, "/config.json"));
   }
+  const std::vector<std::string>& found = (*tokenizer)->warnings();
+  warnings->insert(warnings->end(), found.begin(), found.end());
   return tokenizer;
 }
 
@@ -273,7 +277,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   Assembly assembly;
   assembly.config = model->config;
   ASSIGN_OR_RETURN(assembly.tokenizer,
-                   LoadTokenizer(options.model.directory, model->config.vocab_size));
+                   LoadTokenizer(options.model.directory, model->config.vocab_size, &warnings));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   CpuBackendOptions backend;
   backend.limits = LimitsOf(options);

@@ -42,20 +42,23 @@ int32_t LargestId(const TokenizerConfig& config) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path,
+                                                           int32_t id_limit) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxFileBytes));
-  return Parse(text);
+  return Parse(text, id_limit);
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json_text) {
-  ASSIGN_OR_RETURN(const TokenizerConfig config, ParseTokenizerConfig(json_text));
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json_text,
+                                                            int32_t id_limit) {
+  ASSIGN_OR_RETURN(const TokenizerConfig config, ParseTokenizerConfig(json_text, id_limit));
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(config));
   RETURN_IF_ERROR(tokenizer->SetAddedTokens(config.added));
   return tokenizer;
 }
 
 Tokenizer::Tokenizer(const TokenizerConfig& config)
-    : nfc_(config.nfc),
+    : warnings_(config.warnings),
+      nfc_(config.nfc),
       pattern_(config.pattern),
       isolate_digits_(config.isolate_digits),
       prefix_space_first_(config.prefix_space_first),

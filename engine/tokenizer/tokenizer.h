@@ -25,11 +25,15 @@ class Tokenizer {
  public:
   // Reads the tokenizer.json at `path`: NOT_FOUND when nothing has that name, else as
   // ReadTextFile and Parse.
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path,
+                                                         int32_t id_limit = kMaxTokenId + 1);
 
-  // From the text of a tokenizer.json. INVALID_ARGUMENT names the field, what was found and what
-  // was expected, for malformed files and for what this engine does not support.
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view json_text);
+  // From the text of a tokenizer.json, for a model that has ids below `id_limit`: added tokens from
+  // there on are left out, and text that spells them is plain text. INVALID_ARGUMENT names the
+  // field, what was found and what was expected, for malformed files and for what this engine does
+  // not support.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view json_text,
+                                                          int32_t id_limit = kMaxTokenId + 1);
 
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -42,6 +46,9 @@ class Tokenizer {
   // The text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. Ids without
   // a token have no text, nor have special tokens with `skip_special_tokens`.
   std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+
+  // What the file says and is not done, a sentence each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
   // One more than the largest id. Ids below it may lack a token; a model may have more rows.
   int32_t vocab_size() const { return static_cast<int32_t>(tokens_.size()); }
@@ -77,6 +84,7 @@ class Tokenizer {
   void EncodeUnit(std::string_view unit, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
   void EncodeWord(std::string_view word, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
 
+  std::vector<std::string> warnings_;
   bool nfc_;
   WordPattern pattern_;
   bool isolate_digits_;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/tokenizer/tokenizer_config.h"
 
-#include <nlohmann/json.hpp>
+#include <array>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -13,84 +14,18 @@
 #include "engine/base/json_error.h"
 #include "engine/base/status_macros.h"
 #include "engine/tokenizer/byte_alphabet.h"
+#include "engine/tokenizer/pipeline_config.h"
+#include "engine/tokenizer/tokenizer_json.h"
 #include "engine/tokenizer/utf8.h"
 
 namespace recurve {
+namespace tokenizer_json {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr int kMaxDepth = 64;         // of nesting; real files have 7
-constexpr size_t kMaxPrinted = 2000;  // characters of a value in an error message
+constexpr int kMaxDepth = 64;  // of nesting; real files have 7
 
 using TokenIds =
     std::unordered_map<std::string_view, int32_t>;  // views into TokenizerConfig::vocab
-
-std::string Print(const Json& value) {
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kMaxPrinted) text = absl::StrCat(text.substr(0, kMaxPrinted), "...");
-  return text;
-}
-
-// The strings of this file are std::string: where Abseil is built for C++14 (Debian 12), its
-// StrCat does not take std::string_view.
-absl::Status Unexpected(const std::string& field, const std::string& found,
-                        const std::string& expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("tokenizer.json: ", field, " is ", found, ", expected ", expected));
-}
-
-absl::Status Unexpected(const std::string& field, const Json* found, const std::string& expected) {
-  return Unexpected(field, found == nullptr ? "missing" : Print(*found), expected);
-}
-
-// The member `name` of `object`; null when it is missing or `object` is no object.
-const Json* Find(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() ? nullptr : &*found;
-}
-
-bool Absent(const Json* value) { return value == nullptr || value->is_null(); }
-
-// The string member "type" of a component; empty when there is none.
-std::string_view Type(const Json& component) {
-  const Json* type = Find(component, "type");
-  return type != nullptr && type->is_string()
-             ? std::string_view(type->get_ref<const std::string&>())
-             : std::string_view();
-}
-
-// What a Sequence of one holds, which does the same as the Sequence; else `component` itself.
-const Json& Unwrap(const Json& component, const char* list_name) {
-  const Json* list = Type(component) == "Sequence" ? Find(component, list_name) : nullptr;
-  return list != nullptr && list->is_array() && list->size() == 1 ? list->front() : component;
-}
-
-absl::StatusOr<bool> ReadBool(const Json& object, const char* name, const std::string& path,
-                              std::optional<bool> absent = std::nullopt) {
-  const Json* value = Find(object, name);
-  if (Absent(value) && absent.has_value()) return *absent;
-  if (value == nullptr || !value->is_boolean()) {
-    return Unexpected(absl::StrCat(path, ".", name), value, "true or false");
-  }
-  return value->get<bool>();
-}
-
-absl::StatusOr<int32_t> ReadId(const Json& value, const std::string& path) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(kMaxTokenId)) {
-    return Unexpected(path, &value, absl::StrCat("a token id from 0 to ", kMaxTokenId));
-  }
-  return static_cast<int32_t>(value.get<uint64_t>());
-}
-
-absl::StatusOr<std::string> ReadString(const Json& object, const char* name,
-                                       const std::string& path) {
-  const Json* value = Find(object, name);
-  if (value == nullptr || !value->is_string()) {
-    return Unexpected(absl::StrCat(path, ".", name), value, "a string");
-  }
-  return value->get<std::string>();
-}
 
 absl::Status ReadVocab(const Json& model, TokenizerConfig* config) {
   const Json* vocab = Find(model, "vocab");
@@ -203,6 +138,12 @@ absl::Status ReadModel(const Json& root, TokenizerConfig* config) {
   return ReadMerges(*model, ids, config);
 }
 
+// The added tokens that were read so far, by index.
+struct AddedBefore {
+  std::map<std::string, size_t> by_content;
+  std::map<int32_t, size_t> by_id;
+};
+
 absl::StatusOr<AddedToken> ReadAddedToken(const Json& value, const std::string& path) {
   AddedToken token;
   if (!value.is_object()) return Unexpected(path, &value, "an object");
@@ -219,10 +160,41 @@ absl::StatusOr<AddedToken> ReadAddedToken(const Json& value, const std::string& 
   return token;
 }
 
+// What `tokenizers` takes for one token, or for another with its id.
+absl::Status CheckIsNoDuplicate(const AddedToken& token, size_t index, const std::string& path,
+                                AddedBefore* before) {
+  const auto [of_content, is_new] = before->by_content.emplace(token.content, index);
+  if (!is_new) {
+    return Unexpected(path + ".content",
+                      absl::StrCat(Print(token.content), ", a duplicate of added_tokens[",
+                                   of_content->second, "]"),
+                      "distinct contents");
+  }
+  const auto [of_id, is_new_id] = before->by_id.emplace(token.id, index);
+  if (is_new_id) return absl::OkStatus();
+  return Unexpected(
+      path + ".id",
+      absl::StrCat(token.id, ", a duplicate of that of added_tokens[", of_id->second, "]"),
+      "distinct ids");
+}
+
+// One warning for all.
+void WarnOfDropped(const std::vector<AddedToken>& dropped, int32_t id_limit,
+                   TokenizerConfig* config) {
+  if (dropped.empty()) return;
+  const std::string others =
+      dropped.size() == 1 ? "" : absl::StrCat(" and ", dropped.size() - 1, " more");
+  config->warnings.push_back(
+      absl::StrCat("tokenizer.json: added_tokens: ", Print(dropped.front().content), " with id ",
+                   dropped.front().id, others, " left out: the model has ids below ", id_limit,
+                   " (vocab_size) alone, so text that spells such a token is plain text"));
+}
+
 // An added token that the vocabulary has keeps its id. Another gets the next id from the size of
 // the vocabulary on: `tokenizers` numbers them so whatever the file says, so a file that says
-// otherwise would give ids that its author did not mean.
-absl::Status ReadAddedTokens(const Json& root, TokenizerConfig* config) {
+// otherwise would give ids that its author did not mean. Those from `id_limit` on, which the model
+// has no row for (a pad that only training needed), are dropped.
+absl::Status ReadAddedTokens(const Json& root, int32_t id_limit, TokenizerConfig* config) {
   const Json* added = Find(root, "added_tokens");
   if (added == nullptr) return absl::OkStatus();
   if (!added->is_array()) return Unexpected("added_tokens", added, "an array");
@@ -232,11 +204,13 @@ absl::Status ReadAddedTokens(const Json& root, TokenizerConfig* config) {
     vocab.emplace(entry.token, entry.id);
     vocab_ids.insert(entry.id);
   }
-  std::unordered_set<std::string> contents;
+  AddedBefore before;
+  std::vector<AddedToken> dropped;
   int32_t next_id = static_cast<int32_t>(config->vocab.size());
   for (size_t i = 0; i < added->size(); ++i) {
     const std::string path = absl::StrCat("added_tokens[", i, "]");
     ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken((*added)[i], path));
+    RETURN_IF_ERROR(CheckIsNoDuplicate(token, i, path, &before));
     const auto known = vocab.find(token.content);
     const int32_t id = known != vocab.end() ? known->second : next_id++;
     if (token.id != id || (known == vocab.end() && vocab_ids.count(id) > 0)) {
@@ -244,137 +218,10 @@ absl::Status ReadAddedTokens(const Json& root, TokenizerConfig* config) {
                         absl::StrCat(id, known != vocab.end() ? ", its id in model.vocab"
                                                               : ", the next free id"));
     }
-    if (!contents.insert(token.content).second) {
-      return Unexpected(path + ".content", Print(token.content), "distinct contents");
-    }
-    config->added.push_back(std::move(token));
+    const bool has_row = known != vocab.end() || token.id < id_limit;
+    (has_row ? config->added : dropped).push_back(std::move(token));
   }
-  return absl::OkStatus();
-}
-
-absl::Status ReadNormalizer(const Json& root, TokenizerConfig* config) {
-  const Json* normalizer = Find(root, "normalizer");
-  if (Absent(normalizer)) return absl::OkStatus();
-  const Json& one = Unwrap(*normalizer, "normalizers");
-  const Json* list = Type(one) == "Sequence" ? Find(one, "normalizers") : nullptr;
-  if (list != nullptr && list->is_array() && list->empty()) return absl::OkStatus();
-  if (Type(one) != "NFC") return Unexpected("normalizer", normalizer, "null or NFC");
-  config->nfc = true;
-  return absl::OkStatus();
-}
-
-absl::Status ReadPreTokenizer(const Json& root, TokenizerConfig* config) {
-  const Json* value = Find(root, "pre_tokenizer");
-  const auto unexpected = [value] {
-    return Unexpected(
-        "pre_tokenizer", value,
-        "that of GPT-2 (ByteLevel), SmolLM (Digits with individual_digits, ByteLevel), "
-        "Llama 3 or Qwen 2 (Split by their pattern, ByteLevel without use_regex)");
-  };
-  if (value == nullptr) return unexpected();
-  const Json* byte_level = &Unwrap(*value, "pretokenizers");
-  const Json* split = nullptr;
-  if (Type(*byte_level) == "Sequence") {
-    const Json* list = Find(*byte_level, "pretokenizers");
-    if (list == nullptr || !list->is_array() || list->size() != 2) return unexpected();
-    split = &(*list)[0];
-    byte_level = &(*list)[1];
-  }
-  if (Type(*byte_level) != "ByteLevel") return unexpected();
-  ASSIGN_OR_RETURN(const bool prefix, ReadBool(*byte_level, "add_prefix_space", "pre_tokenizer"));
-  ASSIGN_OR_RETURN(const bool regex, ReadBool(*byte_level, "use_regex", "pre_tokenizer", true));
-  if (split == nullptr || Type(*split) == "Digits") {
-    if (!regex) return unexpected();
-    config->prefix_space_first = prefix;
-    if (split == nullptr) return absl::OkStatus();
-    ASSIGN_OR_RETURN(config->isolate_digits,
-                     ReadBool(*split, "individual_digits", "pre_tokenizer"));
-    return config->isolate_digits ? absl::OkStatus() : unexpected();
-  }
-  const Json* pattern = Find(*split, "pattern");
-  const Json* regular = pattern == nullptr ? nullptr : Find(*pattern, "Regex");
-  const Json* behavior = Find(*split, "behavior");
-  if (Type(*split) != "Split" || regular == nullptr || behavior == nullptr ||
-      *behavior != "Isolated") {
-    return unexpected();
-  }
-  ASSIGN_OR_RETURN(const bool invert, ReadBool(*split, "invert", "pre_tokenizer"));
-  if (*regular == kLlama3Pattern) {
-    config->pattern = WordPattern::kLlama3;
-  } else if (*regular == kQwen2Pattern) {
-    config->pattern = WordPattern::kQwen2;
-  } else {
-    return unexpected();
-  }
-  config->prefix_space_last = prefix;
-  return invert || regex ? unexpected() : absl::OkStatus();
-}
-
-// The ids that the template adds where it names the special token `name`.
-absl::StatusOr<std::vector<int32_t>> ReadTemplateIds(const Json& processor, const std::string& name,
-                                                     const std::string& path) {
-  const Json* specials = Find(processor, "special_tokens");
-  const Json* special = specials == nullptr ? nullptr : Find(*specials, name.c_str());
-  const Json* list = special == nullptr ? nullptr : Find(*special, "ids");
-  if (list == nullptr || !list->is_array()) {
-    return Unexpected(absl::StrCat(path, ".special_tokens[", Print(name), "].ids"), list,
-                      "an array");
-  }
-  std::vector<int32_t> ids;
-  for (const Json& value : *list) {
-    ASSIGN_OR_RETURN(ids.emplace_back(), ReadId(value, absl::StrCat(path, ".special_tokens.ids")));
-  }
-  return ids;
-}
-
-absl::Status ReadTemplate(const Json& processor, const std::string& path, TokenizerConfig* config) {
-  if (!config->post.empty()) return Unexpected(path, "a second TemplateProcessing", "one");
-  const Json* single = Find(processor, "single");
-  if (single == nullptr || !single->is_array()) {
-    return Unexpected(path + ".single", single, "an array");
-  }
-  bool has_text = false;
-  for (const Json& piece : *single) {
-    const Json* sequence = Find(piece, "Sequence");
-    const Json* special = Find(piece, "SpecialToken");
-    const Json* body = sequence != nullptr ? sequence : special;
-    const Json* id = body == nullptr ? nullptr : Find(*body, "id");
-    if (id == nullptr || !id->is_string() || piece.size() != 1 ||
-        (sequence != nullptr && *id != "A")) {
-      return Unexpected(path + ".single", &piece, "SpecialToken, or Sequence A");
-    }
-    TokenizerConfig::TemplatePiece& out = config->post.emplace_back();
-    out.is_text = sequence != nullptr;
-    has_text |= out.is_text;
-    if (special != nullptr) {
-      ASSIGN_OR_RETURN(out.ids, ReadTemplateIds(processor, id->get<std::string>(), path));
-    }
-  }
-  if (!has_text) return Unexpected(path + ".single", single, "Sequence A among its pieces");
-  return absl::OkStatus();
-}
-
-absl::Status ReadPostProcessors(const Json& root, TokenizerConfig* config) {
-  const Json* value = Find(root, "post_processor");
-  std::vector<const Json*> processors;
-  if (!Absent(value)) {
-    const Json* list = Type(*value) == "Sequence" ? Find(*value, "processors") : nullptr;
-    if (list != nullptr && list->is_array()) {
-      for (const Json& processor : *list) processors.push_back(&processor);
-    } else {
-      processors.push_back(value);
-    }
-  }
-  for (const Json* processor : processors) {
-    const std::string_view type = Type(*processor);
-    if (type == "ByteLevel") continue;  // changes offsets alone
-    if (type != "TemplateProcessing") {
-      return Unexpected("post_processor", processor,
-                        "null, ByteLevel, TemplateProcessing or a Sequence of these");
-    }
-    RETURN_IF_ERROR(ReadTemplate(*processor, "post_processor", config));
-  }
-  if (config->post.empty()) config->post.push_back({.is_text = true, .ids = {}});
+  WarnOfDropped(dropped, id_limit, config);
   return absl::OkStatus();
 }
 
@@ -386,49 +233,107 @@ absl::Status CheckTemplateIds(const TokenizerConfig& config) {
     for (const int32_t id : piece.ids) {
       if (ids.count(id) == 0) {
         return Unexpected("post_processor.special_tokens.ids", absl::StrCat(id),
-                          "the id of a token");
+                          "the id of a token that the model has");
       }
     }
   }
   return absl::OkStatus();
 }
 
-}  // namespace
+// The types of a component and of those in it, if it is a Sequence.
+std::vector<std::string_view> Types(const Json& root, const char* name, const char* list_name) {
+  const Json* component = Find(root, name);
+  if (component == nullptr) return {};
+  std::vector<std::string_view> types = {Type(*component)};
+  const Json* list = Find(*component, list_name);
+  if (list == nullptr || !list->is_array()) return types;
+  for (const Json& part : *list) types.push_back(Type(part));
+  return types;
+}
 
-absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text) {
+// By what `root` is that of a sentencepiece model, which has other parts almost throughout; empty:
+// it is not.
+std::string SentencepieceSign(const Json& root) {
+  if (const Json* model = Find(root, "model"); model != nullptr) {
+    if (Type(*model) == "Unigram") return "model.type is \"Unigram\"";
+    const Json* fallback = Find(*model, "byte_fallback");
+    if (fallback != nullptr && *fallback == true) return "model.byte_fallback is true";
+  }
+  constexpr std::array<std::array<const char*, 2>, 3> kParts = {
+      {{"normalizer", "normalizers"}, {"pre_tokenizer", "pretokenizers"}, {"decoder", "decoders"}}};
+  for (const auto& [name, list_name] : kParts) {
+    for (const std::string_view type : Types(root, name, list_name)) {
+      for (const char* sign : {"Metaspace", "ByteFallback", "Prepend", "Precompiled"}) {
+        if (type == sign) return absl::StrCat(name, " has ", sign);
+      }
+    }
+  }
+  return "";
+}
+
+absl::Status CheckKind(const Json& root) {
+  const std::string sign = SentencepieceSign(root);
+  if (sign.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "tokenizer.json: a sentencepiece tokenizer (", sign,
+      "), which is not supported; expected byte-level BPE, as GPT-2, SmolLM, Llama 3, Qwen 2 and "
+      "OLMo 2 have. Without the file the model is served for clients that send token ids"));
+}
+
+// What training and saving leave in files. `tokenizers` would apply it to every text, transformers
+// ignores it unless asked; a server must not cut or fill prompts unasked.
+void WarnOfLeftovers(const Json& root, TokenizerConfig* config) {
+  std::string found;
+  for (const char* name : {"truncation", "padding"}) {
+    if (Absent(Find(root, name))) continue;
+    absl::StrAppend(&found, found.empty() ? "" : " and ", name);
+  }
+  if (found.empty()) return;
+  config->warnings.push_back(
+      absl::StrCat("tokenizer.json: ", found, " ignored: no prompt is cut or padded"));
+}
+
+absl::StatusOr<Json> ParseJson(std::string_view text) {
   bool too_deep = false;
   const Json::parser_callback_t limit_depth = [&too_deep](int depth, Json::parse_event_t, Json&) {
     too_deep |= depth > kMaxDepth;
     return depth <= kMaxDepth;
   };
-  const Json root =
-      Json::parse(json_text.begin(), json_text.end(), limit_depth, /*allow_exceptions=*/false);
+  Json root = Json::parse(text.begin(), text.end(), limit_depth, /*allow_exceptions=*/false);
   if (too_deep)
     return Unexpected("nesting", "deeper", absl::StrCat("at most ", kMaxDepth, " levels"));
   if (!root.is_object()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("tokenizer.json: not a JSON object: ", DescribeJsonError(json_text)));
+        absl::StrCat("tokenizer.json: not a JSON object: ", DescribeJsonError(text)));
   }
+  return root;
+}
+
+absl::StatusOr<TokenizerConfig> ReadTokenizer(const Json& root, int32_t id_limit) {
   const Json* version = Find(root, "version");
   if (version != nullptr && *version != "1.0") return Unexpected("version", version, "\"1.0\"");
-  // What training left in some files. `tokenizers` would apply it to every text, so ignoring it, as
-  // transformers does, would give other ids; but a server must not cut prompts unasked.
-  for (const char* name : {"truncation", "padding"}) {
-    const Json* value = Find(root, name);
-    if (!Absent(value)) return Unexpected(name, value, "null, as no prompt is cut or padded");
-  }
+  RETURN_IF_ERROR(CheckKind(root));
   const Json* decoder = Find(root, "decoder");
   if (decoder == nullptr || Type(Unwrap(*decoder, "decoders")) != "ByteLevel") {
     return Unexpected("decoder", decoder, "ByteLevel");
   }
   TokenizerConfig config;
+  WarnOfLeftovers(root, &config);
   RETURN_IF_ERROR(ReadNormalizer(root, &config));
   RETURN_IF_ERROR(ReadPreTokenizer(root, &config));
   RETURN_IF_ERROR(ReadPostProcessors(root, &config));
   RETURN_IF_ERROR(ReadModel(root, &config));
-  RETURN_IF_ERROR(ReadAddedTokens(root, &config));
+  RETURN_IF_ERROR(ReadAddedTokens(root, id_limit, &config));
   RETURN_IF_ERROR(CheckTemplateIds(config));
   return config;
+}
+
+}  // namespace
+}  // namespace tokenizer_json
+
+absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text, int32_t id_limit) {
+  ASSIGN_OR_RETURN(const tokenizer_json::Json root, tokenizer_json::ParseJson(json_text));
+  return tokenizer_json::ReadTokenizer(root, id_limit);
 }
 
 }  // namespace recurve

@@ -44,15 +44,18 @@ struct TokenizerConfig {
   bool nfc = false;
   WordPattern pattern = WordPattern::kGpt2;
   bool isolate_digits = false;  // each numeric character on its own before the pattern is applied
-  bool prefix_space_first = false;  // add a space before each unit, before the pattern is applied
-  bool prefix_space_last = false;   // add a space before each word that the pattern gave
-  std::vector<TemplatePiece> post;  // at least one piece, one or more of them the text
+  bool prefix_space_first = false;    // add a space before each unit, before the pattern is applied
+  bool prefix_space_last = false;     // add a space before each word that the pattern gave
+  std::vector<TemplatePiece> post;    // at least one piece, one or more of them the text
+  std::vector<std::string> warnings;  // what the file says and is not done
 };
 
-// Reads the text of a tokenizer.json. INVALID_ARGUMENT names the field, what was found and what was
-// expected: for malformed files and for all that would change the ids and is not supported. Fields
-// that `tokenizers` ignores are ignored.
-absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text);
+// Reads the text of a tokenizer.json for a model that has ids below `id_limit`: added tokens from
+// there on are left out. INVALID_ARGUMENT names the field, what was found and what was expected:
+// for malformed files and for all that would change the ids and is not supported. Fields that
+// `tokenizers` ignores are ignored.
+absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text,
+                                                     int32_t id_limit = kMaxTokenId + 1);
 
 }  // namespace recurve
 

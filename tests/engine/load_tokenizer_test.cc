@@ -72,21 +72,41 @@ TEST(Assemble, RefusesATokenizerThatIsNoFile) {
   }
 }
 
-TEST(Assemble, RefusesATokenizerWithMoreIdsThanTheModel) {
+TEST(Assemble, RefusesAVocabularyWithMoreIdsThanTheModel) {
+  const ScopedDirectory directory;
+  WriteModel(directory);
+  directory.Write("tokenizer.json", TestTokenizer({{"a", "b"}, {"b", "c"}}).dump());
+  EXPECT_TRUE(AssembleFrom(directory).ok());
+  directory.Write("tokenizer.json", TestTokenizer({{"a", "b"}, {"b", "c"}, {"c", "d"}}).dump());
+  const auto assembly = AssembleFrom(directory);
+  EXPECT_EQ(assembly.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(assembly.status().message()),
+              AllOf(HasSubstr(directory.path() + "/tokenizer.json: the largest id is 258;"),
+                    HasSubstr("below vocab_size, 258, of " + directory.path() + "/config.json")));
+}
+
+TEST(Assemble, LeavesOutAddedTokensBeyondTheModelWithOneWarning) {
   const ScopedDirectory directory;
   WriteModel(directory);
   nlohmann::json tokenizer = TestTokenizer();
   AddToken(&tokenizer, "<s>");
   AddToken(&tokenizer, "</s>");
   directory.Write("tokenizer.json", tokenizer.dump());
-  EXPECT_TRUE(AssembleFrom(directory).ok());
+  const auto whole = AssembleFrom(directory);
+  ASSERT_TRUE(whole.ok()) << whole.status();
   AddToken(&tokenizer, "<pad>");
+  AddToken(&tokenizer, "<mask>");
+  tokenizer["padding"] = {{"strategy", "BatchLongest"}};
   directory.Write("tokenizer.json", tokenizer.dump());
   const auto assembly = AssembleFrom(directory);
-  EXPECT_EQ(assembly.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(assembly.status().message()),
-              AllOf(HasSubstr(directory.path() + "/tokenizer.json: the largest id is 258;"),
-                    HasSubstr("below vocab_size, 258, of " + directory.path() + "/config.json")));
+  ASSERT_TRUE(assembly.ok()) << assembly.status();
+  EXPECT_EQ(assembly->tokenizer->vocab_size(), 258);
+  std::vector<std::string> warnings = whole->info.warnings;
+  warnings.push_back("tokenizer.json: padding ignored: no prompt is cut or padded");
+  warnings.push_back(
+      "tokenizer.json: added_tokens: \"<pad>\" with id 258 and 1 more left out: the model has ids "
+      "below 258 (vocab_size) alone, so text that spells such a token is plain text");
+  EXPECT_EQ(assembly->info.warnings, warnings);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace recurve {
 namespace {
 
 using nlohmann::json;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 json SplitPart(std::string_view pattern) {
@@ -46,14 +47,6 @@ struct Case {
 const std::vector<Case>& Invalid() {
   static const std::vector<Case> cases = {
       {"version is \"2.0\", expected \"1.0\"", [](json* f) { (*f)["version"] = "2.0"; }},
-      {"truncation is {\"max_length\":5}, expected null, as no prompt",
-       [](json* f) {
-         (*f)["truncation"] = {{"max_length", 5}};
-       }},
-      {"padding is {\"strategy\":\"BatchLongest\"}, expected null, as no prompt",
-       [](json* f) {
-         (*f)["padding"] = {{"strategy", "BatchLongest"}};
-       }},
       {"decoder is null, expected ByteLevel", [](json* f) { (*f)["decoder"] = nullptr; }},
       {"decoder is missing", [](json* f) { f->erase("decoder"); }},
       {"decoder is",
@@ -182,8 +175,18 @@ const std::vector<Case>& Invalid() {
        [](json* f) { (*f)["added_tokens"][0]["id"] = 5; }},
       {"added_tokens[0].id is 257, expected 97, its id in model.vocab",
        [](json* f) { (*f)["added_tokens"][0]["content"] = "a"; }},
-      {"added_tokens[1].content is \"<s>\", expected distinct",
+      {"added_tokens[1].content is \"<s>\", a duplicate of added_tokens[0], expected distinct",
        [](json* f) { AddToken(f, "<s>"); }},
+      {"added_tokens[2].content is \"<s>\", a duplicate of added_tokens[0], expected distinct",
+       [](json* f) {
+         AddToken(f, "<pad>");
+         f->at("added_tokens").push_back(f->at("added_tokens")[0]);
+       }},
+      {"added_tokens[1].id is 257, a duplicate of that of added_tokens[0], expected distinct",
+       [](json* f) {
+         AddToken(f, "<pad>");
+         (*f)["added_tokens"][1]["id"] = 257;
+       }},
       {"added_tokens[0].content is empty",
        [](json* f) { (*f)["added_tokens"][0]["content"] = ""; }},
       {"added_tokens[0].special is missing",
@@ -233,6 +236,105 @@ TEST(ParseTokenizerConfig, TakesThePreTokenizersOfFourFamilies) {
       parse(Sequence("pretokenizers", {SplitPart(kQwen2Pattern), ByteLevelPart(false, true)}));
   EXPECT_EQ(qwen2.pattern, WordPattern::kQwen2);
   EXPECT_TRUE(qwen2.prefix_space_last);
+}
+
+// Each match is a word in all of them, since the patterns cover every character.
+TEST(ParseTokenizerConfig, TakesASplitThatKeepsWhatMatches) {
+  const auto parse = [](const char* behavior, bool invert) {
+    json split = SplitPart(kLlama3Pattern);
+    split["behavior"] = behavior;
+    split["invert"] = invert;
+    json file = ValidFile();
+    file["pre_tokenizer"] = Sequence("pretokenizers", {split, ByteLevelPart(false)});
+    return ParseTokenizerConfig(file.dump());
+  };
+  for (const auto& [behavior, invert] :
+       {std::pair("Isolated", false), std::pair("Isolated", true), std::pair("Removed", true)}) {
+    const auto config = parse(behavior, invert);
+    ASSERT_TRUE(config.ok()) << behavior << invert << config.status();
+    EXPECT_EQ(config->pattern, WordPattern::kLlama3);
+  }
+  EXPECT_FALSE(parse("Removed", false).ok());
+  for (const char* behavior : {"MergedWithPrevious", "MergedWithNext", "Contiguous"}) {
+    EXPECT_FALSE(parse(behavior, false).ok());
+    EXPECT_FALSE(parse(behavior, true).ok());
+  }
+}
+
+TEST(ParseTokenizerConfig, IgnoresWhatTrainingLeftWithOneWarning) {
+  json file = ValidFile();
+  EXPECT_TRUE(ParseTokenizerConfig(file.dump())->warnings.empty());
+  file["truncation"] = {{"max_length", 5}};
+  EXPECT_THAT(ParseTokenizerConfig(file.dump())->warnings,
+              ElementsAre("tokenizer.json: truncation ignored: no prompt is cut or padded"));
+  file["padding"] = {{"strategy", "BatchLongest"}, {"pad_id", 100000}};
+  EXPECT_THAT(
+      ParseTokenizerConfig(file.dump())->warnings,
+      ElementsAre("tokenizer.json: truncation and padding ignored: no prompt is cut or padded"));
+}
+
+TEST(ParseTokenizerConfig, LeavesOutAddedTokensBeyondTheModel) {
+  json file = ValidFile();  // vocabulary below 257, <s> is 257
+  AddToken(&file, "<pad>");
+  const auto parse = [&file](int32_t id_limit) {
+    return ParseTokenizerConfig(file.dump(), id_limit);
+  };
+  EXPECT_TRUE(parse(259)->warnings.empty());
+  EXPECT_EQ(parse(259)->added.size(), 2u);
+  EXPECT_EQ(parse(258)->added.size(), 1u);
+  EXPECT_THAT(
+      parse(258)->warnings,
+      ElementsAre("tokenizer.json: added_tokens: \"<pad>\" with id 258 left out: the model "
+                  "has ids below 258 (vocab_size) alone, so text that spells such a token is "
+                  "plain text"));
+  EXPECT_THAT(parse(257)->warnings, ElementsAre(HasSubstr("\"<s>\" with id 257 and 1 more left")));
+  // An id of the vocabulary is the caller's to refuse, whatever is added for it.
+  (*file.find("added_tokens"))[0]["content"] = "a";
+  (*file.find("added_tokens"))[0]["id"] = 97;
+  (*file.find("added_tokens"))[1]["id"] = 257;
+  EXPECT_EQ(parse(97)->added.size(), 1u);
+  // Added to each prompt, it cannot be left out.
+  file = ValidFile();
+  file["post_processor"] = Template();
+  file["post_processor"]["special_tokens"]["<s>"]["ids"] = {257};
+  EXPECT_TRUE(parse(258).ok());
+  EXPECT_EQ(parse(257).status().message(),
+            "tokenizer.json: post_processor.special_tokens.ids is 257, expected the id of a token "
+            "that the model has");
+}
+
+TEST(ParseTokenizerConfig, SaysThatATokenizerIsSentencepiece) {
+  const json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}};
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "\u2581"}};
+  const std::vector<Case> cases = {
+      {"model.type is \"Unigram\"",
+       [](json* f) {
+         (*f)["model"] = {{"type", "Unigram"}, {"vocab", json::array()}};
+       }},
+      {"model.byte_fallback is true", [](json* f) { (*f)["model"]["byte_fallback"] = true; }},
+      {"normalizer has Prepend",
+       [&](json* f) { (*f)["normalizer"] = Sequence("normalizers", {prepend}); }},
+      {"normalizer has Precompiled",
+       [](json* f) {
+         (*f)["normalizer"] = {{"type", "Precompiled"}};
+       }},
+      {"pre_tokenizer has Metaspace", [&](json* f) { (*f)["pre_tokenizer"] = metaspace; }},
+      {"decoder has ByteFallback",
+       [](json* f) {
+         (*f)["decoder"] =
+             Sequence("decoders", {{{"type", "Replace"}}, {{"type", "ByteFallback"}}});
+       }},
+      {"decoder has Metaspace", [&](json* f) { (*f)["decoder"] = metaspace; }},
+  };
+  for (const Case& one : cases) {
+    json file = ValidFile();
+    one.change(&file);
+    EXPECT_EQ(ParseTokenizerConfig(file.dump()).status().message(),
+              "tokenizer.json: a sentencepiece tokenizer (" + one.message +
+                  "), which is not supported; expected byte-level BPE, as GPT-2, SmolLM, Llama 3, "
+                  "Qwen 2 and OLMo 2 have. Without the file the model is served for clients that "
+                  "send token ids");
+  }
 }
 
 TEST(ParseTokenizerConfig, TakesHarmlessVariants) {

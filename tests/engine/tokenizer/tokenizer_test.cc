@@ -210,5 +210,20 @@ TEST(Load, TakesRegularFilesAlone) {
   }
 }
 
+TEST(Tokenizer, ATokenBeyondTheModelIsPlainText) {
+  nlohmann::json file = TestTokenizer({{"p", "a"}});
+  AddToken(&file, "<s>");
+  AddToken(&file, "<pad>");
+  const auto tokenizer = Tokenizer::Parse(file.dump(), 258);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->warnings().size(), 1u);
+  EXPECT_EQ((*tokenizer)->vocab_size(), 258);
+  EXPECT_EQ((*tokenizer)->TokenToId("<pad>"), std::nullopt);
+  EXPECT_EQ(*(*tokenizer)->Encode("<s><pad>", false),
+            (std::vector<int32_t>{257, '<', 256, 'd', '>'}));
+  EXPECT_EQ((*tokenizer)->Decode(std::vector<int32_t>{'a', 258, 'b'}, false), "ab");
+  EXPECT_FALSE((*tokenizer)->IsSpecial(258));
+}
+
 }  // namespace
 }  // namespace recurve
