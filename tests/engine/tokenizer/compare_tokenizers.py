@@ -99,7 +99,7 @@ class Corpus:
             lambda: rng.choice("0123456789٣四Ⅷ½²\U00010d40"),
             lambda: rng.choice("'s 'S 'ſ 'T 're 'RE 'rE 'lL 'll ' ’s".split()),
             lambda: chr(rng.choice([0x1100, 0x1161, 0x11A7, 0x11A8, 0xAC00]) + rng.randrange(28)),
-            lambda: rng.choice("<s> <|end|> <a <a> <ab> caf\u00e9 cafe\u0301 tok".split()),
+            lambda: rng.choice("<s> <|end|> <pad> <a <a> <ab> caf\u00e9 cafe\u0301 tok".split()),
         ]
         return pools
 
@@ -189,6 +189,15 @@ def split(pattern, prefix=False):
     )
 
 
+def removed_inverted(pattern):
+    """As OLMo 2 has it: what the pattern does not match is removed, which is nothing."""
+    parts = [
+        pre_tokenizers.Split(Regex(pattern), "removed", invert=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+    return pre_tokenizers.Sequence(parts)
+
+
 def byte_level(prefix=False):
     return pre_tokenizers.ByteLevel(add_prefix_space=prefix)
 
@@ -252,6 +261,36 @@ def ambiguous_merges(rng):
     return tokenizer
 
 
+def with_leftovers(tokenizer):
+    """The file of the same tokenizer as a fine-tuning leaves it: it cuts and pads."""
+    content = json.loads(tokenizer.to_str())
+    size = tokenizer.get_vocab_size()
+    content["truncation"] = {
+        "direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0,
+    }
+    content["padding"] = {
+        "strategy": {"Fixed": 64}, "direction": "Left", "pad_to_multiple_of": None,
+        "pad_id": size, "pad_type_id": 0, "pad_token": "<pad>",
+    }
+    saved = Tokenizer.from_str(json.dumps(content))
+    assert len(saved.encode("abcdefgh ijkl mnop qrst uvw").ids) == 64
+    return json.dumps(content)
+
+
+def with_tokens_beyond(tokenizer):
+    """The file of the same tokenizer with two more tokens, and how many ids the model has."""
+    size = max(tokenizer.get_vocab().values()) + 1
+    content = json.loads(tokenizer.to_str())
+    for i, token in enumerate(("<pad>", "tok<a")):
+        content["added_tokens"].append({
+            "id": size + i, "content": token, "single_word": False, "lstrip": i == 1,
+            "rstrip": False, "normalized": i == 1, "special": i == 0,
+        })
+    saved = Tokenizer.from_str(json.dumps(content))
+    assert saved.encode("a<pad>").ids[-1] == size
+    return json.dumps(content), size
+
+
 def template(single, tokenizer, names):
     return processors.TemplateProcessing(
         single=single, special_tokens=[(name, tokenizer.token_to_id(name)) for name in names]
@@ -277,12 +316,12 @@ ADDED = [
 
 
 def tokenizers_to_compare(seed):
-    """Yields name, tokenizer, its file's text, whether it sees the full corpus."""
+    """Yields name, tokenizer, its file's text, whether it sees the full corpus, ids of the model."""
     rng = random.Random(seed + 1)
     corpus = Corpus(seed + 2)
 
-    def entry(name, tokenizer, full=False, text=None):
-        return name, tokenizer, text or tokenizer.to_str(), full
+    def entry(name, tokenizer, full=False, text=None, ids=None):
+        return name, tokenizer, text or tokenizer.to_str(), full, ids
 
     gpt2 = train(corpus, byte_level(), specials=["<|end|>"])
     gpt2.post_processor = processors.ByteLevel()
@@ -304,6 +343,14 @@ def tokenizers_to_compare(seed):
         [processors.ByteLevel(trim_offsets=False), template("<s> $A", llama3, ["<s>"])]
     )
     yield entry("llama3", llama3, full=True)
+    for name, pattern in (("olmo2", LLAMA3), ("olmo2-qwen2-pattern", QWEN2)):
+        olmo2 = train(corpus, removed_inverted(pattern), size=1500)
+        olmo2.add_special_tokens(["<|end|>"])
+        yield entry(name, olmo2)
+    # The oracle is the tokenizer before it was saved so.
+    yield entry("llama3-leftovers", llama3, text=with_leftovers(llama3))
+    text, ids = with_tokens_beyond(llama3)
+    yield entry("llama3-tokens-beyond", llama3, text=text, ids=ids)
     qwen2 = train(corpus, split(QWEN2), normalizer=normalizers.NFC())
     qwen2.add_special_tokens(["<s>", "<|end|>"])
     qwen2.post_processor = processors.ByteLevel()
@@ -326,9 +373,10 @@ def tokenizers_to_compare(seed):
 class Dump:
     """The engine's side: a running tokenizer_dump."""
 
-    def __init__(self, binary, path):
+    def __init__(self, binary, path, model_ids):
+        limit = [str(model_ids)] if model_ids else []
         self.process = subprocess.Popen(
-            [binary, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [binary, path, *limit], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def call(self, operation, payload):
@@ -387,10 +435,10 @@ def random_ids(rng, size):
     return [rng.randrange(size + 3) for _ in range(rng.randrange(1, 40))]
 
 
-def compare(name, tokenizer, text, full, arguments, folder):
+def compare(name, tokenizer, text, full, model_ids, arguments, folder):
     path = folder / f"{name}.json"
     path.write_text(text)
-    dump = Dump(arguments.dump, str(path))
+    dump = Dump(arguments.dump, str(path), model_ids)
     corpus = Corpus(arguments.seed)
     rng = random.Random(arguments.seed)
     start = time.monotonic()
@@ -422,9 +470,9 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         compared = 0
-        for name, tokenizer, text, full in tokenizers_to_compare(arguments.seed):
+        for name, tokenizer, text, full, ids in tokenizers_to_compare(arguments.seed):
             if name.startswith(arguments.only):
-                compare(name, tokenizer, text, full, arguments, pathlib.Path(folder))
+                compare(name, tokenizer, text, full, ids, arguments, pathlib.Path(folder))
                 compared += 1
     print(f"{compared} tokenizers give the same ids and text (seed {arguments.seed})")
     if compared == 0:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Test tool for compare_tokenizers.py: encodes and decodes what standard input asks for.
-//   tokenizer_dump TOKENIZER_JSON
+//   tokenizer_dump TOKENIZER_JSON [IDS], as for a model that has so many ids
 // Request: one byte, 'e' or 'E' to encode without or with special tokens, 'd' or 'D' to decode
 // without or with special tokens skipped, 's' as 'd' but token by token through a TextStream; then
 // the length of the payload as a 32-bit little-endian number; then the payload (text, or ids as
@@ -46,8 +46,9 @@ std::string StreamText(const recurve::Tokenizer& tokenizer, std::span<const int3
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) Fail("usage: tokenizer_dump TOKENIZER_JSON");
-  const auto tokenizer = recurve::Tokenizer::Load(argv[1]);
+  if (argc != 2 && argc != 3) Fail("usage: tokenizer_dump TOKENIZER_JSON [IDS]");
+  const int32_t id_limit = argc == 3 ? std::atoi(argv[2]) : recurve::kMaxTokenId + 1;
+  const auto tokenizer = recurve::Tokenizer::Load(argv[1], id_limit);
   if (!tokenizer.ok()) Fail(tokenizer.status().ToString());
   char operation;
   while (Read(&operation, 1)) {
