@@ -53,6 +53,14 @@ void CheckTokenizer(const Tokenizer& tokenizer, std::string_view text) {
   }
 }
 
+// At most one of what is left out and one of what is ignored, fit for a log.
+void CheckWarnings(const Tokenizer& tokenizer) {
+  RECURVE_CHECK(tokenizer.warnings().size() <= 2);
+  for (const std::string& warning : tokenizer.warnings()) {
+    CheckRefusal(absl::InvalidArgumentError(warning));
+  }
+}
+
 }  // namespace
 }  // namespace recurve
 
@@ -64,5 +72,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   recurve::CheckTokenizer(**tokenizer, text.substr(0, recurve::kMostText));
+  // For a model that lacks the last id: refused, or without the added token that has it.
+  const int32_t id_limit = (*tokenizer)->vocab_size() - 1;
+  const auto smaller = recurve::Tokenizer::Parse(json, id_limit);
+  if (!smaller.ok()) {
+    recurve::CheckRefusal(smaller.status());
+    return 0;
+  }
+  recurve::CheckWarnings(**smaller);
+  recurve::CheckTokenizer(**smaller, text.substr(0, recurve::kMostText));
   return 0;
 }
