@@ -20,7 +20,7 @@ RUN cmake --preset cpu -DRECURVE_BUILD_TESTS=OFF \
 
 FROM debian:bookworm-slim
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      libabsl20220623 libgrpc29 libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libprotobuf32 \
+      libabsl20220623 libgrpc29 libgrpc++1.51 libprometheus-cpp-core1.0 libprotobuf32 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/cpu/bin/recurve-server /src/build/cpu/bin/recurve /usr/local/bin/
 COPY LICENSE /usr/share/doc/recurve/LICENSE

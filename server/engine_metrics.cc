@@ -89,7 +89,10 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"kv_pages", info.kv_pages},
       {"stream_buffer_tokens", options.stream.buffer_tokens},
       {"stream_stall_timeout", std::chrono::duration<double>(options.stream.stall_timeout).count()},
-      {"max_message_bytes", options.listen.max_message_bytes}};
+      {"max_message_bytes", options.listen.max_message_bytes},
+      {"max_metrics_connections", options.listen.max_metrics_connections},
+      {"metrics_stall_timeout",
+       std::chrono::duration<double>(options.listen.metrics_stall_timeout).count()}};
   for (const auto& [name, value] : limits) page->Add({{"limit", name}}, value);
 }
 

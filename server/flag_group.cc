@@ -163,6 +163,14 @@ void FlagGroup::Duration(const std::string& flag, Milliseconds* value, Milliseco
          });
 }
 
+void FlagGroup::ListenAddress(const std::string& flag, Address* value, const std::string& help) {
+  Parsed(flag, value->ToString(), "ADDRESS", help, [flag, value](const std::string& text) {
+    auto address = ParseAddress(text);
+    if (!address.ok()) Fail(flag, text, std::string(address.status().message()));
+    *value = *std::move(address);
+  });
+}
+
 CLI::Option* FlagGroup::Parsed(const std::string& flag, const std::string& initial,
                                const std::string& type, const std::string& help,
                                const std::function<void(const std::string&)>& parse) {

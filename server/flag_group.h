@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "server/address.h"
+
 namespace recurve {
 
 // Breaks a help text into lines that fit beside the column of flags on a terminal of 100 columns.
@@ -52,6 +54,9 @@ class FlagGroup {
   // Whole milliseconds, from `least` to a day.
   void Duration(const std::string& flag, std::chrono::milliseconds* value,
                 std::chrono::milliseconds least, const std::string& help);
+
+  // What ParseAddress takes.
+  void ListenAddress(const std::string& flag, Address* value, const std::string& help);
 
  private:
   CLI::Option* Parsed(const std::string& flag, const std::string& initial, const std::string& type,

@@ -141,19 +141,27 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
 
 void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_format) {
   FlagGroup listening(app, "Listening");
-  listening
-      .Value("--listen", &options->listen.listen,
-             "Address of the gRPC services, in plain text and without authentication: open it to "
-             "trusted networks only. Port 0: the system chooses.")
-      ->type_name("HOST:PORT");
-  listening
-      .Value("--metrics_listen", &options->listen.metrics_listen,
-             "Address of GET /metrics for Prometheus; the host is a numeric address.")
-      ->type_name("HOST:PORT");
+  listening.ListenAddress(
+      "--listen", &options->listen.listen,
+      "Address of the gRPC services, in plain text and without authentication: open it to trusted "
+      "networks only. HOST:PORT, where HOST is an IPv4 address, an IPv6 address in brackets or a "
+      "name such as localhost, and port 0 lets the system choose; or unix:/PATH, an absolute path. "
+      "0.0.0.0 is every IPv4 address of the machine, [::] every address, IPv4 too.");
+  listening.ListenAddress("--metrics_listen", &options->listen.metrics_listen,
+                          "Address of GET /metrics for Prometheus, in the same forms.");
+  listening.Bounded("--max_metrics_connections", &options->listen.max_metrics_connections, 1, 1024,
+                    "Connections to the metrics port at once; for one more, that is closed which "
+                    "has been silent longest.");
+  listening.Duration("--metrics_stall_timeout", &options->listen.metrics_stall_timeout,
+                     Milliseconds(10),
+                     "A connection to the metrics port that sends no whole request, or does not "
+                     "take its answer, for this long is closed.");
   listening
       .Value("--port_file", &options->listen.port_file,
-             "Write the ports to this file once listening, as the lines grpc_port=N and "
-             "metrics_port=N.")
+             "Once listening, write here where, a line each: grpc_address=ADDRESS and "
+             "metrics_address=ADDRESS, and, but for unix sockets, grpc_port=N and metrics_port=N. "
+             "A regular file that is there is replaced, anything else refused; the file is removed "
+             "when the server ends.")
       ->type_name("FILE");
   listening.Bounded("--max_message_bytes", &options->listen.max_message_bytes, 1024, 1 << 30,
                     "Largest request message; larger ones are refused with RESOURCE_EXHAUSTED.");
@@ -236,6 +244,22 @@ absl::Status ApplyConfigFile(const std::string& path, CLI::App* app) {
   return absl::OkStatus();
 }
 
+// What several flags name together must not be one thing.
+absl::Status CheckListening(const ListenOptions& options) {
+  const Address& calls = options.listen;
+  if (calls == options.metrics_listen && (calls.is_unix() || calls.port != 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--metrics_listen: ", calls.ToString(), " is the address of --listen too; give another"));
+  }
+  for (const Address* address : {&calls, &options.metrics_listen}) {
+    if (!options.port_file.empty() && options.port_file == address->path) {
+      return absl::InvalidArgumentError(absl::StrCat("--port_file: ", options.port_file,
+                                                     " is a socket to listen on; give another"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
@@ -280,6 +304,7 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   if (options.engine.model.directory.empty()) {
     return absl::InvalidArgumentError("--model is required");
   }
+  RETURN_IF_ERROR(CheckListening(options.listen));
   options.log.format = log_format == "json" ? LogFormat::kJson : LogFormat::kText;
   return options;
 }

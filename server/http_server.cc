@@ -49,8 +49,7 @@ HttpResponse Refusal(int status) {
       .status = status,
       .content_type = "text/plain; charset=utf-8",
       .body = absl::StrCat(
-          status, " ", ToString(http::obsolete_reason(static_cast<http::status>(status))), "\n"),
-      .headers = {}};
+          status, " ", ToString(http::obsolete_reason(static_cast<http::status>(status))), "\n")};
 }
 
 // The answer to a request that cannot be read; 0 if there is nobody to answer.
@@ -68,8 +67,8 @@ int StatusOf(const error_code& error) {
 // All members are used on the thread of `context_`, but for construction, destruction and Count.
 class HttpServer::Impl {
  public:
-  Impl(std::unique_ptr<Listener> listener, const HttpServerOptions& options, Handler handler)
-      : listener_(std::move(listener)), options_(options), handler_(std::move(handler)) {
+  Impl(std::unique_ptr<Listener> listener, const HttpServerOptions& options)
+      : listener_(std::move(listener)), options_(options) {
     for (const int status : {400, 413, 431}) counts_.answers[status] = 0;
   }
   ~Impl() {
@@ -79,7 +78,7 @@ class HttpServer::Impl {
     acceptor_.release(ignored);  // the listener's own to close
   }
 
-  absl::Status Start();
+  absl::Status Serve(Handler handler);
 
   const Address& address() const { return listener_->address(); }
   Counts counts() const {
@@ -105,7 +104,7 @@ class HttpServer::Impl {
 
   const std::unique_ptr<Listener> listener_;
   const HttpServerOptions options_;
-  const Handler handler_;
+  Handler handler_;
   asio::io_context context_{1};
   Acceptor acceptor_{context_};
   asio::steady_timer pause_{context_};
@@ -212,7 +211,8 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
   std::array<char, 4096> discarded_;
 };
 
-absl::Status HttpServer::Impl::Start() {
+absl::Status HttpServer::Impl::Serve(Handler handler) {
+  handler_ = std::move(handler);
   error_code error;
   acceptor_.assign(Protocol(address().is_unix() ? AF_UNIX : AF_INET, 0), listener_->fd(), error);
   if (!error) acceptor_.non_blocking(true, error);
@@ -275,17 +275,11 @@ void HttpServer::Impl::Touch(Connection* connection) {
   connections_.splice(connections_.end(), connections_, *connection->place_);
 }
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(std::unique_ptr<Listener> listener,
-                                                              const HttpServerOptions& options,
-                                                              Handler handler) {
-  auto impl = std::make_unique<Impl>(std::move(listener), options, std::move(handler));
-  if (absl::Status started = impl->Start(); !started.ok()) return started;
-  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
-}
-
-HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::HttpServer(std::unique_ptr<Listener> listener, const HttpServerOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(listener), options)) {}
 HttpServer::~HttpServer() = default;
 
+absl::Status HttpServer::Serve(Handler handler) { return impl_->Serve(std::move(handler)); }
 const Address& HttpServer::address() const { return impl_->address(); }
 HttpServer::Counts HttpServer::counts() const { return impl_->counts(); }
 

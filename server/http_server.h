@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "server/listener.h"
 
 namespace recurve {
@@ -27,9 +27,9 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 200;
-  std::string content_type;
-  std::string body;  // left out of the answer to HEAD, but for its length
-  std::vector<std::pair<std::string, std::string>> headers;  // others
+  std::string content_type{};
+  std::string body{};  // left out of the answer to HEAD, but for its length
+  std::vector<std::pair<std::string, std::string>> headers{};  // others
 };
 
 struct HttpServerOptions {
@@ -60,19 +60,20 @@ class HttpServer {
     std::map<int, uint64_t> answers;
   };
 
-  // Serves until destroyed. `listener` listens. Unavailable where the system has no means for it.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(std::unique_ptr<Listener> listener,
-                                                           const HttpServerOptions& options,
-                                                           Handler handler);
+  // `listener` listens.
+  HttpServer(std::unique_ptr<Listener> listener, const HttpServerOptions& options);
   // Closes all connections, answered or not, and returns when the handler will not be called again.
   ~HttpServer();
+
+  // Accepts and answers from now on, until the server is destroyed; once. Unavailable where the
+  // system has no means for it.
+  absl::Status Serve(Handler handler);
 
   const Address& address() const;
   Counts counts() const;  // thread-safe
 
  private:
   class Impl;
-  explicit HttpServer(std::unique_ptr<Impl> impl);
   const std::unique_ptr<Impl> impl_;
 };
 

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
-#include <filesystem>
-#include <fstream>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/port_file.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -24,18 +23,6 @@ namespace {
 
 constexpr std::chrono::seconds kProgressEvery(2);
 constexpr std::chrono::seconds kShutdownBudget(1);
-
-// Written beside and renamed, so that a reader never sees half of it.
-absl::Status WritePortFile(const std::string& path, const Server& server) {
-  const std::string draft = path + ".new";
-  std::ofstream file(draft);
-  file << "grpc_port=" << server.grpc_port() << "\nmetrics_port=" << server.metrics_port() << "\n";
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(draft, path, error);
-  if (!file || error) return absl::InternalError(absl::StrCat("--port_file: cannot write ", path));
-  return absl::OkStatus();
-}
 
 void LogReady(const EngineInfo& info, Log* log) {
   log->Write("ready", {{"model", info.model_name},
@@ -137,9 +124,10 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineFactory& make_eng
 }
 
 // Loads on a thread of its own, so that signals are heard meanwhile. Null, and the reason in
-// `*status`, if the model cannot be loaded.
+// `*status`, if the model cannot be loaded. A signal ends the process, after `clean_up`.
 std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& make_engine,
-                             Events* events, Log* log, absl::Status* status) {
+                             Events* events, const std::function<void()>& clean_up, Log* log,
+                             absl::Status* status) {
   const SteadyTime started = steady_clock::now();
   std::unique_ptr<Engine> engine;
   std::thread loader([&] {
@@ -154,6 +142,7 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
                               [](const auto& s) { return s.loaded || s.stop; });
     if (state.loaded) break;
     if (state.stop) {
+      clean_up();
       log->Write("stopped", {{"while", std::string("loading")}});
       log->Flush();
       std::_Exit(kExitOk);  // the loader cannot be interrupted, and no client waits for it
@@ -209,22 +198,33 @@ Events::State Events::Wait(const std::function<bool(const State&)>& wanted) {
 
 int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Events* events,
               Log* log) {
-  auto server = Server::Create(options, log);
-  if (!server.ok()) return Failure(kExitCannotStart, server.status(), log);
-  log->Write("listening", {{"version", std::string(kVersion)},
-                           {"grpc_port", static_cast<uint64_t>((*server)->grpc_port())},
-                           {"metrics_port", static_cast<uint64_t>((*server)->metrics_port())}});
+  std::unique_ptr<PortFile> port_file;
   if (!options.listen.port_file.empty()) {
-    if (absl::Status status = WritePortFile(options.listen.port_file, **server); !status.ok()) {
-      return Failure(kExitCannotStart, status, log);
-    }
+    auto prepared = PortFile::Prepare(options.listen.port_file);
+    if (!prepared.ok()) return Failure(kExitCannotStart, prepared.status(), log);
+    port_file = *std::move(prepared);
   }
+  auto created = Server::Create(options, log);
+  if (!created.ok()) return Failure(kExitCannotStart, created.status(), log);
+  std::unique_ptr<Server> server = *std::move(created);
+  log->Write("listening", {{"version", std::string(kVersion)},
+                           {"grpc_address", server->grpc_address().ToString()},
+                           {"metrics_address", server->metrics_address().ToString()}});
+  if (port_file) {
+    const absl::Status published =
+        port_file->Publish(server->grpc_address(), server->metrics_address());
+    if (!published.ok()) return Failure(kExitCannotStart, published, log);
+  }
+  const auto clean_up = [&] {
+    port_file.reset();
+    server.reset();
+  };
   absl::Status loaded;
-  std::unique_ptr<Engine> engine = Load(options, make_engine, events, log, &loaded);
+  std::unique_ptr<Engine> engine = Load(options, make_engine, events, clean_up, log, &loaded);
   if (engine == nullptr) return Failure(kExitCannotStart, loaded, log);
   // The run, and with it the engine, goes before the server: requests that the engine ends on its
   // way out are still recorded.
-  return Run(options, events, log, server->get(), std::move(engine)).Serve();
+  return Run(options, events, log, server.get(), std::move(engine)).Serve();
 }
 
 }  // namespace recurve

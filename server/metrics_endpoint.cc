@@ -1,75 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/metrics_endpoint.h"
 
-#include <netdb.h>
-#include <prometheus/exposer.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
 
-#include <atomic>
-#include <chrono>
-#include <exception>
-#include <thread>
+#include <iterator>
+#include <map>
+#include <string>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve {
+namespace {
 
-absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Create(
-    const std::string& address,
-    const std::vector<std::shared_ptr<prometheus::Collectable>>& collectables) {
-  std::unique_ptr<prometheus::Exposer> exposer;
-  try {
-    // Who connects and says nothing soon makes way for others, and for our end.
-    exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
-        "listening_ports", address, "num_threads", "8", "request_timeout_ms", "2000"});
-  } catch (const std::exception&) {  // which says no more than that it failed
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", address,
-        "; expected a free port of a numeric address of this machine, such as 127.0.0.1:9090"));
-  }
-  for (const auto& collectable : collectables) exposer->RegisterCollectable(collectable);
-  return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(address, std::move(exposer)));
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+constexpr char kPlainText[] = "text/plain; charset=utf-8";
+
+ClientMetric Count(uint64_t count, std::vector<ClientMetric::Label> labels) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  metric.counter.value = static_cast<double>(count);
+  return metric;
 }
 
-MetricsEndpoint::MetricsEndpoint(const std::string& address,
-                                 std::unique_ptr<prometheus::Exposer> exposer)
-    : exposer_(std::move(exposer)),
-      port_(exposer_->GetListeningPorts().at(0)),
-      host_(address.substr(0, address.rfind(':'))) {
-  if (host_.size() > 2 && host_.front() == '[') host_ = host_.substr(1, host_.size() - 2);
+std::vector<MetricFamily> OwnFigures(const HttpServer::Counts& counts) {
+  ClientMetric open;
+  open.gauge.value = static_cast<double>(counts.open);
+  MetricFamily answers{"recurve_metrics_answers_total",
+                       "Answers of the metrics port, by status",
+                       MetricType::Counter,
+                       {}};
+  std::map<int, uint64_t> by_status = counts.answers;
+  for (const int status : {200, 404, 405}) by_status.try_emplace(status, 0);
+  for (const auto& [status, count] : by_status) {
+    answers.metric.push_back(Count(count, {{"code", std::to_string(status)}}));
+  }
+  return {{"recurve_metrics_connections_open",
+           "Connections to the metrics port",
+           MetricType::Gauge,
+           {open}},
+          {"recurve_metrics_connections_closed_total",
+           "Connections to the metrics port that the server closed, by reason",
+           MetricType::Counter,
+           {Count(counts.evicted, {{"reason", "evicted"}}),
+            Count(counts.timed_out, {{"reason", "stalled"}})}},
+          answers};
 }
 
-// The web server looks only every two seconds, or when somebody connects, whether it should stop.
-MetricsEndpoint::~MetricsEndpoint() {
-  std::atomic<bool> stopped = false;
-  std::thread stopper([this, &stopped] {
-    exposer_.reset();
-    stopped = true;
-  });
-  while (!stopped) {
-    Knock();
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  stopper.join();
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
+    std::unique_ptr<Listener> listener, const ListenOptions& options,
+    std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
+  std::unique_ptr<MetricsEndpoint> endpoint(new MetricsEndpoint(std::move(collectables)));
+  endpoint->server_ = std::make_unique<HttpServer>(
+      std::move(listener), HttpServerOptions{.max_connections = options.max_metrics_connections,
+                                             .stall_timeout = options.metrics_stall_timeout});
+  RETURN_IF_ERROR(endpoint->server_->Serve([endpoint = endpoint.get()](const HttpRequest& request) {
+    return endpoint->Answer(request);
+  }));
+  return endpoint;
 }
 
-// Connects to ourselves and hangs up.
-void MetricsEndpoint::Knock() const {
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(host_.c_str(), std::to_string(port_).c_str(), &hints, &found) != 0) return;
-  const int connection = socket(found->ai_family, found->ai_socktype | SOCK_NONBLOCK, 0);
-  if (connection >= 0) {
-    // It is the attempt that wakes.
-    [[maybe_unused]] const int failed = connect(connection, found->ai_addr, found->ai_addrlen);
-    close(connection);
+HttpResponse MetricsEndpoint::Answer(const HttpRequest& request) const {
+  if (request.path != "/metrics") {
+    return {.status = 404, .content_type = kPlainText, .body = "404 only /metrics is here\n"};
   }
-  freeaddrinfo(found);
+  if (request.method != "GET" && request.method != "HEAD") {
+    return {.status = 405,
+            .content_type = kPlainText,
+            .body = "405 /metrics is to GET\n",
+            .headers = {{"Allow", "GET, HEAD"}}};
+  }
+  std::vector<MetricFamily> families = OwnFigures(server_->counts());
+  for (const auto& collectable : collectables_) {
+    std::vector<MetricFamily> more = collectable->Collect();
+    families.insert(families.end(), std::make_move_iterator(more.begin()),
+                    std::make_move_iterator(more.end()));
+  }
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = prometheus::TextSerializer().Serialize(families)};
 }
 
 }  // namespace recurve

@@ -4,37 +4,38 @@
 #define RECURVE_SERVER_METRICS_ENDPOINT_H_
 
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/http_server.h"
+#include "server/listener.h"
+#include "server/options.h"
 
 namespace prometheus {
 class Collectable;
-class Exposer;
-}  // namespace prometheus
+}
 
 namespace recurve {
 
-// Serves until destroyed.
+// Serves what the collectables tell at the time of each request, and figures of its own, until
+// destroyed. The page is in Prometheus' text format (version 0.0.4) and not compressed.
 class MetricsEndpoint {
  public:
-  // `address`: HOST:PORT with a numeric host; port 0 lets the system choose. The collectables must
-  // outlive the endpoint. Unavailable if the address cannot be listened on.
-  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Create(
-      const std::string& address,
-      const std::vector<std::shared_ptr<prometheus::Collectable>>& collectables);
-  ~MetricsEndpoint();
+  // `listener` listens. The collectables are called on the endpoint's thread. Unavailable where the
+  // system has no means for it.
+  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
+      std::unique_ptr<Listener> listener, const ListenOptions& options,
+      std::vector<std::shared_ptr<prometheus::Collectable>> collectables);
 
-  int port() const { return port_; }
+  const Address& address() const { return server_->address(); }
 
  private:
-  MetricsEndpoint(const std::string& address, std::unique_ptr<prometheus::Exposer> exposer);
-  void Knock() const;
+  explicit MetricsEndpoint(std::vector<std::shared_ptr<prometheus::Collectable>> collectables)
+      : collectables_(std::move(collectables)) {}
+  HttpResponse Answer(const HttpRequest& request) const;
 
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  const int port_;
-  std::string host_;
+  const std::vector<std::shared_ptr<prometheus::Collectable>> collectables_;
+  std::unique_ptr<HttpServer> server_;  // last: its thread uses the rest
 };
 
 }  // namespace recurve

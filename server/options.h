@@ -9,17 +9,20 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "server/address.h"
 
 namespace recurve {
 
 using Milliseconds = std::chrono::milliseconds;
 
-// Where and how the server listens. Port 0 lets the system choose.
+// Where and how the server listens.
 struct ListenOptions {
-  std::string listen = "127.0.0.1:50051";
-  std::string metrics_listen = "127.0.0.1:9090";  // numeric address
-  std::string port_file;                          // written once listening; empty: none
-  uint32_t max_message_bytes = 4 << 20;           // of a request
+  Address listen{.host = "127.0.0.1", .port = 50051, .path = ""};
+  Address metrics_listen{.host = "127.0.0.1", .port = 9090, .path = ""};
+  std::string port_file;                  // see port_file.h; empty: none
+  uint32_t max_metrics_connections = 16;  // at once; see http_server.h, also of the next
+  Milliseconds metrics_stall_timeout{120000};
+  uint32_t max_message_bytes = 4 << 20;  // of a request
 
   bool operator==(const ListenOptions&) const = default;
 };

@@ -17,10 +17,18 @@
 #include "server/health_service.h"
 #include "server/intake.h"
 #include "server/keep_awake.h"
+#include "server/listener.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
 
 namespace recurve {
+namespace {
+
+absl::Status OfFlag(const std::string& flag, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
+}  // namespace
 
 class Server::Impl {
  public:
@@ -40,8 +48,13 @@ class Server::Impl {
   ~Impl() { Shutdown(std::chrono::steady_clock::now()); }
 
   absl::Status Listen() {
-    RETURN_IF_ERROR(ListenForMetrics());
-    RETURN_IF_ERROR(ListenForCalls());
+    auto calls = Listener::Bind(options_.listen.listen);
+    if (!calls.ok()) return OfFlag("--listen", calls.status());
+    auto metrics = Listener::Bind(options_.listen.metrics_listen);
+    if (!metrics.ok()) return OfFlag("--metrics_listen", metrics.status());
+    const absl::Status serving = ServeMetrics(*std::move(metrics));
+    if (!serving.ok()) return OfFlag("--metrics_listen", serving);
+    RETURN_IF_ERROR(ListenForCalls(*std::move(calls)));
     keep_awake_ = std::make_unique<KeepAwake>(grpc_server_->InProcessChannel({}));
     return absl::OkStatus();
   }
@@ -72,27 +85,27 @@ class Server::Impl {
   std::unique_ptr<grpc::Server> grpc_server_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
   std::unique_ptr<KeepAwake> keep_awake_;
-  int grpc_port_ = 0;
-  int metrics_port_ = 0;
+  Address grpc_address_;
+  Address metrics_address_;
 
  private:
-  absl::Status ListenForMetrics() {
-    auto endpoint = MetricsEndpoint::Create(options_.listen.metrics_listen,
-                                            {metrics_.collectable(), engine_metrics_});
-    if (!endpoint.ok()) {
-      return absl::UnavailableError(
-          absl::StrCat("--metrics_listen: ", endpoint.status().message()));
-    }
-    metrics_endpoint_ = *std::move(endpoint);
-    metrics_port_ = metrics_endpoint_->port();
+  absl::Status ServeMetrics(std::unique_ptr<Listener> listener) {
+    RETURN_IF_ERROR(listener->Listen());
+    ASSIGN_OR_RETURN(metrics_endpoint_,
+                     MetricsEndpoint::Start(std::move(listener), options_.listen,
+                                            {metrics_.collectable(), engine_metrics_}));
+    metrics_address_ = metrics_endpoint_->address();
     return absl::OkStatus();
   }
 
-  absl::Status ListenForCalls() {
+  // The gRPC library binds by itself what was found to be possible.
+  absl::Status ListenForCalls(std::unique_ptr<Listener> listener) {
+    grpc_address_ = listener->address();
+    listener.reset();
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options_.listen.listen, grpc::InsecureServerCredentials(),
-                             &grpc_port_);
+    int port = 0;
+    builder.AddListeningPort(grpc_address_.ToString(), grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(service_.get());
     builder.RegisterService(health_.service());
     builder.SetMaxReceiveMessageSize(static_cast<int>(options_.listen.max_message_bytes));
@@ -105,10 +118,9 @@ class Server::Impl {
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
     grpc_server_ = builder.BuildAndStart();
-    if (grpc_server_ == nullptr || grpc_port_ == 0) {
-      return absl::UnavailableError(absl::StrCat("--listen: cannot listen on ",
-                                                 options_.listen.listen,
-                                                 "; expected a free HOST:PORT of this machine"));
+    if (grpc_server_ == nullptr || port == 0) {
+      return absl::UnavailableError(
+          absl::StrCat("--listen: cannot listen on ", grpc_address_.ToString()));
     }
     return absl::OkStatus();
   }
@@ -123,8 +135,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerOptions& opti
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-int Server::grpc_port() const { return impl_->grpc_port_; }
-int Server::metrics_port() const { return impl_->metrics_port_; }
+const Address& Server::grpc_address() const { return impl_->grpc_address_; }
+const Address& Server::metrics_address() const { return impl_->metrics_address_; }
 
 void Server::SetEngine(Engine* engine) {
   impl_->context_.engine.store(engine, std::memory_order_release);

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/address.h"
 #include "server/log.h"
 #include "server/options.h"
 
@@ -18,13 +19,14 @@ namespace recurve {
 class Server {
  public:
   // Listens and answers: health is NOT_SERVING, everything else UNAVAILABLE. Errors name the flag
-  // and its address. `options` are copied; `log` must outlive the server.
+  // and its address, and are found before anybody could connect, as far as they can be. `options`
+  // are copied; `log` must outlive the server.
   static absl::StatusOr<std::unique_ptr<Server>> Create(const ServerOptions& options, Log* log);
   ~Server();
 
-  // As bound, also where the options say 0.
-  int grpc_port() const;
-  int metrics_port() const;
+  // As bound: the hosts are numeric, and the ports those that the system chose.
+  const Address& grpc_address() const;
+  const Address& metrics_address() const;
 
   // The engine must live until Shutdown has returned.
   void SetEngine(Engine* engine);

@@ -48,22 +48,23 @@ pb, pb_grpc, health_pb, health_grpc = _generate_stubs()
 
 
 class Server:
-    """A server on ports of its own choice; `flags` beside --model."""
+    """A server, on ports of its own choice unless told otherwise; `flags` beside --model."""
 
-    def __init__(self, *flags: str, model: pathlib.Path = MODEL):
+    def __init__(self, *flags: str, model: pathlib.Path = MODEL, listen: str = "127.0.0.1:0",
+                 metrics_listen: str = "127.0.0.1:0"):
         self.scratch = tempfile.TemporaryDirectory(prefix="recurve-e2e-")
         self.log_path = pathlib.Path(self.scratch.name) / "log"
         ports = pathlib.Path(self.scratch.name) / "ports"
         command = [
-            str(BIN / "recurve-server"), f"--model={model}", "--listen=127.0.0.1:0",
-            "--metrics_listen=127.0.0.1:0", f"--port_file={ports}", *flags,
+            str(BIN / "recurve-server"), f"--model={model}", f"--listen={listen}",
+            f"--metrics_listen={metrics_listen}", f"--port_file={ports}", *flags,
         ]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.wait_until(ports.exists, "the server did not say its ports")
         named = dict(line.split("=") for line in ports.read_text().split())
-        self.address = f"127.0.0.1:{named['grpc_port']}"
-        self.metrics_address = f"127.0.0.1:{named['metrics_port']}"
+        self.address = named["grpc_address"]
+        self.metrics_address = named["metrics_address"]
         self.channel = self.new_channel()
         self.stub = pb_grpc.GenerationServiceStub(self.channel)
         self.wait_until(self.healthy, "the server did not become healthy")

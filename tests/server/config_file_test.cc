@@ -129,7 +129,7 @@ TEST_F(ConfigFlagsTest, TheFileIsReadAndTheCommandLineWins) {
   EXPECT_EQ(options.drain.grace, Milliseconds(10000));
   EXPECT_TRUE(options.engine.model.force_scalar);
   EXPECT_FALSE(options.engine.memory.prefix_cache);
-  EXPECT_EQ(options.listen.listen, "0.0.0.0:50051");
+  EXPECT_EQ(options.listen.listen.ToString(), "0.0.0.0:50051");
 }
 
 TEST_F(ConfigFlagsTest, ErrorsNameFileLineAndFlag) {

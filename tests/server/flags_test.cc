@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/flags.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -67,7 +68,9 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--default_max_tokens=11",
                                    "--retry_pushback=250ms",
                                    "--listen=[::]:1",
-                                   "--metrics_listen=0.0.0.0:2",
+                                   "--metrics_listen=unix:/metrics",
+                                   "--max_metrics_connections=14",
+                                   "--metrics_stall_timeout=15s",
                                    "--port_file=/p",
                                    "--max_message_bytes=65536",
                                    "--stream_stall_timeout=1m30s",
@@ -98,8 +101,10 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.engine.schedule.max_queued_tokens, 5000000000U);
   EXPECT_EQ(o.engine.schedule.default_max_tokens, 11U);
   EXPECT_EQ(o.admission.retry_pushback, Milliseconds(250));
-  EXPECT_EQ(o.listen.listen, "[::]:1");
-  EXPECT_EQ(o.listen.metrics_listen, "0.0.0.0:2");
+  EXPECT_EQ(o.listen.listen.ToString(), "[::]:1");
+  EXPECT_EQ(o.listen.metrics_listen.ToString(), "unix:/metrics");
+  EXPECT_EQ(o.listen.max_metrics_connections, 14U);
+  EXPECT_EQ(o.listen.metrics_stall_timeout, Milliseconds(15000));
   EXPECT_EQ(o.listen.port_file, "/p");
   EXPECT_EQ(o.listen.max_message_bytes, 65536U);
   EXPECT_EQ(o.stream.stall_timeout, Milliseconds(90000));
@@ -173,6 +178,27 @@ TEST(FlagsTest, SwitchesAreTrueOrFalse) {
 TEST(FlagsTest, AFlagGivenTwiceIsRefused) {
   EXPECT_EQ(Error({"--slots=1", "--slots=2"}), "--slots is given twice");
   EXPECT_EQ(Error({"--prefix_cache", "--prefix_cache=false"}), "--prefix_cache is given twice");
+}
+
+TEST(FlagsTest, AddressesAreRefusedByName) {
+  for (const char* flag : {"--listen", "--metrics_listen"}) {
+    for (const char* address : {"127.0.0.1:99999", "127.0.0.1", "127.0.0.1:http", "19193", ":1",
+                                "[::1]", "::1:1", "unix:relative"}) {
+      const std::string error = Error({absl::StrCat(flag, "=", address)});
+      EXPECT_THAT(error, HasSubstr(absl::StrCat(flag, ": '", address, "' is not possible: ")));
+      EXPECT_THAT(error, HasSubstr("expected HOST:PORT"));
+    }
+  }
+}
+
+TEST(FlagsTest, OneAddressIsNotForTwo) {
+  EXPECT_THAT(Error({"--listen=[::1]:5", "--metrics_listen=[::1]:5"}),
+              HasSubstr("--metrics_listen: [::1]:5 is the address of --listen too"));
+  EXPECT_THAT(Error({"--listen=unix:/a", "--metrics_listen=unix:///a"}),
+              HasSubstr("--metrics_listen: unix:/a is the address of --listen too"));
+  EXPECT_THAT(Error({"--metrics_listen=unix:/a", "--port_file=/a"}), HasSubstr("--port_file: /a"));
+  EXPECT_EQ(Options({"--listen=[::1]:0", "--metrics_listen=[::1]:0"}).listen.metrics_listen.port,
+            0);
 }
 
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {

@@ -34,8 +34,9 @@ class HttpServerTest : public testing::Test {
     auto listener = Listener::Bind(*ParseAddress(address));
     ASSERT_TRUE(listener.ok()) << listener.status();
     ASSERT_TRUE((*listener)->Listen().ok());
-    auto server = HttpServer::Start(*std::move(listener), options_, [](const HttpRequest& request) {
-      HttpResponse response{.content_type = "text/x-test", .body = "", .headers = {}};
+    server_ = std::make_unique<HttpServer>(*std::move(listener), options_);
+    const absl::Status serving = server_->Serve([](const HttpRequest& request) {
+      HttpResponse response{.content_type = "text/x-test"};
       if (request.path == "/missing") response.status = 404;
       if (request.path == "/large") response.body = std::string(kLarge, 'x');
       if (!response.body.empty()) return response;
@@ -44,8 +45,7 @@ class HttpServerTest : public testing::Test {
       response.headers = {{"X-Test", "yes"}};
       return response;
     });
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
+    ASSERT_TRUE(serving.ok()) << serving;
   }
   HttpClient Connect() {
     HttpClient client(server_->address());

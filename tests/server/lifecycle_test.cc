@@ -2,6 +2,9 @@
 // Health and the life of a server process, with a fake engine and without signals.
 #include "server/lifecycle.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -319,17 +322,84 @@ TEST_F(LifecycleTest, ModelThatCannotBeLoadedEndsTheProcess) {
   EXPECT_THAT(LogText(), HasSubstr("error message=\"--model: no config.json in /nowhere\""));
 }
 
+TEST_F(LifecycleTest, FilesAreThereUntilTheEnd) {
+  options_.listen.listen = *ParseAddress("unix:" + directory_.path() + "/calls");
+  options_.listen.metrics_listen = *ParseAddress("unix:" + directory_.path() + "/metrics");
+  Launch();
+  while (!std::filesystem::exists(options_.listen.port_file)) std::this_thread::yield();
+  std::ifstream file(options_.listen.port_file);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  EXPECT_EQ(text,
+            absl::StrCat("grpc_address=", options_.listen.listen.ToString(),
+                         "\nmetrics_address=", options_.listen.metrics_listen.ToString(), "\n"));
+  channel_ =
+      grpc::CreateChannel(options_.listen.listen.ToString(), grpc::InsecureChannelCredentials());
+  WaitForHealth(HealthCheckResponse::SERVING);
+  EXPECT_EQ(HttpGet(options_.listen.metrics_listen, "/metrics").status, 200);
+  EXPECT_EQ(Join(), kExitOk);
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+  EXPECT_THAT(LogText(), HasSubstr(" grpc_address=unix:" + directory_.path() + "/calls "));
+}
+
+// The process ends amid the load, by another way than at other times.
+TEST(LifecycleDeathTest, AStopWhileLoadingLeavesNoFile) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  // The child runs this test again from its beginning, and must find the directory of its parent.
+  constexpr char kVariable[] = "RECURVE_LIFECYCLE_DEATH_TEST";
+  std::optional<ScopedDirectory> own;
+  if (std::getenv(kVariable) == nullptr) setenv(kVariable, own.emplace().path().c_str(), 1);
+  const std::string directory = std::getenv(kVariable);
+  ServerOptions options = TestOptions();
+  options.listen.port_file = directory + "/ports";
+  options.listen.metrics_listen = *ParseAddress("unix:" + directory + "/metrics");
+  Events events;
+  const auto stop_amid_the_load = [&](const EngineOptions&) {
+    const bool there = std::filesystem::exists(directory + "/ports") &&
+                       std::filesystem::exists(directory + "/metrics");
+    if (!there) std::_Exit(99);
+    events.Stop();
+    while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+    return std::unique_ptr<Engine>();
+  };
+  EXPECT_EXIT(
+      {
+        Log log(LogFormat::kText, STDERR_FILENO);
+        RunServer(options, stop_amid_the_load, &events, &log);
+      },
+      testing::ExitedWithCode(kExitOk), "stopped while=loading");
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+  unsetenv(kVariable);
+}
+
+TEST_F(LifecycleTest, NothingListensBeforeEverythingIsChecked) {
+  options_.listen.listen = *ParseAddress("unix:" + directory_.path() + "/calls");
+  options_.listen.metrics_listen = *ParseAddress("192.0.2.1:1");  // of no machine
+  options_.listen.port_file.clear();
+  Launch();
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitCannotStart);
+  EXPECT_THAT(LogText(), HasSubstr("--metrics_listen: cannot listen on 192.0.2.1:1"));
+  options_.listen.metrics_listen = TestOptions().listen.metrics_listen;
+  options_.listen.port_file = directory_.path();
+  Launch();
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitCannotStart);
+  EXPECT_THAT(LogText(), HasSubstr("--port_file: cannot write " + directory_.path()));
+  EXPECT_THAT(LogText(), testing::Not(HasSubstr("listening")));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+}
+
 TEST_F(LifecycleTest, PortsInUseAreNamed) {
   Log log(LogFormat::kText, fileno(log_file_.get()));
   auto first = Server::Create(TestOptions(), &log);
   ASSERT_TRUE(first.ok());
   ServerOptions options = TestOptions();
-  options.listen.listen = absl::StrCat("127.0.0.1:", (*first)->grpc_port());
+  options.listen.listen = (*first)->grpc_address();
   auto second = Server::Create(options, &log);
   EXPECT_THAT(std::string(second.status().message()),
-              HasSubstr("--listen: cannot listen on " + options.listen.listen));
+              HasSubstr("--listen: cannot listen on " + options.listen.listen.ToString()));
   options = TestOptions();
-  options.listen.metrics_listen = absl::StrCat("127.0.0.1:", (*first)->metrics_port());
+  options.listen.metrics_listen = (*first)->metrics_address();
   second = Server::Create(options, &log);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics_listen: cannot"));
 }

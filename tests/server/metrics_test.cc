@@ -116,12 +116,55 @@ TEST_F(MetricsTest, DocumentNamesEveryReason) {
   EXPECT_GE(reasons, 20);
 }
 
-TEST_F(MetricsTest, SilentConnectionsDoNotKeepScrapersOut) {
-  std::vector<int> silent;
-  silent.reserve(4);
-  for (int i = 0; i < 4; ++i) silent.push_back(ConnectTo(server_->metrics_port()));
-  EXPECT_THAT(MetricsPage(), HasSubstr("recurve_ready"));
-  for (const int connection : silent) close(connection);
+TEST_F(MetricsTest, OnlyMetricsAreHereAndOnlyToGet) {
+  HttpClient client(server_->metrics_address());
+  HttpAnswer page = client.Get("/metrics");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_THAT(page.head,
+              HasSubstr("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+  EXPECT_THAT(page.body, HasSubstr("recurve_metrics_answers_total{code=\"200\"} 0\n"));
+  EXPECT_EQ(client.Get("/metrics?name[]=x").status, 200);
+  client.Send("HEAD /metrics HTTP/1.1\r\nHost: test\r\n\r\n");
+  EXPECT_EQ(client.Read(/*to_head=*/true).status, 200);
+  for (const char* path : {"/", "/metrics/", "/favicon.ico"}) {
+    EXPECT_EQ(client.Get(path).status, 404) << path;
+  }
+  client.Send("DELETE /metrics HTTP/1.1\r\nHost: test\r\n\r\n");
+  const HttpAnswer refused = client.Read();
+  EXPECT_EQ(refused.status, 405);
+  EXPECT_THAT(refused.head, HasSubstr("\r\nAllow: GET, HEAD\r\n"));
+  page = client.Get("/metrics");
+  EXPECT_EQ(MetricValue(page.body, "recurve_metrics_answers_total{code=\"200\"}"), 3);
+  EXPECT_EQ(MetricValue(page.body, "recurve_metrics_answers_total{code=\"404\"}"), 3);
+  EXPECT_EQ(MetricValue(page.body, "recurve_metrics_answers_total{code=\"405\"}"), 1);
+  EXPECT_EQ(MetricValue(page.body, "recurve_metrics_connections_open"), 1);
+}
+
+class MetricsConnectionsTest : public ServerTest {};
+
+TEST_F(MetricsConnectionsTest, SilentOnesNeverKeepAScraperOut) {
+  Start();
+  std::vector<HttpClient> silent;
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(silent.emplace_back(server_->metrics_address()).connected());
+  }
+  const std::string page = MetricsPage();
+  EXPECT_EQ(MetricValue(page, "recurve_metrics_connections_open"), 16);
+  EXPECT_EQ(MetricValue(page, "recurve_metrics_connections_closed_total{reason=\"evicted\"}"), 45);
+  EXPECT_EQ(MetricValue(page, "recurve_limit{limit=\"max_metrics_connections\"}"), 16);
+  EXPECT_TRUE(silent.back().IsSilent());
+}
+
+TEST_F(MetricsConnectionsTest, TheirLimitsAreOptions) {
+  options_.listen.max_metrics_connections = 1;
+  options_.listen.metrics_stall_timeout = Milliseconds(20);
+  Start();
+  HttpClient silent(server_->metrics_address());
+  EXPECT_TRUE(silent.WaitUntilClosed());
+  const std::string page = MetricsPage();
+  EXPECT_EQ(MetricValue(page, "recurve_metrics_connections_closed_total{reason=\"stalled\"}"), 1);
+  EXPECT_EQ(MetricValue(page, "recurve_limit{limit=\"max_metrics_connections\"}"), 1);
+  EXPECT_EQ(MetricValue(page, "recurve_limit{limit=\"metrics_stall_timeout\"}"), 0.02);
 }
 
 TEST_F(MetricsTest, PromtoolHasNothingToSay) {

@@ -1,50 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/server/server_fixture.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
 namespace recurve {
 
 ServerOptions TestOptions() {
   ServerOptions options;
-  options.listen.listen = "127.0.0.1:0";
-  options.listen.metrics_listen = "127.0.0.1:0";
+  options.listen.listen.port = 0;
+  options.listen.metrics_listen.port = 0;
   return options;
-}
-
-int ConnectTo(int port) {
-  const int connection = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-    return connection;
-  }
-  close(connection);
-  return -1;
-}
-
-std::string HttpGet(int port, const std::string& path) {
-  const int connection = ConnectTo(port);
-  if (connection < 0) return "";
-  const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
-  [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
-  std::string answer;
-  char buffer[65536];
-  for (ssize_t n = 0; (n = read(connection, buffer, sizeof(buffer))) > 0;) {
-    answer.append(buffer, static_cast<size_t>(n));
-  }
-  close(connection);
-  const size_t body = answer.find("\r\n\r\n");
-  return body == std::string::npos ? "" : answer.substr(body + 4);
 }
 
 std::optional<double> MetricValue(const std::string& page, const std::string& series) {
@@ -91,7 +57,7 @@ void ServerTest::Stop() {
 std::shared_ptr<grpc::Channel> ServerTest::NewChannel(const grpc::ChannelArguments& arguments) {
   grpc::ChannelArguments own = arguments;
   own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-  return grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server_->grpc_port()),
+  return grpc::CreateCustomChannel(server_->grpc_address().ToString(),
                                    grpc::InsecureChannelCredentials(), own);
 }
 

@@ -15,17 +15,12 @@
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/server.h"
 #include "tests/server/fake_engine.h"
+#include "tests/server/http_client.h"
 
 namespace recurve {
 
 // Options that listen on ports of the system's choice.
 ServerOptions TestOptions();
-
-// GET of http://127.0.0.1:port/path: the body, or empty on failure.
-std::string HttpGet(int port, const std::string& path);
-
-// A TCP connection to this machine's `port`, which the caller closes; -1 if there is none.
-int ConnectTo(int port);
 
 // Value of a series on a metrics page, such as `a_total{b="c"}`; nothing if it is not there.
 std::optional<double> MetricValue(const std::string& page, const std::string& series);
@@ -51,7 +46,7 @@ class ServerTest : public testing::Test {
     return v1::GenerationService::NewStub(NewChannel());
   }
   StreamEnd Generate(const v1::GenerateRequest& request, grpc::ClientContext* context = nullptr);
-  std::string MetricsPage() { return HttpGet(server_->metrics_port(), "/metrics"); }
+  std::string MetricsPage() { return HttpGet(server_->metrics_address(), "/metrics").body; }
   // Lines of the log; after Stop.
   std::vector<std::string> LogLines();
 
