@@ -12,25 +12,11 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/scoped_descriptor.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
-
-// Closes a file descriptor at the end of its scope.
-class ScopedDescriptor {
- public:
-  explicit ScopedDescriptor(int descriptor) : descriptor_(descriptor) {}
-  ScopedDescriptor(const ScopedDescriptor&) = delete;
-  ScopedDescriptor& operator=(const ScopedDescriptor&) = delete;
-  ~ScopedDescriptor() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-
- private:
-  const int descriptor_;
-};
 
 // Why `path` cannot be opened. NotFound says that there is no such name and nothing else, since
 // callers take it for the absence of an optional file; errno says it of sockets too, and of links.
