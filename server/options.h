@@ -27,6 +27,14 @@ struct ListenOptions {
   bool operator==(const ListenOptions&) const = default;
 };
 
+// How the server finds out whether its own gRPC port answers: see self_check.h.
+struct SelfCheckOptions {
+  Milliseconds interval{5000};
+  Milliseconds timeout{30000};
+
+  bool operator==(const SelfCheckOptions&) const = default;
+};
+
 // How long a client may keep its stream waiting.
 struct StreamOptions {
   Milliseconds stall_timeout{30000};  // a single write may take this long
