@@ -55,7 +55,7 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
   if (!watcher_.joinable()) return;
-  Handle(SIG_DFL);
+  Handle(signal_ == 0 ? SIG_DFL : SIG_IGN);
   close(pipe_to_watcher);  // ends the watcher
   watcher_.join();
 }

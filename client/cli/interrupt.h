@@ -26,7 +26,8 @@ class InterruptRule {
 
 // From construction to destruction the first SIGINT or SIGTERM requests a stop, and a later one
 // ends the process at once with 128 and the signal's number. A signal that was ignored at
-// construction stays so. One at a time.
+// construction stays so. After a stop the destructor leaves them ignored, since the process is
+// about to end. One at a time.
 class Interrupt {
  public:
   Interrupt();
