@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/server_name.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "recurve/v1/generation.grpc.pb.h"
 
@@ -73,6 +74,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
   arguments.SetMaxReceiveMessageSize(-1);  // a Complete message holds a whole completion
   // Channels with equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (IsOnThisMachine(options.server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (options.attempts > 1) {
     arguments.SetServiceConfigJSON(ServiceConfig(options.attempts));
     // A request that is larger than this is sent once. Servers may take 1 GiB.

@@ -17,7 +17,9 @@
 namespace recurve::client {
 
 struct ClientOptions {
-  std::string server = "127.0.0.1:50051";  // HOST:PORT, or any name that gRPC resolves
+  // HOST:PORT, or any name that gRPC resolves. A server on this machine is always called directly;
+  // on the way to others gRPC uses the proxy that grpc_proxy, https_proxy or http_proxy name.
+  std::string server = "127.0.0.1:50051";
   // Calls that the server refuses because a queue is full or because it is not ready are tried
   // again, at most this often in all (1: never again, at most 5), after the time that the server
   // asks for.

@@ -8,14 +8,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/cpu/isa.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/machine.h"
+#include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 #include "engine/make_budget.h"
 #include "engine/model/weights.h"
+#include "engine/tokenizer/utf8.h"
 
 namespace recurve {
 namespace {
@@ -115,6 +118,16 @@ uint64_t PagesOfSequence(const ModelConfig& config, uint64_t tokens) {
   return pages;
 }
 
+// The API's strings are UTF-8, and so is a label of the metrics.
+absl::Status CheckModelName(const std::string& name) {
+  const size_t bad = FindInvalidUtf8(name);
+  if (bad == std::string_view::npos) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "--model_name is \"%s\", which is not UTF-8 from the byte at offset %d on; give the model "
+      "another name, which is that of its directory by default",
+      Quotable(name), bad));
+}
+
 // Fills in every automatic value.
 absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options,
                      std::vector<std::string>* warnings) {
@@ -123,6 +136,7 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
     const std::filesystem::path path(m.directory);
     m.name = (path.has_filename() ? path : path.parent_path()).filename().string();
   }
+  RETURN_IF_ERROR(CheckModelName(m.name));
   if (m.threads == 0) m.threads = UsableThreads();
 
   ScheduleLimits& s = options.schedule;

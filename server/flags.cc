@@ -29,7 +29,7 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
       ->type_name("DIR");
   group
       .Value("--model_name", &options->name,
-             "Name reported to clients. Default: the directory's last component.")
+             "Name reported to clients, UTF-8. Default: the directory's last component.")
       ->type_name("NAME");
   group.Choice("--backend", &options->backend, {"cpu"}, "What computes.");
   group.Choice("--precision", &options->precision, {"bf16", "f32"},

@@ -9,6 +9,7 @@
 #include <thread>
 #include <variant>
 
+#include "engine/base/standard_output.h"
 #include "engine/engine.h"
 #include "server/flags.h"
 #include "server/lifecycle.h"
@@ -47,7 +48,10 @@ int Main(int argc, char** argv) {
   }
   if (const auto* text = std::get_if<std::string>(&*flags)) {
     std::fputs(text->c_str(), stdout);
-    return kExitOk;
+    const absl::Status printed = FlushStandardOutput();
+    if (printed.ok()) return kExitOk;
+    std::fprintf(stderr, "recurve-server: %s\n", std::string(printed.message()).c_str());
+    return kExitCannotStart;
   }
   const auto& options = std::get<ServerOptions>(*flags);
   static auto* const events = new Events;  // for ever, as the thread that waits for signals

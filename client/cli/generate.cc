@@ -125,7 +125,9 @@ class Printer {
                             (usage.generated_tokens() - 1) / decode, first);
     }
     const v1::DepthStats& depth = end.generated_depth();
-    absl::StrAppendFormat(&line, "; mean depth %.2f", depth.mean_depth());
+    // A single token never becomes a row, and has no depth of its own rows.
+    absl::StrAppend(&line, "; mean depth ",
+                    depth.mean_depth() > 0 ? absl::StrFormat("%.2f", depth.mean_depth()) : "-");
     for (int i = 0; i < depth.tokens_by_depth_size(); ++i) {
       absl::StrAppendFormat(&line, "%s%d x %d", i == 0 ? ": " : ", ", depth.tokens_by_depth(i),
                             i + 1);

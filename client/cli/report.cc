@@ -7,17 +7,27 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "client/client.h"
+#include "client/server_name.h"
 
 namespace recurve::client {
 namespace {
 
-const char* Advice(const absl::Status& status) {
+std::string NotReachedAdvice(const std::string& server) {
+  if (const auto variable = ProxyVariable(server)) {
+    return absl::StrCat("The call went through the proxy of the environment variable ", *variable,
+                        ". To go there directly, unset it, or name the host in no_proxy.");
+  }
+  return "Is a server running there? Start one with `./run serve`, or name another with --server.";
+}
+
+// What to do next; empty if nothing is known.
+std::string Advice(const std::string& server, const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return status.GetPayload(kNotReachedPayload)
-                 ? "Is a server running there? Start one with `./run serve`, or name another with "
-                   "--server."
+                 ? NotReachedAdvice(server)
                  : "The server does not serve now: it loads its model, shuts down, or has failed; "
                    "its log says which. Try again later, or name another with --server.";
     case absl::StatusCode::kResourceExhausted:
@@ -27,7 +37,7 @@ const char* Advice(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --timeout, or end early with what there is by --time_limit_ms.";
     default:
-      return nullptr;
+      return "";
   }
 }
 
@@ -36,7 +46,8 @@ const char* Advice(const absl::Status& status) {
 int ReportError(const std::string& server, const absl::Status& status) {
   std::fprintf(stderr, "recurve: %s: %s\n", server.c_str(),
                status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str());
-  if (const char* advice = Advice(status)) std::fprintf(stderr, "%s\n", advice);
+  const std::string advice = Advice(server, status);
+  if (!advice.empty()) std::fprintf(stderr, "%s\n", advice.c_str());
   return 1;
 }
 

@@ -62,7 +62,9 @@ CallOptions ConnectionFlags::call() const {
 }
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
-  app.add_option("--server", flags.client.server, "Server as HOST:PORT")
+  app.add_option("--server", flags.client.server,
+                 "Server as HOST:PORT, or unix:PATH; beyond this machine through the proxy of "
+                 "grpc_proxy, https_proxy or http_proxy, where one is set")
       ->envname("RECURVE_SERVER")
       ->capture_default_str()
       ->group(kConnection);

@@ -18,6 +18,7 @@
 #include "engine/base/flag_values.h"
 #include "engine/base/machine.h"
 #include "engine/base/quotable.h"
+#include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/shapes.h"
@@ -254,11 +255,11 @@ void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
       m.ended_early, streams);
 }
 
-void PrintJson(const nlohmann::json& run, const Figures& figures) {
+absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
   nlohmann::ordered_json line = {{"run", run}};
   for (const auto& [name, value] : figures) line[name] = value;
   std::printf("%s\n", line.dump().c_str());
-  std::fflush(stdout);
+  return FlushStandardOutput();
 }
 
 absl::Status Run(Flags& f) {
@@ -273,17 +274,14 @@ absl::Status Run(Flags& f) {
     if (!warm) continue;
     NoteEarlyEndings(measurement, f.bench.streams);
     runs.push_back(ToFigures(measurement));
-    if (f.format == "json") PrintJson(runs.size(), runs.back());
+    if (f.format == "json") RETURN_IF_ERROR(PrintJson(runs.size(), runs.back()));
   }
   const Figures medians = Medians(runs);
-  if (f.format == "json") {
-    PrintJson("median", medians);
-    return absl::OkStatus();
-  }
+  if (f.format == "json") return PrintJson("median", medians);
   std::printf("medians of %u runs; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
               IsaName(f.bench.force_scalar ? Isa::kScalar : BestIsa()), f.bench.threads);
   for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
-  return absl::OkStatus();
+  return FlushStandardOutput();
 }
 
 // Prints why it failed; returns the exit code.
@@ -304,7 +302,9 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitBadFlags;
+    if (app.exit(error) != 0) return kExitBadFlags;
+    const absl::Status printed = FlushStandardOutput();  // --help
+    return printed.ok() ? 0 : Fail(kExitFailed, std::string(printed.message()));
   }
   if (const absl::Status status = Parse(flags); !status.ok())
     return Fail(kExitBadFlags, std::string(status.message()));

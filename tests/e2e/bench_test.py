@@ -82,6 +82,14 @@ class BenchTest(unittest.TestCase):
         self.assertIn(note, done.stderr)
         self.assertNotIn(note, bench(DEMO, *SMALL, "--repeat=1").stderr)
 
+    def test_output_that_cannot_be_written_is_an_error(self):
+        for flags in ((), ("--format=json",)):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([BENCH, DEMO, *SMALL, "--repeat=1", *flags], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("standard output", done.stderr)
+
     def test_refuses_what_this_version_has_not(self):
         for flag, known in (("--policy=staged", "depthwise and lockstep"),
                             ("--precision=int8", "f32 and bf16"), ("--backend=cuda", "cpu")):

@@ -63,6 +63,10 @@ class CommandLineTest(unittest.TestCase):
         by_stdin = self.client("generate", "--max_tokens=30", stdin=PROMPT)
         self.assertEqual(by_stdin.stdout, done.stdout)
 
+    def test_generate_prints_no_depth_without_rows(self):
+        done = self.client("generate", PROMPT, "--max_tokens=1")
+        self.assertIn("; mean depth -:", done.stderr)
+
     def test_generate_marks_depths(self):
         done = self.client("generate", PROMPT, "--max_tokens=20", "--ignore_eos",
                            "--depth_marks=subscript")
@@ -339,6 +343,13 @@ class CommandLineTest(unittest.TestCase):
                 self.assertIn("standard output", done.stderr)
                 self.assertIn("No space left", done.stderr)
                 self.assertNotIn("CANCELLED", done.stderr)
+        for program, flag in (("recurve-server", "--help"), ("recurve-server", "--version"),
+                              ("recurve-bench", "--help"), ("recurve", "--version")):
+            with self.subTest(program=program, flag=flag), open("/dev/full", "wb") as full:
+                done = subprocess.run([BIN / program, flag], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, timeout=120, check=False)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("standard output", done.stderr)
         wrong = ["generate", PROMPT, "--no_such_flag"]
         with open("/dev/full", "wb") as full:  # which nothing was to be written to
             done = subprocess.run([BIN / "recurve", *wrong], stdout=full, stderr=subprocess.PIPE,
@@ -402,11 +413,27 @@ class CommandLineTest(unittest.TestCase):
             ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),
             ([f"--model={MODEL}", "--max_context=99999999"], "max_context"),
             ([f"--model={MODEL}", "--slots=4294967295"], "slots"),
+            ([f"--model={MODEL}", b"--model_name=caf\xe9"], "not UTF-8 from the byte at offset 3"),
         ]:
             with self.subTest(flags=flags):
                 done = serve(*flags)
                 self.assertNotIn(done.returncode, (0, -6, -11), done.stderr)
                 self.assertIn(words, done.stderr)
+
+    def test_a_directory_whose_name_is_not_utf8_needs_a_model_name(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = os.fsencode(scratch) + b"/mod\xe8le"
+            os.symlink(MODEL, directory)
+            done = subprocess.run([BIN / "recurve-server", b"--model=" + directory,
+                                   "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("--model_name", done.stderr)
+            server = Server("--model_name=modèle", model=os.fsdecode(directory))
+            try:
+                self.assertIn("modèle", run_client("info", server=server).stdout)
+            finally:
+                server.kill()
 
     def test_server_takes_its_options_from_a_file(self):
         with tempfile.TemporaryDirectory() as scratch:

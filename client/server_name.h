@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a server's name, as gRPC takes it, says of the way to it.
+#ifndef RECURVE_CLIENT_SERVER_NAME_H_
+#define RECURVE_CLIENT_SERVER_NAME_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace recurve::client {
+
+// Whether the name says that the server runs on this machine: a Unix socket, a loopback or
+// unspecified address, or localhost. Nothing is looked up.
+bool IsOnThisMachine(std::string_view server);
+
+// The environment variable whose proxy gRPC's connections to the server go through; none if they go
+// there directly, as those on this machine always do.
+std::optional<std::string> ProxyVariable(std::string_view server);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_SERVER_NAME_H_
