@@ -176,9 +176,10 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                   "Tokens of one stream that may wait for a slow client; one more and it is "
                   "cancelled.");
 
-  FlagGroup draining(app, "Shutdown (SIGTERM, SIGINT; a second one ends at once)");
+  FlagGroup draining(app, "Shutdown (SIGTERM, SIGINT, SIGHUP)");
   draining.Duration("--drain_grace", &options->drain.grace, Milliseconds(0),
-                    "Go on accepting for this long after the signal, with health NOT_SERVING, "
+                    "Go on accepting for this long after SIGTERM, or SIGINT or SIGHUP where they "
+                    "are not ignored at start, with health NOT_SERVING, "
                     "while balancers take the server out. On Kubernetes 5s to 15s.");
   draining.Duration("--drain_budget", &options->drain.budget, Milliseconds(0),
                     "Then refuse new requests and let running ones go on for this long; what "
@@ -186,11 +187,14 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   draining.Duration("--drain_flush", &options->drain.flush, Milliseconds(0),
                     "Then give clients this long, and no longer than stream_stall_timeout, to "
                     "take their last messages; calls that are still open are cut. The process "
-                    "ends within drain_grace, drain_budget, drain_flush and a second.");
+                    "ends within drain_grace, drain_budget, drain_flush and a second. A further "
+                    "signal ends it at once, unless it comes within a second of the first.");
 
   FlagGroup logging(app, "Log (stderr)");
   logging.Choice("--log_format", log_format, {"text", "json"},
-                 "Lines of key=value, or of one JSON object.");
+                 "Lines of key=value, or of one JSON object. Those of gRPC and protobuf, which "
+                 "clients can cause with messages that are none, are events `library`: ten at "
+                 "once, then one a second, with the number of those suppressed.");
 }
 
 std::string ErrorText(const CLI::ParseError& error) {

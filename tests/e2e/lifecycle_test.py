@@ -2,12 +2,15 @@
 """Overload, slow readers, shutdown: nothing is lost, every page comes back."""
 
 import concurrent.futures
+import contextlib
 import signal
+import socket
+import time
 import unittest
 
 import grpc
 
-from tests.e2e.harness import Collected, Server, pb, request
+from tests.e2e.harness import Collected, Server, json_lines, pb, request
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
@@ -121,6 +124,80 @@ class LifecycleTest(unittest.TestCase):
         rest = Collected(call)
         self.assertEqual(rest.final.finish_reason, pb.FINISH_REASON_LENGTH)
         self.assertEqual(server.process.wait(timeout=120), 0)  # a second signal would end it at once
+
+    def test_a_further_signal_at_once_does_not_cut_the_drain(self):
+        server = self.start("--drain_budget=60s", "--log_format=json", *SLOW)
+        call = server.stub.Generate(request(PROMPT, max_tokens=100, stop=LONG))
+        next(call)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)  # another, which does not merge with the first
+        rest = Collected(call)
+        self.assertEqual(rest.final.finish_reason, pb.FINISH_REASON_LENGTH)
+        self.assertEqual(server.process.wait(timeout=120), 0)
+        signals = [line for line in json_lines(server.log()) if line["event"] == "signal"]
+        self.assertEqual({line["name"] for line in signals}, {"SIGTERM", "SIGINT"})
+        self.assertEqual([line["action"] for line in signals], ["drain", "ignore"])
+
+    def test_a_later_signal_ends_at_once(self):
+        server = self.start("--drain_budget=60s", *SLOW)
+        call = server.stub.Generate(request(PROMPT, max_tokens=900, stop=LONG))
+        next(call)
+
+        def ends() -> bool:
+            server.process.send_signal(signal.SIGTERM)
+            return server.process.poll() is not None
+
+        server.wait_until(ends, "it went on draining")
+        self.assertEqual(server.process.returncode, 128 + signal.SIGTERM)
+        self.assertIn("action=end_at_once", server.log())
+
+    def test_sighup_drains_unless_it_was_ignored_at_start(self):
+        before = signal.getsignal(signal.SIGHUP)
+        try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a child inherits
+            self.assertEqual(self.start().stop(signal.SIGHUP), 0)
+            self.assertIn("name=SIGHUP action=drain", self.server.scratch_log)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            server = self.start()
+            server.process.send_signal(signal.SIGHUP)
+            self.assertEqual(server.stop(), 0)
+            self.assertNotIn("SIGHUP", server.scratch_log)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_whatever_clients_send_the_log_is_json_and_short(self):
+        server = self.start("--log_format=json")
+        host, port = server.address.split(":")
+
+        def send(data: bytes) -> None:
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    while connection.recv(1 << 16):
+                        pass
+
+        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        generate = server.channel.unary_stream("/recurve.v1.GenerationService/Generate")
+        began = time.monotonic()
+        for _ in range(100):
+            send(b"\xff\n{garbage}\n" * 20)
+            send(preface + b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00")  # window update of 0
+            send(preface + b"\xff" * 200)
+            for message in (b"\x0a\x01\xff", b"\xff\xff"):  # text that is not UTF-8; no message
+                with self.assertRaises(grpc.RpcError):
+                    list(generate(message))
+        self.assertEqual(server.stop(), 0)
+        lines = json_lines(server.scratch_log)  # each is JSON
+        protobuf = [line for line in lines if line.get("library") == "protobuf"]
+        self.assertGreater(len(protobuf), 0)
+        self.assertIn("invalid UTF-8", protobuf[0]["message"])
+        told = sum(line["event"] == "library" for line in protobuf)
+        most = 11 + time.monotonic() - began  # a burst of ten, and one a second
+        self.assertLessEqual(told, most)
+        missed = sum(line.get("suppressed", line.get("lines", 0)) for line in protobuf)
+        self.assertGreaterEqual(told + missed, 100)
+        self.assertLessEqual(sum(line["event"] == "library" for line in lines), 2 * most)
 
     def test_who_waits_too_long_is_told_so(self):
         server = self.start("--slots=1", "--retry_pushback=70ms")
