@@ -49,10 +49,9 @@ constexpr Definition kDefinitions[] = {
 // From this share on the prefix cache shows in the time to the first token.
 constexpr double kMuchCached = 0.05;
 
-// `format` of the value; "-" without one.
-template <typename Format>
-std::string Figure(const Format& format, const std::optional<double>& value) {
-  return value ? absl::StrFormat(format, *value) : "-";
+// With so many digits behind the point; "-" without a value.
+std::string Figure(int digits, const std::optional<double>& value) {
+  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
 }
 
 // What was measured, however short it was, does not look like nothing.
@@ -129,7 +128,7 @@ std::string OthersText(const Report& report) {
   for (const auto& [name, outcome] : report.outcomes) {
     if (name == kCompleted) continue;
     absl::StrAppendFormat(&text, "           %s %d (%s/s, %d tokens generated)", name,
-                          outcome.requests, Figure("%.2f", report.Rate(outcome.requests)),
+                          outcome.requests, Figure(2, report.Rate(outcome.requests)),
                           outcome.generated_tokens);
     if (!outcome.first_message.empty()) {
       absl::StrAppend(&text, ", first: ", Printable(outcome.first_message));
@@ -234,14 +233,14 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
                         OthersText(report));
   absl::StrAppendFormat(&text,
                         "throughput %s requests/s, %s generated tokens/s, %s prompt tokens/s\n",
-                        Figure("%.2f", report.CompletedRate(report.completed())),
-                        Figure("%.1f", report.CompletedRate(report.generated_tokens)),
-                        Figure("%.1f", report.CompletedRate(report.prompt_tokens)));
+                        Figure(2, report.CompletedRate(report.completed())),
+                        Figure(1, report.CompletedRate(report.generated_tokens)),
+                        Figure(1, report.CompletedRate(report.prompt_tokens)));
   auto share = report.cached_prompt_share();
   if (share) *share *= 100;
-  absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n", Figure("%.1f", share));
-  absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n\n",
-                        Figure("%.3f", report.mean_depth), info.num_recursions());
+  absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n", Figure(1, share));
+  absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n\n", Figure(3, report.mean_depth),
+                        info.num_recursions());
   absl::StrAppendFormat(&text, "%-4s %8s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "count", "mean",
                         "min", "p50", "p90", "p95", "p99", "max");
   absl::StrAppend(&text, Row("TTFT", report.ttft), Row("ITL", report.itl), Row("TPOT", report.tpot),
