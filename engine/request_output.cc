@@ -157,7 +157,9 @@ void RequestOutput::OnEnded(const Ending& ending) {
   finish.status = ToStatus(ending);
   finish.reason = ToFinishReason(ending.reason);
   if (finish.status.ok()) {
-    SendPromptLogprobs();
+    // Not those of half a prompt, that a time limit or the drain has cut short: whoever adds them
+    // up would not notice. The first token has none.
+    if (prompt_logprobs_so_far_.size() + 1 >= ending.prompt_tokens) SendPromptLogprobs();
     // A drained text goes on elsewhere, after the tokens that were sent: what is held back may
     // still become a stop string or a whole character there.
     const bool goes_on = ending.reason == EndReason::kDrained;

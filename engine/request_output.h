@@ -42,7 +42,7 @@ class RequestOutput final : public RequestObserver {
   RequestOutput(const Request& request, std::vector<uint64_t>& all_by_depth,
                 std::shared_ptr<RequestSink> sink, std::function<void()> on_ended);
 
-  void SendPromptLogprobs();
+  void SendPromptLogprobs();  // at most once
   // Sends the held tokens that the stream released, with their texts.
   void Send(std::span<const TextStream::Released> released);
   void SendAllWithoutText();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/mix_bits.h"
+#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
 
@@ -60,7 +61,7 @@ absl::Status CheckShares(const ModelConfig& config, const std::vector<double>& s
     const bool first_is_one = i > 0 || shares[0] == 1.0;
     if (!(shares[i] >= 0 && shares[i] <= before) || !first_is_one) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--depths: share ", i + 1, " is ", shares[i],
+          absl::StrCat("--depths: share ", i + 1, " is ", Shortest(shares[i]),
                        "; shares begin with 1 and never rise or fall below 0"));
     }
   }

@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/mor_config.h"
@@ -107,8 +108,8 @@ absl::Status ReadRope(JsonFields& fields, ModelConfig* config) {
   float theta = config->rope_theta;
   RETURN_IF_ERROR(rope.ReadPositive("rope_theta", &theta));
   if (fields.Find("rope_theta") != nullptr && theta != config->rope_theta) {
-    return rope.Unexpected("rope_theta",
-                           absl::StrCat("the rope_theta beside it, ", config->rope_theta));
+    return rope.Unexpected(
+        "rope_theta", absl::StrCat("the rope_theta beside it, ", Shortest(config->rope_theta)));
   }
   config->rope_theta = theta;
   const Json* partial = rope.Find("partial_rotary_factor");

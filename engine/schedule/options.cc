@@ -100,7 +100,12 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   RETURN_IF_ERROR(Within("chunk", limits.chunk, 1, kMost));
   RETURN_IF_ERROR(Within("ends", limits.ends, 1, kMost));
   RETURN_IF_ERROR(Within("block_rows", limits.block_rows, 1, kMost));
-  RETURN_IF_ERROR(Within("prompt_rows", limits.prompt_rows, limits.chunk, kMost));
+  RETURN_IF_ERROR(Within("prompt_rows", limits.prompt_rows, 1, kMost));
+  if (limits.chunk > limits.prompt_rows) {
+    return Invalid("chunk", limits.chunk,
+                   absl::StrCat("at most prompt_rows, ", limits.prompt_rows,
+                                "; lower the one or raise the other"));
+  }
   // Each cache group of a sequence has pages of its own.
   const auto groups =
       options.entries_per_page.size() -

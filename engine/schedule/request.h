@@ -122,7 +122,7 @@ struct ScheduledRequest {
   // never.
   std::optional<uint32_t> adaptive_min;
   KvBudget budget;
-  std::optional<uint32_t> logprobs;  // most likely tokens beside each sampled one
+  std::optional<uint32_t> logprobs;  // most likely tokens told with each sampled one
   bool prompt_logprobs = false;      // needs `logprobs`
   bool raw_logits = false;           // tests alone
   bool ignore_eos = false;

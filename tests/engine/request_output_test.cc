@@ -63,8 +63,9 @@ class RequestOutputTest : public testing::Test {
   bool Push(uint32_t token, uint32_t depth = 1, bool stop_id = false) {
     return output_->OnToken({token, position_++, depth, stop_id, {}});
   }
-  void End(EndReason reason, absl::Status status = absl::OkStatus()) {
+  void End(EndReason reason, absl::Status status = absl::OkStatus(), uint32_t prompt_tokens = 0) {
     Ending ending;
+    ending.prompt_tokens = prompt_tokens;
     ending.reason = reason;
     ending.status = std::move(status);
     ending.generated_rows_by_depth = {0, 1, 1, 1};
@@ -192,6 +193,23 @@ TEST_F(RequestOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
   End(EndReason::kLength);
   EXPECT_EQ(sink_->prompt_logprobs_told, 1);
   EXPECT_EQ(sink_->finish.prompt_token_depths, depths);
+}
+
+TEST_F(RequestOutputTest, PromptLogprobsOfHalfAPromptAreNotSent) {
+  const uint32_t depths[] = {2, 1};
+  const TokenLogprob logprobs[] = {{0, 1, kB, -1.5F}, {0, 2, kC, -0.25F}};
+  for (const EndReason reason : {EndReason::kTimeLimit, EndReason::kDrained, EndReason::kLength}) {
+    for (const uint32_t prompt_tokens : {3U, 4U}) {
+      sink_->prompt_logprobs_told = 0;
+      Request request;
+      request.prompt_logprobs = true;
+      Make(request);
+      output_->OnPrompt({0, depths, logprobs});
+      End(reason, absl::OkStatus(), prompt_tokens);
+      EXPECT_TRUE(sink_->finish.status.ok());
+      EXPECT_EQ(sink_->prompt_logprobs_told, prompt_tokens == 3 ? 1 : 0);
+    }
+  }
 }
 
 TEST_F(RequestOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {

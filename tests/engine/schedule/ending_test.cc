@@ -278,7 +278,10 @@ TEST_F(EndingTest, RefusesOptionsThatContradictEachOther) {
     return std::string(schedule.status().message());
   };
   options_.limits.prompt_rows = 3;
-  EXPECT_EQ(message(), "prompt_rows is 3; expected 4 to 65536");
+  EXPECT_EQ(message(),
+            "chunk is 4; expected at most prompt_rows, 3; lower the one or raise the other");
+  options_.limits.prompt_rows = 0;
+  EXPECT_EQ(message(), "prompt_rows is 0; expected 1 to 65536");
   options_.limits.prompt_rows = 4;
   options_.limits.ends = 0;
   EXPECT_EQ(message(), "ends is 0; expected 1 to 65536");
