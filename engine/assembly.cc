@@ -15,9 +15,11 @@
 #include "engine/backend/model_shape.h"
 #include "engine/base/machine.h"
 #include "engine/base/quotable.h"
+#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/make_budget.h"
 #include "engine/model/weights.h"
+#include "engine/text_encoder.h"
 #include "engine/tokenizer/utf8.h"
 
 namespace recurve {
@@ -153,7 +155,8 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
   // A prompt as long as the context must fit into an empty queue.
   s.max_queued_tokens = std::max<uint64_t>(s.max_queued_tokens, memory.max_context);
   if (!(memory.kv_memory_share > 0.0 && memory.kv_memory_share <= 1.0)) {
-    return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ", memory.kv_memory_share,
+    return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ",
+                                                   Shortest(memory.kv_memory_share),
                                                    "; expected more than 0, at most 1"));
   }
   if (memory.kv_pages == 0) {
@@ -301,7 +304,9 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(assembly.backend, CpuBackend::Create(model, backend));
   assembly.queue_depth = options.schedule.queue_depth;
   assembly.info = InfoOf(*model, options, precision);
-  assembly.info.has_tokenizer = assembly.tokenizer != nullptr;
+  const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
+  assembly.info.has_tokenizer = encoder.has_tokenizer();
+  assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();
   assembly.info.warnings = std::move(warnings);
   return assembly;
 }

@@ -16,6 +16,7 @@
 #include "engine/prepare_request.h"
 #include "engine/request_output.h"
 #include "engine/step_statistics.h"
+#include "engine/text_encoder.h"
 
 namespace recurve {
 namespace {
@@ -30,6 +31,7 @@ class EngineImpl final : public Engine {
       : config_(assembly.config),
         tokenizer_(std::move(assembly.tokenizer)),
         info_(std::move(assembly.info)),
+        encoder_(tokenizer_.get(), info_.max_context),
         queue_depth_(assembly.queue_depth),
         backend_(std::move(assembly.backend)),
         schedule_(std::move(assembly.schedule)),
@@ -57,7 +59,7 @@ class EngineImpl final : public Engine {
   const EngineInfo& Info() const override { return info_; }
   absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
                                                  bool add_special_tokens) const override {
-    return EncodeText(text, add_special_tokens, tokenizer_.get());
+    return encoder_.Encode(text, add_special_tokens);
   }
   absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
                                          bool skip_special_tokens) const override;
@@ -74,6 +76,7 @@ class EngineImpl final : public Engine {
   const ModelConfig config_;
   const std::unique_ptr<Tokenizer> tokenizer_;
   const EngineInfo info_;
+  const TextEncoder encoder_;
   const uint32_t queue_depth_;
   const std::unique_ptr<Backend> backend_;  // the loop's alone
 
@@ -109,13 +112,13 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
                                                   std::vector<std::shared_ptr<RequestSink>> sinks) {
   RECURVE_CHECK(request.samples > 0 && sinks.size() == request.samples);
   {
-    // A full queue refuses before the prompt is tokenized, which may cost more than anything else.
+    // A full queue refuses before the prompt is tokenized, which may cost more than all the rest.
     const std::lock_guard<std::mutex> lock(mutex_);
     RETURN_IF_ERROR(Accepting());
     RETURN_IF_ERROR(schedule_->CheckQueue(request.samples, 0));
   }
   ASSIGN_OR_RETURN(std::vector<ScheduledRequest> samples,
-                   PrepareSamples(request, config_, info_.options.eviction, tokenizer_.get()));
+                   PrepareSamples(request, config_, info_.options.eviction, encoder_));
   const auto prompt_tokens = static_cast<uint32_t>(samples.front().prompt.size());
 
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -213,6 +216,7 @@ EngineSnapshot EngineImpl::Snapshot() const {
   if (started != 0) {
     snapshot.step_age = std::chrono::nanoseconds(std::max<int64_t>(0, NowNanoseconds() - started));
   }
+  snapshot.encoded_bytes = encoder_.encoded_bytes();
   const std::lock_guard<std::mutex> lock(mutex_);
   const ScheduleCounters counters = schedule_->counters();
   snapshot.requests_running = counters.running;

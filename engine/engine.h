@@ -234,14 +234,14 @@ struct Finish {
   SteadyTime left_queue() const { return admitted.value_or(ended); }
 };
 
-// Receives what happens to one sample of a request. Called from the engine's loop thread
-// (OnFinished of a request that never ran also from other engine calls' threads), one call at a
-// time, and must not block nor call the engine: hand over and return. The engine keeps the sink
-// alive until OnFinished returned.
+// Receives what happens to one sample of a request. Called from the engine's loop thread, and from
+// those that call Cancel, Drain and the destructor, one call at a time; must not block nor call the
+// engine: hand over and return. The engine keeps the sink alive until OnFinished returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
-  // All of the prompt's log probabilities, before the first token; iff asked for.
+  // All of the prompt's log probabilities, before the first token; iff asked for and all of the
+  // prompt has run, which a time limit or the drain may prevent.
   virtual void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) = 0;
   // Tokens whose text became certain in one step, in order. `generated_tokens`: sampled so far,
   // held-back ones included.
@@ -259,6 +259,9 @@ struct EngineInfo {
   std::vector<uint32_t> eos_token_ids;
   uint64_t parameters = 0;  // distinct ones
   bool has_tokenizer = false;
+  // A text prompt of more bytes has more than max_context tokens whatever it says; unset: no such
+  // number, because the tokenizer's tokens may stand for any number of bytes.
+  std::optional<uint64_t> max_prompt_bytes;
   uint32_t kv_pages = 0, kv_page_bytes = 0,
            kv_page_entries = 0;       // entries: of one recursion's layers
   EngineOptions options;              // with every automatic value filled in
@@ -294,6 +297,7 @@ struct EngineSnapshot {
   std::chrono::nanoseconds step_age{0};
 
   // Counters.
+  uint64_t encoded_bytes = 0;  // of texts that were turned into token ids
   uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions_for_memory = 0,
            preemptions_for_priority = 0, recomputed_tokens = 0, prefix_tokens_wanted = 0,
            prefix_tokens_found = 0;

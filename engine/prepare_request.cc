@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/math.h"
+#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/make_budget.h"
 
@@ -19,16 +20,17 @@ float ThresholdLogit(float probability) {
   return Log(probability) - Log(1.0F - probability);
 }
 
-// Layers repeated in place are one recursion of the engine, which nothing can leave halfway.
+// Layers repeated in place are one recursion of the engine, which nothing can leave halfway, and
+// which GetModelInfo tells as the only one.
 absl::StatusOr<std::vector<DepthCap>> CapsOf(const Request& request, const ModelConfig& config) {
   std::vector<DepthCap> caps;
   if (!request.max_recursions) return caps;
   if (!config.repeats_in_place()) {
     caps.push_back({0, *request.max_recursions});
-  } else if (*request.max_recursions != config.num_recursions) {
+  } else if (*request.max_recursions != config.recursions()) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_recursions is ", *request.max_recursions, "; expected ",
-                     config.num_recursions, ", since this model repeats its layers in place"));
+                     config.recursions(), ", since this model repeats its layers in place"));
   }
   return caps;
 }
@@ -49,34 +51,19 @@ SamplingParams ToSampling(const Request& request) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add_special_tokens,
-                                                 const Tokenizer* tokenizer) {
-  if (tokenizer == nullptr) {
-    return absl::InvalidArgumentError(
-        "this model directory has no tokenizer.json; give token ids instead of text");
-  }
-  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer->Encode(text, add_special_tokens));
-  return std::vector<uint32_t>(ids.begin(), ids.end());
-}
-
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const EvictionOptions& eviction,
-                                                const Tokenizer* tokenizer) {
+                                                const TextEncoder& encoder) {
   ScheduledRequest scheduled;
   ASSIGN_OR_RETURN(scheduled.budget, MakeBudget(eviction, request, config));
-  if (const auto* text = std::get_if<std::string>(&request.prompt)) {
-    ASSIGN_OR_RETURN(scheduled.prompt, EncodeText(*text, request.add_special_tokens, tokenizer));
-  } else {
-    scheduled.prompt = std::get<std::vector<uint32_t>>(request.prompt);
-  }
   for (const auto& [token, value] : request.logit_bias) scheduled.biases.push_back({token, value});
-  if (!request.stop_strings.empty() && tokenizer == nullptr) {
+  if (!request.stop_strings.empty() && !encoder.has_tokenizer()) {
     return absl::InvalidArgumentError(
         "stop_strings need a tokenizer, and this model directory has no tokenizer.json");
   }
   if (request.router_threshold && config.router.type != RouterType::kExpertChoice) {
     return absl::InvalidArgumentError(
-        absl::StrCat("router_threshold is ", *request.router_threshold,
+        absl::StrCat("router_threshold is ", Shortest(*request.router_threshold),
                      "; only models with an expert-choice router have a threshold"));
   }
 
@@ -103,15 +90,21 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   scheduled.tenant = request.tenant;
   scheduled.cache_prompt = request.cache_prompt;
   scheduled.cache_generated = request.cache_generated;
+  // Last, since it may take longer than all the rest.
+  if (const auto* text = std::get_if<std::string>(&request.prompt)) {
+    ASSIGN_OR_RETURN(scheduled.prompt, encoder.EncodePrompt(*text, request.add_special_tokens));
+  } else {
+    scheduled.prompt = std::get<std::vector<uint32_t>>(request.prompt);
+  }
   return scheduled;
 }
 
 absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& request,
                                                              const ModelConfig& config,
                                                              const EvictionOptions& eviction,
-                                                             const Tokenizer* tokenizer) {
+                                                             const TextEncoder& encoder) {
   std::vector<ScheduledRequest> samples;
-  ASSIGN_OR_RETURN(ScheduledRequest first, PrepareRequest(request, config, eviction, tokenizer));
+  ASSIGN_OR_RETURN(ScheduledRequest first, PrepareRequest(request, config, eviction, encoder));
   samples.push_back(std::move(first));
   if (request.samples == 1) return samples;
   Request other = request;
@@ -119,7 +112,7 @@ absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& requ
   other.prompt_logprobs = false;
   for (uint32_t sample = 1; sample < request.samples; ++sample) {
     other.seed = SampleSeed(request.seed, sample);
-    ASSIGN_OR_RETURN(ScheduledRequest next, PrepareRequest(other, config, eviction, tokenizer));
+    ASSIGN_OR_RETURN(ScheduledRequest next, PrepareRequest(other, config, eviction, encoder));
     samples.push_back(std::move(next));
   }
   return samples;

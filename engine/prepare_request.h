@@ -8,28 +8,24 @@
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/request.h"
-#include "engine/tokenizer/tokenizer.h"
+#include "engine/text_encoder.h"
 
 namespace recurve {
 
-// `tokenizer` may be null: then the prompt must be token ids, and there can be no stop strings. The
-// id and the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit. Ranges
-// that do not depend on the model are the front end's to check; the vocabulary, recursions, context
-// and memory are the schedule's.
+// Without a tokenizer the prompt must be token ids, and there can be no stop strings. The id and
+// the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit; a text is
+// encoded last, and no further than the context. Ranges that do not depend on the model are the
+// front end's to check; the vocabulary, recursions, context and memory are the schedule's.
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const EvictionOptions& eviction,
-                                                const Tokenizer* tokenizer);
+                                                const TextEncoder& encoder);
 
 // One for each sample of `request`, sample 0 first. The others leave the prompt's log probabilities
 // to it, so that they can share its pages. As PrepareRequest otherwise.
 absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& request,
                                                              const ModelConfig& config,
                                                              const EvictionOptions& eviction,
-                                                             const Tokenizer* tokenizer);
-
-// INVALID_ARGUMENT without a tokenizer, or for text that is not UTF-8.
-absl::StatusOr<std::vector<uint32_t>> EncodeText(std::string_view text, bool add_special_tokens,
-                                                 const Tokenizer* tokenizer);
+                                                             const TextEncoder& encoder);
 
 }  // namespace recurve
 

@@ -82,6 +82,7 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"prompt_rows", schedule.prompt_rows},
       {"max_queued_requests", schedule.max_queued_requests},
       {"max_queued_tokens", static_cast<double>(schedule.max_queued_tokens)},
+      {"max_queued_bytes", static_cast<double>(options.admission.max_queued_bytes)},
       {"max_context", info.max_context},
       {"default_max_tokens", schedule.default_max_tokens},
       {"max_preemptions", schedule.max_preemptions},
@@ -218,6 +219,8 @@ class EngineMetrics : public prometheus::Collectable {
     Page page;
     AddIdentity(info, *options_, &page);
     AddGauges(info, now, &page);
+    page.Counter("recurve_tokenized_bytes_total", "Bytes of texts that were turned into token ids",
+                 static_cast<double>(now.encoded_bytes));
     page.Counter("recurve_prompt_tokens_total", "Prompt tokens of admitted requests",
                  static_cast<double>(now.prompt_tokens));
     page.Counter("recurve_generation_tokens_total", "Tokens generated",

@@ -127,6 +127,11 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
       "Prompt tokens that may wait for a slot; max_context, if that is more. Divided by the prompt "
       "tokens per second this is the longest wait for a first token.");
   group.Value(
+      "--max_queued_bytes", &options->max_queued_bytes,
+      "Bytes of calls that may wait to be tokenized, as max_queued_requests is their number: for "
+      "prompts up to 64 KiB, for longer ones, and for short and for longer Tokenize and Detokenize "
+      "calls, each for itself. More are refused with RESOURCE_EXHAUSTED.");
+  group.Value(
       "--admission_headroom", &limits->admission_headroom,
       "Tokens for which admission leaves pages to each sequence that runs. More means fewer "
       "sequences at once when memory is tight, and fewer that are put back for each other.");

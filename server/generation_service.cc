@@ -141,7 +141,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* grpc_context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override {
-    return AnswerLater(grpc_context, "Tokenize", [request, response](const Engine& engine) {
+    const auto answer = [request, response](const Engine& engine) {
       const bool add_special = !request->has_add_special_tokens() || request->add_special_tokens();
       auto ids = engine.Tokenize(request->text(), add_special);
       if (!ids.ok()) return ids.status();
@@ -150,20 +150,22 @@ class GenerationService final : public v1::GenerationService::CallbackService {
         for (const uint32_t id : *ids) response->add_texts(engine.TokenText(id));
       }
       return absl::OkStatus();
-    });
+    };
+    return AnswerLater(grpc_context, "Tokenize", request->ByteSizeLong(), answer);
   }
 
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* grpc_context,
                                        const v1::DetokenizeRequest* request,
                                        v1::DetokenizeResponse* response) override {
-    return AnswerLater(grpc_context, "Detokenize", [request, response](const Engine& engine) {
+    const auto answer = [request, response](const Engine& engine) {
       const bool skip_special =
           !request->has_skip_special_tokens() || request->skip_special_tokens();
       auto text = engine.Detokenize({request->ids().begin(), request->ids().end()}, skip_special);
       if (!text.ok()) return text.status();
       response->set_text(*std::move(text));
       return absl::OkStatus();
-    });
+    };
+    return AnswerLater(grpc_context, "Detokenize", request->ByteSizeLong(), answer);
   }
 
   grpc::ServerUnaryReactor* GetModelInfo(grpc::CallbackServerContext* grpc_context,
@@ -194,18 +196,40 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   // refused.
   void Begin(const std::shared_ptr<Call>& call, const v1::GenerateRequest* request) {
     context_->egress->Open(call);
+    const Engine* const engine = context_->engine.load(std::memory_order_acquire);
+    if (engine != nullptr) {
+      // Refused here, such a prompt neither waits nor is waited for, and gRPC can free it.
+      absl::Status status = CheckPromptSize(*request, engine->Info());
+      if (!status.ok()) return call->Refuse(std::move(status), Rejection::kInvalid);
+    }
     const auto admit = [call, request] {
       call->Admit(RequestFromProto(*request, call->arrival()));
     };
-    if (!intake_->Post(admit)) {
+    if (!Post(Intake::Kind::kPrompt, request->ByteSizeLong(), admit)) {
       call->Refuse(TooBusy(), Rejection::kQueueFull);
     }
   }
 
+  // False, and nothing happens, if too many wait.
+  template <typename Function>
+  bool Post(Intake::Kind kind, size_t bytes, const Function& job) {
+    Metrics* const metrics = context_->metrics;
+    metrics->AddWaitingTexts(kind, 1);
+    const bool posted = intake_->Post(kind, bytes, [=] {
+      metrics->AddWaitingTexts(kind, -1);
+      job();
+    });
+    if (!posted) metrics->AddWaitingTexts(kind, -1);
+    return posted;
+  }
+
   absl::Status TooBusy() const {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("as many calls wait to be tokenized as --max_queued_requests allows, ",
-                     context_->options->engine.schedule.max_queued_requests));
+    const ServerOptions& options = *context_->options;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "as many calls of this kind and length wait to be tokenized as --max_queued_requests or "
+        "--max_queued_bytes allows, ",
+        options.engine.schedule.max_queued_requests, " calls or ",
+        options.admission.max_queued_bytes, " bytes"));
   }
 
   // Finishes a short call with what `answer` says of the engine.
@@ -221,17 +245,21 @@ class GenerationService final : public v1::GenerationService::CallbackService {
 
   template <typename Function>
   grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
-                                        const std::string& method, Function answer) {
+                                        const std::string& method, size_t bytes, Function answer) {
     auto* reactor = grpc_context->DefaultReactor();
     const auto job = [=, this] {
       if (grpc_context->IsCancelled()) {
-        context_->metrics->CountRpc(method, absl::StatusCode::kCancelled);
-        reactor->Finish(ToGrpc(absl::CancelledError("the call was cancelled")));
+        // By the server's own end, or by the client or its deadline.
+        const absl::Status status = context_->cutting
+                                        ? absl::UnavailableError("the server has stopped")
+                                        : absl::CancelledError("the call was cancelled");
+        context_->metrics->CountRpc(method, status.code());
+        reactor->Finish(ToGrpc(status));
       } else {
         Answer(reactor, method, answer);
       }
     };
-    if (!intake_->Post(job)) {
+    if (!Post(Intake::Kind::kTool, bytes, job)) {
       context_->metrics->CountRpc(method, absl::StatusCode::kResourceExhausted);
       grpc_context->AddTrailingMetadata(
           kPushbackKey, absl::StrCat(context_->options->admission.retry_pushback.count()));

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/intake.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace recurve {
-namespace {
 
-// Two, so that one long text does not hold up the short ones behind it.
-constexpr int kThreads = 2;
-
-}  // namespace
-
-Intake::Intake(size_t max_waiting) : max_waiting_(max_waiting) {
-  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
-}
+Intake::Intake(size_t max_waiting, uint64_t max_waiting_bytes)
+    : max_waiting_(max_waiting),
+      max_waiting_bytes_(max_waiting_bytes),
+      threads_{std::thread([this] { Run(/*takes_long=*/false); }),
+               std::thread([this] { Run(/*takes_long=*/true); })} {}
 
 Intake::~Intake() {
   {
@@ -24,27 +21,61 @@ Intake::~Intake() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool Intake::Post(Job job) {
+bool Intake::Post(Kind kind, size_t bytes, Job job) {
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= max_waiting_) return false;
-    waiting_.push_back(std::move(job));
+    Length& length = bytes <= kShortBytes ? short_ : long_;
+    Line& line = length.lines[static_cast<size_t>(kind)];
+    if (line.waiting.size() >= max_waiting_) return false;
+    if (!line.waiting.empty() && line.bytes + bytes > max_waiting_bytes_) return false;
+    line.waiting.push_back({bytes, std::move(job)});
+    line.bytes += bytes;
   }
-  work_.notify_one();
+  work_.notify_all();  // not each thread may take it
   return true;
 }
 
-void Intake::Run() {
+Intake::Job Intake::Line::Take() {
+  const auto taken =
+      shortest_next
+          ? std::min_element(waiting.begin(), waiting.end(),
+                             [](const Waiting& a, const Waiting& b) { return a.bytes < b.bytes; })
+          : waiting.begin();
+  shortest_next = !shortest_next;
+  bytes -= taken->bytes;
+  Job job = std::move(taken->job);
+  waiting.erase(taken);
+  return job;
+}
+
+std::optional<Intake::Job> Intake::Length::Take() {
+  for (size_t turn = 0; turn < kKinds; ++turn) {
+    Line& line = lines[next];
+    next = (next + 1) % kKinds;
+    if (!line.waiting.empty()) return line.Take();
+  }
+  return std::nullopt;
+}
+
+std::optional<Intake::Job> Intake::Take(bool takes_long) {
+  std::optional<Job> job;
+  if (takes_long) job = long_.Take();
+  return job ? std::move(job) : short_.Take();
+}
+
+void Intake::Run(bool takes_long) {
+  std::unique_lock lock(mutex_);
   while (true) {
-    Job job;
-    {
-      std::unique_lock lock(mutex_);
-      work_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-      if (waiting_.empty()) return;
-      job = std::move(waiting_.front());
-      waiting_.pop_front();
+    if (std::optional<Job> job = Take(takes_long)) {
+      lock.unlock();
+      (*job)();
+      job.reset();
+      lock.lock();
+    } else if (stopping_) {
+      return;
+    } else {
+      work_.wait(lock);
     }
-    job();
   }
 }
 

@@ -91,6 +91,11 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   open_streams_ = AddGauge("recurve_streams_open", "Generate and Complete calls in progress");
   backlog_ = AddGauge("recurve_egress_backlog_tokens",
                       "Tokens of streams that wait to be written to clients");
+  auto* texts = &prometheus::BuildGauge()
+                     .Name("recurve_texts_waiting")
+                     .Help("Calls that wait to be tokenized, by kind")
+                     .Register(*registry_);
+  waiting_texts_ = {&texts->Add({{"kind", "prompt"}}), &texts->Add({{"kind", "tool"}})};
 
   first_token_ = AddHistogram("recurve_time_to_first_token_seconds",
                               "Arrival of the request to its first token", kFirstTokenBounds);
@@ -140,6 +145,10 @@ void Metrics::CountRejection(Rejection why) { rejections_[static_cast<int>(why)]
 void Metrics::CountStall(StallCause cause) { stalls_[static_cast<int>(cause)]->Increment(); }
 
 void Metrics::AddOpenStreams(double change) { open_streams_->Increment(change); }
+
+void Metrics::AddWaitingTexts(Intake::Kind kind, double change) {
+  waiting_texts_[static_cast<size_t>(kind)]->Increment(change);
+}
 
 void Metrics::AddBacklog(double tokens) {
   if (tokens != 0.0) backlog_->Increment(tokens);

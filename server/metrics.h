@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
+#include "server/intake.h"
 #include "server/options.h"
 
 namespace prometheus {
@@ -55,6 +56,7 @@ class Metrics {
   void CountRejection(Rejection why);
   void CountStall(StallCause cause);
   void AddOpenStreams(double change);
+  void AddWaitingTexts(Intake::Kind kind, double change);
   void AddBacklog(double tokens);
 
   void ObserveFirstToken(Duration since_arrival);
@@ -89,6 +91,7 @@ class Metrics {
   prometheus::Gauge* ready_;
   prometheus::Gauge* open_streams_;
   prometheus::Gauge* backlog_;
+  std::array<prometheus::Gauge*, 2> waiting_texts_;  // by Intake::Kind
   prometheus::Histogram* first_token_;
   prometheus::Histogram* inter_token_;
   prometheus::Histogram* egress_delay_;

@@ -45,7 +45,9 @@ struct StreamOptions {
 
 // How requests are refused.
 struct AdmissionOptions {
-  Milliseconds retry_pushback{1000};  // told to clients when a queue is full
+  Milliseconds retry_pushback{1000};      // told to clients when a queue is full
+  uint64_t max_queued_bytes = 256 << 20;  // of calls of one kind and length (see Intake) that wait
+                                          // to be tokenized; more are refused
 
   bool operator==(const AdmissionOptions&) const = default;
 };

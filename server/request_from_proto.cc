@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/request_from_proto.h"
 
+#include <type_traits>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "recurve/v1/generation.pb.h"
 #include "server/ids.h"
@@ -13,7 +16,12 @@ namespace {
 
 template <typename T>
 absl::Status Invalid(absl::string_view field, T value, absl::string_view expected) {
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; it must be ", expected));
+  if constexpr (std::is_floating_point_v<T>) {
+    return Invalid(field, Shortest(value), expected);
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " is ", value, "; it must be ", expected));
+  }
 }
 
 absl::Status TooMany(absl::string_view field, absl::string_view unit, size_t found, size_t most) {
@@ -212,6 +220,21 @@ absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, Stead
     request.time_limit = arrival + std::chrono::milliseconds(proto.time_limit_ms());
   }
   return request;
+}
+
+absl::Status CheckPromptSize(const v1::GenerateRequest& proto, const EngineInfo& info) {
+  const auto ids = static_cast<size_t>(proto.tokens().ids_size());
+  if (ids > info.max_context) {
+    return absl::InvalidArgumentError(absl::StrCat("tokens has ", ids,
+                                                   " ids; at most the context of ",
+                                                   info.max_context, " tokens is allowed"));
+  }
+  if (info.max_prompt_bytes && proto.text().size() > *info.max_prompt_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("text has ", proto.text().size(), " bytes; the context of ", info.max_context,
+                     " tokens holds at most ", *info.max_prompt_bytes, " of this tokenizer"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace recurve

@@ -20,6 +20,10 @@ class GenerateRequest;
 // deadline are left to the caller.
 absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, SteadyTime arrival);
 
+// INVALID_ARGUMENT for a prompt that cannot fit the model's context whatever it says: for more
+// token ids, or more bytes of text than tokens of the context can stand for. Takes no time.
+absl::Status CheckPromptSize(const v1::GenerateRequest& proto, const EngineInfo& info);
+
 }  // namespace recurve
 
 #endif  // RECURVE_SERVER_REQUEST_FROM_PROTO_H_

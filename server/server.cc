@@ -35,7 +35,8 @@ class Server::Impl {
   Impl(const ServerOptions& options, Log* log)
       : options_(options),
         egress_(options.stream),
-        intake_(std::make_unique<Intake>(options.engine.schedule.max_queued_requests)),
+        intake_(std::make_unique<Intake>(options.engine.schedule.max_queued_requests,
+                                         options.admission.max_queued_bytes)),
         health_({"", kGenerationServiceName}) {
     context_.options = &options_;
     context_.metrics = &metrics_;

@@ -61,8 +61,9 @@ int32_t AddedTokenMatcher::LongestAt(std::string_view text, size_t at, size_t* e
   return longest;
 }
 
-void AddedTokenMatcher::Split(std::string_view text, std::vector<Piece>* pieces) const {
-  size_t done = 0;       // text before it is in pieces
+bool AddedTokenMatcher::Split(std::string_view text,
+                              absl::FunctionRef<bool(const Piece&)> take) const {
+  size_t done = 0;       // text before it was handed out
   size_t space_end = 0;  // where the white space that rstrip looked at last ends
   for (size_t at = 0; at < text.size();) {
     size_t match_end = 0;
@@ -91,14 +92,14 @@ void AddedTokenMatcher::Split(std::string_view text, std::vector<Piece>* pieces)
       while (StartsWith(text.substr(end), kSpace)) end += DecodeUtf8(text, end).length;
       space_end = end;
     }
-    if (done < begin) pieces->push_back({text.substr(done, begin - done), -1});
+    if (done < begin && !take({text.substr(done, begin - done), -1})) return false;
     // White space that an rstrip token before has taken can hold a whole match of its own. As in
     // `tokenizers` it then counts again; where the bounds would be inverted, `tokenizers` fails and
     // we find nothing.
-    if (begin < end) pieces->push_back({text.substr(begin, end - begin), token.id});
+    if (begin < end && !take({text.substr(begin, end - begin), token.id})) return false;
     done = end;
   }
-  if (done < text.size()) pieces->push_back({text.substr(done), -1});
+  return done == text.size() || take({text.substr(done), -1});
 }
 
 }  // namespace recurve

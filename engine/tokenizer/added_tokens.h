@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/tokenizer/tokenizer_config.h"
 
 namespace recurve {
@@ -25,9 +26,10 @@ class AddedTokenMatcher {
   // Looks for `pattern` (not empty) from now on; a match is `token`. False if it is already there.
   bool Add(std::string_view pattern, const AddedToken& token);
 
-  // Appends the pieces of `text`, valid UTF-8, in order; none is empty. The leftmost match wins,
-  // the longest among those that begin at one place. O(text * longest token).
-  void Split(std::string_view text, std::vector<Piece>* pieces) const;
+  // Hands the pieces of `text`, valid UTF-8, to `take`, in order; none is empty. The leftmost match
+  // wins, the longest among those that begin at one place. Ends when `take` answers false, and
+  // returns its last answer. O(text * longest token).
+  bool Split(std::string_view text, absl::FunctionRef<bool(const Piece&)> take) const;
 
  private:
   struct Node {

@@ -39,6 +39,12 @@ MergeTable::Entry MergeTable::Find(int32_t left, int32_t right) const {
 Bpe::Bpe(const std::array<int32_t, 256>& byte_ids, MergeTable merges)
     : byte_ids_(byte_ids), merges_(std::move(merges)) {}
 
+size_t Bpe::KnownBytes(std::string_view word) const {
+  return static_cast<size_t>(std::count_if(word.begin(), word.end(), [this](char c) {
+    return byte_ids_[static_cast<uint8_t>(c)] >= 0;
+  }));
+}
+
 // Notes the merge of the symbol at `at` with the one after it, if there is such a merge.
 void Bpe::AddCandidate(int32_t at, Scratch* scratch) const {
   const Scratch::Symbol& symbol = scratch->symbols_[at];

@@ -74,6 +74,9 @@ class Bpe {
   // `tokenizers`.
   void EncodeWord(std::string_view word, Scratch* scratch, std::vector<int32_t>* ids) const;
 
+  // Bytes of `word` that have a token; the others have no part in its ids.
+  size_t KnownBytes(std::string_view word) const;
+
  private:
   void AddCandidate(int32_t at, Scratch* scratch) const;
 

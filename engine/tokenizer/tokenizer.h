@@ -4,7 +4,9 @@
 #ifndef RECURVE_ENGINE_TOKENIZER_TOKENIZER_H_
 #define RECURVE_ENGINE_TOKENIZER_TOKENIZER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,6 +45,22 @@ class Tokenizer {
   // when `text` is not valid UTF-8 (names the offset) or has 2^31 bytes or more.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;
 
+  struct Encoding {
+    bool is_whole = false;     // false: there are more ids than were asked for, and `ids` is empty
+    std::vector<int32_t> ids;  // all of them
+    size_t encoded_bytes = 0;  // of the normalized text, that became ids
+  };
+  // As Encode, but has no use for more than `most_tokens` ids: ends as soon as it is certain that
+  // there are more. The ids of a word are final when the word is done, and a text too long for any
+  // tokens of this vocabulary is not encoded at all.
+  absl::StatusOr<Encoding> EncodeUpTo(size_t most_tokens, std::string_view text,
+                                      bool add_special_tokens) const;
+
+  // Most bytes of a text that `tokens` ids can stand for; nothing where there is no bound: added
+  // tokens that take white space with them take any number of bytes, and bytes without a token
+  // leave no id. Such a text may still have more ids.
+  std::optional<uint64_t> MostBytes(uint32_t tokens) const;
+
   // The text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. Ids without
   // a token have no text, nor have special tokens with `skip_special_tokens`.
   std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
@@ -79,10 +97,18 @@ class Tokenizer {
   explicit Tokenizer(const TokenizerConfig& config);
   absl::Status SetAddedTokens(const std::vector<AddedToken>& added);
 
+  class Encoder;  // one text on its way
+
+  // Most bytes that one id stands for. kUnbounded: any number, or no id at all.
+  struct BytesPerToken {
+    static constexpr size_t kUnbounded = std::numeric_limits<size_t>::max();
+    size_t of_word = 1;  // of a word's bytes that have a token; never kUnbounded
+    size_t of_part = 1;  // of text between added tokens that are looked for before it is normalized
+    size_t of_text = 1;  // of text as given
+  };
+  void SetBytesPerToken(const TokenizerConfig& config);
+
   bool Known(int32_t id) const { return id >= 0 && id < vocab_size(); }
-  void EncodeText(std::string_view text, std::vector<int32_t>* ids) const;
-  void EncodeUnit(std::string_view unit, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
-  void EncodeWord(std::string_view word, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
 
   std::vector<std::string> warnings_;
   bool nfc_;
@@ -94,8 +120,9 @@ class Tokenizer {
   Bpe bpe_;
   AddedTokenMatcher raw_added_;         // looked for in the text as given
   AddedTokenMatcher normalized_added_;  // looked for in the normalized text between those
-  std::vector<TokenText> tokens_;       // [vocab_size]
-  IdMap ids_;                           // token as the file writes it -> id
+  BytesPerToken bytes_per_token_;
+  std::vector<TokenText> tokens_;  // [vocab_size]
+  IdMap ids_;                      // token as the file writes it -> id
   IdMap words_;  // bytes -> id of the vocabulary's tokens, if whole words are looked up; else empty
 };
 

@@ -5,6 +5,7 @@
 #ifndef RECURVE_ENGINE_TOKENIZER_UNICODE_H_
 #define RECURVE_ENGINE_TOKENIZER_UNICODE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,6 +27,10 @@ uint8_t ClassesOf(char32_t code_point);
 // `text`, valid UTF-8, in Unicode normalization form C. O(n log n) in the longest run of combining
 // characters, O(n) otherwise.
 std::string NormalizeNfc(std::string_view text);
+
+// A text has at most so many times the bytes of its normalization form C: the seven of U+1FBE,
+// U+0308 and U+0301, for instance, become the two of U+0390.
+inline constexpr size_t kMostNfcShrinkage = 4;
 
 }  // namespace recurve
 

@@ -23,7 +23,7 @@ absl::StatusOr<ScheduledRequest> Prepare(uint32_t max_recursions, const ModelCon
   Request request;
   request.prompt = std::vector<uint32_t>{1, 2};
   request.max_recursions = max_recursions;
-  return PrepareRequest(request, config, EvictionOptions(), nullptr);
+  return PrepareRequest(request, config, EvictionOptions(), TextEncoder(nullptr, 64));
 }
 
 TEST(PrepareRequestTest, RecursionsAreCapped) {
@@ -34,15 +34,17 @@ TEST(PrepareRequestTest, RecursionsAreCapped) {
   EXPECT_EQ(prepared->caps[0].cap, 2U);
 }
 
-TEST(PrepareRequestTest, LayersRepeatedInPlaceTakeAllOrNothing) {
+// Their only recursion is what GetModelInfo tells as num_recursions.
+TEST(PrepareRequestTest, LayersRepeatedInPlaceAreOneRecursion) {
   const ModelConfig config = Config(Sharing::kMiddleSequence);
-  const auto prepared = Prepare(3, config);
+  ASSERT_EQ(config.recursions(), 1U);
+  const auto prepared = Prepare(1, config);
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   EXPECT_THAT(prepared->caps, IsEmpty());
-  for (const uint32_t other : {0U, 1U, 2U, 4U}) {
+  for (const uint32_t other : {0U, 2U, 3U}) {
     const auto refused = Prepare(other, config);
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("expected 3"));
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("expected 1"));
   }
 }
 

@@ -36,11 +36,26 @@ void CheckNfc(const std::string& text) {
   RECURVE_CHECK(NormalizeNfc(normalized) == normalized);
 }
 
+// That a bound below the number of ids, and no other, is noticed.
+void CheckBounds(const Tokenizer& tokenizer, const std::string& text,
+                 const std::vector<int32_t>& ids) {
+  const size_t bounds[] = {0, ids.size() / 2, ids.size() - std::min<size_t>(ids.size(), 1),
+                           ids.size()};
+  for (const size_t bound : bounds) {
+    const auto encoding = tokenizer.EncodeUpTo(bound, text, /*add_special_tokens=*/true);
+    RECURVE_CHECK(encoding.ok() && encoding->is_whole == (bound == ids.size()));
+    RECURVE_CHECK(encoding->ids == (encoding->is_whole ? ids : std::vector<int32_t>()));
+  }
+  const auto most = tokenizer.MostBytes(static_cast<uint32_t>(ids.size()));
+  RECURVE_CHECK(most.has_value() && text.size() <= *most);
+}
+
 void CheckEncode(const FixedTokenizer& fixed, const std::string& text) {
   const auto ids = fixed.tokenizer->Encode(text, /*add_special_tokens=*/true);
   RECURVE_CHECK(ids.ok());
   RECURVE_CHECK(fixed.tokenizer->Decode(*ids, false) == (fixed.nfc ? NormalizeNfc(text) : text));
   if (text.size() <= kMostSlowText) RECURVE_CHECK(*ids == fixed.SlowEncode(text));
+  CheckBounds(*fixed.tokenizer, text, *ids);
   CheckTextStream(*fixed.tokenizer, *ids, TextStreamOptions());
 }
 
@@ -52,6 +67,7 @@ void CheckAddedTokens(const Tokenizer& tokenizer, const std::string& text) {
                 tokenizer.IsSpecial(with_special->front()));
   RECURVE_CHECK(std::equal(ids->begin(), ids->end(), with_special->begin() + 1));
   RECURVE_CHECK(tokenizer.Decode(*ids, /*skip_special_tokens=*/false) == text);
+  CheckBounds(tokenizer, text, *with_special);
 }
 
 // The first three bytes: include_stop, skip_special_tokens, first_stop_token;

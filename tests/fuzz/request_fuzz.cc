@@ -66,7 +66,8 @@ ModelConfig SmallConfig(uint32_t vocab_size) {
 void CheckPrepared(const Request& request) {
   static const std::unique_ptr<Tokenizer> kTokenizer = MakeTokenizerWithAddedTokens();
   static const ModelConfig kConfig = SmallConfig(static_cast<uint32_t>(kTokenizer->vocab_size()));
-  const auto prepared = PrepareRequest(request, kConfig, EvictionOptions(), kTokenizer.get());
+  static const TextEncoder kEncoder(kTokenizer.get(), kConfig.max_positions);
+  const auto prepared = PrepareRequest(request, kConfig, EvictionOptions(), kEncoder);
   if (!prepared.ok()) return CheckRefusal(prepared.status());
   for (const DepthCap& cap : prepared->caps) RECURVE_CHECK(cap.position == 0);
   if (prepared->prompt_logprobs) RECURVE_CHECK(prepared->logprobs.has_value());

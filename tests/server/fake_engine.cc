@@ -115,6 +115,22 @@ void FakeEngine::IgnoreCancels() {
   ignore_cancels_ = true;
 }
 
+void FakeEngine::HoldTokenize() {
+  const std::lock_guard lock(mutex_);
+  hold_tokenize_ = true;
+}
+
+void FakeEngine::ReleaseTokenize() {
+  const std::lock_guard lock(mutex_);
+  hold_tokenize_ = false;
+  changed_.notify_all();
+}
+
+void FakeEngine::WaitForTokenize(int held) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return held_tokenize_ >= held; });
+}
+
 void FakeEngine::WithholdFailure() {
   const std::lock_guard lock(mutex_);
   withhold_failure_ = true;
@@ -282,6 +298,7 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.depth_cap = 2;
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
+  snapshot.encoded_bytes = 300;
   snapshot.prompt_tokens = 60;
   snapshot.generated_tokens = generated_;
   snapshot.steps = 9;
@@ -309,6 +326,13 @@ EngineSnapshot FakeEngine::Snapshot() const {
 
 absl::StatusOr<std::vector<uint32_t>> FakeEngine::Tokenize(std::string_view text,
                                                            bool add_special_tokens) const {
+  {
+    std::unique_lock lock(mutex_);
+    ++held_tokenize_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !hold_tokenize_; });
+    --held_tokenize_;
+  }
   std::vector<uint32_t> ids;
   if (add_special_tokens) ids.push_back(256);
   for (const char c : text) ids.push_back(static_cast<unsigned char>(c));

@@ -49,6 +49,12 @@ class FakeEngine final : public Engine {
   void Fail(absl::Status status);
   // Cancellations do nothing from now on, as in an engine that has not come to them yet.
   void IgnoreCancels();
+  // Bytes from which a text prompt is refused by its size; before the server starts.
+  void SetMaxPromptBytes(uint64_t bytes) { info_.max_prompt_bytes = bytes; }
+  // Tokenize calls do not return from now on, until told; how many are held.
+  void HoldTokenize();
+  void ReleaseTokenize();
+  void WaitForTokenize(int held);
   // WaitForFailure calls that wait already hear of a failure only when the engine is destroyed.
   void WithholdFailure();
   void WaitUntilEnded(RequestId id);
@@ -92,7 +98,9 @@ class FakeEngine final : public Engine {
   EngineInfo info_;
 
   mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
+  mutable std::condition_variable changed_;
+  bool hold_tokenize_ = false;
+  mutable int held_tokenize_ = 0;
   std::deque<std::function<void()>> jobs_;
   std::vector<Request> accepted_;
   std::map<RequestId, Running> running_;

@@ -65,6 +65,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--max_context=8",
                                    "--max_queued_requests=9",
                                    "--max_queued_tokens=5000000000",
+                                   "--max_queued_bytes=6000000000",
                                    "--default_max_tokens=11",
                                    "--retry_pushback=250ms",
                                    "--listen=[::]:1",
@@ -100,6 +101,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.engine.schedule.max_queued_requests, 9U);
   EXPECT_EQ(o.engine.schedule.max_queued_tokens, 5000000000U);
   EXPECT_EQ(o.engine.schedule.default_max_tokens, 11U);
+  EXPECT_EQ(o.admission.max_queued_bytes, 6000000000U);
   EXPECT_EQ(o.admission.retry_pushback, Milliseconds(250));
   EXPECT_EQ(o.listen.listen.ToString(), "[::]:1");
   EXPECT_EQ(o.listen.metrics_listen.ToString(), "unix:/metrics");

@@ -186,6 +186,8 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
   const std::pair<const char*, double> kExpected[] = {
       {"recurve_requests_waiting", 2},
       {"recurve_waiting_tokens", 30},
+      {"recurve_tokenized_bytes_total", 300},
+      {"recurve_texts_waiting{kind=\"prompt\"}", 0},
       {"recurve_kv_pages_free", 75},
       {"recurve_kv_pages_cached", 5},
       {"recurve_kv_cache_usage_ratio", 0.2},

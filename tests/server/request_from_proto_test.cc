@@ -70,6 +70,8 @@ const std::vector<BadCase>& BadCases() {
        [](P p) { (*p->mutable_sampling()->mutable_logit_bias())[5] = 1001; }},
       {"sampling.temperature is -0.5; it must be from 0 to 100",
        [](P p) { p->mutable_sampling()->set_temperature(-0.5F); }},
+      {"sampling.temperature is 100.00001; it must be from 0 to 100",
+       [](P p) { p->mutable_sampling()->set_temperature(100.00001F); }},
       {"sampling.temperature is nan", [](P p) { p->mutable_sampling()->set_temperature(NAN); }},
       {"sampling.top_p is 0; it must be greater than 0 and at most 1",
        [](P p) { p->mutable_sampling()->set_top_p(0); }},
@@ -125,6 +127,26 @@ TEST_P(BadRequestTest, IsRefusedWithFieldValueAndLimit) {
   const auto request = RequestFromProto(proto, kArrival);
   ASSERT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument) << bad.message;
   EXPECT_THAT(std::string(request.status().message()), HasSubstr(bad.message));
+}
+
+TEST(CheckPromptSizeTest, RefusesWhatNoContextCouldHold) {
+  EngineInfo info;
+  info.max_context = 4;
+  v1::GenerateRequest proto;
+  proto.set_text(std::string(41, ' '));
+  EXPECT_TRUE(CheckPromptSize(proto, info).ok()) << "tokens of any length";
+  info.max_prompt_bytes = 41;
+  EXPECT_TRUE(CheckPromptSize(proto, info).ok());
+  info.max_prompt_bytes = 40;
+  EXPECT_EQ(CheckPromptSize(proto, info),
+            absl::InvalidArgumentError("text has 41 bytes; the context of 4 tokens holds at most "
+                                       "40 of this tokenizer"));
+  for (uint32_t id = 0; id < 4; ++id) proto.mutable_tokens()->add_ids(id);
+  EXPECT_TRUE(CheckPromptSize(proto, info).ok());
+  proto.mutable_tokens()->add_ids(4);
+  EXPECT_EQ(
+      CheckPromptSize(proto, info),
+      absl::InvalidArgumentError("tokens has 5 ids; at most the context of 4 tokens is allowed"));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, BadRequestTest, testing::Range(size_t{0}, BadCases().size()));

@@ -66,7 +66,8 @@ class StormCall final : public Call {
   }
 
   void React(const std::function<void()>& reaction) {
-    EXPECT_TRUE(reactions_->Post([self = shared_from_this(), reaction] { reaction(); }));
+    EXPECT_TRUE(reactions_->Post(Intake::Kind::kPrompt, 0,
+                                 [self = shared_from_this(), reaction] { reaction(); }));
   }
   void Release() {
     if (--pending_ == 0) TransportDone();
@@ -101,7 +102,8 @@ class StormTest : public CallTest {
       Request request = TextRequest();
       request.samples = static_cast<uint32_t>(random() % 3 + 1);
       egress_->Open(call);
-      EXPECT_TRUE(admissions_->Post([call, request] { call->Admit(request); }));
+      EXPECT_TRUE(
+          admissions_->Post(Intake::Kind::kPrompt, 0, [call, request] { call->Admit(request); }));
       if (random() % 2 == 0) {
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 400));
         call->Cancel();
@@ -116,8 +118,8 @@ class StormTest : public CallTest {
     uint32_t tokens;  // that it must have got if it ended well
   };
   FakeEngine scripted_{FakeEngine::Script{MakeTokens(std::vector<std::string>(kTokens, "t"))}};
-  std::optional<Intake> reactions_{1 << 20};
-  std::optional<Intake> admissions_{kThreads * kCallsEach};
+  std::optional<Intake> reactions_{std::in_place, 1 << 20, 1};
+  std::optional<Intake> admissions_{std::in_place, kThreads* kCallsEach, 1};
   std::mutex mutex_;  // guards what follows
   std::vector<Made> calls_;
 };

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -78,6 +79,73 @@ TEST(Encode, AMegabyteOfOneWord) {
   const auto ids = tokenizer->Encode(std::string((1 << 20) + 3, 'a'), false);
   ASSERT_TRUE(ids.ok());
   EXPECT_EQ(ids->size(), (1u << 17) + 2);
+}
+
+// Every bound, for texts of a few characters that added tokens, NFC, prefix spaces and merges
+// compete for: encoding up to it gives all ids or says that there are more, and no text has more
+// bytes than its ids may stand for.
+TEST(EncodeUpTo, AgreesWithEncodeAtEveryBound) {
+  const std::string_view characters[] = {" ",
+                                         "\n",
+                                         "a",
+                                         "b",
+                                         "<l>",
+                                         "1",
+                                         "e",
+                                         "\xCC\x81",
+                                         "\xE2\x84\xAA",  // KELVIN SIGN
+                                         "\xE1\x84\x80",
+                                         "\xE1\x85\xA1",
+                                         "\xE1\x86\xA8",  // Hangul jamo
+                                         "\xE1\xBE\xBE",
+                                         "\xCC\x88"};  // with "\xCC\x81" they become U+0390
+  const std::vector<std::vector<std::string>> flags = {
+      {}, {"normalized"}, {"lstrip"}, {"rstrip", "normalized"}};
+  std::mt19937 random(5);
+  for (int round = 0; round < 400; ++round) {
+    json file = TestTokenizer({{"a", "b"}, {"ab", "ab"}, {" ", " "}, {" ", "a"}});
+    AddToken(&file, "<l>", flags[random() % flags.size()]);
+    if (random() % 2 == 0) file["normalizer"] = {{"type", "NFC"}};
+    file["pre_tokenizer"]["add_prefix_space"] = random() % 2 == 0;
+    if (random() % 4 == 0) {  // a byte without a token
+      file["model"]["vocab"].erase("b");
+      file["model"]["vocab"]["bb"] = 'b';
+      file["model"]["merges"] = json::array();
+    }
+    file["model"]["ignore_merges"] = random() % 2 == 0;
+    const auto tokenizer = MustParse(file);
+    std::string text;
+    for (size_t i = random() % 20; i > 0; --i) text += characters[random() % std::size(characters)];
+    const std::vector<int32_t> ids = *tokenizer->Encode(text, true);
+    for (size_t bound = 0; bound <= ids.size() + 1; ++bound) {
+      const auto encoding = tokenizer->EncodeUpTo(bound, text, true);
+      ASSERT_TRUE(encoding.ok());
+      ASSERT_EQ(encoding->is_whole, bound >= ids.size()) << round << ": " << text;
+      ASSERT_EQ(encoding->ids, encoding->is_whole ? ids : std::vector<int32_t>());
+    }
+    const auto most = tokenizer->MostBytes(static_cast<uint32_t>(ids.size()));
+    if (most.has_value()) {
+      ASSERT_LE(text.size(), *most) << round << ": " << text;
+    }
+  }
+}
+
+TEST(EncodeUpTo, CountsWhatTheTemplateAdds) {
+  json file = TestTokenizer();
+  const int32_t begin = AddToken(&file, "<s>");
+  const json special = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
+  const json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  file["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {special, sequence, sequence}},
+      {"pair", json::array()},
+      {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {begin}}, {"tokens", {"<s>"}}}}}}};
+  const auto tokenizer = MustParse(file);
+  EXPECT_FALSE(tokenizer->EncodeUpTo(4, "ab", true)->is_whole);
+  EXPECT_THAT(tokenizer->EncodeUpTo(5, "ab", true)->ids, ElementsAre(begin, 'a', 'b', 'a', 'b'));
+  EXPECT_FALSE(tokenizer->EncodeUpTo(3, "ab", false)->is_whole);
+  EXPECT_THAT(tokenizer->EncodeUpTo(4, "ab", false)->ids, ElementsAre('a', 'b', 'a', 'b'));
+  EXPECT_FALSE(tokenizer->EncodeUpTo(0, "", true)->is_whole);
 }
 
 TEST(Encode, IgnoreMergesTakesWholeWords) {

@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <random>
 #include <string>
+#include <vector>
 
+#include "engine/tokenizer/unicode_tables.h"
 #include "engine/tokenizer/utf8.h"
 
 namespace recurve {
@@ -35,6 +39,39 @@ TEST(ClassesOf, KnowsEachClassAtItsEdges) {
   EXPECT_EQ(ClassesOf(0x301), kWordChar);                                   // a mark
   EXPECT_EQ(ClassesOf(0x2163) & (kNumber | kNumeric), kNumber | kNumeric);  // roman four
   EXPECT_EQ(ClassesOf(0x4E00) & (kLetter | kNumber), kLetter);              // ideograph one
+}
+
+size_t Utf8Bytes(char32_t c) { return Utf8({c}).size(); }
+
+// A character of normal form C stands for the characters of its decomposition, each of which was
+// written as itself or as a character that decomposes to it: at most `kMostNfcShrinkage` times its
+// bytes.
+TEST(NormalizeNfc, ShrinksNoTextByMoreThanItsBound) {
+  std::map<char32_t, std::vector<char32_t>> decompositions;
+  std::map<char32_t, size_t> most;  // bytes that a decomposed character may have been written in
+  for (const auto& d : unicode_tables::kDecompositions) {
+    const auto parts = unicode_tables::kDecompositionPool.subspan(d.begin, d.length);
+    decompositions[d.code_point].assign(parts.begin(), parts.end());
+    for (const char32_t part : parts) most[part] = std::max(most[part], Utf8Bytes(part));
+    if (parts.size() == 1) most[parts[0]] = std::max(most[parts[0]], Utf8Bytes(d.code_point));
+  }
+  const auto written = [&](const std::vector<char32_t>& parts) {
+    size_t bytes = 0;
+    for (const char32_t part : parts) bytes += most[part];
+    return bytes;
+  };
+  size_t ratio = 0;  // the largest one, rounded up
+  for (const auto& [part, bytes] : most) {
+    ratio = std::max(ratio, (bytes + Utf8Bytes(part) - 1) / Utf8Bytes(part));
+  }
+  for (const auto& [c, parts] : decompositions) {
+    EXPECT_LE(Utf8Bytes(c), written(parts)) << static_cast<uint32_t>(c);
+    ratio = std::max(ratio, (written(parts) + Utf8Bytes(c) - 1) / Utf8Bytes(c));
+  }
+  EXPECT_EQ(ratio, kMostNfcShrinkage);
+  // Hangul, which has no tables.
+  EXPECT_EQ(NormalizeNfc(Utf8({0x1112, 0x1175, 0x11C2})), Utf8({0xD7A3}));
+  EXPECT_LE(Utf8({0x1112, 0x1175, 0x11C2}).size(), kMostNfcShrinkage * Utf8Bytes(0xD7A3));
 }
 
 TEST(ClassesOf, CountsMatchTheGeneratedTables) {
