@@ -8,10 +8,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/mor_config.h"
+#include "engine/model/rope_config.h"
 
 namespace recurve {
 namespace {
@@ -27,7 +27,6 @@ constexpr uint32_t kMaxWidth = 1 << 18;  // hidden, intermediate, heads * head_d
 constexpr uint32_t kMaxLayers = 1024;
 constexpr uint32_t kMaxHeads = 1024;
 constexpr uint32_t kMaxHeadDim = 1024;
-constexpr uint32_t kMaxPositions = 1 << 24;
 constexpr size_t kMaxEosIds = 64;
 constexpr size_t kMaxNamedFields = 20;  // in the warning
 
@@ -38,19 +37,15 @@ struct NeutralField {
   const char* value;
 };
 constexpr NeutralField kNeutralFields[] = {
-    {"model_type", "\"llama\""},
     {"hidden_act", "\"silu\""},
     {"attention_bias", "false"},
     {"mlp_bias", "false"},
-    {"pretraining_tp", "1"},
     {"is_encoder_decoder", "false"},
     {"add_cross_attention", "false"},
     {"partial_rotary_factor", "1"},
     {"rope_interleaved", "false"},
-    {"rope_scaling", "{\"type\":\"default\"}"},
     {"quantization_config", "null"},
-    {"sliding_window", "null"},
-    {"use_sliding_window", "false"},
+    {"quantization", "null"},
     {"no_rope_layers", "null"},
     {"no_rope_layer_interval", "null"},
     {"use_qk_norm", "false"},
@@ -71,6 +66,7 @@ constexpr const char* kSilentFields[] = {
     "_name_or_path",     "architectures",        "attention_dropout",
     "auto_map",          "bos_token_id",         "dtype",
     "initializer_range", "is_llama_config",      "output_attentions",
+    "unsloth_version",   "tokenizer_class",      "transformers.js_config",
     "pad_token_id",      "output_hidden_states", "return_dict",
     "torch_dtype",       "transformers_version", "use_cache",
 };
@@ -81,8 +77,6 @@ absl::Status CheckNeutralFields(JsonFields& fields) {
     if (value == nullptr) continue;
     Json neutral = Json::parse(field.value, nullptr, false);
     if (*value == neutral) continue;
-    if (absl::string_view(field.name) == "rope_scaling" && *value == Json{{"rope_type", "default"}})
-      continue;
     return fields.Unexpected(field.name, absl::StrCat(field.value, ": nothing else is supported"));
   }
   const Json* layer_types = fields.Find("layer_types");
@@ -94,41 +88,70 @@ absl::Status CheckNeutralFields(JsonFields& fields) {
                   : fields.Unexpected("layer_types", "\"full_attention\" for every layer");
 }
 
-// rope_theta, and rope_parameters in which newer versions of transformers write it.
-absl::Status ReadRope(JsonFields& fields, ModelConfig* config) {
-  RETURN_IF_ERROR(fields.ReadPositive("rope_theta", &config->rope_theta));
-  const Json* parameters = fields.Find("rope_parameters");
-  if (parameters == nullptr) return absl::OkStatus();
-  if (!parameters->is_object()) return fields.Unexpected("rope_parameters", "an object");
-  JsonFields rope(*parameters, kConfigFile, "rope_parameters.", /*null_is_absent=*/true);
-  const Json* type = rope.Find("rope_type");
-  if (type != nullptr && *type != "default") {
-    return rope.Unexpected("rope_type", "\"default\": nothing else is supported");
-  }
-  float theta = config->rope_theta;
-  RETURN_IF_ERROR(rope.ReadPositive("rope_theta", &theta));
-  if (fields.Find("rope_theta") != nullptr && theta != config->rope_theta) {
-    return rope.Unexpected(
-        "rope_theta", absl::StrCat("the rope_theta beside it, ", Shortest(config->rope_theta)));
-  }
-  config->rope_theta = theta;
-  const Json* partial = rope.Find("partial_rotary_factor");
-  if (partial != nullptr && *partial != 1) {
-    return rope.Unexpected("partial_rotary_factor", "1: nothing else is supported");
-  }
-  const std::vector<std::string> unread = rope.Unread();
-  return unread.empty() ? absl::OkStatus()
-                        : rope.Unexpected(unread.front(), "no field but rope_type and rope_theta");
+// What a class of transformers takes an absent field for.
+struct ClassDefaults {
+  uint32_t kv_heads;   // 0: the number of heads
+  uint32_t positions;  // of the context
+  uint32_t window;     // keys that a token attends to; 0: all
+};
+constexpr ClassDefaults kLlamaDefaults = {0, 2048, 0};
+constexpr ClassDefaults kMistralDefaults = {8, 131072, 4096};
+
+// model_type. A Mistral model is a Llama model whose tokens may attend to a window alone.
+absl::Status ReadModelType(JsonFields& fields, ClassDefaults* defaults) {
+  const Json* type = fields.Find("model_type");
+  *defaults = type != nullptr && *type == "mistral" ? kMistralDefaults : kLlamaDefaults;
+  if (type == nullptr || *type == "llama" || *type == "mistral") return absl::OkStatus();
+  return fields.Unexpected("model_type", "\"llama\" or \"mistral\": nothing else is supported");
 }
 
-absl::Status ReadSizes(JsonFields& fields, ModelConfig* config) {
+// A window that holds the whole context hides nothing, and neither does one that is not used.
+absl::Status CheckWindow(JsonFields& fields, const Json& object, const ClassDefaults& defaults,
+                         const ModelConfig& config) {
+  const Json* used = fields.Find("use_sliding_window");
+  if (used != nullptr && !used->is_boolean()) {
+    return fields.Unexpected("use_sliding_window", "true or false");
+  }
+  if (used != nullptr && *used == false) return absl::OkStatus();
+  const Json* window = fields.Find("sliding_window");
+  if (window == nullptr) {
+    const bool hides = defaults.window != 0 && defaults.window < config.max_positions;
+    if (object.contains("sliding_window") || !hides) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        kConfigFile, "sliding_window is absent, which is ", defaults.window,
+        " with model_type \"mistral\"; expected null or at least max_position_embeddings, ",
+        config.max_positions, ": lower that to serve a context without a window"));
+  }
+  if (window->is_number_unsigned() && window->get<uint64_t>() >= config.max_positions) {
+    return absl::OkStatus();
+  }
+  return fields.Unexpected(
+      "sliding_window",
+      absl::StrCat("null or at least max_position_embeddings, ", config.max_positions,
+                   ": lower that to serve a context without a window"));
+}
+
+// The trainer of Mixture-of-Recursions models writes kv_sharing; `mor` is where its meaning is
+// read.
+absl::Status CheckKvSharing(JsonFields& fields) {
+  const Json* sharing = fields.Find("kv_sharing");
+  if (sharing == nullptr || fields.Find("mor") != nullptr) return absl::OkStatus();
+  if (sharing->is_object() && sharing->value("enable", Json(true)) == false) {
+    return absl::OkStatus();
+  }
+  return fields.Unexpected("kv_sharing", "an object mor that says so instead (docs/model.md)");
+}
+
+absl::Status ReadSizes(JsonFields& fields, const Json& object, const ClassDefaults& defaults,
+                       ModelConfig* config) {
   RETURN_IF_ERROR(fields.RequireInteger("vocab_size", 1, kMaxVocab, &config->vocab_size));
   RETURN_IF_ERROR(fields.RequireInteger("hidden_size", 1, kMaxWidth, &config->hidden_size));
   RETURN_IF_ERROR(
       fields.RequireInteger("intermediate_size", 1, kMaxWidth, &config->intermediate_size));
   RETURN_IF_ERROR(fields.RequireInteger("num_hidden_layers", 1, kMaxLayers, &config->num_layers));
   RETURN_IF_ERROR(fields.RequireInteger("num_attention_heads", 1, kMaxHeads, &config->num_heads));
-  config->num_kv_heads = config->num_heads;
+  const bool has_kv_default = defaults.kv_heads != 0 && !object.contains("num_key_value_heads");
+  config->num_kv_heads = has_kv_default ? defaults.kv_heads : config->num_heads;
   RETURN_IF_ERROR(fields.ReadInteger("num_key_value_heads", 1, kMaxHeads, &config->num_kv_heads));
   if (config->num_heads % config->num_kv_heads != 0) {
     return fields.Unexpected("num_key_value_heads",
@@ -149,7 +172,7 @@ absl::Status ReadSizes(JsonFields& fields, ModelConfig* config) {
         "; expected an even number up to ", kMaxHeadDim, ", and at most ", kMaxWidth, " times ",
         config->num_heads, " heads"));
   }
-  config->max_positions = 2048;
+  config->max_positions = defaults.positions;
   return fields.ReadInteger("max_position_embeddings", 1, kMaxPositions, &config->max_positions);
 }
 
@@ -179,8 +202,11 @@ absl::Status ReadGenerationConfig(std::string_view text, ModelConfig* config) {
   return ReadEosIds(fields, config->vocab_size, &config->eos_token_ids);
 }
 
-void WarnOfIgnored(const JsonFields& fields, std::vector<std::string>* warnings) {
+void WarnOfIgnored(JsonFields& fields, std::vector<std::string>* warnings) {
   std::vector<std::string> ignored;
+  // How training split its sums, and a value that is written beside use_sliding_window false.
+  const Json* split = fields.Find("pretraining_tp");
+  if (split != nullptr && *split != 1) ignored.emplace_back("pretraining_tp");
   for (const std::string& name : fields.Unread()) {
     if (std::find(std::begin(kSilentFields), std::end(kSilentFields), name) ==
         std::end(kSilentFields)) {
@@ -188,6 +214,7 @@ void WarnOfIgnored(const JsonFields& fields, std::vector<std::string>* warnings)
     }
   }
   if (ignored.empty()) return;
+  std::sort(ignored.begin(), ignored.end());
   const size_t unnamed = ignored.size() - std::min(ignored.size(), kMaxNamedFields);
   ignored.resize(ignored.size() - unnamed);
   warnings->push_back(absl::StrCat(kConfigFile, "ignored fields: ", absl::StrJoin(ignored, ", "),
@@ -202,8 +229,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_text,
   ASSIGN_OR_RETURN(const Json object, ParseJsonObject(config_text, "config.json"));
   JsonFields fields(object, kConfigFile, "", /*null_is_absent=*/true);
   ModelConfig config;
+  ClassDefaults defaults = kLlamaDefaults;
+  RETURN_IF_ERROR(ReadModelType(fields, &defaults));
   RETURN_IF_ERROR(CheckNeutralFields(fields));
-  RETURN_IF_ERROR(ReadSizes(fields, &config));
+  RETURN_IF_ERROR(CheckKvSharing(fields));
+  RETURN_IF_ERROR(ReadSizes(fields, object, defaults, &config));
+  RETURN_IF_ERROR(CheckWindow(fields, object, defaults, config));
   config.rms_norm_eps = 1e-6F;
   RETURN_IF_ERROR(fields.ReadPositive("rms_norm_eps", &config.rms_norm_eps));
   RETURN_IF_ERROR(ReadRope(fields, &config));

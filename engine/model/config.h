@@ -17,6 +17,9 @@ namespace recurve {
 // place are not recursions.
 inline constexpr uint32_t kMaxRecursions = 14;
 
+// Longest context.
+inline constexpr uint32_t kMaxPositions = 1 << 24;
+
 // Which weights an effective layer uses (docs/model.md has the table).
 enum class Sharing { kNone, kCycle, kMiddleCycle, kSequence, kMiddleSequence };
 
@@ -44,6 +47,20 @@ struct RouterConfig {
   bool has_bias = false;  // token-choice, balancing "loss_free": the tensor router_bias exists
 };
 
+// How rotary frequencies differ from theta^(-2i / head_dim). See rope.h.
+struct RopeScaling {
+  enum class Type { kNone, kLinear, kLlama3 };
+
+  Type type = Type::kNone;  // kNone: nothing below has a meaning
+  float factor = 1.0F;      // at least 1
+  // kLlama3: bounds of the transition, in waves over original_positions, the lower one first.
+  float low_frequency_factor = 0.0F;
+  float high_frequency_factor = 0.0F;
+  uint32_t original_positions = 0;
+
+  bool operator==(const RopeScaling&) const = default;
+};
+
 struct ModelConfig {
   uint32_t vocab_size = 0;         // V
   uint32_t hidden_size = 0;        // d
@@ -55,6 +72,7 @@ struct ModelConfig {
   uint32_t max_positions = 0;  // context
   float rms_norm_eps = 1e-5F;
   float rope_theta = 10000.0F;
+  RopeScaling rope_scaling;
   bool tie_word_embeddings = false;
   std::vector<uint32_t> eos_token_ids;  // generation_config.json's, else config.json's
 

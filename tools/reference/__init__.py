@@ -12,6 +12,7 @@ the logits and depths that an engine must reproduce.
   pairs.py           covering arrays: which models cover every pair of option values
   random_models.py   random weights whose routing is mixed
   generate.py        the list of golden models and their files
+  against_transformers.py  what transformers' Llama computes, on record
   selftest.py        `python3 -m tools.reference.selftest`
 
 Needs Python 3.11 or newer and NumPy 1.24 or newer. Run it from the project's root:

@@ -30,6 +30,19 @@ FUNCTIONS = {"expert_choice": ("sigmoid", "tanh", "none"), "token_choice": ("sof
 GATINGS = ("weighted", "unweighted")
 SAMPLINGS = ("aux_loss", "aux_router")
 BALANCINGS = ("none", "loss_free")
+ROPE_TYPES = ("default", "linear", "llama3")
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies differ from theta^(-2i/D); see forward.rotary_frequencies."""
+
+    type: str  # "linear" | "llama3"
+    factor: float
+    # llama3 only: bounds of the transition, in waves over `original` positions.
+    low: float = 0.0
+    high: float = 0.0
+    original: int = 0
 
 
 class ConfigError(ValueError):
@@ -69,6 +82,7 @@ class Config:
     head_dim: int
     rms_norm_eps: float
     rope_theta: float
+    rope_scaling: RopeScaling | None
     tie_word_embeddings: bool
     mor: MorConfig | None
 
@@ -228,6 +242,36 @@ def _parse_mor(fields: Any, layers: int) -> MorConfig:
     return mor
 
 
+def _parse_scaling(o: _Object) -> RopeScaling | None:
+    kind = o.choice("rope_type", ROPE_TYPES, o.choice("type", ROPE_TYPES, "default"))
+    if kind == "default":
+        return None
+    factor = o.number("factor", 0, math.inf)
+    if factor < 1:
+        raise ConfigError(f"{o.name('factor')}: expected at least 1, found {factor}")
+    if kind == "linear":
+        return RopeScaling(kind, factor)
+    low, high = o.number("low_freq_factor", 0, math.inf), o.number("high_freq_factor", 0, math.inf)
+    if low >= high:
+        raise ConfigError(f"{o.name('low_freq_factor')}: {low} is not below high_freq_factor")
+    return RopeScaling(kind, factor, low, high, o.integer("original_max_position_embeddings"))
+
+
+def _parse_rope(fields: _Object) -> tuple[float, RopeScaling | None]:
+    """Theta and scaling: rope_theta and rope_scaling, or rope_parameters, which holds both."""
+    theta, found = fields.number("rope_theta", 0, math.inf, 10000.0), []
+    for key in ("rope_scaling", "rope_parameters"):
+        if not fields.has(key):
+            continue
+        o = _Object(fields.pop(key), key)
+        found.append(_parse_scaling(o))
+        theta = o.number("rope_theta", 0, math.inf, theta)
+        o.expect_empty()
+    if len(set(found)) > 1:
+        raise ConfigError("rope_parameters: contradicts rope_scaling")
+    return theta, found[0] if found else None
+
+
 def parse(fields: dict[str, Any]) -> Config:
     """Checks the content of config.json. Absent Llama fields have LlamaConfig's defaults."""
     o = _Object(fields, "")
@@ -239,8 +283,7 @@ def parse(fields: dict[str, Any]) -> Config:
     for key in ("attention_bias", "mlp_bias"):
         if o.pop(key):
             raise ConfigError(f"{key}: true is not supported")
-    if o.pop("rope_scaling") is not None:
-        raise ConfigError("rope_scaling: not supported")
+    theta, scaling = _parse_rope(o)
     o.choice("hidden_act", ("silu",), "silu")
     config = Config(
         vocab_size=o.integer("vocab_size"),
@@ -251,7 +294,8 @@ def parse(fields: dict[str, Any]) -> Config:
         num_key_value_heads=o.integer("num_key_value_heads", heads),
         head_dim=o.integer("head_dim", hidden // heads),
         rms_norm_eps=o.number("rms_norm_eps", 0, 1, 1e-6),
-        rope_theta=o.number("rope_theta", 0, math.inf, 10000.0),
+        rope_theta=theta,
+        rope_scaling=scaling,
         tie_word_embeddings=o.boolean("tie_word_embeddings", False),
         mor=_parse_mor(o.pop("mor"), layers) if o.has("mor") else None,
     )

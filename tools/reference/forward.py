@@ -83,10 +83,27 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     return weight * (x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps))
 
 
-def rope(x: np.ndarray, positions: np.ndarray, theta: float) -> np.ndarray:
-    """Rotates the pairs (i, i + D/2) of x [n, heads, D] by positions * theta^(-2i/D)."""
+def rotary_frequencies(config: Config) -> np.ndarray:
+    """[D/2]: theta^(-2i/D), scaled as config.json says.
+
+    llama3 keeps a frequency whose wave fits `high` times and more into the `original` positions,
+    divides by the factor one whose wave fits `low` times or less, and interpolates in between.
+    """
+    half, scaling = config.head_dim // 2, config.rope_scaling
+    frequencies = config.rope_theta ** (-np.arange(half) / half)
+    if scaling is None:
+        return frequencies
+    if scaling.type == "linear":
+        return frequencies / scaling.factor
+    waves = scaling.original * frequencies / (2 * math.pi)
+    kept = np.clip((waves - scaling.low) / (scaling.high - scaling.low), 0, 1)
+    return kept * frequencies + (1 - kept) * frequencies / scaling.factor
+
+
+def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Rotates the pairs (i, i + D/2) of x [n, heads, D] by positions * frequencies[i]."""
     half = x.shape[-1] // 2
-    angles = positions[:, None] * theta ** (-np.arange(half) / half)  # [n, D/2]
+    angles = positions[:, None] * frequencies  # [n, D/2]
     cos, sin = (f(angles)[:, None, :].astype(x.dtype) for f in (np.cos, np.sin))
     a, b = x[..., :half], x[..., half:]
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
@@ -120,8 +137,9 @@ def decoder_layer(
         return x.reshape(len(x), -1, config.head_dim)
 
     x = rms_norm(h, layer.attention_norm, config.rms_norm_eps)
-    q = rope(heads(x @ layer.q.T), positions, config.rope_theta)
-    k = rope(heads(x @ layer.k.T), positions, config.rope_theta)
+    frequencies = rotary_frequencies(config)
+    q = rope(heads(x @ layer.q.T), positions, frequencies)
+    k = rope(heads(x @ layer.k.T), positions, frequencies)
     k_positions, k, v = visible(k, heads(x @ layer.v.T))
     h = h + attention(q, positions, k, v, k_positions) @ layer.o.T
     x = rms_norm(h, layer.mlp_norm, config.rms_norm_eps)

@@ -29,6 +29,7 @@ from . import config as config_lib
 from . import model as model_lib
 from . import forgetting, random_models, safetensors_io
 from .config import Config
+from .forward import rotary_frequencies
 from .pairs import covering_rows
 
 _LONG = (70, 69, 65, 49, 48, 37)  # long enough for every depth to occur
@@ -78,7 +79,7 @@ _PLAIN: dict[str, Any] = {
     "recursions": 1, "block_layers": 2, "tie": True, "group": 3, "head_dim": "derived",
     "network": "linear", "function": "sigmoid", "gating": "weighted", "sampling": "aux_loss",
     "balancing": "none", "temperature": "one", "alpha": "usual", "threshold": "half",
-    "cap": False, "knob": "none",
+    "cap": False, "knob": "none", "rope": "none",
 }  # fmt: skip
 _EXPERT = {"type": "expert_choice", "sharing": "middle_cycle", "recursions": 3}
 _TOKEN = {"type": "token_choice", "sharing": "middle_cycle", "recursions": 3, "function": "softmax"}
@@ -126,6 +127,14 @@ def _key_specs() -> Iterable[Spec]:
         yield Spec(f"keys_token_{kv_mode}", f"Token-choice, keys {kv_mode}.", _TOKEN | keys)
 
 
+def _rope_specs() -> Iterable[Spec]:
+    for scaling in ("linear", "llama3"):
+        yield Spec(f"rope_{scaling}", f"A plain Llama model, RoPE scaling {scaling}.",
+                   {"block_layers": 2, "rope": scaling})  # fmt: skip
+    yield Spec("rope_llama3_expert", "Expert-choice, llama3 scaling in rope_parameters.",
+               _EXPERT | {"rope": "llama3_parameters"})  # fmt: skip
+
+
 def _checkpoint_specs() -> Iterable[Spec]:
     kinds = {
         "expert_middle_cycle": _EXPERT | {"network": "mlp", "sampling": "aux_router"},
@@ -163,7 +172,7 @@ def _checkpoint_specs() -> Iterable[Spec]:
 
 def specs() -> list[Spec]:
     """Every golden model, in order."""
-    return [*_sharing_specs(), *_key_specs(), *_checkpoint_specs(), *_pair_specs()]
+    return [*_sharing_specs(), *_key_specs(), *_rope_specs(), *_checkpoint_specs(), *_pair_specs()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +236,7 @@ def draw(spec: Spec, seed: int) -> Golden:
 def _with_duplicates(config: Config, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The tensors as training code writes them: repeated, and with RoPE's frequencies."""
     copies = {copy: tensors[name] for copy, name in model_lib.duplicates(config).items()}
-    half = config.head_dim // 2
-    frequencies = (config.rope_theta ** (-np.arange(half) / half)).astype(np.float32)
+    frequencies = rotary_frequencies(config).astype(np.float32)
     return tensors | copies | {"model.layers.0.self_attn.rotary_emb.inv_freq": frequencies}
 
 

@@ -27,6 +27,21 @@ _PROBE_LENGTH = 64
 _ROUTER_DRAWS = 200
 _SPREAD = 1.5  # standard deviation of a router's logits
 
+# Bounds within the length of the prompts: some waves are kept, some stretched, some in between.
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+_ROPE: dict[str, dict[str, Any]] = {
+    "none": {},
+    "linear": {"rope_scaling": {"type": "linear", "factor": 2.5}, "rope_theta": 100.0},
+    "llama3": {"rope_scaling": _LLAMA3, "rope_theta": 1000.0},
+    "llama3_parameters": {"rope_parameters": _LLAMA3 | {"rope_theta": 500.0}, "rope_theta": None},
+}
+
 _HEADS = {1: (2, 3, 4, 6), 2: (2, 4, 6), 3: (3, 6)}  # by query heads per kv head
 _HIDDEN = range(32, 97, 4)
 _FFN = (48, 56, 72, 88, 96, 104, 120, 136, 152, 160)
@@ -94,6 +109,7 @@ def draw_config(f: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         "rope_theta": _pick(rng, (10000.0, 500000.0, 100.0)),
         "tie_word_embeddings": f["tie"],
     } | _draw_sizes(rng, f["group"], f["head_dim"] == "own")
+    fields |= _ROPE[f["rope"]]
     if sharing != "none":
         fields["mor"] = {
             "sharing": sharing,

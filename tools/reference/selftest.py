@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import config as config_lib
-from . import generate, pairs, random_models, safetensors_io
+from . import against_transformers, generate, pairs, random_models, safetensors_io
 from . import model as model_lib
 from .forward import Result, forward
 from .token_by_token import TokenByToken
@@ -277,6 +277,15 @@ class FilesTest(unittest.TestCase):
             inner[path[-1]] = value
             with self.assertRaisesRegex(config_lib.ConfigError, said):
                 config_lib.parse(fields)
+
+
+class TransformersTest(unittest.TestCase):
+    def test_agrees_with_the_logits_of_transformers(self) -> None:
+        """Plain Llama models, with and without RoPE scaling; transformers computes in float32."""
+        found = against_transformers.errors(against_transformers.RECORD)
+        self.assertEqual(set(found), {"default", "linear", "llama3", "llama3_parameters"})
+        for name, error in found.items():
+            self.assertLess(error, 1e-5, name)
 
 
 if __name__ == "__main__":

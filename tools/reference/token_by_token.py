@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from .config import Config
 from .model import Layer, Model, Router
 
 Entry = tuple[np.ndarray, np.ndarray]  # key and value of one token, [kv heads][D] each
@@ -46,14 +47,28 @@ def _norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     return x * weight / math.sqrt(sum(v * v for v in x.tolist()) / len(x) + eps)
 
 
-def _rotate(head: np.ndarray, position: int, theta: float) -> np.ndarray:
+def _turn(config: Config, i: int) -> float:
+    """The angle by which one position turns pair i."""
+    scaling, wavelength = config.rope_scaling, 2 * math.pi * config.rope_theta ** (
+        2 * i / config.head_dim
+    )
+    stretched = wavelength * (scaling.factor if scaling else 1)
+    if scaling is None or scaling.type == "linear" or wavelength > scaling.original / scaling.low:
+        return 2 * math.pi / stretched
+    if wavelength < scaling.original / scaling.high:
+        return 2 * math.pi / wavelength
+    smooth = (scaling.original / wavelength - scaling.low) / (scaling.high - scaling.low)
+    return 2 * math.pi * (smooth / wavelength + (1 - smooth) / stretched)
+
+
+def _rotate(head: np.ndarray, position: int, config: Config) -> np.ndarray:
     """Multiplies each pair (i, i + D/2), taken as a complex number, by e^(i * angle)."""
     size = len(head)
     pairs = head[: size // 2] + 1j * head[size // 2 :]
     turned = [
         pair * complex(math.cos(angle), math.sin(angle))
         for i, pair in enumerate(pairs)
-        for angle in [position / theta ** (2 * i / size)]
+        for angle in [position * _turn(config, i)]
     ]
     return np.array([p.real for p in turned] + [p.imag for p in turned])
 
@@ -165,7 +180,7 @@ class TokenByToken:
         c = self._config
         x = _norm(h, layer.attention_norm, c.rms_norm_eps)
         k, v = (m.reshape(c.num_key_value_heads, c.head_dim) for m in (layer.k @ x, layer.v @ x))
-        k = np.array([_rotate(head, self._position, c.rope_theta) for head in k])
+        k = np.array([_rotate(head, self._position, c) for head in k])
         self._cache.setdefault(write, {})[self._position] = (k, v)
         visible: dict[int, Entry] = {}
         for group in read:
@@ -173,7 +188,7 @@ class TokenByToken:
         outputs = []
         for i, q in enumerate((layer.q @ x).reshape(-1, c.head_dim)):
             kv_head = i * c.num_key_value_heads // c.num_attention_heads
-            q = _rotate(q, self._position, c.rope_theta)
+            q = _rotate(q, self._position, c)
             exps = [
                 (math.exp(float(q @ key[kv_head]) / math.sqrt(c.head_dim)), value[kv_head])
                 for key, value in visible.values()

@@ -6,6 +6,7 @@
 
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/rope.h"
 
 namespace recurve {
 namespace {
@@ -56,9 +57,7 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   }
   RETURN_IF_ERROR(cos_.Allocate(limits.max_positions, half, Precision::kF32));
   RETURN_IF_ERROR(sin_.Allocate(limits.max_positions, half, Precision::kF32));
-  for (uint32_t i = 0; i < half; ++i) {
-    frequencies_.push_back(Pow(double{config_.rope_theta}, -2.0 * i / config_.head_dim));
-  }
+  frequencies_ = RotaryFrequencies(config_);
   tabled_positions_ = limits.max_positions;
   for (uint32_t position = 0; position < tabled_positions_; ++position) {
     ComputeAngles(position, cos_.floats(position), sin_.floats(position));

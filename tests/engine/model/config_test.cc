@@ -88,14 +88,6 @@ TEST(ModelConfig, EndOfSequenceIdsAreThoseOfGenerationConfig) {
               HasSubstr("generation_config.json: not a JSON object"));
 }
 
-TEST(ModelConfig, ReadsRopeWhereNewerVersionsWriteIt) {
-  const auto moved = Parse(Changed(
-      R"({"rope_theta": null, "rope_parameters": {"rope_type": "default", "rope_theta": 777.0}})"));
-  ASSERT_TRUE(moved.ok()) << moved.status();
-  EXPECT_EQ(moved->rope_theta, 777.0F);
-  EXPECT_TRUE(Parse(Changed(R"({"rope_parameters": {"rope_theta": 50000}})")).ok());
-}
-
 struct BadField {
   const char* changes;
   const char* message;
@@ -147,24 +139,22 @@ TEST(ModelConfig, RefusesSizesOutOfRange) {
 
 TEST(ModelConfig, RefusesWhatWouldChangeTheComputation) {
   ExpectRefused({
-      {R"({"model_type": "mistral"})", "model_type is \"mistral\"; expected \"llama\""},
+      {R"({"model_type": "qwen2"})",
+       "model_type is \"qwen2\"; expected \"llama\" or \"mistral\": nothing else is supported"},
+      {R"({"model_type": 3})", "model_type is 3"},
       {R"({"hidden_act": "gelu"})", "hidden_act is \"gelu\"; expected \"silu\""},
       {R"({"attention_bias": true})", "attention_bias is true; expected false"},
       {R"({"mlp_bias": true})", "mlp_bias is true"},
-      {R"({"pretraining_tp": 2})", "pretraining_tp is 2; expected 1"},
-      {R"({"rope_scaling": {"type": "linear", "factor": 2.0}})", "rope_scaling is {"},
-      {R"({"rope_scaling": {"rope_type": "llama3"}})", "rope_scaling"},
-      {R"({"rope_parameters": {"rope_type": "yarn"}})", "rope_parameters.rope_type is \"yarn\""},
-      {R"({"rope_parameters": {"rope_type": "default", "factor": 2}})", "rope_parameters.factor"},
-      {R"({"rope_parameters": {"rope_theta": 3}})",
-       "rope_parameters.rope_theta is 3; expected the"},
-      {R"({"rope_parameters": {"partial_rotary_factor": 0.5}})", "partial_rotary_factor is 0.5"},
-      {R"({"rope_parameters": 3})", "rope_parameters is 3"},
       {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor is 0.5"},
       {R"({"rope_interleaved": true})", "rope_interleaved"},
       {R"({"quantization_config": {"bits": 4}})", "quantization_config is {\"bits\":4}"},
-      {R"({"sliding_window": 128})", "sliding_window is 128; expected null"},
-      {R"({"use_sliding_window": true})", "use_sliding_window"},
+      {R"({"quantization": {"bits": 4}})", "quantization is {\"bits\":4}; expected null"},
+      {R"({"sliding_window": 511})",
+       "sliding_window is 511; expected null or at least max_position_embeddings, 512: lower that"},
+      {R"({"sliding_window": "x"})", "sliding_window is \"x\""},
+      {R"({"use_sliding_window": true, "sliding_window": 128})", "sliding_window is 128"},
+      {R"({"kv_sharing": {"enable": true}})",
+       "kv_sharing is {\"enable\":true}; expected an object mor that says so"},
       {R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types"},
       {R"({"is_encoder_decoder": true})", "is_encoder_decoder"},
       {R"({"add_cross_attention": true})", "add_cross_attention is true; expected false"},
@@ -184,6 +174,44 @@ TEST(ModelConfig, RefusesWhatWouldChangeTheComputation) {
   });
 }
 
+// Defaults of a class that its config.json may leave out.
+TEST(ModelConfig, MistralIsLlamaWhereItsWindowHoldsTheContext) {
+  const auto window = [](const char* changes) {
+    return Parse(Changed(changes)).status().ToString();
+  };
+  EXPECT_EQ(window(R"({"model_type": "mistral", "sliding_window": 512})"), "OK");
+  EXPECT_EQ(window(R"({"model_type": "mistral", "max_position_embeddings": 4096})"), "OK");
+  EXPECT_THAT(window(R"({"model_type": "mistral", "max_position_embeddings": 4097})"),
+              HasSubstr("sliding_window is absent, which is 4096 with model_type \"mistral\""));
+  Json config = Json::parse(Changed(R"({"model_type": "mistral"})"));
+  config["sliding_window"] = nullptr;
+  config["max_position_embeddings"] = 32768;
+  EXPECT_TRUE(Parse(config.dump()).ok());
+  config.erase("num_key_value_heads");
+  config.erase("max_position_embeddings");
+  config["num_attention_heads"] = 16;
+  const auto defaults = Parse(config.dump());
+  ASSERT_TRUE(defaults.ok()) << defaults.status();
+  EXPECT_EQ(defaults->num_kv_heads, 8U);
+  EXPECT_EQ(defaults->max_positions, 131072U);
+}
+
+TEST(ModelConfig, WarnsAtMostOfWhatChangesNothing) {
+  std::vector<std::string> warnings;
+  const auto config = ParseModelConfig(
+      Changed(R"({"pretraining_tp": 2, "use_sliding_window": false, "sliding_window": 128,
+                  "max_window_layers": 28, "kv_sharing": {"enable": false}})"),
+      "", &warnings);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(warnings, ElementsAre("config.json: ignored fields: max_window_layers, "
+                                    "pretraining_tp, sliding_window"));
+  EXPECT_TRUE(Parse(Changed(R"({"sliding_window": 512})")).ok());
+  EXPECT_TRUE(Parse(Changed(R"({"use_sliding_window": true})")).ok());
+  EXPECT_TRUE(Parse(Changed(R"({"kv_sharing": {"enable": true}, "num_hidden_layers": 4,
+                                "mor": {"sharing": "cycle", "num_recursions": 2}})"))
+                  .ok());
+}
+
 TEST(ModelConfig, TakesNeutralValues) {
   std::vector<std::string> warnings;
   const auto config = ParseModelConfig(
@@ -194,7 +222,6 @@ TEST(ModelConfig, TakesNeutralValues) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->head_dim, 32U);
   EXPECT_THAT(warnings, IsEmpty());
-  EXPECT_TRUE(Parse(Changed(R"({"rope_scaling": {"rope_type": "default"}})")).ok());
 }
 
 TEST(ModelConfig, WarnsOnceOfTheRest) {
