@@ -11,6 +11,7 @@
 #include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/json_fields.h"
+#include "engine/model/model_directory.h"
 #include "engine/model/safetensors.h"
 
 namespace recurve {
@@ -69,6 +70,10 @@ absl::Status AddShard(const std::string& directory, const std::string& file,
   files.push_back(shard.storage);
   for (StoredTensor& tensor : shard.tensors) {
     const auto place = index.find(tensor.name);
+    if (IsInverseFrequencies(tensor.name)) {
+      checkpoint.tensors.push_back(std::move(tensor));
+      continue;
+    }
     if (place == index.end() || place->second != file) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", absl::CEscape(tensor.name),
                                                      " is here, but not by ", kIndexFile));
@@ -92,6 +97,7 @@ absl::StatusOr<Checkpoint> OpenShards(const std::string& directory) {
   for (const std::string& name : names) {
     RETURN_IF_ERROR(AddShard(directory, name, index, checkpoint, *files));
   }
+  std::erase_if(index, [](const auto& entry) { return IsInverseFrequencies(entry.first); });
   if (!index.empty()) {
     const auto& [tensor, shard] = *index.begin();
     return absl::InvalidArgumentError(absl::StrCat(directory, "/", shard, ": tensor ",
@@ -104,13 +110,16 @@ absl::StatusOr<Checkpoint> OpenShards(const std::string& directory) {
 
 }  // namespace
 
+bool IsInverseFrequencies(std::string_view name) { return name.ends_with(".rotary_emb.inv_freq"); }
+
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& directory) {
   absl::StatusOr<Checkpoint> checkpoint = OpenFile(absl::StrCat(directory, "/", kSingleFile));
   if (absl::IsNotFound(checkpoint.status())) {
     checkpoint = OpenShards(directory);
     if (absl::IsNotFound(checkpoint.status())) {
       return absl::NotFoundError(absl::StrCat(checkpoint.status().message(), "; expected ",
-                                              kSingleFile, " or ", kIndexFile, " and its shards"));
+                                              kSingleFile, " or ", kIndexFile, " and its shards",
+                                              DescribeOtherFiles(directory)));
     }
   }
   RETURN_IF_ERROR(checkpoint.status());

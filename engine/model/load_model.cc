@@ -9,6 +9,9 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/check_finite.h"
+#include "engine/model/checkpoint_names.h"
+#include "engine/model/model_directory.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/tensor_layout.h"
 #include "engine/model/weights.h"
@@ -35,6 +38,11 @@ class TensorFinder {
       return absl::InvalidArgumentError(absl::StrCat(
           "tensor ", slot.name, " is missing; expected [", absl::StrJoin(slot.shape, ", "), "]"));
     }
+    if (stored->type == DataType::kF64) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor ", slot.name, " is ",
+                                                     DescribeShape(stored->type, stored->shape),
+                                                     "; expected f32, f16 or bf16"));
+    }
     if (stored->shape != slot.shape) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", slot.name, " is ", DescribeShape(stored->type, stored->shape),
@@ -44,6 +52,7 @@ class TensorFinder {
     slot.tensor->rows = slot.shape.size() == 1 ? 1 : static_cast<uint32_t>(slot.shape[0]);
     slot.tensor->columns = static_cast<uint32_t>(slot.shape.back());
     slot.tensor->data = stored->data.data();
+    RETURN_IF_ERROR(CheckFinite(slot.name, *slot.tensor));
     for (const std::string& name : slot.duplicates) {
       const StoredTensor* duplicate = Take(name);
       if (duplicate == nullptr) continue;
@@ -58,7 +67,7 @@ class TensorFinder {
     std::vector<std::string> surplus;
     for (size_t i = 0; i < tensors_.size(); ++i) {
       if (used_[i]) continue;
-      if (tensors_[i].name.ends_with(".rotary_emb.inv_freq")) {
+      if (IsInverseFrequencies(tensors_[i].name)) {
         ++inverse_frequencies_;
       } else {
         surplus.push_back(tensors_[i].name);
@@ -114,19 +123,26 @@ class TensorFinder {
 
 absl::StatusOr<ModelConfig> LoadConfig(const std::string& directory,
                                        std::vector<std::string>* warnings) {
-  ASSIGN_OR_RETURN(const std::string config,
-                   ReadTextFile(absl::StrCat(directory, "/config.json"), kMaxConfigBytes));
+  RETURN_IF_ERROR(CheckDirectory(directory));
+  absl::StatusOr<std::string> config =
+      ReadTextFile(absl::StrCat(directory, "/config.json"), kMaxConfigBytes);
+  if (absl::IsNotFound(config.status())) {
+    return absl::NotFoundError(
+        absl::StrCat(config.status().message(), DescribeOtherFiles(directory)));
+  }
+  RETURN_IF_ERROR(config.status());
   absl::StatusOr<std::string> generation =
       ReadTextFile(absl::StrCat(directory, "/generation_config.json"), kMaxConfigBytes);
   if (absl::IsNotFound(generation.status())) generation = std::string();
   RETURN_IF_ERROR(generation.status());
-  absl::StatusOr<ModelConfig> parsed = ParseModelConfig(config, *generation, warnings);
+  absl::StatusOr<ModelConfig> parsed = ParseModelConfig(*config, *generation, warnings);
   if (parsed.ok()) return parsed;
   return absl::Status(parsed.status().code(),
                       absl::StrCat(directory, "/", parsed.status().message()));
 }
 
 absl::Status PlaceWeights(const Checkpoint& checkpoint, Model* model) {
+  RETURN_IF_ERROR(CheckNames(model->config, checkpoint));
   TensorFinder finder(checkpoint);
   for (const TensorSlot& slot : LayOutTensors(model->config, &model->weights)) {
     RETURN_IF_ERROR(finder.Place(slot));

@@ -29,6 +29,7 @@ std::optional<DataType> ParseDataType(absl::string_view text) {
   if (text == "F32") return DataType::kF32;
   if (text == "F16") return DataType::kF16;
   if (text == "BF16") return DataType::kBf16;
+  if (text == "F64") return DataType::kF64;
   return std::nullopt;
 }
 
@@ -269,7 +270,18 @@ absl::Status PlaceTensors(std::vector<Entry>& entries, std::span<const std::byte
 
 }  // namespace
 
-size_t ElementSize(DataType type) { return type == DataType::kF32 ? 4 : 2; }
+size_t ElementSize(DataType type) {
+  switch (type) {
+    case DataType::kF64:
+      return 8;
+    case DataType::kF32:
+      return 4;
+    case DataType::kF16:
+    case DataType::kBf16:
+      return 2;
+  }
+  return 0;
+}
 
 absl::string_view DataTypeName(DataType type) {
   switch (type) {
@@ -279,6 +291,8 @@ absl::string_view DataTypeName(DataType type) {
       return "f16";
     case DataType::kBf16:
       return "bf16";
+    case DataType::kF64:
+      return "f64";
   }
   return "";
 }

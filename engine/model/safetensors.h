@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,14 +34,18 @@ struct StoredTensor {
 // Bytes of one element.
 size_t ElementSize(DataType type);
 
-// "f32", "f16", "bf16".
+// "f32", "f16", "bf16", "f64".
 absl::string_view DataTypeName(DataType type);
 
 // Reads the bytes of one file. InvalidArgument, naming the tensor where there is one, for a file
 // that breaks the format (header size, JSON, names, offsets, sizes, overlaps, holes, trailing
-// bytes), for element types other than F32, F16 and BF16, and for more than kMaxSafetensorsRank
-// dimensions.
+// bytes), for element types other than F32, F16, BF16 and F64, and for more than
+// kMaxSafetensorsRank dimensions.
 absl::StatusOr<std::vector<StoredTensor>> ParseSafetensors(std::span<const std::byte> file);
+
+// Whether a tensor holds RoPE's frequencies, which old checkpoints keep. Nothing reads them: they
+// follow from config.json.
+bool IsInverseFrequencies(std::string_view name);
 
 // All tensors of a model directory, sorted by name.
 struct Checkpoint {
@@ -50,8 +55,9 @@ struct Checkpoint {
 
 // Maps `directory`/model.safetensors, or, if there is none, the shards that
 // model.safetensors.index.json names, which must be plain names of files in the directory. The
-// index and the shards must agree on every tensor. Errors name the file. The files must not be
-// changed while they are mapped.
+// index and the shards must agree on every tensor but inverse frequencies. Errors name the file;
+// NotFound names what the directory holds instead. The files must not be changed while they are
+// mapped.
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& directory);
 
 }  // namespace recurve

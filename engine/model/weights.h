@@ -15,7 +15,8 @@
 
 namespace recurve {
 
-enum class DataType { kF32, kF16, kBf16 };
+// kF64: of stored tensors that no model uses.
+enum class DataType { kF32, kF16, kBf16, kF64 };
 
 // A row-major matrix [rows][columns]; a vector is one row. Not aligned beyond its element's size.
 struct Tensor {

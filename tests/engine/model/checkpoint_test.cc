@@ -84,6 +84,17 @@ TEST_F(ShardsTest, MustAgreeWithTheIndex) {
               HasSubstr("tensor a is here, but not by"));
 }
 
+// Nothing reads them, whatever the index says of them.
+TEST_F(ShardsTest, NeedNoIndexEntryForInverseFrequencies) {
+  directory_.Write(kFirst, SafetensorsFile({{"b", {"F32", {1}, "1234"}},
+                                            {"m.rotary_emb.inv_freq", {"F64", {1}, "12345678"}}}));
+  const auto unlisted = Open(good_map_);
+  ASSERT_TRUE(unlisted.ok()) << unlisted.status();
+  EXPECT_EQ(unlisted->tensors.size(), 4U);
+  const auto listed = Open(good_map_ + ",\"n.rotary_emb.inv_freq\":\"" + kSecond + "\"");
+  EXPECT_TRUE(listed.ok()) << listed.status();
+}
+
 TEST_F(ShardsTest, MissingShardIsNotFound) {
   const auto checkpoint = Open("\"a\":\"absent.safetensors\"");
   EXPECT_EQ(checkpoint.status().code(), absl::StatusCode::kNotFound);

@@ -16,6 +16,8 @@
 namespace recurve {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Json = nlohmann::json;
@@ -240,6 +242,148 @@ TEST(LoadModel, IgnoresInverseFrequenciesAndATiedHead) {
             "ignored tensors: 1 equal duplicates of shared tensors, 1 inv_freq");
 }
 
+// Old checkpoints keep the frequencies in double.
+TEST(LoadModel, IgnoresInverseFrequenciesOfEveryType) {
+  const std::string text = ConfigText(1, "");
+  WrittenTensors tensors = RandomTensors(Parse(text), 1);
+  tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {"F64", {1}, "12345678"};
+  const auto model = Load(text, tensors);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT(model->warnings, ElementsAre(HasSubstr(", 1 inv_freq")));
+}
+
+TEST(LoadModel, RefusesDoubles) {
+  ExpectRefused(
+      ConfigText(1, ""),
+      [](WrittenTensors& tensors) {
+        tensors["model.norm.weight"] = {"F64", {8}, std::string(64, '\0')};
+      },
+      "tensor model.norm.weight is f64 [8]; expected f32, f16 or bf16");
+}
+
+// The bits of a value in place of one element.
+std::string Changed(std::string data, size_t index, const std::string& bits) {
+  data.replace(index * bits.size(), bits.size(), bits);
+  return data;
+}
+
+TEST(LoadModel, RefusesWhatIsNotFinite) {
+  const std::string expert = ConfigText(8, kExpert);
+  const auto set = [](const char* name, const char* type, size_t index, const std::string& bits) {
+    return [=](WrittenTensors& tensors) {
+      WrittenTensor& tensor = tensors.at(name);
+      size_t elements = 1;
+      for (const uint64_t size : tensor.shape) elements *= size;
+      tensor = {type, tensor.shape,
+                Changed(std::string(elements * bits.size(), '\0'), index, bits)};
+    };
+  };
+  const std::string f32_nan("\x00\x00\xc0\x7f", 4);
+  ExpectRefused(expert, set("model.layers.0.mlp.up_proj.weight", "F32", 8 * 3 + 5, f32_nan),
+                "tensor model.layers.0.mlp.up_proj.weight holds nan at [3, 5], the first of 1 "
+                "values of 96 that are not finite");
+  ExpectRefused(expert, set("model.norm.weight", "F32", 7, std::string("\x00\x00\x80\xff", 4)),
+                "tensor model.norm.weight holds -inf at [0, 7]");
+  ExpectRefused(expert, set("model.embed_tokens.weight", "BF16", 183, "\x80\x7f"),
+                "tensor model.embed_tokens.weight holds inf at [22, 7]");
+  ExpectRefused(expert, set("lm_head.weight", "F16", 0, std::string("\x00\xfc", 2)),
+                "tensor lm_head.weight holds -inf at [0, 0]");
+  ExpectRefused(expert, set("lm_head.weight", "F16", 20, "\x01\x7c"),
+                "tensor lm_head.weight holds nan at [2, 4]");
+  ExpectRefused(expert, set("model.layers.2.mor_router.router.weight", "BF16", 1, "\xff\xff"),
+                "tensor model.layers.2.mor_router.router.weight holds nan at [0, 1]");
+  ExpectRefused(ConfigText(8, kToken), set("model.layers.1.router_bias", "F32", 2, f32_nan),
+                "tensor model.layers.1.router_bias holds nan at [0, 2]");
+  // Finite as f32, infinite once it is rounded to bf16; and the greatest value that is not.
+  ExpectRefused(expert, set("lm_head.weight", "F32", 1, std::string("\x00\x80\x7f\x7f", 4)),
+                "tensor lm_head.weight holds 3.396");
+  WrittenTensors greatest = RandomTensors(Parse(expert), 1);
+  set("lm_head.weight", "F32", 1, std::string("\xff\x7f\x7f\xff", 4))(greatest);
+  set("model.norm.weight", "F16", 1, "\xff\x7b")(greatest);
+  set("model.embed_tokens.weight", "BF16", 1, "\x7f\x7f")(greatest);
+  EXPECT_TRUE(Load(expert, greatest).ok());
+}
+
+TEST(LoadModel, CountsWhatIsNotFinite) {
+  ExpectRefused(
+      ConfigText(1, ""),
+      [](WrittenTensors& tensors) {
+        tensors["lm_head.weight"] = {"BF16", {23, 8}, std::string(23 * 16, '\xff')};
+      },
+      "holds nan at [0, 0], the first of 184 values of 184");
+}
+
+// A checkpoint of a recursive model whose config.json is that of its trainer: a plain LlamaConfig.
+TEST(LoadModel, SaysThatACheckpointIsRecursive) {
+  struct Case {
+    std::string recursive;  // the config.json of the tensors
+    std::string changes;    // what makes it the config.json of the directory
+    std::vector<std::string> messages;
+  };
+  const Case cases[] = {
+      {ConfigText(8, kExpert),
+       R"({"mor": null})",
+       {"config.json has no object mor, which a Mixture-of-Recursions model needs",
+        "model.layers.1.block.0.", "model.layers.1.mor_router.router.weight", "expert_choice",
+        "\"middle_cycle\"", "\"num_recursions\": 3", "docs/model.md"}},
+      {ConfigText(6, kExpert, R"({"mor": {"sharing": "cycle"}})"),
+       R"({"mor": null})",
+       {"has no object mor", "model.layers.0.block.0.", "expert_choice", "\"cycle\"",
+        "\"num_recursions\": 3"}},
+      {ConfigText(8, kToken),
+       R"({"mor": null})",
+       {"has no object mor", "model.layers.1.block_list.0.0.", "token_choice"}},
+      {ConfigText(8, kToken),
+       R"({"mor": {"router": null}})",
+       {"config.json has no object mor.router", "model.layers.1.block_list.0.0.", "token_choice"}},
+  };
+  for (const Case& c : cases) {
+    Json config = Json::parse(c.recursive);
+    config.merge_patch(Json::parse(c.changes));
+    const auto model = Load(config.dump(), RandomTensors(Parse(c.recursive), 1));
+    ASSERT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
+    for (const std::string& message : c.messages) {
+      EXPECT_THAT(std::string(model.status().message()), HasSubstr(message));
+    }
+  }
+}
+
+TEST(LoadModel, NamesThePrefixThatAWrapperLeft) {
+  for (const auto& [prefix, remedy] :
+       std::vector<std::pair<std::string, std::string>>{{"module.", "DistributedDataParallel"},
+                                                        {"_orig_mod.", "torch.compile"},
+                                                        {"_orig_mod.module.", "torch.compile"},
+                                                        {"zeta.", "without it"}}) {
+    ExpectRefused(
+        ConfigText(1, ""),
+        [&prefix = prefix](WrittenTensors& tensors) {
+          WrittenTensors wrapped;
+          for (const auto& [name, tensor] : tensors) wrapped[prefix + name] = tensor;
+          tensors = wrapped;
+        },
+        remedy);
+    ExpectRefused(
+        ConfigText(1, ""),
+        [&prefix = prefix](WrittenTensors& tensors) {
+          WrittenTensors wrapped;
+          for (const auto& [name, tensor] : tensors) wrapped[prefix + name] = tensor;
+          tensors = wrapped;
+        },
+        "names begin with " + prefix);
+  }
+  // A LlamaModel without its head, saved alone.
+  ExpectRefused(
+      ConfigText(1, ""),
+      [](WrittenTensors& tensors) {
+        WrittenTensors inner;
+        for (const auto& [name, tensor] : tensors) {
+          if (name.starts_with("model.")) inner[name.substr(6)] = tensor;
+        }
+        tensors = inner;
+      },
+      "names lack model. at their beginning");
+}
+
 TEST(LoadModel, RefusesUnequalDuplicates) {
   const std::string expert = ConfigText(8, kExpert);
   const auto duplicate = [](const char* from, const char* to) {
@@ -319,6 +463,46 @@ TEST(LoadModel, RefusesSurplusTensors) {
         tensors["model.layers.3.input_layernorm.weight"] = tensors.at("model.norm.weight");
       },
       "tensor model.layers.3.input_layernorm.weight has no place");
+}
+
+// Directories that hold a model, or part of one, in a form that is not read.
+TEST(LoadModel, NamesWhatADirectoryHoldsInstead) {
+  struct Case {
+    std::vector<std::string> files;
+    std::vector<std::string> messages;
+  };
+  const std::vector<Case> cases = {
+      {{"config.json", "pytorch_model.bin"}, {"pytorch_model.bin", "save_pretrained"}},
+      {{"config.json", "pytorch_model.bin.index.json"}, {"save_pretrained"}},
+      {{"config.json", "consolidated.00.pth"}, {"consolidated.00.pth", "transformers"}},
+      {{"config.json", "x-q4.gguf"}, {"x-q4.gguf", "GGUF"}},
+      {{"x-q4.gguf"}, {"x-q4.gguf", "GGUF"}},
+      {{"adapter_config.json", "adapter_model.safetensors"},
+       {"adapter_config.json", "merge_and_unload"}},
+      {{"config.json", "adapter_model.safetensors"}, {"adapter_model.safetensors"}},
+      {{"config.json", "other.safetensors"}, {"other.safetensors", "model.safetensors"}},
+      {{"config.json", "tf_model.h5"}, {"tf_model.h5"}},
+      {{"config.json", "tokenizer.json"}, {"model.safetensors.index.json"}},
+      {{"snapshots/3b/config.json"}, {"snapshots"}},
+  };
+  for (const Case& c : cases) {
+    const ScopedDirectory directory;
+    for (const std::string& file : c.files) directory.Write(file, ConfigText(1, ""));
+    const absl::Status status = LoadModel(directory.path()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << c.files[0];
+    for (const std::string& message : c.messages) {
+      EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    }
+  }
+}
+
+TEST(LoadModel, SaysWhatIsNoDirectory) {
+  const ScopedDirectory directory;
+  directory.Write("model.gguf", "GGUF");
+  EXPECT_THAT(std::string(LoadModel(directory.path() + "/model.gguf").status().message()),
+              HasSubstr("model.gguf is a file; expected a model directory"));
+  EXPECT_THAT(std::string(LoadModel(directory.path() + "/absent").status().message()),
+              AllOf(HasSubstr("/absent does not exist"), HasSubstr("model directory")));
 }
 
 TEST(LoadModel, ErrorsNameTheFile) {
