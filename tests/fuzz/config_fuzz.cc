@@ -24,6 +24,12 @@ void CheckSizes(const ModelConfig& config) {
   RECURVE_CHECK(config.max_positions > 0);
   RECURVE_CHECK(std::isnormal(config.rms_norm_eps) && config.rms_norm_eps > 0);
   RECURVE_CHECK(std::isnormal(config.rope_theta) && config.rope_theta > 0);
+  const RopeScaling& scaling = config.rope_scaling;
+  if (scaling.type != RopeScaling::Type::kNone) RECURVE_CHECK(scaling.factor >= 1);
+  if (scaling.type == RopeScaling::Type::kLlama3) {
+    RECURVE_CHECK(scaling.low_frequency_factor > 0 && scaling.original_positions > 0);
+    RECURVE_CHECK(scaling.low_frequency_factor < scaling.high_frequency_factor);
+  }
   for (const uint32_t id : config.eos_token_ids) RECURVE_CHECK(id < config.vocab_size);
 }
 

@@ -46,6 +46,7 @@ std::string HeaderOf(const std::vector<StoredTensor>& tensors, const std::byte* 
   for (const StoredTensor& tensor : tensors) {
     const char* type = tensor.type == DataType::kF32   ? "F32"
                        : tensor.type == DataType::kF16 ? "F16"
+                       : tensor.type == DataType::kF64 ? "F64"
                                                        : "BF16";
     const auto begin = static_cast<uint64_t>(tensor.data.data() - base);
     // Names are not written back as they are: JSON escapes are the reader's business.
