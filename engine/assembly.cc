@@ -2,7 +2,6 @@
 #include "engine/assembly.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <string>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/make_budget.h"
+#include "engine/model/model_directory.h"
 #include "engine/model/weights.h"
 #include "engine/text_encoder.h"
 #include "engine/tokenizer/utf8.h"
@@ -134,10 +134,7 @@ absl::Status CheckModelName(const std::string& name) {
 absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options,
                      std::vector<std::string>* warnings) {
   ModelOptions& m = options.model;
-  if (m.name.empty()) {
-    const std::filesystem::path path(m.directory);
-    m.name = (path.has_filename() ? path : path.parent_path()).filename().string();
-  }
+  if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
   if (m.threads == 0) m.threads = UsableThreads();
 
@@ -166,6 +163,13 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
     const auto bytes = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share);
     ASSIGN_OR_RETURN(memory.kv_pages, AutoPages(model.config, precision, bytes, s.slots,
                                                 memory.max_context, warnings));
+  } else {
+    const uint64_t of_one = PagesOfSequence(model.config, memory.max_context);
+    if (memory.kv_pages < of_one) {
+      warnings->push_back(absl::StrCat("--kv_pages is ", memory.kv_pages, "; one sequence of ",
+                                       memory.max_context, " tokens needs ", of_one,
+                                       ", so that not every request fits (--max_context)"));
+    }
   }
   return absl::OkStatus();
 }
@@ -230,15 +234,20 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
 }
 
-// The tokenizer of a model directory, null if it has none. A model may have more ids than its
-// tokenizer; the other way round text could become ids that the model refuses.
+// The tokenizer of a model directory, null and a warning if it has none. A model may have more ids
+// than its tokenizer; the other way round text could become ids that the model refuses.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
                                                          uint32_t vocab_size,
                                                          std::vector<std::string>* warnings) {
   const std::string path = absl::StrCat(directory, "/tokenizer.json");
   const auto id_limit = static_cast<int32_t>(std::min<uint32_t>(vocab_size, kMaxTokenId + 1));
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path, id_limit);
-  if (absl::IsNotFound(tokenizer.status())) return nullptr;
+  if (absl::IsNotFound(tokenizer.status())) {
+    warnings->push_back(absl::StrCat(
+        path, " does not exist: requests must give token ids, and answers hold no text",
+        DescribeOtherTokenizers(directory)));
+    return nullptr;
+  }
   RETURN_IF_ERROR(tokenizer.status());
   const uint32_t ids = static_cast<uint32_t>((*tokenizer)->vocab_size());
   if (ids > vocab_size) {

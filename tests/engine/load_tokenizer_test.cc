@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/model_directory.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint_writer.h"
@@ -19,7 +20,10 @@ namespace recurve {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 // Writes a small random model with a vocabulary of 258.
 void WriteModel(const ScopedDirectory& directory) {
@@ -45,12 +49,59 @@ TEST(Assemble, TokenizerIsOptional) {
   ASSERT_TRUE(assembly.ok()) << assembly.status();
   EXPECT_EQ(assembly->tokenizer, nullptr);
   EXPECT_FALSE(assembly->info.has_tokenizer);
+  EXPECT_THAT(
+      assembly->info.warnings,
+      ElementsAre(AllOf(HasSubstr("/tokenizer.json does not exist: requests must give token"),
+                        Not(HasSubstr("found")))));
 
   directory.Write("tokenizer.json", TestTokenizer().dump());
   assembly = AssembleFrom(directory);
   ASSERT_TRUE(assembly.ok()) << assembly.status();
   EXPECT_NE(assembly->tokenizer, nullptr);
   EXPECT_TRUE(assembly->info.has_tokenizer);
+  EXPECT_THAT(assembly->info.warnings, IsEmpty());
+}
+
+TEST(Assemble, NamesTheTokenizerThatADirectoryHoldsInstead) {
+  for (const char* file : {"tokenizer.model", "vocab.json"}) {
+    const ScopedDirectory directory;
+    WriteModel(directory);
+    directory.Write(file, "x");
+    const auto assembly = AssembleFrom(directory);
+    ASSERT_TRUE(assembly.ok()) << assembly.status();
+    EXPECT_THAT(assembly->info.warnings, ElementsAre(HasSubstr(std::string("; found ") + file)));
+  }
+}
+
+TEST(Assemble, WarnsOfPagesThatHoldNoFullContext) {
+  const ScopedDirectory directory;
+  WriteModel(directory);
+  directory.Write("tokenizer.json", TestTokenizer().dump());
+  EngineOptions options;
+  options.model.directory = directory.path();
+  options.model.threads = 1;
+  options.memory.kv_pages = 1;
+  const auto few = Assemble(options);
+  ASSERT_TRUE(few.ok()) << few.status();
+  ASSERT_EQ(few->info.warnings.size(), 1U);
+  EXPECT_THAT(few->info.warnings[0],
+              HasSubstr("--kv_pages is 1; one sequence of 64 tokens needs "));
+  options.memory.kv_pages = 1000;
+  const auto enough = Assemble(options);
+  ASSERT_TRUE(enough.ok()) << enough.status();
+  EXPECT_THAT(enough->info.warnings, IsEmpty());
+}
+
+TEST(Assemble, AModelHasTheNameThatPeopleKnow) {
+  EXPECT_EQ(ModelName("/x/demo"), "demo");
+  EXPECT_EQ(ModelName("/x/demo/"), "demo");
+  EXPECT_EQ(ModelName("/x/demo/."), "demo");
+  EXPECT_EQ(ModelName("/hub/models--meta-llama--Llama-3.2-1B/snapshots/4e20"),
+            "meta-llama/Llama-3.2-1B");
+  EXPECT_EQ(ModelName("/hub/models--gpt2/snapshots/4e20/"), "gpt2");
+  EXPECT_EQ(ModelName("/hub/models--a--b--c/snapshots/4e20"), "a/b--c");
+  EXPECT_EQ(ModelName("/hub/other/snapshots/4e20"), "4e20");
+  EXPECT_EQ(ModelName("."), std::filesystem::current_path().filename().string());
 }
 
 // What stands under the tokenizer's name and is no file is a mistake, not a model without one.
