@@ -29,6 +29,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "engine/base/host_device.h"
 #include "engine/sampling/params.h"
 
 namespace recurve {
@@ -57,12 +58,18 @@ inline constexpr uint32_t kNotFinite = 2;  // the logits held a NaN or infinity;
 struct StepShape {
   uint32_t recursions = 1;  // N
   uint32_t shared_kv = 0;   // 1: every recursion reads group 1, and only recursion 1 appends
-  constexpr uint32_t groups() const { return exit_group() + 1; }
-  constexpr uint32_t entry_group() const { return 0; }
-  constexpr uint32_t exit_group() const { return (shared_kv != 0 ? 1 : recursions) + 1; }
+  RECURVE_HOST_DEVICE constexpr uint32_t groups() const { return exit_group() + 1; }
+  RECURVE_HOST_DEVICE constexpr uint32_t entry_group() const { return 0; }
+  RECURVE_HOST_DEVICE constexpr uint32_t exit_group() const {
+    return (shared_kv != 0 ? 1 : recursions) + 1;
+  }
   // Recursions are counted from 1.
-  constexpr uint32_t group(uint32_t recursion) const { return shared_kv != 0 ? 1 : recursion; }
-  constexpr bool appends(uint32_t recursion) const { return shared_kv == 0 || recursion == 1; }
+  RECURVE_HOST_DEVICE constexpr uint32_t group(uint32_t recursion) const {
+    return shared_kv != 0 ? 1 : recursion;
+  }
+  RECURVE_HOST_DEVICE constexpr bool appends(uint32_t recursion) const {
+    return shared_kv == 0 || recursion == 1;
+  }
 };
 
 struct SlotLimits {
@@ -90,13 +97,13 @@ struct Outcome {
   uint32_t active = 0;        // kRanBlock: rows that take the next recursion
   uint32_t token = kNoToken;  // kRanExit: the sampled token, or kNoToken
   uint32_t flags = 0;         // kStopId, kNotFinite
-  constexpr bool stop() const { return flags != 0; }
+  RECURVE_HOST_DEVICE constexpr bool stop() const { return flags != 0; }
 };
 
 // The state of a slot after a step: once for each slot and step. The host's mirror, the CPU backend
 // and a device's planner all call it.
-constexpr SlotState Resolve(SlotState s, const Outcome& o, const SlotLimits& l,
-                            const StepShape& m) {
+RECURVE_HOST_DEVICE constexpr SlotState Resolve(SlotState s, const Outcome& o, const SlotLimits& l,
+                                                const StepShape& m) {
   if ((o.ran & kRanExit) != 0) {
     s.count[m.exit_group()] += s.rows;
     s.position += s.rows;
@@ -123,7 +130,7 @@ constexpr SlotState Resolve(SlotState s, const Outcome& o, const SlotLimits& l,
 }
 
 // Rows of the span that a slot waiting for ENTRY begins next; 0: it is held at its room.
-constexpr uint32_t SpanRows(const SlotState& s, const SlotLimits& l) {
+RECURVE_HOST_DEVICE constexpr uint32_t SpanRows(const SlotState& s, const SlotLimits& l) {
   if (s.position >= l.room) return 0;
   uint32_t rows = 1;
   if (s.position < l.prompt) {
@@ -133,7 +140,8 @@ constexpr uint32_t SpanRows(const SlotState& s, const SlotLimits& l) {
 }
 
 // Entries that the span in flight may still append to `group`.
-constexpr uint32_t Pending(const SlotState& s, uint32_t group, const StepShape& m) {
+RECURVE_HOST_DEVICE constexpr uint32_t Pending(const SlotState& s, uint32_t group,
+                                               const StepShape& m) {
   if (s.stage != Stage::kBlock && s.stage != Stage::kExit) return 0;
   if (group == m.exit_group()) return s.rows;
   if (s.stage == Stage::kExit || group == m.entry_group()) return 0;
@@ -142,7 +150,7 @@ constexpr uint32_t Pending(const SlotState& s, uint32_t group, const StepShape& 
 }
 
 // Whether the EXIT of the span's rows yields a token: the span reaches the last given token.
-constexpr bool Samples(const SlotState& s, const SlotLimits& l) {
+RECURVE_HOST_DEVICE constexpr bool Samples(const SlotState& s, const SlotLimits& l) {
   return s.position + s.rows >= l.prompt && s.position + s.rows <= l.end;
 }
 

@@ -14,11 +14,7 @@
 #include <cstdint>
 #include <limits>
 
-#if defined(__CUDACC__)
-#define RECURVE_HOST_DEVICE __host__ __device__
-#else
-#define RECURVE_HOST_DEVICE
-#endif
+#include "engine/base/host_device.h"
 
 namespace recurve {
 

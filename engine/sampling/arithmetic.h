@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "engine/base/host_device.h"
 #include "engine/base/math.h"
 #include "engine/sampling/params.h"
 
