@@ -159,6 +159,28 @@ enum class EvictionPolicy : uint32_t { kNone, kWindow, kAttention, kRouter };
 inline constexpr uint32_t kEvictionPolicies = 4;
 
 // ---- StepPlan: caps of this step, then changes, applied in the order of the members. ----
+//
+// One page in two changes of a plan: nothing reads or writes what an earlier change has written,
+// and nothing copies a page that an eviction rearranges. So all evictions may run at once, and a
+// copy reads what the page held before the plan. What an earlier change has only read may be
+// written over, since a page can be let go and given away in one plan; so the order counts:
+// evictions, then copies in theirs, then the rows of the step. A backend refuses a plan in which an
+// eviction or a copy does not obey. Page by page:
+// - drop, anything: allowed. The slot lets go of its pages before all else.
+// - eviction, eviction: forbidden. A page of the `count` entries has no other owner, neither before
+//   the plan nor after it.
+// - eviction, copy from: forbidden. Whoever needs a copy gets it in an earlier plan.
+// - eviction, copy to or page change: only a page behind the `keep` entries, once the slot has let
+//   it go.
+// - copy from, copy from: allowed.
+// - copy from, later copy to: allowed. The page was let go once it had been copied.
+// - copy from, page change: allowed. The page is shared once more, or let go and given away.
+// - copy to, later copy from or copy to: forbidden.
+// - copy to, page change: exactly one, which gives the page to the slot that alone has it.
+// - page change, page change: to several slots only if all have each entry of the page already.
+// - anything, rows: a slot's rows read what all changes have left, and write behind its entries, up
+//   to its room, to pages that no other slot has.
+// Prefixes that only the host knows own pages too: a page in no slot's table need not be free.
 
 struct Drop {
   uint32_t slot;
@@ -186,13 +208,13 @@ struct Admission {
 inline constexpr uint32_t kNoLogprobs = std::numeric_limits<uint32_t>::max();
 
 // Of the slot's `count` entries in `group` `keep` stay, which Eviction::Choose names. The slot
-// waits for ENTRY with nothing in flight, and its pages have no other owner.
+// waits for ENTRY at its room, and the pages of these entries, as they were before the plan, have
+// no other owner.
 struct Evict {
   uint32_t slot, group, count, keep;
 };
 
-// Page `to` becomes a copy of page `from`: keys, values, positions and router scores. In the order
-// of the plan: what is copied to may be copied from.
+// Page `to` becomes a copy of page `from`: keys, values, positions and router scores.
 struct PageCopy {
   uint32_t from, to;
 };

@@ -116,17 +116,21 @@ bool PageTables::Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<Pa
   return true;
 }
 
-PageTables::Copied PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
-                                          std::vector<PageCopy>& copies,
-                                          std::vector<PageChange>& changes) {
+bool PageTables::OwnsAlone(uint32_t slot, uint32_t group, uint32_t entries) const {
+  const auto pages_of_entries = pages(slot, group).first(GroupPagesFor(group, entries));
+  return std::none_of(pages_of_entries.begin(), pages_of_entries.end(),
+                      [this](uint32_t page) { return pool_->shared(page); });
+}
+
+bool PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
+                            std::vector<PageCopy>& copies, std::vector<PageChange>& changes) {
   std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
   std::vector<uint32_t> shared;  // indices
   for (uint32_t index = 0; index < GroupPagesFor(group, entries); ++index) {
     if (pool_->shared(table[index])) shared.push_back(index);
   }
-  if (shared.empty()) return Copied::kNone;
   std::vector<uint32_t> own;
-  if (!pool_->Allocate(static_cast<uint32_t>(shared.size()), own)) return Copied::kNoPages;
+  if (!pool_->Allocate(static_cast<uint32_t>(shared.size()), own)) return false;
   for (size_t i = 0; i < shared.size(); ++i) {
     uint32_t& page = table[shared[i]];
     copies.push_back({page, own[i]});
@@ -134,7 +138,7 @@ PageTables::Copied PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_
     pool_->Free(std::span(&page, 1));
     page = own[i];
   }
-  return Copied::kSome;
+  return true;
 }
 
 void PageTables::Trim(uint32_t slot, const SlotState& state, uint32_t room) {

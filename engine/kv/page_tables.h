@@ -48,12 +48,13 @@ class PageTables {
   [[nodiscard]] bool Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<PageCopy>& copies,
                            std::vector<PageChange>& changes);
 
-  // Makes `slot` the only owner of the pages of its first `entries` entries in `group`, with copies
-  // of those that have others too, and appends the changes. kNone: it is already; kNoPages: the
-  // pool lacks pages, and nothing changes.
-  enum class Copied : uint8_t { kNone, kSome, kNoPages };
-  Copied CopyShared(uint32_t slot, uint32_t group, uint32_t entries, std::vector<PageCopy>& copies,
-                    std::vector<PageChange>& changes);
+  // Whether `slot` is the only owner of the pages of its first `entries` entries in `group`.
+  bool OwnsAlone(uint32_t slot, uint32_t group, uint32_t entries) const;
+
+  // Makes it so, with copies of those that have others too, and appends the changes. False, and
+  // nothing changes, when the pool lacks pages.
+  [[nodiscard]] bool CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
+                                std::vector<PageCopy>& copies, std::vector<PageChange>& changes);
 
   // Returns the pages beyond the bound. `room` must not be below the slot's own.
   void Trim(uint32_t slot, const SlotState& state, uint32_t room);

@@ -46,39 +46,61 @@ void Schedule::EndDue() {
 }
 
 void Schedule::EvictAtBoundaries() {
+  // All evictions are chosen before anybody gets copies: who does lets go of the originals, and who
+  // is left alone with them must not change them in the plan that copies them.
+  for (const Sequence* sequence : running_) {
+    if (IsAtBoundary(*sequence) && OwnsEntriesAlone(*sequence)) DropEntries(*sequence);
+  }
   // Those behind may go meanwhile.
   for (size_t i = 0; i < running_.size(); ++i) {
-    const Sequence& sequence = *running_[i];
-    Stay& stay = stays_.Current(sequence.slot);
-    SlotState& state = stay.state;
-    if (state.stage != Stage::kEntry || state.position != stay.boundary) continue;
-    if (!OwnsEntriesAlone(i)) continue;
-    const KvBudget& budget = sequence.request.budget;
-    for (uint32_t group = 0; group < shape_.groups(); ++group) {
-      const uint32_t keep = budget.Keep(group, state.position);
-      if (options_.entries_per_page[group] == 0 || state.count[group] <= keep) continue;
-      plan_.evicts.push_back({sequence.slot, group, state.count[group], keep});
-      state.count[group] = keep;
-    }
-    stay.boundary = budget.NextBoundary(state.position);
+    if (IsAtBoundary(*running_[i])) CopyShared(i);
   }
 }
 
-bool Schedule::OwnsEntriesAlone(size_t index) {
+bool Schedule::IsAtBoundary(const Sequence& sequence) const {
+  const Stay& stay = stays_.Current(sequence.slot);
+  return stay.state.stage == Stage::kEntry && stay.state.position == stay.boundary;
+}
+
+bool Schedule::IsOverBudget(const Sequence& sequence, uint32_t group) const {
+  const SlotState& state = stays_.Current(sequence.slot).state;
+  return options_.entries_per_page[group] > 0 &&
+         state.count[group] > sequence.request.budget.Keep(group, state.position);
+}
+
+bool Schedule::OwnsEntriesAlone(const Sequence& sequence) const {
+  const SlotState& state = stays_.Current(sequence.slot).state;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (!IsOverBudget(sequence, group)) continue;
+    if (!tables_.OwnsAlone(sequence.slot, group, state.count[group])) return false;
+  }
+  return true;
+}
+
+void Schedule::DropEntries(const Sequence& sequence) {
+  Stay& stay = stays_.Current(sequence.slot);
+  SlotState& state = stay.state;
+  const KvBudget& budget = sequence.request.budget;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (!IsOverBudget(sequence, group)) continue;
+    const uint32_t keep = budget.Keep(group, state.position);
+    plan_.evicts.push_back({sequence.slot, group, state.count[group], keep});
+    state.count[group] = keep;
+  }
+  stay.boundary = budget.NextBoundary(state.position);
+}
+
+void Schedule::CopyShared(size_t index) {
   const Sequence& sequence = *running_[index];
   const SlotState& state = stays_.Current(sequence.slot).state;
-  bool alone = true;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    if (state.count[group] <= sequence.request.budget.Keep(group, state.position)) continue;
-    PageTables::Copied copied = PageTables::Copied::kNone;
+    if (!IsOverBudget(sequence, group)) continue;
+    // What cannot be had now is asked for in the next plan again.
     WithPages(index, [&] {
-      copied =
-          tables_.CopyShared(sequence.slot, group, state.count[group], plan_.copies, plan_.pages);
-      return copied != PageTables::Copied::kNoPages;
+      return tables_.CopyShared(sequence.slot, group, state.count[group], plan_.copies,
+                                plan_.pages);
     });
-    alone = alone && copied == PageTables::Copied::kNone;
   }
-  return alone;
 }
 
 void Schedule::ReturnSurplusPages() {
@@ -162,6 +184,12 @@ Sequence* Schedule::LastPreemptible() {
 
 void Schedule::Preempt(Sequence& sequence) {
   std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
+  // Copies go with the pages that they were to fill.
+  std::erase_if(plan_.copies, [this, &sequence](const PageCopy& copy) {
+    return std::any_of(plan_.pages.begin(), plan_.pages.end(), [&](const PageChange& p) {
+      return p.slot == sequence.slot && p.page == copy.to;
+    });
+  });
   std::erase_if(plan_.pages, [&sequence](const PageChange& p) { return p.slot == sequence.slot; });
   Leave(sequence);
   queue_.Return(&sequence);

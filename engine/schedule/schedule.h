@@ -30,8 +30,9 @@
 //
 //   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
 //   until it waits there with nothing in flight. Then one plan drops entries and raises the room;
-//   if some of its pages are shared, the plan before gives it copies. So what it keeps depends on
-//   nothing but the sequence.
+//   if some of its pages are shared, plans before give it copies. Evictions are chosen before
+//   anybody gets copies, so that no plan changes a page that it copies. So what a sequence keeps
+//   depends on nothing but the sequence.
 //
 //   With a goal for the time in the queue, a dial lowers the depth caps of tokens that have not
 //   begun, of requests that allow it, and lifts them again. A plan that raises a room says the cap
@@ -163,9 +164,14 @@ class Schedule {
   void ReturnSurplusPages();
   void PreemptForPriority();
   void EvictAtBoundaries();
-  // Whether the sequence owns alone what it is about to change; if not yet, it has copies or pages
-  // in the next plan.
-  bool OwnsEntriesAlone(size_t index);
+  // Whether it waits, with nothing in flight, for entries to be dropped.
+  bool IsAtBoundary(const Sequence& sequence) const;
+  bool IsOverBudget(const Sequence& sequence, uint32_t group) const;
+  // Whether nobody shares the pages that dropping entries would change.
+  bool OwnsEntriesAlone(const Sequence& sequence) const;
+  void DropEntries(const Sequence& sequence);
+  // Gives running_[index], as far as there are pages, copies in the place of these.
+  void CopyShared(size_t index);
   void ExtendRunning();
   // Tries until it succeeds: cached prefixes go first and then, for running_[0], who comes last.
   bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);

@@ -321,6 +321,47 @@ TEST_P(InvarianceTest, PreemptionChangesNothing) {
   }
 }
 
+// One prompt for many, a budget for all and few pages: cached prefixes are forgotten while several
+// sequences still share their pages, which come to their boundary together.
+TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
+  const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
+  const ModelConfig& config = small.model->config;
+  if (config.kv_mode == KvMode::kSharedUpdate) GTEST_SKIP() << "nothing is forgotten";
+  const StepShape shape = ShapeOf(config);
+  std::vector<ScheduledRequest> requests;
+  for (uint32_t i = 0; i < 6; ++i) {
+    ScheduledRequest& request = requests.emplace_back();
+    request.id = i + 1;
+    for (uint32_t position = 0; position < 70; ++position) request.prompt.push_back(position % 7);
+    request.max_tokens = 60;
+    request.ignore_eos = true;
+    request.raw_logits = true;
+    request.logprobs = 1;
+    // Two of each: they stay side by side.
+    request.sampling.temperature = 1.0F;
+    request.sampling.seed_low = i / 2;
+    KvBudget& budget = request.budget;
+    budget.policy = EvictionPolicy::kWindow;
+    budget.every = 96;
+    budget.sinks = 4;
+    budget.recent = 8;
+    for (uint32_t group = 0; group < shape.groups(); ++group) budget.groups[group].entries = 16;
+  }
+  const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
+  const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+  const auto entries = PageEntries(config);
+  uint32_t most = 0;  // pages of one sequence
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    if (entries[group] != 0) most += (129 + entries[group] - 1) / entries[group];
+  }
+  for (uint32_t pages = most; pages < 3 * most; ++pages) {
+    const Way tight{.name = "tight", .queue_depth = pages % 2, .pages = pages};
+    World world(small.model, tight);
+    ExpectSame(expected, world.Run(requests), small.name + ", pages " + std::to_string(pages));
+    if (HasFatalFailure()) return;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest, testing::Range(0, 8), [](const auto& param) {
   return SmallModels()[static_cast<size_t>(param.param)].name;
 });

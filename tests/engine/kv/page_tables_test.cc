@@ -325,19 +325,23 @@ TEST(PageTablesTest, CopySharedMakesTheSlotTheOnlyOwner) {
   pool.Keep(cached);
   std::vector<PageCopy> copies;
   changes.clear();
-  EXPECT_EQ(tables.CopyShared(0, 1, 4, copies, changes), PageTables::Copied::kSome);
+  EXPECT_FALSE(tables.OwnsAlone(0, 1, 4));
+  EXPECT_TRUE(tables.CopyShared(0, 1, 4, copies, changes));
+  EXPECT_TRUE(tables.OwnsAlone(0, 1, 4));
+  EXPECT_FALSE(tables.OwnsAlone(0, 1, 5));
   EXPECT_EQ(copies.size(), 1U);
-  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kSome);
+  EXPECT_TRUE(tables.CopyShared(0, 1, 10, copies, changes));
   EXPECT_EQ(copies.size(), 2U);
   EXPECT_EQ(copies[1].from, cached[1]);
   EXPECT_EQ(copies[1].to, tables.pages(0, 1)[1]);
-  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kNone);
+  EXPECT_TRUE(tables.CopyShared(0, 1, 10, copies, changes)) << "nothing is shared any more";
+  EXPECT_EQ(copies.size(), 2U);
   EXPECT_EQ(pool.cached(), 2U);
 
   pool.Keep(tables.pages(0, 1).first(1));
   std::vector<uint32_t> rest;
   ASSERT_TRUE(pool.Allocate(pool.free(), rest));
-  EXPECT_EQ(tables.CopyShared(0, 1, 10, copies, changes), PageTables::Copied::kNoPages);
+  EXPECT_FALSE(tables.CopyShared(0, 1, 10, copies, changes));
   EXPECT_EQ(copies.size(), 2U);
   pool.Free(rest);
   pool.Forget(tables.pages(0, 1).first(1));

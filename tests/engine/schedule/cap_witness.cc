@@ -14,11 +14,11 @@ void CapWitness::See(const StepPlan& plan, const ScheduleCounters& counters) {
   if (counters.depth_cap > cap_) ++rises_;
   cap_ = counters.depth_cap;
   for (const Admission& admission : plan.admits) {
-    seed_in_[admission.slot] = admission.sampling.seed_low;
-    sent_[admission.sampling.seed_low].clear();  // what counts is said anew
+    request_in_[admission.slot] = admission.sampling.top_k;
+    sent_[admission.sampling.top_k].clear();  // what counts is said anew
   }
   for (const CapChange& change : plan.caps) {
-    std::vector<DepthCap>& caps = sent_[seed_in_[change.slot]];
+    std::vector<DepthCap>& caps = sent_[request_in_[change.slot]];
     std::erase_if(caps, [&](const DepthCap& cap) { return cap.position >= change.position; });
     caps.push_back({change.position, change.cap});
   }
@@ -26,7 +26,7 @@ void CapWitness::See(const StepPlan& plan, const ScheduleCounters& counters) {
 
 ScheduledRequest CapWitness::AsRun(const ScheduledRequest& request) const {
   ScheduledRequest as_run = request;
-  const auto sent = sent_.find(request.sampling.seed_low);
+  const auto sent = sent_.find(request.sampling.top_k);
   if (sent != sent_.end()) as_run.caps = sent->second;  // else it never ran
   return as_run;
 }

@@ -15,7 +15,8 @@
 
 namespace recurve {
 
-// Sees the plans, as a backend does. A request is known by its seed, which no other has.
+// Sees the plans, as a backend does. A request is known by its top_k, which no
+// other has and the fake model does not ask for.
 class CapWitness {
  public:
   explicit CapWitness(uint32_t recursions) : recursions_(recursions), cap_(recursions) {}
@@ -38,8 +39,8 @@ class CapWitness {
  private:
   uint32_t recursions_;
   uint32_t cap_;                                    // the dial's last one
-  std::map<uint32_t, uint32_t> seed_in_;            // by slot
-  std::map<uint32_t, std::vector<DepthCap>> sent_;  // by seed
+  std::map<uint32_t, uint32_t> request_in_;         // by slot
+  std::map<uint32_t, std::vector<DepthCap>> sent_;  // by request
   uint64_t falls_ = 0, rises_ = 0;
   uint64_t lowered_rows_ = 0, recursions_given_up_ = 0;
 };

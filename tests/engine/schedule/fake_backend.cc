@@ -16,7 +16,8 @@ FakeBackend::FakeBackend(const FakeModel& model, const BackendLimits& limits,
       random_(seed),
       slots_(limits.slots),
       rows_(limits.slots + size_t{limits.areas} * limits.chunk),
-      pages_(limits.pages) {
+      pages_(limits.pages),
+      changes_(limits.pages) {
   const uint32_t most = *std::max_element(entries_per_page_.begin(), entries_per_page_.end());
   for (auto& page : pages_) page.resize(most, {random_(), kNoToken});
 }
@@ -35,6 +36,7 @@ absl::Status FakeBackend::Submit(const StepPlan& plan) {
 
 absl::Status FakeBackend::Collect(StepResult& result) {
   if (results_.empty()) RunOldest();
+  if (!violation_.empty()) return absl::InternalError(violation_);
   result = std::move(results_.front());
   results_.pop_front();
   return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ enum class FakeFault {
   kIgnoresRoom,      // spans begin past their slot's room
   kIgnoresCaps,      // caps on recursions are not applied
   kIgnoresCopies,    // pages are not copied
+  kCopiesFirst,      // pages are copied before entries are evicted
+  kCopiesBackwards,  // the last copy of a plan comes first
+  kRefusesNothing,   // changes of one page that contradict each other are carried out
 };
 
 class FakeBackend : public Backend {
@@ -36,13 +40,11 @@ class FakeBackend : public Backend {
               const EntriesPerPage& entries_per_page, uint64_t seed, FakeFault fault);
 
   absl::Status Submit(const StepPlan& plan) override;
+  // Internal says what a plan did that it must not do.
   absl::Status Collect(StepResult& result) override;
   uint32_t Outstanding() const override {
     return static_cast<uint32_t>(plans_.size() + results_.size());
   }
-
-  // What a plan did that it must not do; empty if nothing.
-  const std::string& violation() const { return violation_; }
 
  private:
   struct Slot {
@@ -60,6 +62,8 @@ class FakeBackend : public Backend {
     uint64_t entered = 0;  // value after ENTRY
     bool active = false;
   };
+  // What the plan at hand has done to a page.
+  enum class Change { kNone, kEvicted, kEmptied, kCopied, kGiven };
   // One list of the selection: slots in slot order from the first one left out last time.
   struct Selection {
     uint32_t next = 0;
@@ -70,11 +74,21 @@ class FakeBackend : public Backend {
   void ApplyDrops(const StepPlan& plan);
   void ApplyAdmission(const StepPlan& plan, const Admission& admission);
   void ApplyEvictions(const StepPlan& plan);
-  void CheckSoleOwner(uint32_t slot, uint32_t group, uint32_t entries);
   void ApplyCopies(const StepPlan& plan);
   void ApplyPages(const StepPlan& plan);
   void ApplyTokensCapsRooms(const StepPlan& plan);
   void Check(bool condition, const std::string& what);
+
+  // fake_backend_pages.cc: which changes of one plan may touch the same page.
+  void CheckEviction(const Evict& evict);
+  void CheckCopy(const PageCopy& copy);
+  void CheckChange(const PageChange& change);
+  void CheckOwners();
+  // Pages that hold the slot's first `entries` entries of `group`, at most those in its table.
+  std::span<const uint32_t> PagesOf(const Slot& slot, uint32_t group, uint32_t entries) const;
+  // The most entries that the slot comes to hold in `group` before it has another room.
+  uint32_t EntriesByRoom(const Slot& slot, uint32_t group) const;
+
   // `slot` may be changed: there is such a slot, and it belongs to a sequence.
   bool IsOwned(uint32_t slot, const char* change);
 
@@ -113,7 +127,8 @@ class FakeBackend : public Backend {
   std::deque<StepPlan> plans_;      // submitted, not yet run
   std::deque<StepResult> results_;  // run, not yet collected
   uint32_t epoch_ = 0;              // of the last submitted plan
-  std::string violation_;
+  std::vector<Change> changes_;     // [pages], of the plan at hand
+  std::string violation_;           // the first one; empty: none
 };
 
 }  // namespace recurve

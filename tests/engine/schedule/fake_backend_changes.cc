@@ -21,10 +21,15 @@ bool FakeBackend::IsOwned(uint32_t slot, const char* change) {
 void FakeBackend::Apply(const StepPlan& plan) {
   if (fault_ != FakeFault::kDropsLast) ApplyDrops(plan);
   for (const Admission& admission : plan.admits) ApplyAdmission(plan, admission);
+  std::fill(changes_.begin(), changes_.end(), Change::kNone);
+  for (const Evict& evict : plan.evicts) CheckEviction(evict);
+  for (const PageCopy& copy : plan.copies) CheckCopy(copy);
+  if (fault_ == FakeFault::kCopiesFirst) ApplyCopies(plan);
   ApplyEvictions(plan);
-  ApplyCopies(plan);
+  if (fault_ != FakeFault::kCopiesFirst) ApplyCopies(plan);
   ApplyPages(plan);
   ApplyTokensCapsRooms(plan);
+  CheckOwners();
   if (fault_ == FakeFault::kDropsLast) ApplyDrops(plan);
 }
 
@@ -62,20 +67,6 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   slot.history.assign(limits.end + 2, kNoToken);
 }
 
-// No other slot has one of the pages with the first `entries` entries.
-void FakeBackend::CheckSoleOwner(uint32_t slot, uint32_t group, uint32_t entries) {
-  const std::vector<uint32_t>& table = slots_[slot].tables[group];
-  for (uint32_t other = 0; other < slots_.size(); ++other) {
-    if (other == slot || slots_[other].state.stage == Stage::kNone) continue;
-    const std::vector<uint32_t>& theirs = slots_[other].tables[group];
-    for (size_t i = 0; i * entries_per_page_[group] < entries && i < table.size(); ++i) {
-      const size_t held = slots_[other].state.count[group];
-      const auto end = theirs.begin() + std::min(theirs.size(), held / entries_per_page_[group]);
-      Check(std::find(theirs.begin(), end, table[i]) == end, "eviction from a shared page");
-    }
-  }
-}
-
 void FakeBackend::ApplyEvictions(const StepPlan& plan) {
   for (const Evict& evict : plan.evicts) {
     if (!IsOwned(evict.slot, "eviction")) continue;
@@ -85,7 +76,6 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
     Check(slot.state.stage == Stage::kEntry && slot.state.position == admission.limits.room,
           "eviction from a slot that does not wait at its room");
     Check(evict.count == count && evict.keep >= 1 && evict.keep < count, "odd eviction");
-    CheckSoleOwner(evict.slot, evict.group, count);
     if (!violation_.empty()) return;
     std::vector<uint32_t> positions;
     std::vector<uint64_t> scores;
@@ -106,11 +96,10 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
 }
 
 void FakeBackend::ApplyCopies(const StepPlan& plan) {
-  for (const PageCopy& copy : plan.copies) {
-    Check(copy.from < pages_.size() && copy.to < pages_.size() && copy.from != copy.to, "odd copy");
-    if (!violation_.empty()) return;
-    if (fault_ != FakeFault::kIgnoresCopies) pages_[copy.to] = pages_[copy.from];
-  }
+  if (!violation_.empty() || fault_ == FakeFault::kIgnoresCopies) return;
+  std::vector<PageCopy> copies = plan.copies;
+  if (fault_ == FakeFault::kCopiesBackwards) std::reverse(copies.begin(), copies.end());
+  for (const PageCopy& copy : copies) pages_[copy.to] = pages_[copy.from];
 }
 
 void FakeBackend::ApplyPages(const StepPlan& plan) {
@@ -120,6 +109,7 @@ void FakeBackend::ApplyPages(const StepPlan& plan) {
           "page for a group without layers");
     Check(change.page < pages_.size(), "page does not exist");
     if (!violation_.empty()) return;
+    CheckChange(change);
     std::vector<uint32_t>& table = slots_[change.slot].tables[change.group];
     Check(change.index <= table.size(), "page leaves a hole in its table");
     if (!violation_.empty()) return;

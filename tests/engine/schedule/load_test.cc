@@ -21,7 +21,7 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   LoadFigures figures;
   int failures = 0;
   const uint64_t first = FromEnvironment("RECURVE_SCHEDULE_FIRST", 1);
-  const uint64_t cases = FromEnvironment("RECURVE_SCHEDULE_CASES", 6'000);
+  const uint64_t cases = FromEnvironment("RECURVE_SCHEDULE_CASES", kLoads);
   for (uint64_t seed = first; seed < first + cases && failures < 5; ++seed) {
     const std::string error = RunRandomLoad(seed, FakeFault::kNone, figures);
     if (!error.empty()) ++failures;
@@ -32,9 +32,10 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
             << figures.preemptions << " preemptions for memory and " << figures.priority_preemptions
             << " for priority, " << figures.evicted << " entries evicted, "
             << figures.recomputed_rows << " rows recomputed, " << figures.cached_tokens
-            << " tokens found in the prefix cache, cap lowered " << figures.cap_falls
-            << " and raised " << figures.cap_rises << " times, " << figures.lowered_rows
-            << " rows under a lowered cap; ended by reason:";
+            << " tokens found in the prefix cache, " << figures.copies << " pages copied, "
+            << figures.mixed_plans << " plans with copies and evictions, cap lowered "
+            << figures.cap_falls << " and raised " << figures.cap_rises << " times, "
+            << figures.lowered_rows << " rows under a lowered cap; ended by reason:";
   for (const uint64_t count : figures.by_reason) std::cout << ' ' << count;
   std::cout << '\n';
   if (cases < 1'000) return;
@@ -44,6 +45,8 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   EXPECT_GT(figures.recomputed_rows, cases);
   EXPECT_GT(figures.evicted, 10 * cases);
   EXPECT_GT(figures.cached_tokens, cases / 2);
+  EXPECT_GT(figures.copies, 5 * cases);
+  EXPECT_GT(figures.mixed_plans, cases / 20);
   EXPECT_GT(figures.cap_falls, cases / 10);
   EXPECT_GT(figures.cap_rises, cases / 10);
   EXPECT_GT(figures.lowered_rows, 5 * cases);

@@ -16,7 +16,8 @@ set(names "")
 set(count 0)
 
 # In `source` the text `from`, which occurs there once, becomes `to`. ON stands for "this mutation is
-# the one in force".
+# the one in force". A fifth argument says how many of the loads must fail with it at least, whether
+# the backend refuses what they do or not; else one is enough.
 function(mutate name source from to)
   math(EXPR number "${count} + 1")
   string(FIND "${text_${source}}" "${from}" first)
@@ -28,7 +29,11 @@ function(mutate name source from to)
   string(REPLACE "${from}" "${to}" text "${text_${source}}")
   set(text_${source} "${text}" PARENT_SCOPE)
   set(count ${number} PARENT_SCOPE)
-  set(names "${names}\"${name}\",\n" PARENT_SCOPE)
+  set(least 1)
+  if(ARGC GREATER 4)
+    set(least ${ARGV4})
+  endif()
+  set(names "${names}{\"${name}\", ${least}},\n" PARENT_SCOPE)
 endfunction()
 
 # Pages
@@ -125,8 +130,19 @@ mutate("a partly filled page is shared" kv/page_tables.cc
   [[full[group] = (prefix.count[group] + (ON ? entries_per_page_[group] - 1 : 0)) /
                   entries_per_page_[group];]])
 mutate("entries are dropped from shared pages" schedule/plan.cc
-  [[if (!OwnsEntriesAlone(i)) continue;]]
-  [[if (!ON && !OwnsEntriesAlone(i)) continue;]])
+  [[if (IsAtBoundary(*sequence) && OwnsEntriesAlone(*sequence)) DropEntries]]
+  [[if (IsAtBoundary(*sequence) && (ON || OwnsEntriesAlone(*sequence))) DropEntries]])
+mutate("entries are dropped from pages that the same plan copies" schedule/plan.cc
+  [[if (IsAtBoundary(*running_[i])) CopyShared(i);]]
+  [[if (!IsAtBoundary(*running_[i])) continue;
+    if (ON && OwnsEntriesAlone(*running_[i])) {
+      DropEntries(*running_[i]);
+    } else {
+      CopyShared(i);
+    }]] 100)
+mutate("copies for a preempted sequence are made" schedule/plan.cc
+  [[return p.slot == sequence.slot && p.page == copy.to;]]
+  [[return !ON && p.slot == sequence.slot && p.page == copy.to;]])
 mutate("the depths of a prefix are not told" schedule/prefixes.cc
   [[if (first >= last) return;]]
   [[if (first >= last || ON) return;]])

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <new>
+#include <string>
 
 #include "gtest/gtest.h"
 #include "tests/engine/schedule/random_load.h"
@@ -22,7 +23,11 @@ int schedule_mutation = 0;  // from 1, in the order of kMutations; 0: none
 
 namespace {
 
-constexpr const char* kMutations[] = {
+struct Mutation {
+  const char* name;
+  uint64_t least;  // loads that must fail
+};
+constexpr Mutation kMutations[] = {
 #include "mutation_names.inc"
 };
 
@@ -83,21 +88,29 @@ Progress Detect(int mutation, FakeFault fault, const Effort& effort) {
   return result;
 }
 
-void ExpectDetected(int mutation, FakeFault fault, const char* name) {
-  const Effort effort = GetEffort();
+void ExpectDetected(int mutation, FakeFault fault, const std::string& name, uint64_t least = 1) {
+  Effort effort = GetEffort();
+  if (least > 1) effort = {kLoads, std::max(least, effort.enough)};
   const Progress result = Detect(mutation, fault, effort);
   const uint64_t loads = std::min(result.seed, effort.cases);
   std::cout << "detected by " << result.detected << " of " << loads << " loads: " << name << '\n';
-  EXPECT_GT(result.detected, 0U) << name;
+  EXPECT_GE(result.detected, least) << name;
 }
 
 TEST(MutationsTest, NothingBrokenNothingDetected) {
   EXPECT_EQ(Detect(0, FakeFault::kNone, {200, 1}).detected, 0U);
+  EXPECT_EQ(Detect(0, FakeFault::kRefusesNothing, {200, 1}).detected, 0U);
 }
 
 TEST(MutationsTest, EveryBrokenRuleOfTheScheduleIsDetected) {
   int number = 0;
-  for (const char* const name : kMutations) ExpectDetected(++number, FakeFault::kNone, name);
+  for (const Mutation& mutation : kMutations) {
+    ExpectDetected(++number, FakeFault::kNone, mutation.name, mutation.least);
+    if (mutation.least == 1) continue;
+    // Not only because the backend refuses it: what is told is wrong.
+    ExpectDetected(number, FakeFault::kRefusesNothing,
+                   std::string(mutation.name) + ", which no backend refuses", mutation.least);
+  }
 }
 
 TEST(MutationsTest, EveryBrokenRuleOfTheBackendIsDetected) {
@@ -107,6 +120,8 @@ TEST(MutationsTest, EveryBrokenRuleOfTheBackendIsDetected) {
   ExpectDetected(0, FakeFault::kIgnoresRoom, "spans begin past their room");
   ExpectDetected(0, FakeFault::kIgnoresCaps, "caps are ignored");
   ExpectDetected(0, FakeFault::kIgnoresCopies, "pages are not copied");
+  ExpectDetected(0, FakeFault::kCopiesFirst, "copies come before evictions");
+  ExpectDetected(0, FakeFault::kCopiesBackwards, "copies come in another order");
 }
 
 }  // namespace

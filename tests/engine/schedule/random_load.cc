@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/schedule/schedule.h"
 #include "tests/engine/schedule/cap_witness.h"
+#include "tests/engine/schedule/drawn_load.h"
 #include "tests/engine/schedule/fake_model.h"
 #include "tests/engine/schedule/recorder.h"
 
@@ -27,199 +27,50 @@ using std::chrono::milliseconds;
 class RandomLoad {
  public:
   RandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures)
-      : random_(seed), fault_(fault), figures_(figures) {}
+      : drawn_(DrawLoad(seed, clock_.now)), fault_(fault), figures_(figures) {}
 
   std::string Run();
 
  private:
-  struct Load {
-    ScheduledRequest request;
-    bool stop_strings = false;
-    uint64_t added_at = 0;  // iteration
-    std::optional<uint64_t> cancelled_at;
+  struct Load : DrawnRequest {
     bool accepted = false;
     bool cancelled = false;  // Cancel found it
     std::unique_ptr<Recorder> recorder;
   };
 
-  uint32_t Draw(uint32_t low, uint32_t high) {
-    return low + static_cast<uint32_t>(random_() % (high - low + 1));
-  }
-  bool Chance(double p) { return static_cast<double>(random_() % 10'000) < p * 10'000; }
-
-  void DrawModel();
-  void DrawOptions();
-  KvBudget DrawBudget();
-  ScheduledRequest DrawRequest(uint64_t id);
-  void AlignWith(const ScheduledRequest& first, ScheduledRequest& request);
-  void DrawPages();
   std::string Loop();
   std::string Act(uint64_t iteration);
+  std::string Add(size_t i);
   std::string CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const;
   std::string CheckOrder() const;
   std::string CheckAll();
   std::string CheckLoad(const Load& load);
   std::string CheckEnding(const Load& load, const Expected& expected) const;
 
-  std::mt19937_64 random_;
+  FakeClock clock_;
+  const DrawnLoad drawn_;
   const FakeFault fault_;
   LoadFigures& figures_;
-  FakeModel model_;
-  ScheduleOptions options_;
-  uint32_t depth_ = 0;  // of the step queue
+  const FakeModel& model_ = drawn_.model;
+  const ScheduleOptions& options_ = drawn_.options;
   std::vector<Load> loads_;
-  std::optional<uint64_t> drained_at_;
   bool drained_ = false;
-  FakeClock clock_;
   std::vector<uint64_t> started_order_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<FakeBackend> backend_;
   CapWitness witness_{0};
 };
 
-void RandomLoad::DrawModel() {
-  model_.seed = random_();
-  model_.shape = {Draw(1, 4), Chance(0.25) ? 1U : 0U};
-  model_.routing = static_cast<FakeModel::Routing>(Draw(0, 2));
-  model_.vocab = 64;
-  EntriesPerPage& per_page = options_.entries_per_page;
-  const bool has_ends = Chance(0.75);
-  const uint32_t block = Draw(1, 5);
-  const uint32_t exit = model_.shape.exit_group();
-  for (uint32_t group = 1; group < exit; ++group) per_page[group] = block;
-  per_page[0] = per_page[exit] = has_ends ? block * Draw(1, 3) : 0;
-}
-
-void RandomLoad::DrawOptions() {
-  BackendLimits& limits = options_.limits;
-  limits.slots = Draw(1, 6);
-  limits.areas = Draw(1, 3);
-  limits.chunk = Draw(1, 8);
-  limits.ends = Draw(1, 6);
-  limits.block_rows = Draw(1, 8);
-  limits.prompt_rows = limits.chunk + Draw(0, 8);
-  limits.max_positions = Draw(16, 48);
-  limits.max_logprobs = 2;
-  options_.vocab_size = model_.vocab;
-  options_.eos_ids = {1, 2};
-  options_.policy = *Policy::FromName(Chance(0.5) ? "depthwise" : "lockstep");
-  options_.default_max_tokens = Draw(1, 24);
-  options_.max_queued_requests = Draw(2, 12);
-  options_.max_queued_tokens = limits.max_positions + Draw(0, 200);
-  depth_ = Draw(0, 2);
-  options_.prefix_cache = Chance(0.7);
-  options_.prefix_chunk = Draw(1, 6);
-  const bool adapts = model_.shape.recursions > 1 && Chance(0.5);
-  if (adapts) options_.queue_time_goal = milliseconds(Draw(1, 6));
-}
-
-KvBudget RandomLoad::DrawBudget() {
-  KvBudget budget;
-  budget.policy = static_cast<EvictionPolicy>(Draw(1, 3));
-  budget.every = Draw(1, 9);
-  budget.sinks = Draw(0, 2);
-  budget.recent = Draw(0, 2);
-  const uint32_t least = std::max(1U, budget.sinks + budget.recent);
-  for (uint32_t group = 0; group < model_.shape.groups(); ++group) {
-    if (Chance(0.3)) continue;
-    GroupBudget& limit = budget.groups[group];
-    (Chance(0.7) ? limit.entries : limit.percent) = Draw(least, 12);
-  }
-  return budget;
-}
-
-ScheduledRequest RandomLoad::DrawRequest(uint64_t id) {
-  ScheduledRequest request;
-  request.id = id;
-  const uint32_t context = options_.limits.max_positions;
-  const uint32_t prompt = Chance(0.1) ? 1 : Draw(1, context - 1);
-  for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(Draw(0, model_.vocab - 1));
-  request.cache_prompt = Chance(0.9);
-  request.cache_generated = Chance(0.3);
-  request.generated_prefix = Chance(0.2) ? Draw(0, prompt) : 0;
-  if (Chance(0.8)) request.max_tokens = Draw(1, context - prompt);
-  request.sampling.seed_low = static_cast<uint32_t>(random_());
-  if (Chance(0.3)) request.threshold_logit = static_cast<float>(Draw(1, 9));
-  if (Chance(0.3)) {
-    for (uint32_t position = 0; position < 60; position += Draw(1, 40)) {
-      request.caps.push_back({position, Draw(1, model_.shape.recursions)});
-    }
-  }
-  if (Chance(0.5)) request.adaptive_min = Draw(1, std::min(2U, model_.shape.recursions));
-  if (Chance(0.4)) request.logprobs = Draw(0, 2);
-  request.prompt_logprobs = request.logprobs.has_value() && Chance(0.6);
-  request.store_prompt = request.id % 2 == 0;
-  if (request.prompt_logprobs && Chance(0.2)) request.max_tokens = 0;
-  request.ignore_eos = Chance(0.5);
-  if (Chance(0.2)) request.biases = {{Draw(0, model_.vocab - 1), 1.0F}};
-  if (Chance(0.3)) request.stop_ids = {Draw(0, model_.vocab - 1)};
-  if (Chance(0.1)) request.deadline = clock_.now + milliseconds(Draw(0, 150));
-  if (Chance(0.1)) request.time_limit = clock_.now + milliseconds(Draw(0, 150));
-  if (Chance(0.1)) request.queue_deadline = clock_.now + milliseconds(Draw(0, 60));
-  if (Chance(0.4)) request.budget = DrawBudget();
-  if (IsEndless(request, options_)) {
-    // Up to 12 entries and 9 more until they go.
-    request.max_tokens = Draw(1, context >= 24 ? 3 * context : context - prompt);
-  }
-  if (Chance(0.4)) request.priority = static_cast<Priority>(Draw(0, 2));
-  if (Chance(0.4)) request.tenant = Chance(0.5) ? "a" : "b";
-  return request;
-}
-
-// Gives both prompts the same beginning, and its tokens as a rule the same entries.
-void RandomLoad::AlignWith(const ScheduledRequest& first, ScheduledRequest& request) {
-  const size_t shorter = std::min(first.prompt.size(), request.prompt.size());
-  std::copy_n(first.prompt.begin(), random_() % (shorter + 1), request.prompt.begin());
-  if (Chance(0.7)) request.prompt_logprobs = request.max_tokens == 0;
-  request.tenant = first.tenant;
-  if (Chance(0.9)) request.caps = first.caps;
-  for (DepthCap& change : request.caps) {
-    if (Chance(0.1)) change.cap = Draw(1, model_.shape.recursions);
-  }
-  if (Chance(0.8)) request.threshold_logit = first.threshold_logit;
-  if (IsEndless(request, options_) == IsEndless(first, options_)) request.budget = first.budget;
-}
-
-// A pool that holds any single request, often little more.
-void RandomLoad::DrawPages() {
-  PagePool pool(1);
-  const PageTables tables(&pool, 1, model_.shape, options_.entries_per_page);
-  uint32_t least = model_.shape.groups();
-  for (const Load& load : loads_) {
-    const uint32_t tokens = NewTokens(load.request, options_);
-    const uint32_t end = static_cast<uint32_t>(load.request.prompt.size()) - 1 + tokens;
-    least = std::max(least, tables.PagesFor(end, load.request.budget));
-  }
-  const uint32_t extra[] = {0, Draw(0, least / 2), Draw(0, 2 * least), 8 * least};
-  options_.limits.pages = least + extra[Draw(0, 3)];
-  options_.headroom = Chance(0.5) ? 0 : Draw(1, 12);
-  options_.max_preemptions = Draw(1, 4);
-}
-
 std::string RandomLoad::Run() {
-  DrawModel();
-  DrawOptions();
-  loads_.resize(Draw(1, 10));
-  const bool all_at_once = Chance(0.3);
-  const bool alike = Chance(0.5);
-  for (size_t i = 0; i < loads_.size(); ++i) {
-    Load& load = loads_[i];
-    load.request = DrawRequest(100 + i);
-    if (i > 0 && alike && Chance(0.9)) AlignWith(loads_[0].request, load.request);
-    const uint32_t most = load.request.generated_prefix + NewTokens(load.request, options_);
-    if (Chance(0.3)) load.request.min_tokens = Draw(0, std::min(10U, most));
-    load.stop_strings = Chance(0.2);
-    load.added_at = all_at_once ? 0 : Draw(0, 60);
-    if (Chance(0.15)) load.cancelled_at = load.added_at + Draw(0, 60);
+  for (const DrawnRequest& drawn : drawn_.requests) {
+    Load& load = loads_.emplace_back(Load{drawn, false, false, nullptr});
     load.recorder = std::make_unique<Recorder>(load.request.id, load.stop_strings, &started_order_);
   }
-  if (Chance(0.05)) drained_at_ = Draw(0, 100);
-  DrawPages();
   auto schedule = Schedule::Create(options_, model_.shape, &clock_);
   if (!schedule.ok()) return schedule.status().ToString();
   schedule_ = *std::move(schedule);
   backend_ = std::make_unique<FakeBackend>(model_, options_.limits, options_.entries_per_page,
-                                           random_(), fault_);
+                                           drawn_.backend_seed, fault_);
   witness_ = CapWitness(model_.shape.recursions);
   std::string error = Loop();
   if (error.empty()) error = CheckAll();
@@ -240,13 +91,14 @@ std::string RandomLoad::Loop() {
       const absl::Status status = backend_->Submit(plan);
       if (!status.ok()) return status.ToString();
       ++figures_.steps;
+      figures_.copies += plan.copies.size();
+      if (!plan.copies.empty() && !plan.evicts.empty()) ++figures_.mixed_plans;
     } else if (backend_->Outstanding() == 0 && iteration > 200) {
       return "";
     }
-    if (backend_->Outstanding() > (schedule_->HasWork() ? depth_ : 0)) {
+    if (backend_->Outstanding() > (schedule_->HasWork() ? drawn_.depth : 0)) {
       const absl::Status status = backend_->Collect(result);
       if (!status.ok()) return status.ToString();
-      if (!backend_->violation().empty()) return backend_->violation();
       schedule_->Commit(result);
     }
     clock_.now += milliseconds(1);
@@ -255,21 +107,33 @@ std::string RandomLoad::Loop() {
 }
 
 std::string RandomLoad::Act(uint64_t iteration) {
-  if (drained_at_ == iteration) {
+  if (drawn_.drained_at == iteration) {
     drained_ = true;
     schedule_->EndAll(EndReason::kDrained, absl::OkStatus());
   }
-  for (Load& load : loads_) {
-    if (load.added_at == iteration && !drained_) {
-      ScheduledRequest request = load.request;
-      request.observer = load.recorder.get();
-      const absl::Status status = schedule_->Add(std::move(request));
-      load.accepted = status.ok();
-      if (!status.ok() && !absl::IsResourceExhausted(status)) return status.ToString();
+  for (size_t i = 0; i < loads_.size(); ++i) {
+    Load& load = loads_[i];
+    const bool comes_first = load.added_at == iteration && !load.comes_with_last;
+    if (comes_first && !drained_) {
+      if (std::string error = Add(i); !error.empty()) return error;
     }
     if (load.cancelled_at == iteration) load.cancelled = schedule_->Cancel(load.request.id);
   }
   return "";
+}
+
+// The i-th request and the samples that come with it.
+std::string RandomLoad::Add(size_t i) {
+  size_t end = i + 1;
+  while (end < loads_.size() && loads_[end].comes_with_last) ++end;
+  std::vector<ScheduledRequest> requests;
+  for (size_t j = i; j < end; ++j) {
+    requests.push_back(loads_[j].request);
+    requests.back().observer = loads_[j].recorder.get();
+  }
+  const absl::Status status = schedule_->AddAll(std::move(requests));
+  for (size_t j = i; j < end; ++j) loads_[j].accepted = status.ok();
+  return status.ok() || absl::IsResourceExhausted(status) ? "" : status.ToString();
 }
 
 std::string RandomLoad::CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const {
@@ -305,7 +169,7 @@ std::string RandomLoad::CheckAll() {
     std::string error = CheckLoad(load);
     if (!error.empty()) {
       return absl::StrCat("request ", load.request.id, " (", load.request.prompt.size(),
-                          " prompt tokens, depth ", depth_, ", ",
+                          " prompt tokens, depth ", drawn_.depth, ", ",
                           std::string(EndReasonName(load.recorder->ending.reason)), "): ", error);
     }
   }

@@ -11,6 +11,9 @@
 
 namespace recurve {
 
+// Loads that load_test.cc runs, seeds 1 and up, unless told otherwise.
+inline constexpr uint64_t kLoads = 6'000;
+
 // How much of everything a load exercised, so that a test can see that nothing was left out.
 struct LoadFigures {
   uint64_t steps = 0;
@@ -21,16 +24,16 @@ struct LoadFigures {
   uint64_t recomputed_rows = 0;
   uint64_t evicted = 0;  // entries
   uint64_t cached_tokens = 0;
-  uint64_t cap_falls = 0;  // of the dial
+  uint64_t copies = 0;       // of pages
+  uint64_t mixed_plans = 0;  // that hold copies and evictions
+  uint64_t cap_falls = 0;    // of the dial
   uint64_t cap_rises = 0;
   uint64_t lowered_rows = 0;
   uint64_t refused = 0;
   uint64_t by_reason[11] = {};  // by EndReason
 };
 
-// Draws everything from `seed`: the model's shape and routing, limits, memory, policy, depth of the
-// step queue, goal for the time in the queue, requests with their knobs, cancellations, deadlines,
-// a drain. Returns what went wrong first, empty if nothing. Adds to `figures`.
+// Runs DrawLoad(seed). Returns what went wrong first, empty if nothing. Adds to `figures`.
 std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures);
 
 }  // namespace recurve

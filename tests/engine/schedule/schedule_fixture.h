@@ -70,8 +70,8 @@ class ScheduleFixture : public testing::Test {
   void Step() {
     plan_ = schedule_->Plan();
     ASSERT_TRUE(backend_->Submit(plan_).ok());
-    ASSERT_TRUE(backend_->Collect(result_).ok());
-    ASSERT_EQ(backend_->violation(), "");
+    const absl::Status status = backend_->Collect(result_);
+    ASSERT_TRUE(status.ok()) << status;
     schedule_->Commit(result_);
   }
   // Makes a plan, and has the step do what `outcomes` and `depths` say.
