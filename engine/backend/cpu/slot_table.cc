@@ -42,7 +42,8 @@ SlotTable::SlotTable(const StepShape& shape, const BackendLimits& limits, uint32
       limits_(limits),
       vocab_size_(vocab_size),
       entries_per_page_(entries_per_page),
-      slots_(limits.slots) {
+      slots_(limits.slots),
+      conflicts_(shape, entries_per_page, limits.pages) {
   for (Slot& slot : slots_) {
     slot.biases.reserve(limits.max_biases);
     slot.stop_ids.reserve(limits.max_stop_ids);
@@ -64,17 +65,21 @@ absl::Status SlotTable::Apply(const StepPlan& plan, absl::FunctionRef<void(const
     slots_[drop.slot].state.stage = Stage::kNone;
   }
   for (const Admission& admission : plan.admits) RETURN_IF_ERROR(Admit(plan, admission));
+  for (const Evict& command : plan.evicts) RETURN_IF_ERROR(CheckEvict(command));
+  for (const PageCopy& copy : plan.copies) RETURN_IF_ERROR(CheckCopy(copy));
+  for (const PageChange& change : plan.pages) RETURN_IF_ERROR(CheckPage(change));
+  RETURN_IF_ERROR(conflicts_.CheckChanges(plan, slots_));
   for (const Evict& command : plan.evicts) {
-    RETURN_IF_ERROR(CheckEvict(command));
     evict(command);
     slots_[command.slot].state.count[command.group] = command.keep;
   }
-  for (const PageCopy& copy : plan.copies) RETURN_IF_ERROR(CheckCopy(copy));
-  for (const PageChange& change : plan.pages) RETURN_IF_ERROR(SetPage(change));
+  for (const PageChange& change : plan.pages) {
+    slots_[change.slot].pages[change.group][change.index] = change.page;
+  }
   for (const TokenChange& change : plan.tokens) RETURN_IF_ERROR(SetToken(change));
   for (const CapChange& change : plan.caps) RETURN_IF_ERROR(SetCap(change));
   for (const RoomChange& change : plan.rooms) RETURN_IF_ERROR(SetRoom(change));
-  return absl::OkStatus();
+  return conflicts_.CheckOwners(plan, slots_);
 }
 
 absl::Status SlotTable::CheckSlot(const char* what, uint32_t id) const {
@@ -213,12 +218,12 @@ absl::Status SlotTable::CheckCopy(const PageCopy& copy) const {
                                           ", expected two pages below ", limits_.pages));
 }
 
-absl::Status SlotTable::SetPage(const PageChange& change) {
+absl::Status SlotTable::CheckPage(const PageChange& change) const {
   RETURN_IF_ERROR(CheckSlot("a page", change.slot));
   if (change.group >= shape_.groups()) {
     return OutOfBounds("a page's group", change.slot, change.group, shape_.groups());
   }
-  std::vector<uint32_t>& pages = slots_[change.slot].pages[change.group];
+  const std::vector<uint32_t>& pages = slots_[change.slot].pages[change.group];
   if (change.index >= pages.size()) {
     return OutOfBounds("a page's index", change.slot, change.index,
                        static_cast<uint32_t>(pages.size()));
@@ -226,7 +231,6 @@ absl::Status SlotTable::SetPage(const PageChange& change) {
   if (change.page >= limits_.pages) {
     return OutOfBounds("a page", change.slot, change.page, limits_.pages);
   }
-  pages[change.index] = change.page;
   return absl::OkStatus();
 }
 

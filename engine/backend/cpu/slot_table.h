@@ -11,43 +11,11 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/cpu/page_conflicts.h"
+#include "engine/backend/cpu/slot.h"
 #include "engine/backend/step.h"
-#include "engine/sampling/params.h"
 
 namespace recurve {
-
-inline constexpr uint32_t kNoPage = std::numeric_limits<uint32_t>::max();
-
-// One sequence. Written by SlotTable alone.
-struct Slot {
-  SlotState state;  // stage kNone: free or finished
-  SlotLimits limits;
-  uint32_t area = kNoArea;
-  SamplingParams sampling;
-  float threshold_logit = 0.0F;
-  uint32_t logprobs = kNoLogprobs;
-  uint32_t wants = 0;
-  EvictionPolicy eviction = EvictionPolicy::kNone;
-  uint32_t sinks = 0;
-  uint32_t recent = 0;
-  std::vector<TokenBias> biases;
-  std::vector<uint32_t> stop_ids;
-  std::vector<uint32_t> tokens;  // [max_positions]: a ring, read by TokenAt
-  // Of each group, [entries / per page]; kNoPage.
-  std::array<std::vector<uint32_t>, kMaxGroups> pages;
-  std::vector<DepthCap> caps;       // ascending positions
-  std::vector<uint32_t> active;     // [state.active]: rows that take state.recursion, ascending
-  std::vector<uint32_t> row_depth;  // [state.rows]: recursions that each row of the span has run
-
-  // The token at `position`, which is at most max_positions behind that of the span in flight;
-  // kNoToken where nothing is known yet.
-  uint32_t TokenAt(uint32_t position) const { return tokens[position % tokens.size()]; }
-  bool InPrompt() const { return state.position < limits.prompt; }
-  // Most recursions that the token at `position` may run.
-  uint32_t CapAt(uint32_t position, uint32_t recursions) const;
-  // Rows of the span in flight whose logits somebody wants; the last ones of the span.
-  uint32_t LogitRows() const;
-};
 
 // Thread-compatible.
 class SlotTable {
@@ -58,7 +26,8 @@ class SlotTable {
 
   // Applies the changes of a plan in their order, and has `evict` move entries before each change
   // of a slot's count. Page copies are for the caller to carry out, afterwards. Internal names what
-  // contradicts the limits, the model or the slot's state; the table is then broken.
+  // contradicts the limits, the model, the slot's state or another change of the plan; the table is
+  // then broken.
   absl::Status Apply(const StepPlan& plan, absl::FunctionRef<void(const Evict&)> evict);
 
   const StepShape& shape() const { return shape_; }
@@ -85,7 +54,7 @@ class SlotTable {
   absl::Status CheckRoom(uint32_t id, const SlotState& state, uint32_t room) const;
   absl::Status CheckEvict(const Evict& evict) const;
   absl::Status CheckCopy(const PageCopy& copy) const;
-  absl::Status SetPage(const PageChange& change);
+  absl::Status CheckPage(const PageChange& change) const;
   absl::Status SetToken(const TokenChange& change);
   absl::Status SetCap(const CapChange& change);
   absl::Status SetRoom(const RoomChange& change);
@@ -97,6 +66,7 @@ class SlotTable {
   const uint32_t vocab_size_;
   const std::array<uint32_t, kMaxGroups> entries_per_page_;
   std::vector<Slot> slots_;
+  PageConflicts conflicts_;
 };
 
 }  // namespace recurve
