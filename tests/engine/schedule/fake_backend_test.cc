@@ -19,8 +19,8 @@ absl::Status RunPair(const PagePair& pair, FakeFault fault) {
   FakeBackend backend(model, kPairsLimits, kPairsEntriesPerPage, /*seed=*/1, fault);
   StepResult result;
   for (const StepPlan& plan : {PagePairsBegin(), pair.plan}) {
-    if (const absl::Status status = backend.Submit(plan); !status.ok()) return status;
-    if (const absl::Status status = backend.Collect(result); !status.ok()) return status;
+    if (absl::Status status = backend.Submit(plan); !status.ok()) return status;
+    if (absl::Status status = backend.Collect(result); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
