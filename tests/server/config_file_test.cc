@@ -277,13 +277,18 @@ std::vector<std::string> Written(const std::string& value) {
   return written;
 }
 
+// Of how many values of a flag one is tried, others for each flag.
+constexpr size_t kValueStride = RECURVE_FLAG_VALUE_STRIDE;
+
 TEST_F(ConfigFlagsTest, FileAndCommandLineAgree) {
   const std::vector<Flag> flags = AllFlags();
   ASSERT_GT(flags.size(), 35U);
   const ServerOptions defaults = std::get<ServerOptions>(*Parse({"--model=/m"}));
+  size_t turn = 0;
   for (const Flag& flag : flags) {
     bool changes = false;
     for (const std::string& value : ValuesFor(flag)) {
+      if (turn++ % kValueStride != 0) continue;
       std::vector<std::string> arguments;
       if (flag.name != "model") arguments.push_back("--model=/m");
       std::vector<std::string> with_flag = arguments;
@@ -305,7 +310,7 @@ TEST_F(ConfigFlagsTest, FileAndCommandLineAgree) {
         }
       }
     }
-    if (flag.type == "cpu") continue;  // the only choice that there is
+    if (kValueStride > 1 || flag.type == "cpu") continue;  // cpu is the only choice that there is
     EXPECT_TRUE(changes) << flag.name << ": none of the values does anything";
   }
 }
