@@ -93,7 +93,9 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_message_bytes", options.listen.max_message_bytes},
       {"max_metrics_connections", options.listen.max_metrics_connections},
       {"metrics_stall_timeout",
-       std::chrono::duration<double>(options.listen.metrics_stall_timeout).count()}};
+       std::chrono::duration<double>(options.listen.metrics_stall_timeout).count()},
+      {"max_connections", options.listen.max_connections},
+      {"self_check_timeout", std::chrono::duration<double>(options.self_check.timeout).count()}};
   for (const auto& [name, value] : limits) page->Add({{"limit", name}}, value);
 }
 

@@ -170,6 +170,18 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
       ->type_name("FILE");
   listening.Bounded("--max_message_bytes", &options->listen.max_message_bytes, 1024, 1 << 30,
                     "Largest request message; larger ones are refused with RESOURCE_EXHAUSTED.");
+  listening.NumberOrAuto(
+      "--max_connections", &options->listen.max_connections,
+      "Connections to the gRPC port at once; more are closed at once, so that their clients see "
+      "UNAVAILABLE and try again or elsewhere. auto: as many as the hard limit of open files "
+      "(ulimit -Hn) allows beside what the server itself needs, at most 16384.");
+  listening.Duration("--self_check_interval", &options->self_check.interval, Milliseconds(10),
+                     "How often the server calls its own gRPC port, over a new connection each "
+                     "time, as a client would.");
+  listening.Duration("--self_check_timeout", &options->self_check.timeout, Milliseconds(10),
+                     "After this long without an answer to such calls health, liveness too, is "
+                     "NOT_SERVING until one is answered. Shorter finds a deaf port sooner, and "
+                     "may take a very busy machine for one.");
 
   FlagGroup streams(app, "Streams");
   streams.Duration(

@@ -102,12 +102,14 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
                                     const HealthCheckRequest* request,
                                     HealthCheckResponse* response) override {
     auto* reactor = context->DefaultReactor();
-    if (Knows(request->service())) {
-      const std::lock_guard lock(mutex_);
-      response->set_status(status_);
-    } else {
+    const Kind kind = KindOf(request->service());
+    if (kind == Kind::kUnknown) {
       reactor->Finish({::grpc::StatusCode::NOT_FOUND, "no service of that name"});
       return reactor;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      response->set_status(StatusOf(kind));
     }
     reactor->Finish(::grpc::Status::OK);
     return reactor;
@@ -115,41 +117,55 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
 
   ::grpc::ServerWriteReactor<HealthCheckResponse>* Watch(
       ::grpc::CallbackServerContext* /*context*/, const HealthCheckRequest* request) override {
-    const bool known = Knows(request->service());
+    const Kind kind = KindOf(request->service());
     auto watcher = std::make_shared<Watcher>([this](Watcher* done) { Remove(done); });
     // With the lock, so that no later change is overwritten; gRPC only takes note of what a reactor
     // starts before it is returned.
     const std::lock_guard lock(mutex_);
-    watchers_.emplace(watcher.get(), Entry{watcher, known});
-    watcher->Set(known ? status_ : HealthCheckResponse::SERVICE_UNKNOWN);
+    watchers_.emplace(watcher.get(), Entry{watcher, kind});
+    watcher->Set(StatusOf(kind));
     if (closed_) watcher->Close();
     return watcher.get();
   }
 
-  void Set(bool serving, bool close) {
-    const Status status = serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
-    std::vector<Entry> entries;
+  void Set(bool ready, bool live, bool close) {
+    const auto status = [](bool serving) {
+      return serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+    };
+    std::vector<std::pair<std::shared_ptr<Watcher>, Status>> changes;
     {
       const std::lock_guard lock(mutex_);
       if (closed_) return;
       closed_ = close;
-      status_ = status;
-      for (const auto& [key, entry] : watchers_) entries.push_back(entry);
+      ready_ = status(ready);
+      live_ = status(live);
+      for (const auto& [key, entry] : watchers_) {
+        changes.emplace_back(entry.watcher, StatusOf(entry.kind));
+      }
     }
-    for (const Entry& entry : entries) {
-      if (entry.known) entry.watcher->Set(status);
-      if (close) entry.watcher->Close();
+    for (const auto& [watcher, now] : changes) {
+      watcher->Set(now);
+      if (close) watcher->Close();
     }
   }
 
  private:
+  enum class Kind { kUnknown, kReadiness, kLiveness };  // of a name
   struct Entry {
     std::shared_ptr<Watcher> watcher;
-    bool known;
+    Kind kind;
   };
 
-  bool Knows(const std::string& name) const {
-    return std::find(names_.begin(), names_.end(), name) != names_.end();
+  Kind KindOf(const std::string& name) const {
+    if (name == kLivenessName) return Kind::kLiveness;
+    const bool known = std::find(names_.begin(), names_.end(), name) != names_.end();
+    return known ? Kind::kReadiness : Kind::kUnknown;
+  }
+
+  // With the lock.
+  Status StatusOf(Kind kind) const {
+    if (kind == Kind::kUnknown) return HealthCheckResponse::SERVICE_UNKNOWN;
+    return kind == Kind::kLiveness ? live_ : ready_;
   }
 
   void Remove(Watcher* watcher) {
@@ -162,7 +178,8 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
 
   const std::vector<std::string> names_;
   std::mutex mutex_;  // guards what follows
-  Status status_ = HealthCheckResponse::NOT_SERVING;
+  Status ready_ = HealthCheckResponse::NOT_SERVING;
+  Status live_ = HealthCheckResponse::SERVING;
   bool closed_ = false;
   std::unordered_map<Watcher*, Entry> watchers_;
 };
@@ -172,7 +189,7 @@ HealthService::HealthService(std::vector<std::string> names)
 HealthService::~HealthService() = default;
 
 ::grpc::Service* HealthService::service() { return impl_.get(); }
-void HealthService::Set(bool serving) { impl_->Set(serving, /*close=*/false); }
-void HealthService::Close() { impl_->Set(/*serving=*/false, /*close=*/true); }
+void HealthService::Set(bool ready, bool live) { impl_->Set(ready, live, /*close=*/false); }
+void HealthService::Close() { impl_->Set(/*ready=*/false, /*live=*/false, /*close=*/true); }
 
 }  // namespace recurve

@@ -15,8 +15,13 @@ class Service;
 
 namespace recurve {
 
-// Thread-safe. Knows a fixed list of names, all with one status, NOT_SERVING at first. Check of
-// another name is NOT_FOUND, Watch of one SERVICE_UNKNOWN. Must outlive the gRPC server.
+// The name by which health tells whether a restart would help; all others tell whether to send
+// calls.
+inline constexpr char kLivenessName[] = "liveness";
+
+// Thread-safe. Knows kLivenessName, SERVING at first, and a fixed list of other names, all with one
+// status, NOT_SERVING at first. Check of another name is NOT_FOUND, Watch of one SERVICE_UNKNOWN.
+// Must outlive the gRPC server.
 class HealthService {
  public:
   explicit HealthService(std::vector<std::string> names);
@@ -24,8 +29,8 @@ class HealthService {
 
   grpc::Service* service();
 
-  // Watchers hear of a change.
-  void Set(bool serving);
+  // `ready`: of the names; `live`: of kLivenessName. Watchers hear of a change.
+  void Set(bool ready, bool live);
 
   // NOT_SERVING for good: watchers hear of it, and then their calls end with UNAVAILABLE.
   void Close();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/descriptors.h"
 #include "server/port_file.h"
 #include "server/server.h"
 #include "server/version.h"
@@ -198,6 +199,8 @@ Events::State Events::Wait(const std::function<bool(const State&)>& wanted) {
 
 int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Events* events,
               Log* log) {
+  const DescriptorLimit descriptors = RaiseDescriptorLimit();
+  log->Write("descriptor_limit", {{"before", descriptors.before}, {"now", descriptors.now}});
   std::unique_ptr<PortFile> port_file;
   if (!options.listen.port_file.empty()) {
     auto prepared = PortFile::Prepare(options.listen.port_file);
@@ -209,7 +212,8 @@ int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Ev
   std::unique_ptr<Server> server = *std::move(created);
   log->Write("listening", {{"version", std::string(kVersion)},
                            {"grpc_address", server->grpc_address().ToString()},
-                           {"metrics_address", server->metrics_address().ToString()}});
+                           {"metrics_address", server->metrics_address().ToString()},
+                           {"max_connections", uint64_t{server->max_connections()}}});
   if (port_file) {
     const absl::Status published =
         port_file->Publish(server->grpc_address(), server->metrics_address());

@@ -87,7 +87,12 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   auto* stalls = AddCounters(*registry_, "recurve_egress_stalls_total",
                              "Calls cancelled because their client read too slowly, by cause");
   stalls_ = {&stalls->Add({{"cause", "timeout"}}), &stalls->Add({{"cause", "buffer"}})};
+  self_check_failures_ = &AddCounters(*registry_, "recurve_self_check_failures_total",
+                                      "Calls of the server to its own port without an answer")
+                              ->Add({});
   ready_ = AddGauge("recurve_ready", "1 while health is SERVING");
+  live_ = AddGauge("recurve_live", "1 while the gRPC port answers the server's own calls");
+  SetLive(true);
   open_streams_ = AddGauge("recurve_streams_open", "Generate and Complete calls in progress");
   backlog_ = AddGauge("recurve_egress_backlog_tokens",
                       "Tokens of streams that wait to be written to clients");
@@ -135,6 +140,10 @@ prometheus::Gauge* Metrics::AddGauge(const std::string& name, const std::string&
 }
 
 void Metrics::SetReady(bool ready) { ready_->Set(ready ? 1.0 : 0.0); }
+
+void Metrics::SetLive(bool live) { live_->Set(live ? 1.0 : 0.0); }
+
+void Metrics::CountSelfCheckFailure() { self_check_failures_->Increment(); }
 
 void Metrics::CountRpc(const std::string& method, absl::StatusCode code) {
   rpcs_->Add({{"method", method}, {"code", absl::StatusCodeToString(code)}}).Increment();

@@ -52,6 +52,8 @@ class Metrics {
   ~Metrics();
 
   void SetReady(bool ready);
+  void SetLive(bool live);  // true at first
+  void CountSelfCheckFailure();
   void CountRpc(const std::string& method, absl::StatusCode code);
   void CountRejection(Rejection why);
   void CountStall(StallCause cause);
@@ -88,7 +90,9 @@ class Metrics {
   prometheus::Family<prometheus::Counter>* finished_;
   std::array<prometheus::Counter*, kNumRejections> rejections_;
   std::array<prometheus::Counter*, 2> stalls_;
+  prometheus::Counter* self_check_failures_;
   prometheus::Gauge* ready_;
+  prometheus::Gauge* live_;
   prometheus::Gauge* open_streams_;
   prometheus::Gauge* backlog_;
   std::array<prometheus::Gauge*, 2> waiting_texts_;  // by Intake::Kind

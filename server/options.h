@@ -23,6 +23,7 @@ struct ListenOptions {
   uint32_t max_metrics_connections = 16;  // at once; see http_server.h, also of the next
   Milliseconds metrics_stall_timeout{120000};
   uint32_t max_message_bytes = 4 << 20;  // of a request
+  uint32_t max_connections = 0;  // of the gRPC port at once; 0: as many as descriptors allow
 
   bool operator==(const ListenOptions&) const = default;
 };
@@ -72,6 +73,7 @@ struct LogOptions {
 struct ServerOptions {
   EngineOptions engine;
   ListenOptions listen;
+  SelfCheckOptions self_check;
   StreamOptions stream;
   AdmissionOptions admission;
   DrainOptions drain;

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/acceptor.h"
 #include "server/address.h"
 #include "server/log.h"
 #include "server/options.h"
@@ -18,20 +19,26 @@ namespace recurve {
 // the server's last, since requests that the engine ends on its way out are still recorded here.
 class Server {
  public:
-  // Listens and answers: health is NOT_SERVING, everything else UNAVAILABLE. Errors name the flag
-  // and its address, and are found before anybody could connect, as far as they can be. `options`
-  // are copied; `log` must outlive the server.
-  static absl::StatusOr<std::unique_ptr<Server>> Create(const ServerOptions& options, Log* log);
+  // Listens and answers: health is NOT_SERVING, but for liveness, and everything else UNAVAILABLE.
+  // Errors name the flag and its value, and are found before anybody could connect, as far as they
+  // can be. `options` are copied; `log` must outlive the server. `seams`: a test's, for accepting
+  // connections.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const ServerOptions& options, Log* log,
+                                                        Acceptor::Seams seams = {});
   ~Server();
 
   // As bound: the hosts are numeric, and the ports those that the system chose.
   const Address& grpc_address() const;
   const Address& metrics_address() const;
 
+  // In force, also where the options leave it to us.
+  uint32_t max_connections() const;
+
   // The engine must live until Shutdown has returned.
   void SetEngine(Engine* engine);
 
-  // What the health service and the metric `recurve_ready` say.
+  // Whether calls can be served. The health service and the metric `recurve_ready` say so, but not
+  // while the server's own gRPC port does not answer it.
   void SetServing(bool serving);
 
   // From now on refusals by the engine count as due to draining.

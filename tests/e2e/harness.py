@@ -48,10 +48,10 @@ pb, pb_grpc, health_pb, health_grpc = _generate_stubs()
 
 
 class Server:
-    """A server, on ports of its own choice unless told otherwise; `flags` beside --model."""
+    """A server, on ports of its own choice unless told otherwise; `flags` beside --model, `process` as of Popen."""
 
     def __init__(self, *flags: str, model: pathlib.Path = MODEL, listen: str = "127.0.0.1:0",
-                 metrics_listen: str = "127.0.0.1:0"):
+                 metrics_listen: str = "127.0.0.1:0", **process):
         self.scratch = tempfile.TemporaryDirectory(prefix="recurve-e2e-")
         self.log_path = pathlib.Path(self.scratch.name) / "log"
         ports = pathlib.Path(self.scratch.name) / "ports"
@@ -60,7 +60,7 @@ class Server:
             f"--metrics_listen={metrics_listen}", f"--port_file={ports}", *flags,
         ]
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, **process)
         self.wait_until(ports.exists, "the server did not say its ports")
         named = dict(line.split("=") for line in ports.read_text().split())
         self.address = named["grpc_address"]

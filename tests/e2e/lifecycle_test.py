@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import contextlib
+import resource
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ import unittest
 
 import grpc
 
-from tests.e2e.harness import Collected, Server, json_lines, pb, request
+from tests.e2e.harness import Collected, Server, health_grpc, health_pb, json_lines, pb, request
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
@@ -25,9 +26,70 @@ class LifecycleTest(unittest.TestCase):
         if self.server is not None:
             self.server.kill()
 
-    def start(self, *flags) -> Server:
-        self.server = Server(*flags)
+    def start(self, *flags, **process) -> Server:
+        self.server = Server(*flags, **process)
         return self.server
+
+    def serves_a_new_client(self) -> bool:
+        with self.server.new_channel() as channel:
+            try:
+                health_grpc.HealthStub(channel).Check(health_pb.HealthCheckRequest(), timeout=60)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                return False
+        return True
+
+    def connect(self) -> socket.socket:
+        host, _, port = self.server.address.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=60)
+
+    def test_more_clients_than_descriptors_come_and_go(self):
+        limit = 128
+        server = self.start(preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (limit // 2, limit)))
+        self.assertIn(f"descriptor_limit before={limit // 2} now={limit}", server.log())
+        most = int(server.log().split("max_connections=")[1].split()[0])
+        self.assertLess(most, limit)
+        crowd = [self.connect() for _ in range(limit + 20)]
+        server.wait_until(lambda: server.metric("recurve_connections_open") == most
+                          and server.metric("recurve_connections_refused_total",
+                                            reason="max_connections") == len(crowd) + 1 - most,
+                          "the crowd is not in")
+        self.assertFalse(self.serves_a_new_client())
+        self.assertTrue(server.healthy())  # those who are in are served
+        self.assertEqual(server.metric("recurve_connections_refused_total", reason="descriptors"), 0)
+        self.assertEqual(server.metric("recurve_self_check_failures_total"), 0)
+        for connection in crowd:
+            connection.close()
+        server.wait_until(self.serves_a_new_client, "new clients are not served")
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_server_that_can_accept_nobody_says_so_until_it_can(self):
+        server = self.start("--self_check_interval=100ms", "--self_check_timeout=1s")
+        server.wait_until(lambda: server.healthy("liveness"), "not live")
+        limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        # No descriptor can be opened, not even in the place of one that is given up.
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1, limits[1]))
+        for name in ("", "liveness", "recurve.v1.GenerationService"):
+            server.wait_until(lambda name=name: not server.healthy(name), f"'{name}' says well")
+        self.assertIn(" deaf seconds=", server.log())
+        # Calls over connections that are there are served.
+        self.assertEqual(len(Collected(server.stub.Generate(request(PROMPT, max_tokens=5))).tokens), 5)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+        server.wait_until(lambda: server.healthy() and server.healthy("liveness"),
+                          "it does not recover")
+        self.assertTrue(self.serves_a_new_client())
+        self.assertGreaterEqual(server.metric("recurve_self_check_failures_total"), 2)
+        self.assertEqual(server.metric("recurve_live"), 1)
+        self.assertIn(" self_check_answered ", server.log())
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_limit_too_small_for_anything_is_refused(self):
+        with self.assertRaises(AssertionError) as refused:
+            Server(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
+        self.assertIn("exit code 1", str(refused.exception))
+        self.assertIn("--max_connections=auto: the process may open 40 file descriptors",
+                      str(refused.exception))
 
     def test_full_queue_says_when_to_come_back(self):
         server = self.start("--slots=1", "--max_queued_requests=1", "--retry_pushback=123ms", *SLOW)

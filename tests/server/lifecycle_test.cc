@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/generation_service.h"
+#include "server/health_service.h"
 #include "tests/scoped_directory.h"
 #include "tests/server/server_fixture.h"
 
@@ -43,6 +44,7 @@ TEST_F(HealthTest, FollowsTheServer) {
   for (const std::string service : {"", kGenerationServiceName}) {
     EXPECT_EQ(Health(channel, service), HealthCheckResponse::NOT_SERVING);
   }
+  EXPECT_EQ(Health(channel, kLivenessName), HealthCheckResponse::SERVING);
   EXPECT_EQ(Health(channel, "other"), -grpc::StatusCode::NOT_FOUND);
   server_->SetEngine(engine_.get());
   server_->SetServing(true);
@@ -52,7 +54,9 @@ TEST_F(HealthTest, FollowsTheServer) {
   EXPECT_EQ(MetricValue(MetricsPage(), "recurve_ready"), 1.0);
   server_->SetServing(false);
   EXPECT_EQ(Health(channel, ""), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(Health(channel, kLivenessName), HealthCheckResponse::SERVING);
   EXPECT_EQ(MetricValue(MetricsPage(), "recurve_ready"), 0.0);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_live"), 1.0);
 }
 
 TEST_F(HealthTest, WatchersHearOfChangesAndDoNotHoldUpShutdown) {
@@ -149,7 +153,9 @@ TEST_F(LifecycleTest, ServesAndStops) {
   EXPECT_EQ(Generate().text(), "ab");
   EXPECT_EQ(Join(), kExitOk);
   const std::string log = LogText();
+  EXPECT_THAT(log, HasSubstr(" descriptor_limit before="));
   EXPECT_THAT(log, HasSubstr(" listening version="));
+  EXPECT_THAT(log, HasSubstr(" max_connections="));
   EXPECT_THAT(log, HasSubstr(" ready model=fake parameters=1234 backend=cpu isa=scalar "
                              "precision=f32 threads=1 "));
   EXPECT_THAT(log, HasSubstr(" warning message=\"a warning\""));

@@ -39,7 +39,7 @@ ServerTest::~ServerTest() {
 
 void ServerTest::Start(bool ready) {
   log_ = std::make_unique<Log>(options_.log.format, fileno(log_file_));
-  auto server = Server::Create(options_, log_.get());
+  auto server = Server::Create(options_, log_.get(), seams_);
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   if (ready) {

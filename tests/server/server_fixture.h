@@ -51,6 +51,7 @@ class ServerTest : public testing::Test {
   std::vector<std::string> LogLines();
 
   ServerOptions options_ = TestOptions();
+  Acceptor::Seams seams_;
   std::unique_ptr<FakeEngine> engine_ = std::make_unique<FakeEngine>();
   std::FILE* const log_file_ = std::tmpfile();
   std::unique_ptr<Log> log_;
