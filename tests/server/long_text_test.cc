@@ -25,7 +25,8 @@ TEST_F(LongTextTest, APromptThatCannotFitIsRefusedWithoutATurn) {
   engine_->HoldTokenize();
   const auto stub = NewStub();
   std::vector<std::thread> callers;
-  for (const size_t bytes : {size_t{1}, Intake::kShortBytes + 1}) {
+  // The thread of long texts must be held first, or it could take the short one.
+  for (const size_t bytes : {Intake::kShortBytes + 1, size_t{1}}) {
     callers.emplace_back([&stub, bytes] {
       grpc::ClientContext context;
       v1::TokenizeRequest request;
@@ -33,8 +34,8 @@ TEST_F(LongTextTest, APromptThatCannotFitIsRefusedWithoutATurn) {
       v1::TokenizeResponse response;
       EXPECT_TRUE(stub->Tokenize(&context, request, &response).ok());
     });
+    engine_->WaitForTokenize(static_cast<int>(callers.size()));
   }
-  engine_->WaitForTokenize(2);
   const StreamEnd text = Generate(TextRequest(std::string(2001, ' ')));
   EXPECT_EQ(text.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(text.status.error_message(), HasSubstr("text has 2001 bytes"));
