@@ -26,6 +26,11 @@ constexpr Acceptor::Milliseconds kLongestPause(1000);
 constexpr std::chrono::seconds kBetweenLines(1);
 constexpr int kAcceptsInARow = 64;
 
+bool IsSocket(int descriptor, ino_t socket) {
+  struct stat now {};
+  return fstat(descriptor, &now) == 0 && S_ISSOCK(now.st_mode) && now.st_ino == socket;
+}
+
 int OpenSpare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 int SystemAccept(int listener, sockaddr* address, socklen_t* size) {
@@ -92,6 +97,13 @@ void Acceptor::Stop() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(stop_.get(), &one, sizeof(one));
   thread_.join();
+}
+
+void Acceptor::HangUp() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [connection, socket] : open_) {
+    if (IsSocket(connection, socket)) shutdown(connection, SHUT_WR);
+  }
 }
 
 void Acceptor::Expect(const std::string& key) {
@@ -235,9 +247,7 @@ void Acceptor::LogFailure(int error) {
 
 void Acceptor::DropClosed() {
   for (auto connection = open_.begin(); connection != open_.end();) {
-    struct stat socket {};
-    const bool open = fstat(connection->first, &socket) == 0 && S_ISSOCK(socket.st_mode) &&
-                      socket.st_ino == connection->second;
+    const bool open = IsSocket(connection->first, connection->second);
     connection = open ? std::next(connection) : open_.erase(connection);
   }
 }

@@ -60,6 +60,9 @@ class Acceptor {
   // Returns when no connection will be handed over any more. The second time without effect.
   void Stop();
 
+  // Ends our side of all connections that are open: their clients read what was sent, then the end.
+  void HangUp();
+
   // The next connection from `key` (an AddressKey) comes from this process itself: it is handed
   // over whatever the limits, and counted nowhere.
   void Expect(const std::string& key);

@@ -30,9 +30,15 @@ bool Intake::Post(Kind kind, size_t bytes, Job job) {
     if (!line.waiting.empty() && line.bytes + bytes > max_waiting_bytes_) return false;
     line.waiting.push_back({bytes, std::move(job)});
     line.bytes += bytes;
+    ++unfinished_;
   }
   work_.notify_all();  // not each thread may take it
   return true;
+}
+
+void Intake::WaitUntilIdle(SteadyTime until) {
+  std::unique_lock lock(mutex_);
+  idle_.wait_until(lock, until, [this] { return unfinished_ == 0; });
 }
 
 Intake::Job Intake::Line::Take() {
@@ -71,6 +77,7 @@ void Intake::Run(bool takes_long) {
       (*job)();
       job.reset();
       lock.lock();
+      if (--unfinished_ == 0) idle_.notify_all();
     } else if (stopping_) {
       return;
     } else {

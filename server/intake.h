@@ -14,13 +14,14 @@
 #include <optional>
 #include <thread>
 
+#include "engine/base/steady_time.h"
+
 namespace recurve {
 
 // Thread-safe. Runs jobs on two threads, so that no text waits for a longer one's sake, and none
 // for ever:
 // - A text is short up to kShortBytes. One thread runs the jobs of short texts alone; the other
-// those
-//   of long ones, and of short ones while no long one waits.
+//   those of long ones, and of short ones while no long one waits.
 // - Each thread takes prompts and texts of tools in turns, while both wait.
 // - Of the texts of one kind and length a thread takes in turns the shortest and the one that came
 //   first. So the shortest is taken after at most one other, and each after at most twice as many
@@ -44,6 +45,9 @@ class Intake {
   // `bytes`: of the job's text, by which its time goes. False, and the job is not run, if as many
   // of its kind and length wait as may.
   bool Post(Kind kind, size_t bytes, Job job);
+
+  // Until no job waits or runs, or until `until`.
+  void WaitUntilIdle(SteadyTime until);
 
  private:
   static constexpr size_t kKinds = 2;
@@ -71,6 +75,8 @@ class Intake {
   std::mutex mutex_;  // guards what follows
   std::condition_variable work_;
   Length short_, long_;
+  std::condition_variable idle_;
+  size_t unfinished_ = 0;  // jobs that wait or run
   bool stopping_ = false;
 
   std::array<std::thread, 2> threads_;  // last: they start when the rest is there

@@ -98,7 +98,11 @@ class Server::Impl {
     listener_.reset();
     health_.Close();
     if (grpc_server_) {
+      intake_->WaitUntilIdle(until);
       context_.cutting = true;
+      // Clients see UNAVAILABLE. By itself gRPC cancels the calls that come while it shuts down,
+      // and CANCELLED would say that the client did.
+      acceptor_.HangUp();
       const auto left = until - std::chrono::steady_clock::now();
       grpc_server_->Shutdown(std::chrono::system_clock::now() + left);
       grpc_server_->Wait();

@@ -48,7 +48,8 @@ class Server {
   // have not at `until`.
   size_t WaitForCalls(SteadyTime until);
 
-  // Closes the ports; calls still open at `until` are cancelled. Returns when all are gone.
+  // Closes the ports. Texts may still be tokenized until `until`; then clients of all calls that
+  // are open see UNAVAILABLE. Returns when all are gone, at `until` or a little later.
   void Shutdown(SteadyTime until);
 
  private:

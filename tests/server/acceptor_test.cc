@@ -102,6 +102,25 @@ TEST_F(AcceptorTest, ClosesConnectionsBeyondTheBoundAndTakesNewOnesWhenOthersAre
   EXPECT_EQ(acceptor_->counts().refused_limit, 1U);
 }
 
+TEST_F(AcceptorTest, HangingUpEndsConnectionsAfterWhatWasSent) {
+  Start(8);
+  const ScopedDescriptor client = ConnectToListener(listener_.get());
+  const ScopedDescriptor other = ConnectToListener(listener_.get());
+  WaitForTaken(2);
+  acceptor_->Stop();
+  // One descriptor has become another's: that one is left alone.
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const ScopedDescriptor near(pair[0]), far(pair[1]);
+  ASSERT_EQ(dup2(near.get(), taken_[1].get()), taken_[1].get());
+  ASSERT_EQ(write(taken_[0].get(), "x", 1), 1);
+  acceptor_->HangUp();
+  char byte = 0;
+  EXPECT_EQ(read(client.get(), &byte, 1), 1);
+  EXPECT_TRUE(IsClosedByPeer(client.get()));
+  EXPECT_EQ(write(near.get(), "x", 1), 1);
+}
+
 TEST_F(AcceptorTest, ADescriptorThatBecameSomethingElseIsNoConnection) {
   Start(8);
   const ScopedDescriptor client = ConnectToListener(listener_.get());

@@ -261,6 +261,34 @@ TEST_F(ConnectionsTest, ShutdownWhileClientsComeLeavesNoDescriptorOpen) {
   }
 }
 
+// CANCELLED is for clients that left.
+TEST_F(ConnectionsTest, CallsThatComeAtTheEndAreUnavailable) {
+  for (int round = 0; round < 20; ++round) {
+    Start();
+    std::atomic<int> made = 0;
+    std::atomic<bool> stopped = false;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.emplace_back([&, channel = NewChannel()] {
+        const auto stub = v1::GenerationService::NewStub(channel);
+        while (!stopped) {
+          grpc::ClientContext context;
+          v1::GetModelInfoResponse response;
+          const grpc::Status status = stub->GetModelInfo(&context, {}, &response);
+          EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE)
+              << status.error_code() << ": " << status.error_message();
+          ++made;
+        }
+      });
+    }
+    while (made < 100) std::this_thread::yield();
+    Stop();
+    stopped = true;
+    for (std::thread& client : clients) client.join();
+    engine_ = std::make_unique<FakeEngine>();
+  }
+}
+
 TEST_F(ConnectionsTest, TooManyForTheDescriptorsAreRefusedAtStart) {
   options_.listen.max_connections = 1 << 31;
   const auto server = Server::Create(options_, nullptr);

@@ -73,6 +73,20 @@ TEST_F(IntakeTest, RefusesMoreOfAKindAndLengthThanMayWaitAndRunsTheRest) {
   EXPECT_EQ(Ran(), std::vector<std::string>(16, "accepted"));
 }
 
+TEST_F(IntakeTest, IsIdleWhenNothingWaitsOrRuns) {
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  intake_->WaitUntilIdle(now() + std::chrono::hours(1));
+  Gate gate;
+  Occupy(kLong, &gate);
+  const SteadyTime until = now() + std::chrono::milliseconds(10);
+  intake_->WaitUntilIdle(until);
+  EXPECT_GE(now(), until);
+  gate.released.set_value();
+  EXPECT_TRUE(Post(Kind::kTool, kLong, "waits"));
+  intake_->WaitUntilIdle(now() + std::chrono::hours(1));
+  EXPECT_THAT(ran_, ElementsAre("waits"));
+}
+
 TEST_F(IntakeTest, RefusesMoreBytesOfAKindAndLengthThanMayWait) {
   Gate long_gate;
   Occupy(kLong, &long_gate);
