@@ -4,7 +4,8 @@
 #define RECURVE_ENGINE_MAKE_BUDGET_H_
 
 #include "absl/status/statusor.h"
-#include "engine/engine.h"
+#include "engine/api/options.h"
+#include "engine/api/request.h"
 #include "engine/kv/budget.h"
 #include "engine/model/config.h"
 

@@ -5,7 +5,8 @@
 #define RECURVE_ENGINE_PREPARE_REQUEST_H_
 
 #include "absl/status/statusor.h"
-#include "engine/engine.h"
+#include "engine/api/options.h"
+#include "engine/api/request.h"
 #include "engine/model/config.h"
 #include "engine/schedule/request.h"
 #include "engine/text_encoder.h"

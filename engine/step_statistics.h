@@ -2,8 +2,8 @@
 #ifndef RECURVE_ENGINE_STEP_STATISTICS_H_
 #define RECURVE_ENGINE_STEP_STATISTICS_H_
 
+#include "engine/api/snapshot.h"
 #include "engine/backend/step.h"
-#include "engine/engine.h"
 
 namespace recurve {
 

@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "engine/base/scoped_descriptor.h"
+#include "engine/base/steady_time.h"
 #include "server/log.h"
 
 namespace recurve {

@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/base/steady_time.h"
 #include "server/options.h"
 
 namespace recurve {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/api/output.h"
 #include "server/delta.h"
 
 namespace recurve {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `recurve-server` can be told, one struct a concern; the engine's own three are in engine.h.
+// What `recurve-server` can be told, one struct a concern; the engine's own are in engine/api.
 // Flags, their help and the configuration file are made from these in flags.cc. Plain data.
 #ifndef RECURVE_SERVER_OPTIONS_H_
 #define RECURVE_SERVER_OPTIONS_H_
@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/engine.h"
+#include "engine/api/options.h"
 #include "server/address.h"
 
 namespace recurve {

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "engine/engine.h"
+#include "engine/base/steady_time.h"
 #include "server/log.h"
 #include "server/options.h"
 

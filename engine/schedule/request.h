@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/api/priority.h"
 #include "engine/backend/step.h"
-#include "engine/base/priority.h"
 #include "engine/base/steady_time.h"
 #include "engine/kv/budget.h"
 #include "engine/sampling/params.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef RECURVE_ENGINE_BASE_PRIORITY_H_
-#define RECURVE_ENGINE_BASE_PRIORITY_H_
+#ifndef RECURVE_ENGINE_API_PRIORITY_H_
+#define RECURVE_ENGINE_API_PRIORITY_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -14,4 +14,4 @@ inline constexpr size_t kPriorities = 3;
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BASE_PRIORITY_H_
+#endif  // RECURVE_ENGINE_API_PRIORITY_H_

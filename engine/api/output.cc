@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/engine.h"
-
-#include "engine/base/mix_bits.h"
+#include "engine/api/output.h"
 
 namespace recurve {
-
-// SplitMix64 started at `seed`: no two samples after the first share a seed.
-uint64_t SampleSeed(uint64_t seed, uint32_t sample) {
-  return sample == 0 ? seed : MixBits(seed + sample * kGoldenGamma);
-}
 
 std::string_view FinishReasonName(FinishReason reason) {
   switch (reason) {
@@ -28,12 +21,6 @@ std::string_view FinishReasonName(FinishReason reason) {
       return "drained";
   }
   return "";
-}
-
-std::string_view StepPartName(int part) {
-  static constexpr std::string_view kNames[EngineSnapshot::kParts] = {"exit", "sampling", "entry",
-                                                                      "block", "routers"};
-  return kNames[part];
 }
 
 double DepthCounts::Mean() const {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an engine can be told, one struct a concern. A field's comment is its flag's help.
+#ifndef RECURVE_ENGINE_API_OPTIONS_H_
+#define RECURVE_ENGINE_API_OPTIONS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace recurve {
+
+struct ModelOptions {
+  std::string directory;        // model directory: config.json, *.safetensors, tokenizer.json
+  std::string name;             // name reported to clients; default: the directory's last component
+  std::string backend = "cpu";  // cpu
+  std::string precision = "bf16";  // of weights, products and KV: f32 or bf16
+  // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
+  uint32_t threads = 0;
+  bool force_scalar = false;  // plain C++ kernels instead of AVX2: slow, same bits, for checking
+
+  bool operator==(const ModelOptions&) const = default;
+};
+
+struct ScheduleLimits {
+  std::string policy = "depthwise";  // when EXIT and ENTRY run: depthwise (every step) or lockstep
+                                     // (only when no row waits for the block)
+  uint32_t slots = 32;               // sequences in flight
+  uint32_t areas = 4;                // prompts in progress at once
+  uint32_t chunk = 256;              // most prompt rows of one sequence in a step
+  uint32_t ends = 0;        // most generated rows in ENTRY and EXIT of a step; 0: as many as slots
+  uint32_t block_rows = 0;  // most generated rows in the block of a step; 0: as many as slots
+  uint32_t prompt_rows = 256;           // most prompt rows in each stage of a step; at least chunk
+  uint32_t max_queued_requests = 256;   // waiting for a slot; more are refused
+  uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused; if
+                                        // less than the context, the context
+  uint32_t admission_headroom = 64;     // tokens for which admission leaves pages to each sequence
+  uint32_t max_preemptions = 3;         // of a request; then it has pages for all of it, and stays
+  uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
+  // While requests wait longer than the goal, new tokens of those that allow it run fewer
+  // recursions.
+  bool adaptive_depth = false;
+  std::chrono::milliseconds queue_time_goal{500};
+  uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
+                             // when a step is submitted) or 1
+
+  bool operator==(const ScheduleLimits&) const = default;
+};
+
+struct MemoryOptions {
+  uint32_t kv_pages = 0;  // in the pool of cache pages; 0 (auto): what slots at full context need,
+                          // at most kv_memory_share of the memory that is free
+  // Of the free memory (the cgroup's limit honoured) that kv_pages=auto may take.
+  double kv_memory_share = 0.5;
+  uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
+  bool prefix_cache = true;  // whether prompts that begin alike are computed once
+
+  bool operator==(const MemoryOptions&) const = default;
+};
+
+// What sequences may keep in the cache. A request may say otherwise, but for `every`.
+struct EvictionOptions {
+  std::string policy = "none";  // which entries go: none, window (the oldest), attention (those
+                                // that got least of it), router (those whose router was least sure)
+  std::string budget;           // entries that each cache group may hold, such as
+                                // "entry:256,1:256,2:50%,3:50%,exit:256"; groups left out are free
+  uint32_t sinks = 4;           // first entries of a group, which stay
+  uint32_t recent = 32;         // last entries of a group, which stay
+  uint32_t every = 256;         // entries go at positions that are multiples of this
+
+  bool operator==(const EvictionOptions&) const = default;
+};
+
+struct EngineOptions {
+  ModelOptions model;
+  ScheduleLimits schedule;
+  MemoryOptions memory;
+  EvictionOptions eviction;
+
+  bool operator==(const EngineOptions&) const = default;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_API_OPTIONS_H_

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes of a request: its tokens, and how it ends.
+#ifndef RECURVE_ENGINE_API_OUTPUT_H_
+#define RECURVE_ENGINE_API_OUTPUT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/steady_time.h"
+
+namespace recurve {
+
+struct LogprobEntry {
+  uint32_t id;
+  float logprob;
+};
+
+struct PositionLogprobs {
+  float logprob = 0.0F;           // of the token that stands there
+  std::vector<LogprobEntry> top;  // best first
+};
+
+// A token whose text is certain.
+struct TokenEvent {
+  uint32_t id = 0;
+  uint32_t depth = 0;  // recursions of the row it was sampled from
+  std::string text;    // its share of the output; may be empty
+  std::optional<PositionLogprobs> logprobs;
+};
+
+enum class FinishReason {
+  kEndOfSequence,
+  kStopString,
+  kStopToken,
+  kLength,
+  kContextLimit,
+  kTimeLimit,
+  kDrained,
+};
+// Every way a request can end is one of these names, or a status code: for logs and metric labels.
+std::string_view FinishReasonName(FinishReason reason);
+
+// Tokens by depth, and the rows that they were computed as. A prompt's rows are its tokens; a
+// generated token has the depth of the row it was sampled from, and becomes a row of its own in the
+// next step, which the last one never does.
+struct DepthCounts {
+  std::vector<uint64_t> by_depth;       // [recursions]: tokens of depth i + 1
+  std::vector<uint64_t> rows_by_depth;  // [recursions]: rows of depth i + 1, each position once
+  double Mean() const;                  // block rows over ENTRY rows; 0 without rows
+};
+
+// What is known of a request when it ends, however it ends.
+struct Finish {
+  // OK: `reason` says why it ended well. Otherwise Cancelled, DeadlineExceeded, ResourceExhausted
+  // (queue time-out), Unavailable (engine failed), Internal (not finite).
+  absl::Status status;
+  FinishReason reason = FinishReason::kLength;
+  std::optional<std::string> stop_string;  // that matched
+  std::optional<uint32_t> stop_token_id;   // that was sampled
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
+  uint32_t generated_tokens = 0;
+  uint32_t preemptions = 0;
+  uint32_t recomputed_tokens = 0;
+  std::chrono::nanoseconds recompute_time{0};
+  DepthCounts prompt_depth;
+  DepthCounts generated_depth;
+  // Tokens that ran under a cap which adaptive depth had lowered, and the lowest such cap (0:
+  // none).
+  uint32_t lowered_tokens = 0;
+  uint32_t lowest_cap = 0;
+  std::vector<uint32_t> prompt_token_depths;  // iff asked for
+  // Of all generated tokens, under the raw logits; iff asked for.
+  std::optional<double> cumulative_logprob;
+  std::optional<SteadyTime> admitted, first_token, last_token;
+  SteadyTime ended;
+  // When it got its slot, or ended without one.
+  SteadyTime left_queue() const { return admitted.value_or(ended); }
+};
+
+// Receives what happens to one sample of a request. Called from the engine's loop thread, and from
+// those that call Cancel, Drain and the destructor, one call at a time; must not block nor call the
+// engine: hand over and return. The engine keeps the sink alive until OnFinished returned.
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  // All of the prompt's log probabilities, before the first token; iff asked for and all of the
+  // prompt has run, which a time limit or the drain may prevent.
+  virtual void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) = 0;
+  // Tokens whose text became certain in one step, in order. `generated_tokens`: sampled so far,
+  // held-back ones included.
+  virtual void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) = 0;
+  // Exactly once, last.
+  virtual void OnFinished(Finish finish) = 0;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_API_OUTPUT_H_

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client may ask for.
+#ifndef RECURVE_ENGINE_API_REQUEST_H_
+#define RECURVE_ENGINE_API_REQUEST_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/api/priority.h"
+#include "engine/base/steady_time.h"
+
+namespace recurve {
+
+// Bounds of a single request that no flag changes.
+inline constexpr uint32_t kMaxStopStrings = 16;
+inline constexpr uint32_t kMaxStopStringBytes = 256;
+inline constexpr uint32_t kMaxStopTokenIds = 32;  // beside the model's end-of-sequence ids
+inline constexpr uint32_t kMaxLogitBiases = 1024;
+inline constexpr uint32_t kMaxTopLogprobs = 20;
+inline constexpr uint32_t kMaxSamples = 16;
+
+struct Request {
+  std::string id;  // for the log
+  // UTF-8 text, or token ids used as they are.
+  std::variant<std::string, std::vector<uint32_t>> prompt;
+  bool add_special_tokens = true;
+  uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
+
+  float repetition_penalty = 1.0F;
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  std::map<uint32_t, float> logit_bias;
+  float temperature = 0.0F;
+  uint32_t top_k = 0;
+  float top_p = 1.0F;
+  float min_p = 0.0F;
+  uint64_t seed = 0;
+  uint32_t samples = 1;  // of this prompt, each with a seed and a sink of its own
+
+  std::optional<uint32_t> max_tokens;
+  uint32_t min_tokens = 0;
+  std::vector<std::string> stop_strings;
+  std::vector<uint32_t> stop_token_ids;
+  bool include_stop_string = false;
+  bool ignore_eos = false;
+
+  bool logprobs = false;
+  uint32_t top_logprobs = 0;        // > 0 implies logprobs
+  bool prompt_logprobs = false;     // sample 0 alone has them
+  bool cumulative_logprob = false;  // in Finish
+  bool skip_special_tokens = true;
+  bool prompt_depths = false;
+
+  std::optional<uint32_t> max_recursions;
+  std::optional<float> router_threshold;
+  // Adaptive depth may lower the cap of tokens that have not been computed as far as this; unset:
+  // never.
+  std::optional<uint32_t> adaptive_min;
+
+  std::optional<std::string> kv_eviction;  // these four as EvictionOptions, which they override
+  std::optional<std::string> kv_budget;
+  std::optional<uint32_t> kv_sinks;
+  std::optional<uint32_t> kv_recent;
+
+  bool cache_prompt = true;      // whether the prefix cache may be used for the prompt
+  bool cache_generated = false;  // and keep what is generated too
+
+  Priority priority = Priority::kNormal;
+  // Whose requests take turns with others' of the same priority, and share cached prefixes.
+  std::string tenant;
+
+  SteadyTime arrival;                        // when the front end received it
+  std::optional<SteadyTime> deadline;        // ends with DeadlineExceeded
+  std::optional<SteadyTime> time_limit;      // ends well, with kTimeLimit
+  std::optional<SteadyTime> queue_deadline;  // ends with ResourceExhausted unless it runs by then
+};
+
+// The seed of a sample: that of sample 0 is the request's own.
+uint64_t SampleSeed(uint64_t seed, uint32_t sample);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_API_REQUEST_H_
