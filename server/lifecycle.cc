@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/descriptors.h"
+#include "server/net/descriptors.h"
 #include "server/port_file.h"
 #include "server/server.h"
 #include "server/version.h"

@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "server/log.h"
+#include "server/observe/log.h"
 #include "server/options.h"
 
 namespace recurve {

@@ -15,9 +15,9 @@
 #include "engine/base/standard_output.h"
 #include "engine/engine.h"
 #include "server/flags.h"
-#include "server/library_log.h"
+#include "server/grpc/library_log.h"
 #include "server/lifecycle.h"
-#include "server/log.h"
+#include "server/observe/log.h"
 #include "server/signal_policy.h"
 
 namespace recurve {

@@ -7,9 +7,9 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "server/acceptor.h"
 #include "server/address.h"
-#include "server/log.h"
+#include "server/net/acceptor.h"
+#include "server/observe/log.h"
 #include "server/options.h"
 
 namespace recurve {

@@ -10,7 +10,7 @@
 #include "engine/prepare_request.h"
 #include "engine/tokenizer/utf8.h"
 #include "recurve/v1/generation.pb.h"
-#include "server/request_from_proto.h"
+#include "server/grpc/request_from_proto.h"
 #include "tests/fuzz/fixed_tokenizers.h"
 #include "tests/fuzz/fuzz.h"
 

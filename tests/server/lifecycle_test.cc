@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "server/generation_service.h"
-#include "server/health_service.h"
+#include "server/grpc/generation_service.h"
+#include "server/grpc/health_service.h"
 #include "tests/scoped_directory.h"
 #include "tests/server/server_fixture.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gmock/gmock.h"
-#include "server/intake.h"
+#include "server/call/intake.h"
 #include "tests/server/server_fixture.h"
 
 namespace recurve {

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "gmock/gmock.h"
-#include "server/ids.h"
+#include "server/call/ids.h"
 #include "tests/server/server_fixture.h"
 
 namespace recurve {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/call/egress.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace recurve {
+
+using std::chrono::steady_clock;
+
+Egress::Egress(const StreamOptions& options)
+    // A stall is noticed at most a quarter late.
+    : sweep_every_(
+          std::min<std::chrono::nanoseconds>(options.stall_timeout / 4, std::chrono::seconds(1))),
+      thread_([this] { Run(); }) {}
+
+Egress::~Egress() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_one();
+  thread_.join();
+}
+
+void Egress::Open(std::shared_ptr<EgressClient> client) {
+  {
+    const std::lock_guard lock(mutex_);
+    EgressClient* key = client.get();
+    open_.emplace(key, std::move(client));
+  }
+  work_.notify_one();  // from now on there is something to sweep
+}
+
+void Egress::Close(EgressClient* client) {
+  std::shared_ptr<EgressClient> last;  // destroyed without the lock
+  const std::lock_guard lock(mutex_);
+  const auto found = open_.find(client);
+  if (found == open_.end()) return;
+  last = std::move(found->second);
+  open_.erase(found);
+  if (open_.empty()) none_open_.notify_all();
+}
+
+void Egress::Schedule(std::shared_ptr<EgressClient> client) {
+  if (client->scheduled_.exchange(true, std::memory_order_acq_rel)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ready_.push_back(std::move(client));
+  }
+  work_.notify_one();
+}
+
+size_t Egress::WaitUntilNoneOpen(SteadyTime until) {
+  std::unique_lock lock(mutex_);
+  none_open_.wait_until(lock, until, [this] { return open_.empty(); });
+  return open_.size();
+}
+
+void Egress::Run() {
+  std::vector<std::shared_ptr<EgressClient>> batch;
+  SteadyTime next_sweep = steady_clock::now() + sweep_every_;
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      while (ready_.empty() && !stopping_) {
+        if (open_.empty()) {
+          work_.wait(lock);  // idle: nothing to write and nobody to watch
+        } else if (work_.wait_until(lock, next_sweep) == std::cv_status::timeout) {
+          break;
+        }
+      }
+      if (ready_.empty() && stopping_) return;
+      batch.swap(ready_);
+    }
+    for (const std::shared_ptr<EgressClient>& client : batch) {
+      client->scheduled_.store(false, std::memory_order_release);
+      client->Pump();
+    }
+    batch.clear();
+    if (const SteadyTime now = steady_clock::now(); now >= next_sweep) {
+      Sweep(now);
+      next_sweep = now + sweep_every_;
+    }
+  }
+}
+
+void Egress::Sweep(SteadyTime now) {
+  std::vector<std::shared_ptr<EgressClient>> open;
+  {
+    const std::lock_guard lock(mutex_);
+    open.reserve(open_.size());
+    for (const auto& [key, client] : open_) open.push_back(client);
+  }
+  for (const std::shared_ptr<EgressClient>& client : open) client->CheckStall(now);
+}
+
+}  // namespace recurve

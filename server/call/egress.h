@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread that writes to clients, so that the engine's step loop never does: a write does the
+// transport's work in the thread that starts it.
+#ifndef RECURVE_SERVER_CALL_EGRESS_H_
+#define RECURVE_SERVER_CALL_EGRESS_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/steady_time.h"
+#include "server/options.h"
+
+namespace recurve {
+
+// What the egress thread serves: one call, from its arrival to the transport's last word on it.
+class EgressClient {
+ public:
+  virtual ~EgressClient() = default;
+  // Does what can be done now without waiting. On the egress thread.
+  virtual void Pump() = 0;
+  // Gives up on a peer that has not taken a message for too long. On the egress thread.
+  virtual void CheckStall(SteadyTime now) = 0;
+
+ private:
+  friend class Egress;
+  std::atomic<bool> scheduled_{false};  // in the queue, so that a step's tokens enter it once
+};
+
+// Thread-safe. Owns the thread, and each open client until it is closed.
+class Egress {
+ public:
+  explicit Egress(const StreamOptions& options);
+  ~Egress();  // pumps what is scheduled, then joins
+
+  void Open(std::shared_ptr<EgressClient> client);
+  void Close(EgressClient* client);  // may destroy it
+
+  // Has `client` pumped soon. Cheap, and never blocks on a client.
+  void Schedule(std::shared_ptr<EgressClient> client);
+
+  // How many clients are still open at `until`.
+  size_t WaitUntilNoneOpen(SteadyTime until);
+
+ private:
+  void Run();
+  void Sweep(SteadyTime now);
+
+  const std::chrono::nanoseconds sweep_every_;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable work_;
+  std::condition_variable none_open_;
+  std::vector<std::shared_ptr<EgressClient>> ready_;
+  std::unordered_map<EgressClient*, std::shared_ptr<EgressClient>> open_;
+  bool stopping_ = false;
+
+  std::thread thread_;  // last: starts when the rest is there
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_CALL_EGRESS_H_

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small HTTP/1.1 server: a function from requests to responses, behind one listening socket.
+#ifndef RECURVE_SERVER_NET_HTTP_SERVER_H_
+#define RECURVE_SERVER_NET_HTTP_SERVER_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/net/listener.h"
+
+namespace recurve {
+
+struct HttpRequest {
+  std::string method;  // as sent: GET
+  std::string path;    // of the target, without query, as sent
+  std::string query;   // what follows the `?`, as sent
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type{};
+  std::string body{};  // left out of the answer to HEAD, but for its length
+  std::vector<std::pair<std::string, std::string>> headers{};  // others
+};
+
+struct HttpServerOptions {
+  // Open at once. One more, and the connection is closed whose last request or answer was whole the
+  // longest ago, so that connections that stay silent keep nobody out. So too where the process has
+  // no descriptor left for the next one.
+  uint32_t max_connections = 16;
+  // A connection that does not bring a whole request, or does not take its answer, within this time
+  // is closed.
+  std::chrono::milliseconds stall_timeout{120000};
+  uint32_t max_header_bytes = 8192;  // of the request line and the headers; else 431
+  uint64_t max_body_bytes = 0;       // else 413
+};
+
+// Owns the listening socket, the connections, and the one thread that serves them all and calls the
+// handler; it never waits for a client. Requests of a connection are answered one after the other,
+// and those of different connections in the order in which they are whole.
+class HttpServer {
+ public:
+  using Handler = std::function<HttpResponse(const HttpRequest&)>;
+
+  struct Counts {
+    uint64_t open = 0;       // connections now
+    uint64_t evicted = 0;    // closed to make room for another
+    uint64_t timed_out = 0;  // closed because of stall_timeout
+    // Answers by status, begun to be written. Every status of the server itself is there: 400, 413,
+    // 431.
+    std::map<int, uint64_t> answers;
+  };
+
+  // `listener` listens.
+  HttpServer(std::unique_ptr<Listener> listener, const HttpServerOptions& options);
+  // Closes all connections, answered or not, and returns when the handler will not be called again.
+  ~HttpServer();
+
+  // Accepts and answers from now on, until the server is destroyed; once. Unavailable where the
+  // system has no means for it.
+  absl::Status Serve(Handler handler);
+
+  const Address& address() const;
+  Counts counts() const;  // thread-safe
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_NET_HTTP_SERVER_H_

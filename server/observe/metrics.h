@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the server itself counts and times. The engine's figures are in engine_metrics.h; all of
+// them are in docs/metrics.md.
+#ifndef RECURVE_SERVER_OBSERVE_METRICS_H_
+#define RECURVE_SERVER_OBSERVE_METRICS_H_
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "server/call/intake.h"
+#include "server/options.h"
+
+namespace prometheus {
+class Collectable;
+class Counter;
+class Gauge;
+class Histogram;
+class Registry;
+template <typename T>
+class Family;
+}  // namespace prometheus
+
+namespace recurve {
+
+// Why a request never entered the engine.
+enum class Rejection { kInvalid, kQueueFull, kLoading, kDraining, kFailed, kAbandoned };
+inline constexpr int kNumRejections = 6;
+std::string_view RejectionName(Rejection why);  // for logs and metric labels
+
+// What made us give up on a client.
+enum class StallCause { kTimeout, kBuffer };
+
+// How an admitted request can end beside the engine's FinishReasonName.
+inline constexpr std::string_view kReasonCancelled = "cancelled";
+inline constexpr std::string_view kReasonSlowReader = "slow_reader";
+inline constexpr std::string_view kReasonDeadlineExceeded = "deadline_exceeded";
+inline constexpr std::string_view kReasonQueueTimeout = "queue_timeout";
+inline constexpr std::string_view kReasonUnavailable = "unavailable";
+inline constexpr std::string_view kReasonInternal = "internal";
+
+// Thread-safe; an observation takes well under a microsecond.
+class Metrics {
+ public:
+  using Duration = std::chrono::nanoseconds;
+
+  Metrics();
+  ~Metrics();
+
+  void SetReady(bool ready);
+  void SetLive(bool live);  // true at first
+  void CountSelfCheckFailure();
+  void CountRpc(const std::string& method, absl::StatusCode code);
+  void CountRejection(Rejection why);
+  void CountStall(StallCause cause);
+  void AddOpenStreams(double change);
+  void AddWaitingTexts(Intake::Kind kind, double change);
+  void AddBacklog(double tokens);
+
+  void ObserveFirstToken(Duration since_arrival);
+  // `tokens` tokens that came `gap` after the one before them.
+  void ObserveInterToken(Duration gap, uint32_t tokens);
+  void ObserveEgressDelay(Duration delay);
+  // The end of an admitted request; once each. `finish`: of all its samples.
+  void ObserveFinished(std::string_view reason, const Finish& finish, SteadyTime arrival);
+
+  // The end of one sample of a request; once each.
+  void ObserveSample(const Finish& finish);
+
+  std::shared_ptr<prometheus::Collectable> collectable() const;
+
+  // In seconds, since start: those of the histograms that GetLoad tells as well.
+  struct Latencies {
+    EngineSnapshot::Histogram first_token, inter_token, queue;
+  };
+  Latencies latencies() const;
+
+ private:
+  prometheus::Histogram* AddHistogram(const std::string& name, const std::string& help,
+                                      const std::vector<double>& bounds);
+  prometheus::Gauge* AddGauge(const std::string& name, const std::string& help);
+
+  const std::shared_ptr<prometheus::Registry> registry_;
+  // Owned by the registry.
+  prometheus::Family<prometheus::Counter>* rpcs_;
+  prometheus::Family<prometheus::Counter>* finished_;
+  std::array<prometheus::Counter*, kNumRejections> rejections_;
+  std::array<prometheus::Counter*, 2> stalls_;
+  prometheus::Counter* self_check_failures_;
+  prometheus::Gauge* ready_;
+  prometheus::Gauge* live_;
+  prometheus::Gauge* open_streams_;
+  prometheus::Gauge* backlog_;
+  std::array<prometheus::Gauge*, 2> waiting_texts_;  // by Intake::Kind
+  prometheus::Histogram* first_token_;
+  prometheus::Histogram* inter_token_;
+  prometheus::Histogram* egress_delay_;
+  prometheus::Histogram* end_to_end_;
+  prometheus::Histogram* queue_;
+  prometheus::Histogram* prefill_;
+  prometheus::Histogram* decode_;
+  prometheus::Histogram* per_output_token_;
+  prometheus::Histogram* prompt_tokens_;
+  prometheus::Histogram* generation_tokens_;
+  prometheus::Histogram* preemptions_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_OBSERVE_METRICS_H_

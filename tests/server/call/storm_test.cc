@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Many calls at once, whose transports react on threads of their own as gRPC's do, for
+// ThreadSanitizer to look on.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
+#include "server/call/intake.h"
+#include "tests/server/call/call_fixture.h"
+
+namespace recurve {
+namespace {
+
+constexpr uint32_t kTokens = 20;  // of each sample
+constexpr int kThreads = 4;
+constexpr int kCallsEach = 40;
+
+// Keeps gRPC's promises: TransportDone comes once, after every other reaction, and writes fail once
+// the call is cancelled.
+class StormCall final : public Call {
+ public:
+  StormCall(CallContext* context, const Origin& origin, Intake* reactions, uint32_t seed)
+      : Call(context, origin), streams_(origin.streams), reactions_(reactions), random_(seed) {}
+
+  // From any thread, at any time.
+  void Cancel() {
+    int pending = pending_;
+    while (pending > 0 && !pending_.compare_exchange_weak(pending, pending + 1)) {
+    }
+    if (pending == 0) return;  // it is over
+    cancelled_ = true;
+    PeerGone();
+    Release();
+  }
+
+  // Once it is closed: how it ended, and what had been written by then.
+  const absl::Status& status() const { return status_; }
+  uint32_t tokens() const { return tokens_; }
+
+ private:
+  void SendDelta(const Delta& delta, const Echo& /*echo*/) override {
+    tokens_ += static_cast<uint32_t>(delta.tokens.size());
+    if (!streams_) return;
+    ++pending_;
+    const bool slow = random_() % 16 == 0;
+    React([this, slow] {
+      if (slow) std::this_thread::sleep_for(Milliseconds(3));
+      WriteDone(!cancelled_);
+      Release();
+    });
+  }
+  void SendStatus(const absl::Status& status) override {
+    status_ = status;
+    React([this] { Release(); });
+  }
+  void Abort() override {
+    React([this] { Cancel(); });
+  }
+
+  void React(const std::function<void()>& reaction) {
+    EXPECT_TRUE(reactions_->Post(Intake::Kind::kPrompt, 0,
+                                 [self = shared_from_this(), reaction] { reaction(); }));
+  }
+  void Release() {
+    if (--pending_ == 0) TransportDone();
+  }
+
+  const bool streams_;
+  Intake* const reactions_;
+  std::atomic<int> pending_{1};  // what TransportDone waits for: reactions, and the status
+  std::atomic<bool> cancelled_{false};
+  // Of the egress thread.
+  std::minstd_rand random_;
+  absl::Status status_;
+  uint32_t tokens_ = 0;
+};
+
+class StormTest : public CallTest {
+ protected:
+  void SetUp() override {
+    CallTest::SetUp();
+    context_.engine = &scripted_;
+  }
+
+  // One client after the other: some leave at once, some later, some are there to the end.
+  void BeClients(uint32_t seed) {
+    std::minstd_rand random(seed);
+    for (int i = 0; i < kCallsEach; ++i) {
+      Call::Origin origin;
+      origin.streams = random() % 4 != 0;
+      origin.method = origin.streams ? "Generate" : "Complete";
+      origin.arrival = std::chrono::steady_clock::now();
+      const auto call = std::make_shared<StormCall>(&context_, origin, &*reactions_, random());
+      Request request = TextRequest();
+      request.samples = static_cast<uint32_t>(random() % 3 + 1);
+      egress_->Open(call);
+      EXPECT_TRUE(
+          admissions_->Post(Intake::Kind::kPrompt, 0, [call, request] { call->Admit(request); }));
+      if (random() % 2 == 0) {
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 400));
+        call->Cancel();
+      }
+      const std::lock_guard lock(mutex_);
+      calls_.push_back({call, kTokens * (origin.streams ? request.samples : 1)});
+    }
+  }
+
+  struct Made {
+    std::shared_ptr<StormCall> call;
+    uint32_t tokens;  // that it must have got if it ended well
+  };
+  FakeEngine scripted_{FakeEngine::Script{MakeTokens(std::vector<std::string>(kTokens, "t"))}};
+  std::optional<Intake> reactions_{std::in_place, 1 << 20, 1};
+  std::optional<Intake> admissions_{std::in_place, kThreads* kCallsEach, 1};
+  std::mutex mutex_;  // guards what follows
+  std::vector<Made> calls_;
+};
+
+TEST_F(StormTest, EveryCallEndsOnceAndWhole) {
+  options_.stream.buffer_tokens = 8;
+  StallAfter(Milliseconds(2));
+  std::vector<std::thread> clients;
+  for (uint32_t seed = 1; seed <= kThreads; ++seed) {
+    clients.emplace_back([this, seed] { BeClients(seed); });
+  }
+  for (std::thread& client : clients) client.join();
+  const SteadyTime patience = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  ASSERT_EQ(egress_->WaitUntilNoneOpen(patience), 0U);
+  for (const Made& made : calls_) {
+    if (made.call->status().ok()) {
+      EXPECT_EQ(made.call->tokens(), made.tokens);
+    }
+  }
+  // The record of a cancelled call comes when the engine has ended its samples too.
+  admissions_.reset();
+  for (Engine::RequestId id = 1; id <= scripted_.num_accepted(); ++id) scripted_.WaitUntilEnded(id);
+  egress_.reset();
+  const std::vector<std::string> lines = absl::StrSplit(LogText(), '\n', absl::SkipEmpty());
+  EXPECT_EQ(lines.size(), size_t{kThreads * kCallsEach});
+}
+
+}  // namespace
+}  // namespace recurve
