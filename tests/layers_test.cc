@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Holds the tree against docs/architecture.md: includes run only downwards, and the engine neither
-// includes nor links gRPC and protobuf.
+// includes nor links gRPC and protobuf; of the server its room grpc/ and server.cc alone include
+// them.
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -17,11 +19,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Ranks = std::map<std::string, int, std::less<>>;
+
 // Rank of each layer inside engine/; a file may include its own layer and lower ranks. Backends
 // execute what engine/backend declares and know nothing of kv/. Files directly in engine/ are the
 // facade on top of them; engine/bench is a program above it.
-const std::map<std::string, int, std::less<>>& EngineRanks() {
-  static const auto* ranks = new std::map<std::string, int, std::less<>>{
+const Ranks& EngineRanks() {
+  static const auto* ranks = new Ranks{
       {"base", 0},     {"sampling", 1}, {"tokenizer", 1},   {"api", 2},
       {"model", 2},    {"backend", 3},  {"backend/cpu", 4}, {"kv", 4},
       {"schedule", 5}, {"", 6},         {"bench", 7},
@@ -34,6 +38,25 @@ std::string EngineLayer(const std::string& path) {
   const size_t begin = std::string_view("engine/").size();
   const size_t slash = path.rfind('/');
   return slash < begin ? "" : path.substr(begin, slash - begin);
+}
+
+// Rank of each room of server/ and of each file beside the rooms, by the same rule.
+const Ranks& ServerRanks() {
+  static const auto* ranks = new Ranks{
+      {"address", 0}, {"config_file", 0}, {"signal_policy", 0}, {"version", 0},   {"flag_group", 1},
+      {"options", 1}, {"port_file", 1},   {"flags", 2},         {"observe/", 2},  {"call/", 3},
+      {"net/", 3},    {"grpc/", 4},       {"server", 5},        {"lifecycle", 6}, {"main", 7},
+  };
+  return *ranks;
+}
+
+// The room, or the name of a file beside the rooms: "server/call/egress.h" -> "call/";
+// "server/flags.cc" -> "flags".
+std::string ServerPart(const std::string& path) {
+  const std::string inside = path.substr(std::string_view("server/").size());
+  const size_t slash = inside.rfind('/');
+  return slash == std::string::npos ? inside.substr(0, inside.find('.'))
+                                    : inside.substr(0, slash + 1);
 }
 
 std::vector<std::string> SourceFiles(const std::string& folder) {
@@ -65,23 +88,48 @@ bool StartsWith(const std::string& text, std::string_view prefix) {
   return text.rfind(prefix, 0) == 0;
 }
 
-TEST(Layers, EngineIncludesRunDownwards) {
+// Each include of a file in `folder` by another there names a part of lower rank, or its own.
+void ExpectIncludesRunDownwards(const std::string& folder, const Ranks& ranks,
+                                const std::function<std::string(const std::string&)>& part_of) {
   int checked = 0;
-  for (const std::string& file : SourceFiles("engine")) {
-    const std::string layer = EngineLayer(file);
-    ASSERT_TRUE(EngineRanks().contains(layer)) << file << ": engine/" << layer << " has no rank";
+  for (const std::string& file : SourceFiles(folder)) {
+    const std::string part = part_of(file);
+    ASSERT_TRUE(ranks.contains(part)) << file << ": " << folder << "/" << part << " has no rank";
     for (const std::string& include : Includes(file)) {
-      if (!StartsWith(include, "engine/")) continue;
+      if (!StartsWith(include, folder + "/")) continue;
       ++checked;
-      const std::string other = EngineLayer(include);
-      ASSERT_TRUE(EngineRanks().contains(other)) << file << " includes " << include;
-      const int rank = EngineRanks().find(layer)->second;
-      const int other_rank = EngineRanks().find(other)->second;
-      EXPECT_TRUE(other == layer || other_rank < rank)
+      const std::string other = part_of(include);
+      ASSERT_TRUE(ranks.contains(other)) << file << " includes " << include;
+      EXPECT_TRUE(other == part || ranks.at(other) < ranks.at(part))
           << file << " includes " << include << ", which is not below it";
     }
   }
-  EXPECT_GT(checked, 50) << "the engine's includes were not found";
+  EXPECT_GT(checked, 50) << "the includes of " << folder << " were not found";
+}
+
+TEST(Layers, EngineIncludesRunDownwards) {
+  ExpectIncludesRunDownwards("engine", EngineRanks(), EngineLayer);
+}
+
+TEST(Layers, ServerIncludesRunDownwards) {
+  ExpectIncludesRunDownwards("server", ServerRanks(), ServerPart);
+}
+
+// The other rooms are what ThreadSanitizer watches, and what another front end can use.
+TEST(Layers, OnlyTheGrpcRoomAndTheServerKnowGrpcAndProtobuf) {
+  int knowing = 0;
+  for (const std::string& file : SourceFiles("server")) {
+    const std::string part = ServerPart(file);
+    const bool may_know = part == "grpc/" || part == "server";
+    for (const std::string& include : Includes(file)) {
+      for (const char* prefix : {"grpc", "google/protobuf", "recurve/v1"}) {
+        if (!StartsWith(include, prefix)) continue;
+        ++knowing;
+        EXPECT_TRUE(may_know) << file << " includes " << include;
+      }
+    }
+  }
+  EXPECT_GT(knowing, 5) << "the includes of gRPC were not found";
 }
 
 TEST(Layers, EngineKnowsNothingAboveIt) {

@@ -21,7 +21,7 @@ Intake::~Intake() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool Intake::Post(Kind kind, size_t bytes, Job job) {
+bool Intake::Post(TextKind kind, size_t bytes, Job job) {
   {
     const std::lock_guard lock(mutex_);
     Length& length = bytes <= kShortBytes ? short_ : long_;
@@ -55,9 +55,9 @@ Intake::Job Intake::Line::Take() {
 }
 
 std::optional<Intake::Job> Intake::Length::Take() {
-  for (size_t turn = 0; turn < kKinds; ++turn) {
+  for (size_t turn = 0; turn < kNumTextKinds; ++turn) {
     Line& line = lines[next];
-    next = (next + 1) % kKinds;
+    next = (next + 1) % kNumTextKinds;
     if (!line.waiting.empty()) return line.Take();
   }
   return std::nullopt;

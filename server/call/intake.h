@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "engine/base/steady_time.h"
+#include "server/observe/labels.h"
 
 namespace recurve {
 
@@ -31,10 +32,6 @@ namespace recurve {
 class Intake {
  public:
   using Job = std::function<void()>;
-  enum class Kind {
-    kPrompt,  // of Generate and Complete
-    kTool,    // of Tokenize and Detokenize
-  };
   static constexpr size_t kShortBytes = 64 << 10;  // takes a few milliseconds to tokenize
 
   // Of each kind and length so many jobs may wait for a thread, of so many bytes together; a single
@@ -44,13 +41,12 @@ class Intake {
 
   // `bytes`: of the job's text, by which its time goes. False, and the job is not run, if as many
   // of its kind and length wait as may.
-  bool Post(Kind kind, size_t bytes, Job job);
+  bool Post(TextKind kind, size_t bytes, Job job);
 
   // Until no job waits or runs, or until `until`.
   void WaitUntilIdle(SteadyTime until);
 
  private:
-  static constexpr size_t kKinds = 2;
   struct Waiting {
     size_t bytes;
     Job job;
@@ -62,8 +58,8 @@ class Intake {
     Job Take();
   };
   struct Length {
-    std::array<Line, kKinds> lines;  // by Kind
-    size_t next = 0;                 // the kind whose turn it is
+    std::array<Line, kNumTextKinds> lines;  // by TextKind
+    size_t next = 0;                        // the kind whose turn it is
     std::optional<Job> Take();
   };
 

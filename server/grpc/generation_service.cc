@@ -205,14 +205,14 @@ class GenerationService final : public v1::GenerationService::CallbackService {
     const auto admit = [call, request] {
       call->Admit(RequestFromProto(*request, call->arrival()));
     };
-    if (!Post(Intake::Kind::kPrompt, request->ByteSizeLong(), admit)) {
+    if (!Post(TextKind::kPrompt, request->ByteSizeLong(), admit)) {
       call->Refuse(TooBusy(), Rejection::kQueueFull);
     }
   }
 
   // False, and nothing happens, if too many wait.
   template <typename Function>
-  bool Post(Intake::Kind kind, size_t bytes, const Function& job) {
+  bool Post(TextKind kind, size_t bytes, const Function& job) {
     Metrics* const metrics = context_->metrics;
     metrics->AddWaitingTexts(kind, 1);
     const bool posted = intake_->Post(kind, bytes, [=] {
@@ -259,7 +259,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
         Answer(reactor, method, answer);
       }
     };
-    if (!Post(Intake::Kind::kTool, bytes, job)) {
+    if (!Post(TextKind::kTool, bytes, job)) {
       context_->metrics->CountRpc(method, absl::StatusCode::kResourceExhausted);
       grpc_context->AddTrailingMetadata(
           kPushbackKey, absl::StrCat(context_->options->admission.retry_pushback.count()));

@@ -28,9 +28,6 @@ const std::vector<double> kTokenBounds = {1,    2,    5,    10,    20,    50,   
                                           1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
 const std::vector<double> kPreemptionBounds = {0, 1, 2, 3, 4, 5, 10, 20};
 
-constexpr std::string_view kRejectionNames[kNumRejections] = {
-    "invalid", "queue_full", "loading", "draining", "engine_failed", "abandoned"};
-
 double Seconds(std::chrono::nanoseconds duration) {
   return std::max(0.0, std::chrono::duration<double>(duration).count());
 }
@@ -72,8 +69,6 @@ prometheus::Family<prometheus::Counter>* AddCounters(prometheus::Registry& regis
 
 }  // namespace
 
-std::string_view RejectionName(Rejection why) { return kRejectionNames[static_cast<int>(why)]; }
-
 Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   rpcs_ = AddCounters(*registry_, "recurve_requests_total", "Calls by method and gRPC code");
   finished_ = AddCounters(*registry_, "recurve_request_finished_total",
@@ -82,7 +77,8 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   auto* rejections = AddCounters(*registry_, "recurve_admission_rejections_total",
                                  "Generate and Complete calls refused, by reason");
   for (int i = 0; i < kNumRejections; ++i) {
-    rejections_[i] = &rejections->Add({{"reason", std::string(kRejectionNames[i])}});
+    rejections_[i] =
+        &rejections->Add({{"reason", std::string(RejectionName(static_cast<Rejection>(i)))}});
   }
   auto* stalls = AddCounters(*registry_, "recurve_egress_stalls_total",
                              "Calls cancelled because their client read too slowly, by cause");
@@ -155,7 +151,7 @@ void Metrics::CountStall(StallCause cause) { stalls_[static_cast<int>(cause)]->I
 
 void Metrics::AddOpenStreams(double change) { open_streams_->Increment(change); }
 
-void Metrics::AddWaitingTexts(Intake::Kind kind, double change) {
+void Metrics::AddWaitingTexts(TextKind kind, double change) {
   waiting_texts_[static_cast<size_t>(kind)]->Increment(change);
 }
 

@@ -12,8 +12,7 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
-#include "server/call/intake.h"
-#include "server/options.h"
+#include "server/observe/labels.h"
 
 namespace prometheus {
 class Collectable;
@@ -26,22 +25,6 @@ class Family;
 }  // namespace prometheus
 
 namespace recurve {
-
-// Why a request never entered the engine.
-enum class Rejection { kInvalid, kQueueFull, kLoading, kDraining, kFailed, kAbandoned };
-inline constexpr int kNumRejections = 6;
-std::string_view RejectionName(Rejection why);  // for logs and metric labels
-
-// What made us give up on a client.
-enum class StallCause { kTimeout, kBuffer };
-
-// How an admitted request can end beside the engine's FinishReasonName.
-inline constexpr std::string_view kReasonCancelled = "cancelled";
-inline constexpr std::string_view kReasonSlowReader = "slow_reader";
-inline constexpr std::string_view kReasonDeadlineExceeded = "deadline_exceeded";
-inline constexpr std::string_view kReasonQueueTimeout = "queue_timeout";
-inline constexpr std::string_view kReasonUnavailable = "unavailable";
-inline constexpr std::string_view kReasonInternal = "internal";
 
 // Thread-safe; an observation takes well under a microsecond.
 class Metrics {
@@ -58,7 +41,7 @@ class Metrics {
   void CountRejection(Rejection why);
   void CountStall(StallCause cause);
   void AddOpenStreams(double change);
-  void AddWaitingTexts(Intake::Kind kind, double change);
+  void AddWaitingTexts(TextKind kind, double change);
   void AddBacklog(double tokens);
 
   void ObserveFirstToken(Duration since_arrival);
@@ -89,13 +72,13 @@ class Metrics {
   prometheus::Family<prometheus::Counter>* rpcs_;
   prometheus::Family<prometheus::Counter>* finished_;
   std::array<prometheus::Counter*, kNumRejections> rejections_;
-  std::array<prometheus::Counter*, 2> stalls_;
+  std::array<prometheus::Counter*, kNumStallCauses> stalls_;
   prometheus::Counter* self_check_failures_;
   prometheus::Gauge* ready_;
   prometheus::Gauge* live_;
   prometheus::Gauge* open_streams_;
   prometheus::Gauge* backlog_;
-  std::array<prometheus::Gauge*, 2> waiting_texts_;  // by Intake::Kind
+  std::array<prometheus::Gauge*, kNumTextKinds> waiting_texts_;  // by TextKind
   prometheus::Histogram* first_token_;
   prometheus::Histogram* inter_token_;
   prometheus::Histogram* egress_delay_;

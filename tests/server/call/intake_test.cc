@@ -17,7 +17,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
-using Kind = Intake::Kind;
 
 constexpr size_t kShort = 100;
 constexpr size_t kLong = Intake::kShortBytes + 1;
@@ -29,7 +28,7 @@ class IntakeTest : public testing::Test {
     std::promise<void> started, released;
   };
 
-  bool Post(Kind kind, size_t bytes, const std::string& name) {
+  bool Post(TextKind kind, size_t bytes, const std::string& name) {
     return intake_->Post(kind, bytes, [this, name] {
       const std::lock_guard lock(mutex_);
       ran_.push_back(name);
@@ -39,7 +38,7 @@ class IntakeTest : public testing::Test {
   // A thread that takes texts of so many bytes has begun with this job. The thread of long texts
   // must be the first to be kept busy, or it could take a short one.
   void Occupy(size_t bytes, Gate* gate) {
-    ASSERT_TRUE(intake_->Post(Kind::kPrompt, bytes, [gate] {
+    ASSERT_TRUE(intake_->Post(TextKind::kPrompt, bytes, [gate] {
       gate->started.set_value();
       gate->released.get_future().wait();
     }));
@@ -62,7 +61,7 @@ TEST_F(IntakeTest, RefusesMoreOfAKindAndLengthThanMayWaitAndRunsTheRest) {
   Gate short_gate, long_gate;
   Occupy(kLong, &long_gate);
   Occupy(kShort, &short_gate);
-  for (const Kind kind : {Kind::kPrompt, Kind::kTool}) {
+  for (const TextKind kind : {TextKind::kPrompt, TextKind::kTool}) {
     for (const size_t bytes : {kShort, kLong}) {
       for (int i = 0; i < 4; ++i) EXPECT_TRUE(Post(kind, bytes, "accepted"));
       EXPECT_FALSE(Post(kind, bytes, "refused"));
@@ -82,7 +81,7 @@ TEST_F(IntakeTest, IsIdleWhenNothingWaitsOrRuns) {
   intake_->WaitUntilIdle(until);
   EXPECT_GE(now(), until);
   gate.released.set_value();
-  EXPECT_TRUE(Post(Kind::kTool, kLong, "waits"));
+  EXPECT_TRUE(Post(TextKind::kTool, kLong, "waits"));
   intake_->WaitUntilIdle(now() + std::chrono::hours(1));
   EXPECT_THAT(ran_, ElementsAre("waits"));
 }
@@ -90,11 +89,11 @@ TEST_F(IntakeTest, IsIdleWhenNothingWaitsOrRuns) {
 TEST_F(IntakeTest, RefusesMoreBytesOfAKindAndLengthThanMayWait) {
   Gate long_gate;
   Occupy(kLong, &long_gate);
-  EXPECT_TRUE(Post(Kind::kPrompt, 20 * kLong, "more than ever may wait, alone"));
-  EXPECT_FALSE(Post(Kind::kPrompt, kLong, "refused"));
-  EXPECT_TRUE(Post(Kind::kTool, 4 * kLong, "tool"));
-  EXPECT_TRUE(Post(Kind::kTool, 6 * kLong, "tool"));
-  EXPECT_FALSE(Post(Kind::kTool, kLong, "refused"));
+  EXPECT_TRUE(Post(TextKind::kPrompt, 20 * kLong, "more than ever may wait, alone"));
+  EXPECT_FALSE(Post(TextKind::kPrompt, kLong, "refused"));
+  EXPECT_TRUE(Post(TextKind::kTool, 4 * kLong, "tool"));
+  EXPECT_TRUE(Post(TextKind::kTool, 6 * kLong, "tool"));
+  EXPECT_FALSE(Post(TextKind::kTool, kLong, "refused"));
   long_gate.released.set_value();
   EXPECT_THAT(Ran(), UnorderedElementsAre("more than ever may wait, alone", "tool", "tool"));
 }
@@ -102,9 +101,9 @@ TEST_F(IntakeTest, RefusesMoreBytesOfAKindAndLengthThanMayWait) {
 TEST_F(IntakeTest, ShortTextsDoNotWaitForLongOnes) {
   Gate long_gate;
   Occupy(kLong, &long_gate);
-  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Post(Kind::kPrompt, kLong, "long"));
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Post(TextKind::kPrompt, kLong, "long"));
   std::promise<void> ran;
-  ASSERT_TRUE(intake_->Post(Kind::kPrompt, Intake::kShortBytes, [&ran] { ran.set_value(); }));
+  ASSERT_TRUE(intake_->Post(TextKind::kPrompt, Intake::kShortBytes, [&ran] { ran.set_value(); }));
   ran.get_future().wait();
   EXPECT_THAT(ran_, IsEmpty());
   long_gate.released.set_value();
@@ -118,10 +117,10 @@ TEST_F(IntakeTest, TakesTheShortestAndTheFirstInTurns) {
   Occupy(kShort, &short_gate);
   const std::pair<const char*, size_t> jobs[] = {
       {"first", 4 * kLong}, {"second", 3 * kLong}, {"third", 2 * kLong}, {"fourth", kLong}};
-  for (const auto& [name, bytes] : jobs) EXPECT_TRUE(Post(Kind::kPrompt, bytes, name));
-  EXPECT_TRUE(Post(Kind::kPrompt, kShort, "short"));
+  for (const auto& [name, bytes] : jobs) EXPECT_TRUE(Post(TextKind::kPrompt, bytes, name));
+  EXPECT_TRUE(Post(TextKind::kPrompt, kShort, "short"));
   std::promise<void> last;
-  ASSERT_TRUE(intake_->Post(Kind::kPrompt, kShort, [&last] { last.set_value(); }));
+  ASSERT_TRUE(intake_->Post(TextKind::kPrompt, kShort, [&last] { last.set_value(); }));
   long_gate.released.set_value();
   last.get_future().wait();
   short_gate.released.set_value();
@@ -133,10 +132,10 @@ TEST_F(IntakeTest, PromptsAndToolsTakeTurns) {
   Gate short_gate, long_gate;
   Occupy(kLong, &long_gate);
   Occupy(kShort, &short_gate);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Post(Kind::kTool, kLong, "tool"));
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Post(Kind::kPrompt, kLong, "prompt"));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Post(TextKind::kTool, kLong, "tool"));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Post(TextKind::kPrompt, kLong, "prompt"));
   std::promise<void> last;
-  ASSERT_TRUE(intake_->Post(Kind::kPrompt, kShort, [&last] { last.set_value(); }));
+  ASSERT_TRUE(intake_->Post(TextKind::kPrompt, kShort, [&last] { last.set_value(); }));
   long_gate.released.set_value();
   last.get_future().wait();
   short_gate.released.set_value();

@@ -66,7 +66,7 @@ class StormCall final : public Call {
   }
 
   void React(const std::function<void()>& reaction) {
-    EXPECT_TRUE(reactions_->Post(Intake::Kind::kPrompt, 0,
+    EXPECT_TRUE(reactions_->Post(TextKind::kPrompt, 0,
                                  [self = shared_from_this(), reaction] { reaction(); }));
   }
   void Release() {
@@ -103,7 +103,7 @@ class StormTest : public CallTest {
       request.samples = static_cast<uint32_t>(random() % 3 + 1);
       egress_->Open(call);
       EXPECT_TRUE(
-          admissions_->Post(Intake::Kind::kPrompt, 0, [call, request] { call->Admit(request); }));
+          admissions_->Post(TextKind::kPrompt, 0, [call, request] { call->Admit(request); }));
       if (random() % 2 == 0) {
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 400));
         call->Cancel();
