@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -31,12 +32,6 @@ absl::Status CheckName(absl::string_view option, const std::string& value, absl:
   return absl::InvalidArgumentError(
       absl::StrCat("--", option, " is '", value, "'; this version has ", known,
                    value == later ? absl::StrCat(", ", later, " comes with a later one") : ""));
-}
-
-absl::StatusOr<Precision> ParsePrecision(const std::string& name) {
-  if (name == "f32") return Precision::kF32;
-  if (name == "bf16") return Precision::kBf16;
-  return CheckName("precision", name, "f32 and bf16", "int8");
 }
 
 uint64_t Elements(const Tensor& tensor) {
@@ -157,7 +152,7 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
                                                    "; expected more than 0, at most 1"));
   }
   if (memory.kv_pages == 0) {
-    const uint64_t weight_bytes = CountParameters(model) * (precision == Precision::kF32 ? 4 : 2);
+    const uint64_t weight_bytes = CountParameters(model) * ElementSize(precision);
     const uint64_t usable = UsableMemoryBytes();
     const uint64_t left = usable - std::min(usable, weight_bytes);
     const auto bytes = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share);
@@ -289,7 +284,8 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   if (options.model.backend != "cpu") {
     return CheckName("backend", options.model.backend, "cpu", "cuda");
   }
-  ASSIGN_OR_RETURN(const Precision precision, ParsePrecision(options.model.precision));
+  const std::optional<Precision> precision = ParsePrecision(options.model.precision);
+  if (!precision) return CheckName("precision", options.model.precision, "f32 and bf16", "int8");
   if (options.schedule.queue_depth > 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--queue_depth is ", options.schedule.queue_depth, "; expected 0 or 1"));
@@ -297,7 +293,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
   auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;
-  RETURN_IF_ERROR(Resolve(*model, precision, options, &warnings));
+  RETURN_IF_ERROR(Resolve(*model, *precision, options, &warnings));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
@@ -307,12 +303,12 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   CpuBackendOptions backend;
   backend.limits = LimitsOf(options);
-  backend.precision = precision;
+  backend.precision = *precision;
   backend.threads = options.model.threads;
   backend.force_scalar = options.model.force_scalar;
   ASSIGN_OR_RETURN(assembly.backend, CpuBackend::Create(model, backend));
   assembly.queue_depth = options.schedule.queue_depth;
-  assembly.info = InfoOf(*model, options, precision);
+  assembly.info = InfoOf(*model, options, *precision);
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();
   assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();

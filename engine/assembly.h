@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/precision.h"
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/schedule.h"

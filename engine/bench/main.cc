@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/backend/cpu/isa.h"
+#include "engine/backend/precision.h"
 #include "engine/base/flag_values.h"
 #include "engine/base/machine.h"
 #include "engine/base/quotable.h"
@@ -173,9 +174,9 @@ absl::Status ParseDepths(const std::string& depths, std::vector<double>& shares)
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
   if (f.backend != "cpu") return Refuse("backend", f.backend, "cpu");
-  if (f.precision != "f32" && f.precision != "bf16")
-    return Refuse("precision", f.precision, "f32 and bf16");
-  f.bench.precision = f.precision == "f32" ? Precision::kF32 : Precision::kBf16;
+  const std::optional<Precision> precision = ParsePrecision(f.precision);
+  if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
+  f.bench.precision = *precision;
   const auto policy = Policy::FromName(f.policy);
   if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
   f.bench.policy = *policy;

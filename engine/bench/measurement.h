@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/policy.h"

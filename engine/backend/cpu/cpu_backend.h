@@ -21,6 +21,7 @@
 #include "engine/backend/cpu/selection.h"
 #include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/cpu/thread_team.h"
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 

@@ -18,6 +18,7 @@
 #include "engine/backend/cpu/isa.h"
 #include "engine/backend/cpu/kv_page.h"
 #include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/precision.h"
 
 namespace recurve {
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/precision.h"
 
 namespace recurve {
 

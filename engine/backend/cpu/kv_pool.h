@@ -12,6 +12,7 @@
 #include "engine/backend/cpu/kv_page.h"
 #include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/eviction.h"
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/config.h"
 

@@ -19,6 +19,7 @@
 #include "engine/backend/cpu/packed_model.h"
 #include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/cpu/thread_team.h"
+#include "engine/backend/precision.h"
 
 namespace recurve {
 

@@ -9,14 +9,10 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/backend/cpu/huge_buffer.h"
+#include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
 namespace recurve {
-
-// Of weights, of the activations that meet them in a product, and of keys and values.
-enum class Precision : uint8_t { kF32, kBf16 };
-
-constexpr size_t ElementSize(Precision precision) { return precision == Precision::kF32 ? 4 : 2; }
 
 // Inputs and outputs of products are counted in blocks of 32; matrices are padded with zeros.
 inline constexpr uint32_t kBlockSize = 32;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/backend/cpu/thread_team.h"
+#include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
 namespace recurve {

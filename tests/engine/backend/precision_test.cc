@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/precision.h"
+
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+TEST(PrecisionTest, NamesAreReadBack) {
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    EXPECT_EQ(ParsePrecision(PrecisionName(precision)), precision);
+  }
+  for (const char* name : {"", "F32", "bf", "bf16 ", "int8"}) {
+    EXPECT_EQ(ParsePrecision(name), std::nullopt) << name;
+  }
+}
+
+TEST(PrecisionTest, ElementSizes) {
+  EXPECT_EQ(ElementSize(Precision::kF32), 4U);
+  EXPECT_EQ(ElementSize(Precision::kBf16), 2U);
+}
+
+}  // namespace
+}  // namespace recurve
