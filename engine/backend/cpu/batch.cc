@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/batch.h"
 
-#include <algorithm>
+#include "engine/backend/limits.h"
 
 namespace recurve {
-
-uint32_t MaxRows(const BackendLimits& limits) {
-  return std::max(limits.ends, limits.block_rows) + limits.prompt_rows;
-}
-
-uint32_t HiddenRows(const BackendLimits& limits) {
-  return limits.slots + limits.areas * limits.chunk;
-}
 
 Batch::Batch(const BackendLimits& limits) : slots_(limits.slots), chunk_(limits.chunk) {
   rows_.reserve(MaxRows(limits));

@@ -76,12 +76,6 @@ class Batch {
   uint32_t query_rows_ = 0;
 };
 
-// Most rows that a stage can have under `limits`.
-uint32_t MaxRows(const BackendLimits& limits);
-
-// Hidden rows: one a slot, and `chunk` an area.
-uint32_t HiddenRows(const BackendLimits& limits);
-
 }  // namespace recurve
 
 #endif  // RECURVE_ENGINE_BACKEND_CPU_BATCH_H_

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
@@ -15,46 +16,12 @@ namespace {
 
 // More are typing errors.
 constexpr uint32_t kMostThreads = 4096;
-constexpr uint32_t kMostHiddenRows = uint32_t{1} << 24;
+constexpr BackendMaxima kMaxima = {.slots = uint32_t{1} << 24, .hidden_rows = uint32_t{1} << 24};
 
-absl::Status CheckLimits(const ModelConfig& config, const CpuBackendOptions& options) {
-  const BackendLimits& limits = options.limits;
-  const std::pair<const char*, uint32_t> positive[] = {{"slots", limits.slots},
-                                                       {"areas", limits.areas},
-                                                       {"chunk", limits.chunk},
-                                                       {"ends", limits.ends},
-                                                       {"block_rows", limits.block_rows},
-                                                       {"pages", limits.pages},
-                                                       {"max_positions", limits.max_positions},
-                                                       {"threads", options.threads}};
-  for (const auto& [name, value] : positive) {
-    if (value == 0)
-      return absl::InvalidArgumentError(absl::StrCat(name, ": found 0, expected at least 1"));
-  }
-  if (limits.prompt_rows < limits.chunk) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt_rows: found ", limits.prompt_rows,
-                                                   ", expected at least chunk = ", limits.chunk));
-  }
-  if (limits.max_positions > config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("max_positions: found ", limits.max_positions,
-                                                   ", expected at most the model's ",
-                                                   config.max_positions));
-  }
-  if (options.threads > kMostThreads) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("threads: found ", options.threads, ", expected at most ", kMostThreads));
-  }
-  const uint64_t hidden_rows = limits.slots + uint64_t{limits.areas} * limits.chunk;
-  if (hidden_rows > kMostHiddenRows) {
-    return absl::InvalidArgumentError(absl::StrCat("areas and chunk: found ", limits.areas, " and ",
-                                                   limits.chunk, ", expected at most ",
-                                                   kMostHiddenRows, " rows of areas and slots"));
-  }
-  if (config.recursions() + 2 > kMaxGroups) {
-    return absl::InvalidArgumentError(absl::StrCat("num_recursions: found ", config.recursions(),
-                                                   ", expected at most ", kMaxGroups - 2));
-  }
-  return absl::OkStatus();
+absl::Status CheckThreads(uint32_t threads) {
+  if (threads >= 1 && threads <= kMostThreads) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("threads: found ", threads, ", expected 1 to ", kMostThreads));
 }
 
 // Adds the time from construction to destruction.
@@ -77,7 +44,8 @@ class PartTimer {
 
 absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<const Model> model,
                                                                const CpuBackendOptions& options) {
-  RETURN_IF_ERROR(CheckLimits(model->config, options));
+  RETURN_IF_ERROR(CheckLimits(options.limits, model->config, kMaxima));
+  RETURN_IF_ERROR(CheckThreads(options.threads));
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadTeam> team, ThreadTeam::Create(options.threads));
   ASSIGN_OR_RETURN(KvPool pool,
                    KvPool::Create(model->config, options.precision, options.limits.pages));

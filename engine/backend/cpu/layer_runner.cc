@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/backend/limits.h"
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/rope.h"
