@@ -10,15 +10,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/cpu/isa.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
-#include "engine/base/machine.h"
 #include "engine/base/quotable.h"
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/make_budget.h"
 #include "engine/model/model_directory.h"
+#include "engine/model/parameters.h"
 #include "engine/model/weights.h"
 #include "engine/text_encoder.h"
 #include "engine/tokenizer/utf8.h"
@@ -32,37 +31,6 @@ absl::Status CheckName(absl::string_view option, const std::string& value, absl:
   return absl::InvalidArgumentError(
       absl::StrCat("--", option, " is '", value, "'; this version has ", known,
                    value == later ? absl::StrCat(", ", later, " comes with a later one") : ""));
-}
-
-uint64_t Elements(const Tensor& tensor) {
-  return tensor.data == nullptr ? 0 : uint64_t{tensor.rows} * tensor.columns;
-}
-
-uint64_t Elements(const LayerWeights& layer) {
-  uint64_t elements = Elements(layer.input_norm) + Elements(layer.post_attention_norm) +
-                      Elements(layer.gate) + Elements(layer.up) + Elements(layer.down);
-  for (const AttentionWeights& attention : layer.attention) {
-    elements += Elements(attention.q) + Elements(attention.k) + Elements(attention.v) +
-                Elements(attention.o);
-  }
-  return elements;
-}
-
-// Distinct parameters.
-uint64_t CountParameters(const Model& model) {
-  const Weights& weights = model.weights;
-  uint64_t elements =
-      Elements(weights.embedding) + Elements(weights.final_norm) + Elements(weights.router_bias);
-  if (!model.config.tie_word_embeddings) elements += Elements(weights.lm_head);
-  for (const auto* layers : {&weights.entry, &weights.block, &weights.exit}) {
-    for (const LayerWeights& layer : *layers) elements += Elements(layer);
-  }
-  for (const auto* routers : {&weights.routers, &weights.aux_routers}) {
-    for (const RouterWeights& router : *routers) {
-      elements += Elements(router.hidden) + Elements(router.out);
-    }
-  }
-  return elements;
 }
 
 const char* SharingName(Sharing sharing) {
@@ -125,15 +93,28 @@ absl::Status CheckModelName(const std::string& name) {
       Quotable(name), bad));
 }
 
+BackendOptions BackendOptionsOf(const ModelOptions& options, Precision precision) {
+  BackendOptions backend;
+  backend.name = options.backend;
+  backend.precision = precision;
+  backend.threads = options.threads;
+  backend.force_scalar = options.force_scalar;
+  return backend;
+}
+
 // Fills in every automatic value.
-absl::Status Resolve(const Model& model, Precision precision, EngineOptions& options,
+absl::Status Resolve(const Model& model, const BackendFacts& facts, EngineOptions& options,
                      std::vector<std::string>* warnings) {
   ModelOptions& m = options.model;
   if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
-  if (m.threads == 0) m.threads = UsableThreads();
+  m.threads = facts.threads;
 
   ScheduleLimits& s = options.schedule;
+  if (s.slots > facts.max_slots) {
+    return absl::InvalidArgumentError(absl::StrCat("--slots is ", s.slots, "; the backend ",
+                                                   facts.name, " has at most ", facts.max_slots));
+  }
   if (s.ends == 0) s.ends = s.slots;
   if (s.block_rows == 0) s.block_rows = s.slots;
 
@@ -152,11 +133,9 @@ absl::Status Resolve(const Model& model, Precision precision, EngineOptions& opt
                                                    "; expected more than 0, at most 1"));
   }
   if (memory.kv_pages == 0) {
-    const uint64_t weight_bytes = CountParameters(model) * ElementSize(precision);
-    const uint64_t usable = UsableMemoryBytes();
-    const uint64_t left = usable - std::min(usable, weight_bytes);
-    const auto bytes = static_cast<uint64_t>(static_cast<double>(left) * memory.kv_memory_share);
-    ASSIGN_OR_RETURN(memory.kv_pages, AutoPages(model.config, precision, bytes, s.slots,
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(facts.page_memory_bytes) *
+                                             memory.kv_memory_share);
+    ASSIGN_OR_RETURN(memory.kv_pages, AutoPages(model.config, facts.page_bytes, bytes, s.slots,
                                                 memory.max_context, warnings));
   } else {
     const uint64_t of_one = PagesOfSequence(model.config, memory.max_context);
@@ -185,27 +164,27 @@ BackendLimits LimitsOf(const EngineOptions& options) {
   return limits;
 }
 
-EngineInfo InfoOf(const Model& model, const EngineOptions& options, Precision precision) {
+EngineInfo InfoOf(const Model& model, const EngineOptions& options, const BackendFacts& facts) {
   const ModelConfig& config = model.config;
   EngineInfo info;
   info.model_name = options.model.name;
-  info.backend = options.model.backend;
+  info.backend = facts.name;
   info.precision = options.model.precision;
-  info.isa = IsaName(options.model.force_scalar ? Isa::kScalar : BestIsa());
+  info.isa = facts.device;
   info.sharing = SharingName(config.sharing);
   info.router = RouterName(config.router.type);
   info.kv_mode = KvModeName(config.kv_mode);
   info.vocab_size = config.vocab_size;
   info.max_context = options.memory.max_context;
   info.recursions = config.recursions();
-  info.threads = options.model.threads;
+  info.threads = facts.threads;
   if (config.router.type == RouterType::kExpertChoice) {
     info.router_threshold = config.router.threshold;
   }
   info.eos_token_ids = config.eos_token_ids;
   info.parameters = CountParameters(model);
   info.kv_pages = options.memory.kv_pages;
-  info.kv_page_bytes = static_cast<uint32_t>(CpuPageBytes(config, precision));
+  info.kv_page_bytes = static_cast<uint32_t>(facts.page_bytes);
   info.kv_page_entries = kTileEntries * (PageTiles(config) / std::max(1U, GroupLayers(config, 1)));
   info.options = options;
   return info;
@@ -257,10 +236,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
 
 }  // namespace
 
-absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precision, uint64_t bytes,
+absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_bytes, uint64_t bytes,
                                    uint32_t slots, uint32_t context,
                                    std::vector<std::string>* warnings) {
-  const uint64_t page_bytes = CpuPageBytes(config, precision);
   const uint64_t affordable = bytes / page_bytes;
   const uint64_t least = PagesOfSequence(config, 2);
   if (affordable < least) {
@@ -281,8 +259,8 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precisio
 
 absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   EngineOptions options = given;
-  if (options.model.backend != "cpu") {
-    return CheckName("backend", options.model.backend, "cpu", "cuda");
+  if (!HasBackend(options.model.backend)) {
+    return CheckName("backend", options.model.backend, kBackendNames, "cuda");
   }
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
   if (!precision) return CheckName("precision", options.model.precision, "f32 and bf16", "int8");
@@ -293,7 +271,9 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
   auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;
-  RETURN_IF_ERROR(Resolve(*model, *precision, options, &warnings));
+  const BackendOptions backend = BackendOptionsOf(options.model, *precision);
+  const BackendFacts facts = DescribeBackend(*model, backend);
+  RETURN_IF_ERROR(Resolve(*model, facts, options, &warnings));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
@@ -301,14 +281,9 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(assembly.tokenizer,
                    LoadTokenizer(options.model.directory, model->config.vocab_size, &warnings));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
-  CpuBackendOptions backend;
-  backend.limits = LimitsOf(options);
-  backend.precision = *precision;
-  backend.threads = options.model.threads;
-  backend.force_scalar = options.model.force_scalar;
-  ASSIGN_OR_RETURN(assembly.backend, CpuBackend::Create(model, backend));
+  ASSIGN_OR_RETURN(assembly.backend, MakeBackend(model, backend, LimitsOf(options)));
   assembly.queue_depth = options.schedule.queue_depth;
-  assembly.info = InfoOf(*model, options, *precision);
+  assembly.info = InfoOf(*model, options, facts);
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();
   assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();

@@ -11,7 +11,6 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/precision.h"
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/schedule.h"
@@ -29,9 +28,9 @@ struct Assembly {
 };
 
 // Pages for `--kv_pages=auto`: those of `slots` sequences of `context` tokens that are active
-// everywhere, as far as `bytes` hold them. ResourceExhausted when they do not hold a sequence of
-// two tokens. If they do not hold one of `context` tokens, `warnings` says so.
-absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, Precision precision, uint64_t bytes,
+// everywhere, as far as `bytes` hold them, at `page_bytes` each. ResourceExhausted when they do not
+// hold a sequence of two tokens. If they do not hold one of `context` tokens, `warnings` says so.
+absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_bytes, uint64_t bytes,
                                    uint32_t slots, uint32_t context,
                                    std::vector<std::string>* warnings);
 

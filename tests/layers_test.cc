@@ -26,9 +26,10 @@ using Ranks = std::map<std::string, int, std::less<>>;
 // facade on top of them; engine/bench is a program above it.
 const Ranks& EngineRanks() {
   static const auto* ranks = new Ranks{
-      {"base", 0},     {"sampling", 1}, {"tokenizer", 1},   {"api", 2},
-      {"model", 2},    {"backend", 3},  {"backend/cpu", 4}, {"kv", 4},
-      {"schedule", 5}, {"", 6},         {"bench", 7},
+      {"base", 0},        {"sampling", 1}, {"tokenizer", 1},
+      {"api", 2},         {"model", 2},    {"backend", 3},
+      {"backend/cpu", 4}, {"kv", 4},       {"backend/factory", 5},
+      {"schedule", 5},    {"", 6},         {"bench", 7},
   };
   return *ranks;
 }
@@ -130,6 +131,34 @@ TEST(Layers, OnlyTheGrpcRoomAndTheServerKnowGrpcAndProtobuf) {
     }
   }
   EXPECT_GT(knowing, 5) << "the includes of gRPC were not found";
+}
+
+// "cpu" of "engine/backend/cpu/isa.h"; "" of what is in no backend's folder.
+std::string BackendOf(const std::string& path) {
+  constexpr std::string_view kBackend = "engine/backend/";
+  if (!StartsWith(path, kBackend)) return "";
+  const size_t slash = path.find('/', kBackend.size());
+  const std::string name =
+      slash == std::string::npos ? "" : path.substr(kBackend.size(), slash - kBackend.size());
+  return name == "factory" ? "" : name;
+}
+
+TEST(Layers, OnlyTheFactoryAndItsOwnFolderKnowABackend) {
+  int checked = 0;
+  for (const char* folder : {"engine", "server", "client", "tests"}) {
+    for (const std::string& file : SourceFiles(folder)) {
+      for (const std::string& include : Includes(file)) {
+        const std::string backend = BackendOf(include);
+        if (backend.empty()) continue;
+        ++checked;
+        EXPECT_TRUE(StartsWith(file, "engine/backend/factory/") ||
+                    StartsWith(file, "engine/backend/" + backend + "/") ||
+                    StartsWith(file, "tests/engine/backend/" + backend + "/"))
+            << file << " includes " << include;
+      }
+    }
+  }
+  EXPECT_GT(checked, 50) << "the backend's includes were not found";
 }
 
 TEST(Layers, EngineKnowsNothingAboveIt) {

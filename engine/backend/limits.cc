@@ -10,11 +10,13 @@ namespace recurve {
 
 absl::Status CheckLimits(const BackendLimits& limits, const ModelConfig& config,
                          const BackendMaxima& maxima) {
-  const std::pair<const char*, uint32_t> positive[] = {
-      {"slots", limits.slots},           {"areas", limits.areas},
-      {"chunk", limits.chunk},           {"ends", limits.ends},
-      {"block_rows", limits.block_rows}, {"pages", limits.pages},
-      {"max_positions", limits.max_positions}};
+  const std::pair<const char*, uint32_t> positive[] = {{"slots", limits.slots},
+                                                       {"areas", limits.areas},
+                                                       {"chunk", limits.chunk},
+                                                       {"ends", limits.ends},
+                                                       {"block_rows", limits.block_rows},
+                                                       {"pages", limits.pages},
+                                                       {"max_positions", limits.max_positions}};
   for (const auto& [name, value] : positive) {
     if (value == 0) {
       return absl::InvalidArgumentError(absl::StrCat(name, ": found 0, expected at least 1"));

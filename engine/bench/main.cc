@@ -14,10 +14,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/backend/cpu/isa.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/precision.h"
 #include "engine/base/flag_values.h"
-#include "engine/base/machine.h"
 #include "engine/base/quotable.h"
 #include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
@@ -32,8 +31,8 @@ constexpr int kExitBadFlags = 2;  // found without looking at the model
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
 struct Flags {
-  std::string model, shape, depths, precision = "bf16", backend = "cpu", policy = "depthwise",
-                                    threads = "auto", format = "text";
+  std::string model, shape, depths, precision = "bf16", policy = "depthwise", threads = "auto",
+                                    format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
   BenchOptions bench;
 };
@@ -126,7 +125,9 @@ void AddLoadFlags(CLI::App& app, Flags& f) {
 
 void AddEngineFlags(CLI::App& app, Flags& f) {
   constexpr char kEngine[] = "Engine";
-  app.add_option("--backend", f.backend, "cpu")->capture_default_str()->group(kEngine);
+  app.add_option("--backend", f.bench.backend.name, kBackendNames)
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
   app.add_option("--policy", f.policy, "depthwise or lockstep")
       ->capture_default_str()
@@ -135,7 +136,8 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
                "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
-  app.add_flag("--force_scalar", f.bench.force_scalar, "The readable kernels: slow, same bits")
+  app.add_flag("--force_scalar", f.bench.backend.force_scalar,
+               "The readable kernels: slow, same bits")
       ->group(kEngine);
   constexpr char kRuns[] = "Runs";
   app.add_option("--repeat", f.repeat, "Measured runs")
@@ -173,19 +175,20 @@ absl::Status ParseDepths(const std::string& depths, std::vector<double>& shares)
 
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
-  if (f.backend != "cpu") return Refuse("backend", f.backend, "cpu");
+  BackendOptions& backend = f.bench.backend;
+  if (!HasBackend(backend.name)) return Refuse("backend", backend.name, kBackendNames);
   const std::optional<Precision> precision = ParsePrecision(f.precision);
   if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
-  f.bench.precision = *precision;
+  backend.precision = *precision;
   const auto policy = Policy::FromName(f.policy);
   if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
   f.bench.policy = *policy;
   if (f.threads == "auto") {
-    f.bench.threads = UsableThreads();
+    backend.threads = 0;
   } else if (const std::string why = WholeNumber(1, kMost32)(f.threads); !why.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--threads: ", why, ", or auto"));
   } else {
-    f.bench.threads = static_cast<uint32_t>(*ParseWholeNumber(f.threads));
+    backend.threads = static_cast<uint32_t>(*ParseWholeNumber(f.threads));
   }
   if (f.model.empty() == f.shape.empty())
     return absl::InvalidArgumentError("give one of --model and --shape");
@@ -280,7 +283,7 @@ absl::Status Run(Flags& f) {
   const Figures medians = Medians(runs);
   if (f.format == "json") return PrintJson("median", medians);
   std::printf("medians of %u runs; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
-              IsaName(f.bench.force_scalar ? Isa::kScalar : BestIsa()), f.bench.threads);
+              bench->facts().device.c_str(), bench->facts().threads);
   for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
   return FlushStandardOutput();
 }

@@ -188,21 +188,20 @@ struct Bench::Totals {
 
 absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model> model,
                                                      const BenchOptions& options,
-                                                     const MakeBackend& make_backend) {
+                                                     const BackendMaker& make_backend) {
   RETURN_IF_ERROR(CheckBench(model->config, options));
-  CpuBackendOptions backend_options;
-  backend_options.limits = LimitsFor(model->config, options);
-  backend_options.precision = options.precision;
-  backend_options.threads = options.threads;
-  backend_options.force_scalar = options.force_scalar;
-  ASSIGN_OR_RETURN(auto backend, make_backend(model, backend_options));
-  return std::unique_ptr<Bench>(
-      new Bench(std::move(model), options, backend_options.limits, std::move(backend)));
+  const BackendLimits limits = LimitsFor(model->config, options);
+  ASSIGN_OR_RETURN(auto backend, make_backend(model, options.backend, limits));
+  return std::unique_ptr<Bench>(new Bench(std::move(model), options, limits, std::move(backend)));
 }
 
 Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
              const BackendLimits& limits, std::unique_ptr<Backend> backend)
-    : model_(std::move(model)), options_(options), limits_(limits), backend_(std::move(backend)) {}
+    : model_(std::move(model)),
+      options_(options),
+      facts_(DescribeBackend(*model_, options.backend)),
+      limits_(limits),
+      backend_(std::move(backend)) {}
 
 absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
   ScheduleOptions schedule_options;
@@ -278,7 +277,7 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
 void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
   const ModelConfig& config = model_->config;
   const StepShape shape = ShapeOf(config);
-  const uint64_t page_bytes = CpuPageBytes(config, options_.precision);
+  const uint64_t page_bytes = facts_.page_bytes;
   m.kv_bytes_peak = page_bytes * counters.pages_filled_peak;
   m.kv_bytes_reserved_peak = page_bytes * counters.pages_in_use_peak;
   for (uint32_t group = 0; group < shape.groups(); ++group) {

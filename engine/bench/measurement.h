@@ -14,8 +14,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/precision.h"
+#include "engine/backend/factory/make_backend.h"
+#include "engine/backend/facts.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/policy.h"
@@ -24,7 +24,7 @@
 namespace recurve {
 
 struct BenchOptions {
-  Precision precision = Precision::kBf16;
+  BackendOptions backend;
   Policy policy;
   uint32_t streams = 32;    // sequences in flight
   uint32_t block_rows = 0;  // 0: as many as streams
@@ -32,9 +32,7 @@ struct BenchOptions {
   uint32_t shared_prompt_tokens = 0;  // of these, those with which all prompts begin
   bool prefix_cache = true;
   uint32_t new_tokens = 128;
-  uint32_t threads = 1;
   uint64_t seed = 1;
-  bool force_scalar = false;
   // [recursions]: part of the tokens that takes each recursion, nested; empty: the model's router
   // decides. One uniform number for each (seed, stream, position) stands in for the router.
   std::vector<double> shares;
@@ -60,9 +58,9 @@ struct Measurement {
 // Whether the options fit the model. InvalidArgument names the flag, the value and the limit.
 absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options);
 
-// As CpuBackend::Create; tests put another backend.
-using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
-    std::shared_ptr<const Model>, const CpuBackendOptions&)>;
+// As MakeBackend; tests put another backend.
+using BackendMaker = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
+    std::shared_ptr<const Model>, const BackendOptions&, const BackendLimits&)>;
 
 // A model and a backend, kept between runs. Not thread-safe.
 class Bench {
@@ -70,7 +68,10 @@ class Bench {
   // InvalidArgument: CheckBench's; else what the backend says.
   static absl::StatusOr<std::unique_ptr<Bench>> Create(
       std::shared_ptr<const Model> model, const BenchOptions& options,
-      const MakeBackend& make_backend = &CpuBackend::Create);
+      const BackendMaker& make_backend = &MakeBackend);
+
+  // Of the backend that it measures.
+  const BackendFacts& facts() const { return facts_; }
 
   // Runs every stream from its prompt to its last token.
   absl::StatusOr<Measurement> Run();
@@ -89,6 +90,7 @@ class Bench {
 
   const std::shared_ptr<const Model> model_;
   const BenchOptions options_;
+  const BackendFacts facts_;
   const BackendLimits limits_;
   const std::unique_ptr<Backend> backend_;
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/assembly.h"
 
-#include "engine/backend/cpu/kv_pool.h"
 #include "engine/backend/model_shape.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,7 +19,7 @@ class AutoPagesTest : public testing::Test {
 
   // For as many slots and bytes.
   absl::StatusOr<uint32_t> Pages(uint64_t bytes, uint32_t slots) {
-    return AutoPages(config_, Precision::kF32, bytes, slots, kContext, &warnings_);
+    return AutoPages(config_, page_, bytes, slots, kContext, &warnings_);
   }
   uint64_t PagesOf(uint32_t tokens) const {
     uint64_t pages = 0;
@@ -31,7 +30,7 @@ class AutoPagesTest : public testing::Test {
   }
 
   const ModelConfig config_ = SmallModels()[3].model->config;
-  const uint64_t page_ = CpuPageBytes(config_, Precision::kF32);
+  const uint64_t page_ = 1000;  // bytes
   std::vector<std::string> warnings_;
 };
 

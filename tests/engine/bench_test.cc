@@ -42,7 +42,8 @@ class BreakingBackend final : public Backend {
 
 BenchOptions SmallLoad(uint32_t streams, uint32_t prompt_tokens, uint32_t new_tokens) {
   BenchOptions options;
-  options.precision = Precision::kF32;
+  options.backend.precision = Precision::kF32;
+  options.backend.threads = 1;
   options.streams = streams;
   options.prompt_tokens = prompt_tokens;
   options.new_tokens = new_tokens;
@@ -144,10 +145,10 @@ TEST(BenchTest, TellsWhyTheBackendBroke) {
   const BenchOptions options = SmallLoad(4, 20, 20);
   for (const uint32_t step : {0U, 10U}) {
     for (const bool at_submit : {true, false}) {
-      const auto make_backend = [&](std::shared_ptr<const Model> model,
-                                    const CpuBackendOptions& backend_options)
-          -> absl::StatusOr<std::unique_ptr<Backend>> {
-        ASSIGN_OR_RETURN(auto backend, CpuBackend::Create(std::move(model), backend_options));
+      const auto make_backend =
+          [&](std::shared_ptr<const Model> model, const BackendOptions& backend_options,
+              const BackendLimits& limits) -> absl::StatusOr<std::unique_ptr<Backend>> {
+        ASSIGN_OR_RETURN(auto backend, MakeBackend(std::move(model), backend_options, limits));
         return std::make_unique<BreakingBackend>(std::move(backend), step, at_submit);
       };
       const auto bench = Bench::Create(SmallModels()[3].model, options, make_backend);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/schedule.h"
@@ -70,13 +70,13 @@ void RunAlone(std::shared_ptr<const Model> model, ScheduledRequest request, uint
   options.policy = *Policy::FromName("depthwise");
   options.default_max_tokens = 1;
   options.max_queued_tokens = 80;
-  CpuBackendOptions backend_options;
-  backend_options.limits = limits;
+  BackendOptions backend_options;
+  backend_options.threads = 1;
   backend_options.precision = Precision::kF32;
   const StepShape shape = ShapeOf(model->config);
   const auto schedule = Schedule::Create(options, shape, Clock::Steady());
   ASSERT_TRUE(schedule.ok()) << schedule.status();
-  const auto backend = CpuBackend::Create(std::move(model), backend_options);
+  const auto backend = MakeBackend(std::move(model), backend_options, limits);
   ASSERT_TRUE(backend.ok()) << backend.status();
   const absl::Status added = (*schedule)->Add(std::move(request));
   ASSERT_TRUE(added.ok()) << added;

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/schedule/schedule.h"
 #include "gtest/gtest.h"
@@ -92,12 +92,11 @@ class World {
     options_.prefix_cache = way.prefix_cache;
     options_.prefix_chunk = 8;
     schedule_ = *Schedule::Create(options_, shape, Clock::Steady());
-    CpuBackendOptions backend;
-    backend.limits = options_.limits;
+    BackendOptions backend;
     backend.precision = way.precision;
     backend.threads = way.threads;
     backend.force_scalar = way.force_scalar;
-    backend_ = *CpuBackend::Create(std::move(model), backend);
+    backend_ = *MakeBackend(std::move(model), backend, options_.limits);
   }
 
   // Runs all requests; transcripts in their order.

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "engine/assembly.h"
-#include "engine/backend/cpu/cpu_backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/status_macros.h"
 #include "gtest/gtest.h"
@@ -122,11 +122,11 @@ inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
   options.max_queued_tokens = 512;
   Assembly assembly;
   assembly.config = model->config;
-  CpuBackendOptions backend;
-  backend.limits = options.limits;
+  BackendOptions backend;
   backend.precision = Precision::kF32;
-  assembly.backend =
-      std::make_unique<HookedBackend>(*CpuBackend::Create(model, backend), std::move(before_step));
+  backend.threads = 1;
+  assembly.backend = std::make_unique<HookedBackend>(*MakeBackend(model, backend, options.limits),
+                                                     std::move(before_step));
   assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
   assembly.queue_depth = queue_depth;
   assembly.info.recursions = model->config.recursions();

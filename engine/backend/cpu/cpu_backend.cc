@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -9,7 +10,9 @@
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
+#include "engine/base/machine.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/parameters.h"
 
 namespace recurve {
 namespace {
@@ -22,6 +25,10 @@ absl::Status CheckThreads(uint32_t threads) {
   if (threads >= 1 && threads <= kMostThreads) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("threads: found ", threads, ", expected 1 to ", kMostThreads));
+}
+
+Isa IsaOf(const CpuBackendOptions& options) {
+  return options.force_scalar ? Isa::kScalar : BestIsa();
 }
 
 // Adds the time from construction to destruction.
@@ -56,12 +63,26 @@ absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<c
   return backend;
 }
 
+BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& options) {
+  BackendFacts facts;
+  facts.name = "cpu";
+  facts.device = IsaName(IsaOf(options));
+  facts.threads = options.threads;
+  facts.page_bytes = CpuPageBytes(model.config, options.precision);
+  const uint64_t weights = CountParameters(model) * ElementSize(options.precision);
+  const uint64_t usable = UsableMemoryBytes();
+  facts.page_memory_bytes = usable - std::min(usable, weights);
+  facts.queue_depth = 0;  // a step is computed while it is submitted
+  facts.max_slots = kMaxima.slots;
+  return facts;
+}
+
 CpuBackend::CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadTeam> team,
                        PackedModel model, KvPool pool)
     : options_(options),
       team_(std::move(team)),
       model_(std::move(model)),
-      kernels_(KernelsFor(options.force_scalar ? Isa::kScalar : BestIsa())),
+      kernels_(KernelsFor(IsaOf(options))),
       pool_(std::move(pool)),
       table_(ShapeOf(model_.config()), options.limits, model_.config().vocab_size,
              PageEntries(model_.config())),

@@ -21,6 +21,7 @@
 #include "engine/backend/cpu/selection.h"
 #include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/cpu/thread_team.h"
+#include "engine/backend/facts.h"
 #include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
@@ -44,6 +45,9 @@ class CpuBackend final : public Backend {
   // memory for weights, pages or activations is missing.
   static absl::StatusOr<std::unique_ptr<CpuBackend>> Create(std::shared_ptr<const Model> model,
                                                             const CpuBackendOptions& options);
+
+  // What a backend with these options will be; their limits have no influence.
+  static BackendFacts Describe(const Model& model, const CpuBackendOptions& options);
 
   absl::Status Submit(const StepPlan& plan) override;
   absl::Status Collect(StepResult& result) override;

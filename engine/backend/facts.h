@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RECURVE_ENGINE_BACKEND_FACTS_H_
+#define RECURVE_ENGINE_BACKEND_FACTS_H_
+
+#include <cstdint>
+#include <string>
+
+namespace recurve {
+
+// What a backend is on this machine and for one model, known before it takes any memory.
+struct BackendFacts {
+  std::string name;                // such as "cpu"
+  std::string device;              // what computes: of the CPU backend the instruction set
+  uint32_t threads = 0;            // that compute
+  uint64_t page_bytes = 0;         // of memory that one page takes, all told
+  uint64_t page_memory_bytes = 0;  // that pages may take when the weights have theirs
+  uint32_t queue_depth = 0;        // steps that are best queued behind the running one
+  uint32_t max_slots = 0;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_FACTS_H_
