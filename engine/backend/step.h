@@ -246,11 +246,19 @@ struct RoomChange {
   uint32_t slot, room;
 };
 
-// Selection. EXIT, sampling and ENTRY run if ends > 0 and (at least ends_min rows wait for them, or
-// none waits for the block). Each list takes slots in slot order from the first one left out last
-// time, until one does not fit: generated rows under `ends` or `block_rows`, prompt spans under
-// `prompt_rows` (>= chunk). At EXIT every row that wants logits counts under `ends`: also the last
-// row of a prompt and all rows of a slot with prompt logprobs.
+// Selection. EXIT, sampling and ENTRY run if ends > 0 and (at least ends_min rows wait for EXIT or
+// ENTRY, or none waits for the block). The slots of each stage form two lists, one of generated
+// rows and one of prompt spans, so that neither starves the other. A list looks at all slots in
+// slot order, round and round, from its cursor on, and takes those of its kind that wait at the
+// stage, until one does not fit; held slots, which have no rows to run, do not count. Each stage
+// and kind has a cursor of its own: 0 at first, then the slot that last did not fit. What must fit:
+// - the rows of generated tokens under `ends` at EXIT and ENTRY, under `block_rows` in the block;
+// - the rows of prompt spans under `prompt_rows` (>= chunk) at each stage;
+// - at EXIT rows that want logits, of both lists together, under `ends`: also the last row of a
+//   prompt and all rows of a slot with prompt logprobs.
+// So one list at EXIT is made first, and the other one has the logits that it leaves: that of the
+// generated rows, until the second list has to leave out a slot for want of logits; this list is
+// the first one from the next EXIT on. rows.h has these rules as functions.
 struct StepPlan {
   uint32_t epoch = 0;        // of the step, counted from 1
   uint32_t ends = 0;         // most generated rows in ENTRY, and rows with logits in EXIT

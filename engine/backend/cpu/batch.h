@@ -4,33 +4,15 @@
 #define RECURVE_ENGINE_BACKEND_CPU_BATCH_H_
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/rows.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
-
-inline constexpr uint32_t kNoEntry = std::numeric_limits<uint32_t>::max();
-
-struct Row {
-  uint32_t slot;
-  uint32_t position;
-  uint32_t hidden;     // its hidden row
-  uint32_t recursion;  // BLOCK: counted from 1; else 0
-  uint32_t group;    // of the entry that it appends; without one, of the entries that it attends to
-  uint32_t entry;    // index in `group` of the entry that it appends; kNoEntry: none
-  uint32_t visible;  // entries that it attends to, its own included; with an overlay those of
-                     // recursion 1, of which overlay entries 0..entry replace some
-};
-
-// Consecutive rows that share something.
-struct RowRange {
-  uint32_t begin, end;
-};
 
 // Memory is taken at construction and never grows. Thread-compatible.
 class Batch {
@@ -38,9 +20,8 @@ class Batch {
   explicit Batch(const BackendLimits& limits);
 
   // Rows of `slots`, each of which waits for the stage in question. ENTRY: the span that begins.
-  // EXIT: rows with logits come first, then those whose queries count for the attention mass; these
-  // and the others are left out unless `has_layers`. BLOCK: ordered by recursion. Rows of one slot
-  // come in position order (EXIT: within each part).
+  // EXIT: part by part; without layers rows without logits are left out. BLOCK: ordered by
+  // recursion. Rows of one slot come in position order (EXIT: within each part).
   void MakeEntry(const SlotTable& table, const std::vector<uint32_t>& slots);
   void MakeExit(const SlotTable& table, const std::vector<uint32_t>& slots, bool has_layers);
   // `overlay`: recursions r > 1 attend to all entries of recursion 1, some of them replaced.
@@ -60,15 +41,9 @@ class Batch {
  private:
   void Clear();
   void Finish();
-  uint32_t HiddenRow(const Slot& slot, uint32_t id, uint32_t row) const;
-  void AddBlockSpan(const SlotTable& table, uint32_t id, bool overlay);
-  void AddExitRows(const SlotTable& table, uint32_t id, RowRange rows);
-  // Of the slots whose queries count for the attention mass, or of the others.
-  void AddRowsWithoutLogits(const SlotTable& table, const std::vector<uint32_t>& slots,
-                            bool queries_count);
+  void AddExitPart(const SlotTable& table, const std::vector<uint32_t>& slots, ExitPart part);
 
-  const uint32_t slots_;
-  const uint32_t chunk_;
+  const HiddenLayout layout_;
   std::vector<Row> rows_;
   std::vector<RowRange> recursions_;
   RowRange all_ = {0, 0};

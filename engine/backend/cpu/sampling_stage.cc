@@ -10,17 +10,6 @@
 namespace recurve {
 namespace {
 
-// Whether the next token is sampled from this row.
-bool SamplesRow(const Slot& slot, const Row& row) {
-  return row.position + 1 == slot.state.position + slot.state.rows &&
-         Samples(slot.state, slot.limits);
-}
-
-// Whether the log probability of the given token after this row is wanted.
-bool WantsGivenToken(const Slot& slot, const Row& row) {
-  return (slot.wants & kWantsPromptLogprobs) != 0 && row.position + 1 < slot.limits.prompt;
-}
-
 absl::Status MissingToken(uint32_t slot, uint32_t position) {
   return absl::InternalError(
       absl::StrCat("plan: slot ", slot, " has no token at position ", position));
@@ -62,7 +51,7 @@ absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<ui
     const Row& row = batch.rows()[i];
     const Slot& slot = table.slot(row.slot);
     const uint32_t given = row.position + 1;
-    if (WantsGivenToken(slot, row) && slot.TokenAt(given) == kNoToken) {
+    if (WantsGivenToken(slot, row.position) && slot.TokenAt(given) == kNoToken) {
       return MissingToken(row.slot, given);
     }
   }
@@ -87,7 +76,7 @@ void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const float* 
                                  uint32_t thread, uint32_t index) {
   RowResult& result = results_[index];
   uint32_t next = kNoToken;
-  if (WantsGivenToken(slot, row)) {
+  if (WantsGivenToken(slot, row.position)) {
     next = slot.TokenAt(row.position + 1);
   } else if (slot.logprobs != kNoLogprobs) {
     next = result.verdict.token;
@@ -107,7 +96,7 @@ void SamplingStage::Run(const SlotTable& table, const Batch& batch, const Activa
     const Slot& slot = table.slot(row.slot);
     const float* row_logits = logits.floats(i);
     results_[i] = {};
-    if (SamplesRow(slot, row)) {
+    if (SamplesRow(slot, row.position)) {
       results_[i].verdict = Sample(slot, row, row_logits, thread);
     } else if (!AllFinite({row_logits, vocab_size_})) {
       results_[i].verdict.flags = kNotFinite;

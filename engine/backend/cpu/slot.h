@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "engine/backend/rows.h"
 #include "engine/backend/step.h"
 #include "engine/sampling/params.h"
 
@@ -16,17 +17,7 @@ namespace recurve {
 inline constexpr uint32_t kNoPage = std::numeric_limits<uint32_t>::max();
 
 // One sequence. Written by SlotTable alone.
-struct Slot {
-  SlotState state;  // stage kNone: free or finished
-  SlotLimits limits;
-  uint32_t area = kNoArea;
-  SamplingParams sampling;
-  float threshold_logit = 0.0F;
-  uint32_t logprobs = kNoLogprobs;
-  uint32_t wants = 0;
-  EvictionPolicy eviction = EvictionPolicy::kNone;
-  uint32_t sinks = 0;
-  uint32_t recent = 0;
+struct Slot : SlotRecord {
   std::vector<TokenBias> biases;
   std::vector<uint32_t> stop_ids;
   std::vector<uint32_t> tokens;  // [max_positions]: a ring, read by TokenAt
@@ -39,11 +30,10 @@ struct Slot {
   // The token at `position`, which is at most max_positions behind that of the span in flight;
   // kNoToken where nothing is known yet.
   uint32_t TokenAt(uint32_t position) const { return tokens[position % tokens.size()]; }
-  bool InPrompt() const { return state.position < limits.prompt; }
   // Most recursions that the token at `position` may run.
-  uint32_t CapAt(uint32_t position, uint32_t recursions) const;
-  // Rows of the span in flight whose logits somebody wants; the last ones of the span.
-  uint32_t LogitRows() const;
+  uint32_t CapAt(uint32_t position, uint32_t recursions) const {
+    return recurve::CapAt(caps.data(), static_cast<uint32_t>(caps.size()), position, recursions);
+  }
 };
 
 }  // namespace recurve

@@ -22,20 +22,6 @@ absl::Status OutOfBounds(const char* what, uint32_t id, uint32_t found, uint32_t
 
 }  // namespace
 
-uint32_t Slot::CapAt(uint32_t position, uint32_t recursions) const {
-  uint32_t cap = recursions;
-  for (const DepthCap& change : caps) {
-    if (change.position > position) break;
-    cap = std::min(change.cap, recursions);
-  }
-  return cap;
-}
-
-uint32_t Slot::LogitRows() const {
-  if (InPrompt() && (wants & kWantsPromptLogprobs) != 0) return state.rows;
-  return Samples(state, limits) ? 1 : 0;
-}
-
 SlotTable::SlotTable(const StepShape& shape, const BackendLimits& limits, uint32_t vocab_size,
                      const std::array<uint32_t, kMaxGroups>& entries_per_page)
     : shape_(shape),
@@ -146,7 +132,7 @@ absl::Status SlotTable::CheckAdmission(const StepPlan& plan, const Admission& ad
   } else {
     for (uint32_t other = 0; other < slots_.size(); ++other) {
       const Slot& slot = slots_[other];
-      if (slot.state.stage != Stage::kNone && slot.InPrompt() && slot.area == admission.area) {
+      if (slot.state.stage != Stage::kNone && InPrompt(slot) && slot.area == admission.area) {
         return absl::InternalError(absl::StrCat("plan: area ", admission.area, " of slot ", id,
                                                 " is still lent to slot ", other));
       }
@@ -168,16 +154,7 @@ absl::Status SlotTable::CheckRoom(uint32_t id, const SlotState& state, uint32_t 
 absl::Status SlotTable::Admit(const StepPlan& plan, const Admission& admission) {
   RETURN_IF_ERROR(CheckAdmission(plan, admission));
   Slot& slot = slots_[admission.slot];
-  slot.state = admission.state;
-  slot.limits = admission.limits;
-  slot.area = admission.area;
-  slot.sampling = admission.sampling;
-  slot.threshold_logit = admission.threshold_logit;
-  slot.logprobs = admission.logprobs;
-  slot.wants = admission.wants;
-  slot.eviction = admission.eviction;
-  slot.sinks = admission.sinks;
-  slot.recent = admission.recent;
+  static_cast<SlotRecord&>(slot) = RecordOf(admission);
   const auto biases = plan.biases.begin() + admission.bias_begin;
   slot.biases.assign(biases, biases + admission.bias_count);
   const auto stops = plan.stop_ids.begin() + admission.stop_begin;

@@ -208,12 +208,12 @@ TEST(SlotTable, FollowsASpan) {
   table.RanBlock(3, third);
   EXPECT_EQ(slot.state.stage, Stage::kExit);
   EXPECT_THAT(slot.row_depth, ElementsAre(2, 1, 2, 3));
-  EXPECT_EQ(slot.LogitRows(), 1U);
+  LogitRows(EXPECT_EQ(slot), 1U);
   table.Exited(3, 17, 0);
   EXPECT_EQ(slot.tokens[4], 17U);
   EXPECT_EQ(slot.state.position, 4U);
   EXPECT_EQ(slot.state.stage, Stage::kEntry);
-  EXPECT_FALSE(slot.InPrompt());
+  EXPECT_FALSE(InPrompt(slot));
 }
 
 TEST(SlotTable, PromptLogprobsWantLogitsOfEveryPromptRow) {
@@ -226,8 +226,8 @@ TEST(SlotTable, PromptLogprobsWantLogitsOfEveryPromptRow) {
   ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   table.Entered(0);
   table.Entered(1);
-  EXPECT_EQ(table.slot(0).LogitRows(), 4U);
-  EXPECT_EQ(table.slot(1).LogitRows(), 0U);
+  LogitRows(EXPECT_EQ(table.slot(0)), 4U);
+  LogitRows(EXPECT_EQ(table.slot(1)), 0U);
 }
 
 TEST(SlotTable, MissingPagesAreNamed) {
