@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/model/router_config.h"
 
 namespace recurve {
 
@@ -28,23 +29,6 @@ enum class KvMode {
   kRecursionWise,  // those that recursion r itself appended
   kShared,         // recursion 1's
   kSharedUpdate,   // recursion r's where the token was active in r, else recursion 1's
-};
-
-enum class RouterType { kNone, kExpertChoice, kTokenChoice };
-enum class RouterNetwork { kLinear, kMlp };  // "wide_mlp" computes what "mlp" does
-enum class RouterFunction { kNone, kSigmoid, kTanh, kSoftmax };
-enum class RouterSampling { kAuxLoss, kAuxRouter };
-
-struct RouterConfig {
-  RouterType type = RouterType::kNone;  // kNone: fixed depth, nothing below has a meaning
-  RouterNetwork network = RouterNetwork::kLinear;
-  RouterFunction function = RouterFunction::kSigmoid;
-  float alpha = 1.0F;                                  // factor of the gate; 1 with function none
-  float temperature = 1.0F;                            // the main router's input is divided by it
-  bool weighted = true;                                // gating "weighted"
-  RouterSampling sampling = RouterSampling::kAuxLoss;  // expert-choice
-  float threshold = 0.5F;                              // expert-choice: in [0, 1], as a probability
-  bool has_bias = false;  // token-choice, balancing "loss_free": the tensor router_bias exists
 };
 
 // How rotary frequencies differ from theta^(-2i / head_dim). See rope.h.

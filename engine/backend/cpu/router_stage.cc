@@ -4,41 +4,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/backend/gate.h"
 #include "engine/backend/limits.h"
-#include "engine/base/math.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
-namespace {
-
-// The gate of expert-choice: alpha * sigmoid(z), alpha * tanh(z), or z.
-float ExpertGate(const RouterConfig& router, float z) {
-  switch (router.function) {
-    case RouterFunction::kSigmoid:
-      return router.alpha * Sigmoid(z);
-    case RouterFunction::kTanh:
-      return router.alpha * Tanh(z);
-    default:
-      return z;
-  }
-}
-
-// The gates of token-choice, in place: alpha * softmax(z) or alpha * sigmoid(z).
-void TokenGates(const RouterConfig& router, uint32_t n, float* z /* [n] */) {
-  if (router.function == RouterFunction::kSigmoid) {
-    for (uint32_t i = 0; i < n; ++i) z[i] = router.alpha * Sigmoid(z[i]);
-    return;
-  }
-  const float largest = *std::max_element(z, z + n);
-  float sum = 0.0F;
-  for (uint32_t i = 0; i < n; ++i) {
-    z[i] = Exp(z[i] - largest);
-    sum += z[i];
-  }
-  for (uint32_t i = 0; i < n; ++i) z[i] = router.alpha * (z[i] / sum);
-}
-
-}  // namespace
 
 RouterStage::RouterStage(const PackedModel& model, const Kernels& kernels)
     : model_(model), config_(model.config()), kernels_(kernels) {}
@@ -107,7 +77,7 @@ void RouterStage::UpdateFixed(const SlotTable& table, const Batch& batch, RowRan
   for (uint32_t i = range.begin; i < range.end; ++i) {
     const Row& row = batch.rows()[i];
     std::memcpy(hidden_.floats(row.hidden), layers.x(i), config_.hidden_size * sizeof(float));
-    passes[i] = row.recursion < Cap(table, row) ? 1 : 0;
+    passes[i] = Passes(row.recursion, Cap(table, row)) ? 1 : 0;
   }
 }
 
@@ -146,30 +116,18 @@ void RouterStage::DecideExpert(const SlotTable& table, const Batch& batch, RowRa
   if (aux) RunRouter(model_.aux_routers[recursion], batch, range, 1.0F, linear_scratch);
   for (uint32_t i = range.begin; i < range.end; ++i) {
     const Row& row = batch.rows()[i];
-    const bool reaches = logits(i)[0] >= table.slot(row.slot).threshold_logit;
-    passes[i] = reaches && recursion < Cap(table, row) ? 1 : 0;
+    const float threshold = table.slot(row.slot).threshold_logit;
+    passes[i] = ExpertPasses(logits(i)[0], threshold, recursion, Cap(table, row)) ? 1 : 0;
     score_[row.hidden] = logits(i)[0];
   }
 }
 
-void RouterStage::ChooseDepth(const Row& row, uint32_t cap, const float* z) {
-  const uint32_t n = config_.recursions();
-  float gates[kMaxGroups] = {};
-  std::copy(z, z + n, gates);
-  TokenGates(config_.router, n, gates);
-  uint32_t best = 0;
-  float best_score = 0.0F;
-  for (uint32_t i = 0; i < n; ++i) {
-    const float score = model_.router_bias.empty() ? gates[i] : gates[i] + model_.router_bias[i];
-    if (i == 0 || score > best_score) {
-      best = i;
-      best_score = score;
-    }
-  }
-  const uint32_t depth = std::min(best + 1, cap);
-  depth_[row.hidden] = depth;
-  score_[row.hidden] = best_score;
-  gate_[row.hidden] = config_.router.weighted ? gates[depth - 1] : 1.0F;
+void RouterStage::DecideDepth(const Row& row, uint32_t cap, float* z) {
+  const float* const bias = model_.router_bias.empty() ? nullptr : model_.router_bias.data();
+  const DepthChoice choice = ChooseDepth(config_.router, config_.recursions(), bias, cap, z);
+  depth_[row.hidden] = choice.depth;
+  score_[row.hidden] = choice.score;
+  gate_[row.hidden] = choice.gate;
 }
 
 void RouterStage::UpdateToken(const SlotTable& table, const Batch& batch, RowRange range,
@@ -178,12 +136,12 @@ void RouterStage::UpdateToken(const SlotTable& table, const Batch& batch, RowRan
     RunRouter(model_.routers[0], batch, range, config_.router.temperature, linear_scratch);
     for (uint32_t i = range.begin; i < range.end; ++i) {
       const Row& row = batch.rows()[i];
-      ChooseDepth(row, Cap(table, row), logits(i));
+      DecideDepth(row, Cap(table, row), logits(i));
     }
   }
   for (uint32_t i = range.begin; i < range.end; ++i) {
     const Row& row = batch.rows()[i];
-    passes[i] = row.recursion < depth_[row.hidden] ? 1 : 0;
+    passes[i] = Passes(row.recursion, depth_[row.hidden]) ? 1 : 0;
     if (passes[i] != 0) {
       std::memcpy(stream_.floats(row.hidden), layers.x(i), config_.hidden_size * sizeof(float));
     } else {

@@ -65,7 +65,7 @@ class RouterStage {
                     float* linear_scratch, uint8_t* passes);
   void UpdateToken(const SlotTable& table, const Batch& batch, RowRange range, LayerRunner& layers,
                    float* linear_scratch, uint8_t* passes);
-  void ChooseDepth(const Row& row, uint32_t cap, const float* z);
+  void DecideDepth(const Row& row, uint32_t cap, float* z);
   uint32_t Cap(const SlotTable& table, const Row& row) const;
 
   const PackedModel& model_;
