@@ -11,12 +11,11 @@ namespace {
 template <typename Element>
 float Score(const Element* keys /* [head_dim / 2][16][2] */, const float* q /* [head_dim] */,
             uint32_t head_dim, uint32_t lane) {
-  float chain[2] = {0.0F, 0.0F};
-  for (uint32_t d = 0; d < head_dim; ++d) {
-    const Element key = keys[(size_t{d / 2} * kEntriesPerBlock + lane) * 2 + d % 2];
-    chain[d % 2] = Fma(q[d], Widen(key), chain[d % 2]);
-  }
-  return chain[0] + chain[1];
+  return PairSum(
+      head_dim, [q](uint32_t d) { return q[d]; },
+      [keys, lane](uint32_t d) {
+        return Widen(keys[(size_t{d / 2} * kEntriesPerBlock + lane) * 2 + d % 2]);
+      });
 }
 
 template <typename Element>
@@ -40,15 +39,14 @@ void AttentionOf(const AttentionArgs& args) {
     const float inverse = 1.0F / AddLanes(lanes);
     if (args.mass != nullptr) AddMass(p, args.entries, inverse, args.mass);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
-      float chain[2] = {0.0F, 0.0F};
-      for (uint32_t t = 0; t < args.entries; ++t) {
+      const auto value = [&args, &layout, d](uint32_t t) {
         const auto* const values = reinterpret_cast<const Element*>(
             args.tiles[t / kEntriesPerBlock] + layout.value_offset());
         const uint32_t pair = t % kEntriesPerBlock / 2;
-        const Element value = values[(size_t{pair} * layout.padded_dim() + d) * 2 + t % 2];
-        chain[t % 2] = Fma(p[t], Widen(value), chain[t % 2]);
-      }
-      args.out[size_t{h} * layout.head_dim + d] = (chain[0] + chain[1]) * inverse;
+        return Widen(values[(size_t{pair} * layout.padded_dim() + d) * 2 + t % 2]);
+      };
+      const float sum = PairSum(args.entries, [p](uint32_t t) { return p[t]; }, value);
+      args.out[size_t{h} * layout.head_dim + d] = sum * inverse;
     }
   }
 }

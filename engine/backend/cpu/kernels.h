@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of the CPU backend: a table of functions for each instruction set.
 //
-// Every reduction has one written order, so all tables give the same bits, and a row's result
-// depends neither on the other rows of a call nor on how outputs or heads are split among calls.
-// Everything is defined under ScopedFloatEnv (denormals read and written as zero), in floats, round
-// to nearest even; fma is one rounding. A NaN is a NaN: its payload is undefined.
-//
-// `Lane sum` of v[0 .. n): 16 chains, chain l adding v[l], v[l + 16], ... in this order from 0
-// (with fma where v is a product), then s[l] += s[l + 8] for l < 8, s[l] += s[l + 4] for l < 4,
-// s[0] += s[2] and s[1] += s[3], s[0] += s[1].
+// Every reduction has the one order that engine/backend/arithmetic.h writes down, so all tables give
+// the same bits, and a row's result depends neither on the other rows of a call nor on how outputs
+// or heads are split among calls. Everything is defined under ScopedFloatEnv (denormals read and
+// written as zero).
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
 
@@ -30,9 +26,7 @@ enum class Epilogue : uint8_t {
 };
 
 // A product of rows of activations with the outputs of some groups of a matrix. For each row and
-// output, for each block of 32 inputs in order:
-//   e = chain of 16 fma over the even inputs from 0, o = the same over the odd ones,
-//   acc = acc + (e + o), from 0.
+// output, for each block of 32 inputs in order: acc = acc + the pair sum of the block, from 0.
 struct LinearArgs {
   const PackedMatrix* weights = nullptr;
   uint32_t group_begin = 0;  // groups of 32 outputs: [begin, end)
@@ -58,10 +52,8 @@ inline size_t LinearScratch(const PackedMatrix& weights) {
 
 // Attention of one query row to the first `entries` entries of one KV head, for the query heads
 // that share it. For each head h and entry t:
-//   e, o = chains of fma over even and odd dimensions from 0; score = (e + o) * scale,
-//   scale = 1 / sqrt(head_dim); p = Exp(score - largest score); sum = lane sum of p;
-//   for each dimension: e, o = chains of fma of p and value over even and odd entries from 0;
-//   out = (e + o) * (1 / sum).
+//   score = pair sum over the dimensions * ScoreScale; p = Exp(score - largest score);
+//   sum = lane sum of p; out = pair sum over the entries of p and value * (1 / sum).
 // What lies beyond `entries` in the last tile has no influence, whatever it is.
 struct AttentionArgs {
   PageLayout layout;
@@ -70,8 +62,8 @@ struct AttentionArgs {
   const float* q = nullptr;                 // [heads][head_dim], rotated, not scaled
   const std::byte* const* tiles = nullptr;  // [ceil(entries / 16)], each [tile_bytes()]
   float* out = nullptr;                     // [heads][head_dim]
-  // [entries]; if not null, each head adds floor(p / sum * 2^24) to it, atomically: integers, so
-  // that the order in which rows, heads and layers come does not matter.
+  // [entries]; if not null, each head adds MassShare(p, 1 / sum) to it, atomically: integers, so that
+  // the order in which rows, heads and layers come does not matter.
   uint64_t* mass = nullptr;
   float* scratch = nullptr;  // [AttentionScratch(layout, entries)]
 };
@@ -90,8 +82,7 @@ struct Kernels {
   void (*linear)(const LinearArgs& args);
   void (*attention)(const AttentionArgs& args);
 
-  // out[i] = x[i] * inv * gamma[i] in this order, inv = 1 / sqrt(lane sum of x^2 / n + epsilon),
-  // rounded to `precision`.
+  // out[i] = x[i] * InverseRms(lane sum of x^2) * gamma[i] in this order, rounded to `precision`.
   void (*rms_norm)(const float* x,      // [n]
                    const float* gamma,  // [n]
                    float epsilon, uint32_t n, Precision precision,
@@ -100,9 +91,7 @@ struct Kernels {
   // Rounds to `precision`.
   void (*round)(const float* x /* [n] */, uint32_t n, Precision precision, void* out /* [n] */);
 
-  // Rotates each head in place by its position's angles; i < head_dim / 2 pairs with
-  // i + head_dim / 2 = j:
-  //   x[i] = fma(x[i], cos[i], -(x[j] * sin[i])),  x[j] = fma(x[j], cos[i], x[i] * sin[i]).
+  // Rotates each head in place by its position's angles.
   void (*rope)(float* x,          // [heads][head_dim]
                const float* cos,  // [head_dim / 2]
                const float* sin,  // [head_dim / 2]
@@ -111,7 +100,7 @@ struct Kernels {
   // Lane sum of a * b.
   float (*dot)(const float* a /* [n] */, const float* b /* [n] */, uint32_t n);
 
-  // x[i] = (x[i] / 2) * (1 + Erf(x[i] * sqrt(1/2))): the exact GELU.
+  // x[i] = Gelu(x[i]).
   void (*gelu)(float* x /* [n] */, uint32_t n);
 
   // out[i] = x[i] / divisor: the temperature of a router's input. `out` may be `x`.

@@ -86,12 +86,7 @@ void Rope(float* x, const float* cos, const float* sin, uint32_t heads, uint32_t
       _mm256_storeu_ps(x + i, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
       _mm256_storeu_ps(x + half + i, _mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
     }
-    for (; i < half; ++i) {
-      const float a = x[i];
-      const float b = x[i + half];
-      x[i] = Fma(a, cos[i], -(b * sin[i]));
-      x[i + half] = Fma(b, cos[i], a * sin[i]);
-    }
+    for (; i < half; ++i) Rotate(cos[i], sin[i], x[i], x[i + half]);
   }
 }
 

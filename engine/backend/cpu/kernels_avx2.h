@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eight lanes at a time: twins, bit for bit, of functions of engine/base/math.h and bf16.h. For the
-// AVX2 files of this folder and their tests.
+// Eight lanes at a time: twins, bit for bit, of functions of engine/base/math.h and
+// engine/backend/arithmetic.h. For the AVX2 files of this folder and their tests.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
 
@@ -8,7 +8,7 @@
 
 #include <limits>
 
-#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/base/math.h"
 

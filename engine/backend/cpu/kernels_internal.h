@@ -7,44 +7,20 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/kernels.h"
 
 namespace recurve {
 
-inline constexpr uint32_t kLanes = 16;                  // of a lane sum
 inline constexpr uint32_t kHalfBlock = kBlockSize / 2;  // outputs of half a group
-
-// One element of weights, activations, keys or values as a float.
-inline float Widen(float x) { return x; }
-inline float Widen(Bf16 x) { return Bf16ToFloat(x); }
-
-// The end of a lane sum: adds up the 16 chains.
-inline float AddLanes(float* s /* [kLanes], overwritten */) {
-  for (uint32_t width = kLanes / 2; width > 0; width /= 2) {
-    for (uint32_t l = 0; l < width; ++l) s[l] += s[l + width];
-  }
-  return s[0];
-}
 
 // One head's part of AttentionArgs::mass.
 inline void AddMass(const float* p /* [entries] */, uint32_t entries, float inverse,
                     uint64_t* mass /* [entries] */) {
-  constexpr float kOne = 16777216.0F;
   for (uint32_t t = 0; t < entries; ++t) {
-    const auto share = static_cast<uint64_t>(p[t] * inverse * kOne);
+    const uint64_t share = MassShare(p[t], inverse);
     std::atomic_ref<uint64_t>(mass[t]).fetch_add(share, std::memory_order_relaxed);
   }
-}
-
-// The scale of attention scores.
-inline float ScoreScale(uint32_t head_dim) {
-  return 1.0F / __builtin_sqrtf(static_cast<float>(head_dim));
-}
-
-// The factor of RMSNorm for a sum of squares.
-inline float InverseRms(float square_sum, uint32_t n, float epsilon) {
-  return 1.0F / __builtin_sqrtf(square_sum / static_cast<float>(n) + epsilon);
 }
 
 // Kernels by name, to be put into the tables (see kernels.h).

@@ -8,19 +8,15 @@ namespace {
 
 void StoreRounded(float value, uint32_t i, Precision precision, void* out) {
   if (precision == Precision::kBf16) {
-    static_cast<Bf16*>(out)[i] = FloatToBf16(value);
+    recurve::StoreRounded(value, static_cast<Bf16*>(out) + i);
   } else {
-    static_cast<float*>(out)[i] = value;
+    recurve::StoreRounded(value, static_cast<float*>(out) + i);
   }
 }
 
 }  // namespace
 
-float Dot(const float* a, const float* b, uint32_t n) {
-  float lanes[kLanes] = {};
-  for (uint32_t i = 0; i < n; ++i) lanes[i % kLanes] = Fma(a[i], b[i], lanes[i % kLanes]);
-  return AddLanes(lanes);
-}
+float Dot(const float* a, const float* b, uint32_t n) { return LaneDot(a, b, n); }
 
 void RmsNorm(const float* x, const float* gamma, float epsilon, uint32_t n, Precision precision,
              void* out) {
@@ -35,19 +31,12 @@ void Round(const float* x, uint32_t n, Precision precision, void* out) {
 void Rope(float* x, const float* cos, const float* sin, uint32_t heads, uint32_t head_dim) {
   const uint32_t half = head_dim / 2;
   for (uint32_t h = 0; h < heads; ++h, x += head_dim) {
-    for (uint32_t i = 0; i < half; ++i) {
-      const float a = x[i];
-      const float b = x[i + half];
-      x[i] = Fma(a, cos[i], -(b * sin[i]));
-      x[i + half] = Fma(b, cos[i], a * sin[i]);
-    }
+    for (uint32_t i = 0; i < half; ++i) Rotate(cos[i], sin[i], x[i], x[i + half]);
   }
 }
 
 void Gelu(float* x, uint32_t n) {
-  for (uint32_t i = 0; i < n; ++i) {
-    x[i] = (0.5F * x[i]) * (1.0F + Erf(x[i] * 0.707106781F));
-  }
+  for (uint32_t i = 0; i < n; ++i) x[i] = recurve::Gelu(x[i]);
 }
 
 void Divide(const float* x, float divisor, uint32_t n, float* out) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/kv_page.h"
 
-#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/arithmetic.h"
 
 namespace recurve {
 namespace {
@@ -14,17 +14,14 @@ size_t ValueIndex(const PageLayout& layout, uint32_t dim, uint32_t lane) {
   return (size_t{lane / 2} * layout.padded_dim() + dim) * 2 + lane % 2;
 }
 
-float Round(float x, float /*to*/) { return x; }
-Bf16 Round(float x, Bf16 /*to*/) { return FloatToBf16(x); }
-
 template <typename Element>
 void Store(const PageLayout& layout, uint32_t lane, const float* key, const float* value,
            std::byte* tile) {
   auto* const keys = reinterpret_cast<Element*>(tile);
   auto* const values = reinterpret_cast<Element*>(tile + layout.value_offset());
   for (uint32_t d = 0; d < layout.head_dim; ++d) {
-    keys[KeyIndex(d, lane)] = Round(key[d], Element{});
-    values[ValueIndex(layout, d, lane)] = Round(value[d], Element{});
+    StoreRounded(key[d], &keys[KeyIndex(d, lane)]);
+    StoreRounded(value[d], &values[ValueIndex(layout, d, lane)]);
   }
 }
 

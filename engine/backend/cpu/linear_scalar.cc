@@ -25,19 +25,14 @@ float Product(const Element* group,  // [blocks][2][32 * 16]
   const uint32_t column = output % kHalfBlock;
   float sum = 0.0F;
   for (uint32_t block = 0; block < blocks; ++block) {
-    float chain[2] = {0.0F, 0.0F};
-    for (uint32_t k = 0; k < kBlockSize; ++k) {
-      chain[k % 2] = Fma(Widen(x[k]), Widen(half[HalfIndex(k, column, Element{})]), chain[k % 2]);
-    }
-    sum += chain[0] + chain[1];
+    sum += PairSum(
+        kBlockSize, [x](uint32_t k) { return Widen(x[k]); },
+        [half, column](uint32_t k) { return Widen(half[HalfIndex(k, column, Element{})]); });
     x += kBlockSize;
     half += size_t{2} * kBlockSize * kHalfBlock;
   }
   return sum;
 }
-
-float Rounded(float value, float /*to*/) { return value; }
-Bf16 Rounded(float value, Bf16 /*to*/) { return FloatToBf16(value); }
 
 template <typename Element>
 void LinearOf(const LinearArgs& args) {
@@ -53,7 +48,7 @@ void LinearOf(const LinearArgs& args) {
         for (uint32_t j = 0; j < kHalfBlock; ++j) {
           const float gate = Product(group, x, blocks, j);
           const float up = Product(group, x, blocks, kHalfBlock + j);
-          y[j] = Rounded(Silu(gate) * up, Element{});
+          StoreRounded(Silu(gate) * up, &y[j]);
         }
         continue;
       }

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/huge_buffer.h"
 #include "engine/backend/precision.h"
 #include "engine/model/weights.h"
@@ -15,7 +16,7 @@
 namespace recurve {
 
 // Inputs and outputs of products are counted in blocks of 32; matrices are padded with zeros.
-inline constexpr uint32_t kBlockSize = 32;
+inline constexpr uint32_t kBlockSize = kProductBlock;
 // A packed matrix interleaves gate and up in runs of this many rows.
 inline constexpr uint32_t kInterleave = 16;
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/backend/cpu/bf16.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/base/math.h"
 

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/arithmetic.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace recurve {
+namespace {
+
+constexpr float kTiny = 0x1p-24F;  // lost when it is added to 1
+
+TEST(ArithmeticTest, Bf16RoundsToNearestEven) {
+  EXPECT_EQ(FloatToBf16(1.0F), 0x3F80);
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0x3F808000)), 0x3F80);  // a tie goes to the even one
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0x3F818000)), 0x3F82);
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0x3F808001)), 0x3F81);
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0x7F7FFFFF)), 0x7F80);
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0xFF800001)), 0xFFC0);
+  EXPECT_EQ(FloatToBf16(FloatFromBits(0x00008001)), 0x0001);  // a denormal
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float x = Bf16ToFloat(static_cast<Bf16>(bits));
+    if (!std::isnan(x)) EXPECT_EQ(FloatToBf16(x), bits);
+  }
+}
+
+// Sixteen chains: 1 and two tiny numbers of one chain lose them, those of two chains do not.
+TEST(ArithmeticTest, LaneSumsAddEachLaneByItself) {
+  std::vector<float> x(48, 0.0F);
+  const std::vector<float> ones(48, 1.0F);
+  x[0] = 1.0F;
+  x[16] = x[32] = kTiny;
+  EXPECT_EQ(LaneDot(x.data(), ones.data(), 48), 1.0F);
+  x[32] = 0.0F;
+  x[17] = kTiny;  // lane 1 joins lane 0 last, by itself
+  EXPECT_EQ(LaneDot(x.data(), ones.data(), 48), 1.0F);
+  x[16] = 0.0F;
+  x[25] = kTiny;  // lane 9 joins lane 1 first
+  EXPECT_EQ(LaneDot(x.data(), ones.data(), 48), 1.0F + 2 * kTiny);
+  EXPECT_EQ(LaneDot(x.data(), ones.data(), 17), 1.0F);
+}
+
+TEST(ArithmeticTest, PairSumsAddEvenAndOddByThemselves) {
+  const std::vector<float> x = {1.0F, kTiny, 0.0F, kTiny};
+  const auto at = [&x](uint32_t i) { return x[i]; };
+  const auto one = [](uint32_t) { return 1.0F; };
+  EXPECT_EQ(PairSum(4, at, one), 1.0F + 2 * kTiny);
+  EXPECT_EQ(PairSum(3, at, one), 1.0F);
+  const std::vector<float> y = {1.0F, 0.0F, kTiny, 0.0F, kTiny};
+  EXPECT_EQ(PairSum(5, [&y](uint32_t i) { return y[i]; }, one), 1.0F);
+}
+
+TEST(ArithmeticTest, NormsAndScales) {
+  EXPECT_EQ(ScoreScale(64), 0.125F);
+  EXPECT_EQ(InverseRms(12.0F, 4, 1.0F), 0.5F);
+}
+
+TEST(ArithmeticTest, MassIsCutToItsUnit) {
+  EXPECT_EQ(MassShare(1.0F, 1.0F), uint64_t{1} << 24);
+  EXPECT_EQ(MassShare(0.5F, 0.5F), uint64_t{1} << 22);
+  EXPECT_EQ(MassShare(1.9F * kTiny, 1.0F), 1U);
+  EXPECT_EQ(MassShare(0.9F * kTiny, 1.0F), 0U);
+}
+
+TEST(ArithmeticTest, RotatesByTheAngle) {
+  float a = 3.0F;
+  float b = 4.0F;
+  Rotate(0.0F, 1.0F, a, b);
+  EXPECT_EQ(a, -4.0F);
+  EXPECT_EQ(b, 3.0F);
+}
+
+TEST(ArithmeticTest, GeluIsTheExactOne) {
+  for (const float x : {-3.0F, -0.5F, 0.0F, 0.7F, 2.5F}) {
+    EXPECT_NEAR(Gelu(x), x / 2 * (1 + std::erf(x / std::sqrt(2.0))), 1e-6);
+  }
+}
+
+}  // namespace
+}  // namespace recurve
