@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of a group's entries an eviction keeps, and where they go. One function for all backends:
-// which entries stay, and in which order they then lie, decides the bits of every later row.
+// Which of a group's entries an eviction keeps, and where they go. One rule for all backends: which
+// entries stay, and in which order they then lie, decides the bits of every later row. Rules and
+// scores are compiled for host and device.
 #ifndef RECURVE_ENGINE_BACKEND_EVICTION_H_
 #define RECURVE_ENGINE_BACKEND_EVICTION_H_
 
@@ -9,6 +10,8 @@
 #include <vector>
 
 #include "engine/backend/step.h"
+#include "engine/base/host_device.h"
+#include "engine/sampling/arithmetic.h"
 
 namespace recurve {
 
@@ -17,6 +20,27 @@ struct EvictionRule {
   uint32_t sinks = 0;
   uint32_t recent = 0;
 };
+
+// Whether the entries of a group have router scores: those of a recursion have that a router let
+// them into.
+RECURVE_HOST_DEVICE constexpr bool HasRouterScores(uint32_t group, const StepShape& shape) {
+  return shape.shared_kv == 0 && group > 1 && group < shape.exit_group();
+}
+
+// The rule for one group of a slot: kRouter is kWindow where there are no router scores.
+RECURVE_HOST_DEVICE constexpr EvictionRule RuleFor(const EvictionRule& of_slot, uint32_t group,
+                                                   const StepShape& shape) {
+  EvictionRule rule = of_slot;
+  if (rule.policy == EvictionPolicy::kRouter && !HasRouterScores(group, shape)) {
+    rule.policy = EvictionPolicy::kWindow;
+  }
+  return rule;
+}
+
+// A router score as Choose takes it: in the order of the scores as numbers.
+RECURVE_HOST_DEVICE inline uint64_t ScoreKey(float score) {
+  return static_cast<uint32_t>(OrderKey(score)) ^ 0x80000000U;
+}
 
 // Entry `from` takes the place of entry `to`.
 struct EntryMove {
@@ -31,8 +55,8 @@ class Eviction {
 
   // The moves after which the first `keep` of positions.size() entries are those that stay, in the
   // order in which they must be made; valid until the next call. positions [count]: each entry's
-  // own, all different, in any order. scores [count]: with kAttention and kRouter; higher is worth
-  // more. 1 <= keep <= count.
+  // own, all different, in any order. scores [count]: with kAttention the mass, with kRouter the
+  // ScoreKey; higher is worth more. 1 <= keep <= count.
   //
   // By position, the first `sinks` entries stay (with keep below that, the first `keep`), then the
   // last `recent` ones; with kWindow all that are kept beyond the sinks are the last ones. Else the

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/evictor.h"
 
-#include "engine/sampling/arithmetic.h"
-
 namespace recurve {
 
 Evictor::Evictor(const StepShape& shape, const BackendLimits& limits)
@@ -24,21 +22,16 @@ uint64_t* Evictor::Mass(uint32_t id, uint32_t group) {
 }
 
 void Evictor::Run(const Slot& slot, const Evict& evict, KvPool& pool) {
-  EvictionRule rule = {slot.eviction, slot.sinks, slot.recent};
+  const EvictionRule rule =
+      RuleFor({slot.eviction, slot.sinks, slot.recent}, evict.group, shape_);
   uint64_t* const mass = Mass(evict.slot, evict.group);
-  // Only who was let into a recursion by a router has its score.
-  const bool has_scores =
-      shape_.shared_kv == 0 && evict.group > 1 && evict.group < shape_.exit_group();
-  if (rule.policy == EvictionPolicy::kRouter && !has_scores) rule.policy = EvictionPolicy::kWindow;
   positions_.clear();
   scores_.clear();
   for (uint32_t entry = 0; entry < evict.count; ++entry) {
     positions_.push_back(pool.Position(slot, evict.group, entry));
     if (rule.policy == EvictionPolicy::kAttention) scores_.push_back(mass[entry]);
     if (rule.policy == EvictionPolicy::kRouter) {
-      // Signed order as unsigned order.
-      const int32_t key = OrderKey(pool.Score(slot, evict.group, entry));
-      scores_.push_back(static_cast<uint32_t>(key) ^ 0x80000000U);
+      scores_.push_back(ScoreKey(pool.Score(slot, evict.group, entry)));
     }
   }
   for (const EntryMove& move : eviction_.Choose(rule, evict.keep, positions_, scores_)) {

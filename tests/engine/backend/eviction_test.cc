@@ -35,6 +35,30 @@ TEST(EvictionTest, AWindowKeepsTheFirstAndTheLast) {
   EXPECT_THAT(After(eviction, {EvictionPolicy::kWindow, 9, 0}, 2, {3, 5, 8}), ElementsAre(3, 5));
 }
 
+TEST(EvictionTest, TheRuleIsAWindowWhereNoRouterChose) {
+  constexpr StepShape kShape = {.recursions = 3, .shared_kv = 0};
+  constexpr StepShape kShared = {.recursions = 3, .shared_kv = 1};
+  const EvictionRule by_router = {EvictionPolicy::kRouter, 2, 5};
+  for (uint32_t group = 0; group <= kShape.exit_group(); ++group) {
+    const EvictionRule rule = RuleFor(by_router, group, kShape);
+    const bool scored = group == 2 || group == 3;
+    EXPECT_EQ(rule.policy, scored ? EvictionPolicy::kRouter : EvictionPolicy::kWindow) << group;
+    EXPECT_EQ(rule.sinks, 2U);
+    EXPECT_EQ(rule.recent, 5U);
+    EXPECT_EQ(RuleFor({EvictionPolicy::kAttention, 2, 5}, group, kShape).policy,
+              EvictionPolicy::kAttention);
+  }
+  EXPECT_EQ(RuleFor(by_router, 1, kShared).policy, EvictionPolicy::kWindow);
+}
+
+TEST(EvictionTest, ScoreKeysLieAsTheScores) {
+  const std::vector<float> ascending = {-1e30F, -2.0F, -1e-42F, 0.0F, 1e-42F, 0.5F, 1e30F};
+  for (size_t i = 1; i < ascending.size(); ++i) {
+    EXPECT_LT(ScoreKey(ascending[i - 1]), ScoreKey(ascending[i])) << ascending[i];
+  }
+  EXPECT_EQ(ScoreKey(-0.0F), ScoreKey(0.0F));
+}
+
 TEST(EvictionTest, NothingMovesWhereNothingGoes) {
   Eviction eviction(4);
   const std::vector<uint32_t> positions = {4, 9, 7};

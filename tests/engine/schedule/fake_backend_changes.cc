@@ -79,9 +79,9 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
     if (!violation_.empty()) return;
     std::vector<uint32_t> positions;
     std::vector<uint64_t> scores;
-    EvictionRule rule = {admission.eviction, admission.sinks, admission.recent};
+    const EvictionRule rule = RuleFor({admission.eviction, admission.sinks, admission.recent},
+                                      evict.group, model_.shape);
     const bool by_mass = rule.policy == EvictionPolicy::kAttention;
-    if (!by_mass && !model_.HasScores(evict.group)) rule.policy = EvictionPolicy::kWindow;
     for (uint32_t i = 0; i < count; ++i) {
       const FakeEntry& entry = *EntryAt(slot, evict.group, i);
       positions.push_back(entry.position);
