@@ -28,12 +28,14 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitBadFlags = 2;  // found without looking at the model
+constexpr uint64_t kMostQueued = 1;  // a backend holds two steps
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
 struct Flags {
   std::string model, shape, depths, precision = "bf16", policy = "depthwise", threads = "auto",
-                                    format = "text";
+                                    queue_depth = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
+  uint32_t ends_min = 0;  // 0: the policy's
   BenchOptions bench;
 };
 
@@ -132,6 +134,17 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
   app.add_option("--policy", f.policy, "depthwise or lockstep")
       ->capture_default_str()
       ->group(kEngine);
+  app.add_option("--ends_min", f.ends_min,
+                 "In place of a policy: EXIT and ENTRY run when so many rows wait for them, or none "
+                 "waits for the block. 1 is depthwise")
+      ->transform(WholeNumber(1, kMost32 - 1))
+      ->group(kEngine)
+      ->excludes("--policy");
+  app.add_option("--queue_depth", f.queue_depth,
+                 "Steps queued behind the running one, 0 or 1; or auto: what is best for the "
+                 "backend, 0 for cpu, which computes a step when it is submitted")
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_flag("--prefix_cache", f.bench.prefix_cache,
                "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
@@ -182,13 +195,18 @@ absl::Status Parse(Flags& f) {
   backend.precision = *precision;
   const auto policy = Policy::FromName(f.policy);
   if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
-  f.bench.policy = *policy;
+  f.bench.policy = f.ends_min == 0 ? *policy : Policy::WithEndsMin(f.ends_min);
   if (f.threads == "auto") {
     backend.threads = 0;
   } else if (const std::string why = WholeNumber(1, kMost32)(f.threads); !why.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--threads: ", why, ", or auto"));
   } else {
     backend.threads = static_cast<uint32_t>(*ParseWholeNumber(f.threads));
+  }
+  if (f.queue_depth != "auto") {
+    if (const std::string why = WholeNumber(0, kMostQueued)(f.queue_depth); !why.empty())
+      return absl::InvalidArgumentError(absl::StrCat("--queue_depth: ", why, ", or auto"));
+    f.bench.queue_depth = static_cast<uint32_t>(*ParseWholeNumber(f.queue_depth));
   }
   if (f.model.empty() == f.shape.empty())
     return absl::InvalidArgumentError("give one of --model and --shape");

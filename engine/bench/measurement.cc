@@ -224,9 +224,12 @@ absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& tot
     request.observer = &counter;
     RETURN_IF_ERROR(schedule.Add(std::move(request)));
   }
+  const uint32_t queue_depth = options_.queue_depth.value_or(facts_.queue_depth);
   StepResult result;
-  while (schedule.HasWork()) {
-    RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
+  while (schedule.HasWork() || backend_->Outstanding() > 0) {
+    const bool has_work = schedule.HasWork();
+    if (has_work) RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
+    if (backend_->Outstanding() <= (has_work ? queue_depth : 0)) continue;
     RETURN_IF_ERROR(backend_->Collect(result));
     schedule.Commit(result);
     totals.Add(result);

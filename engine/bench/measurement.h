@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,7 @@ struct BenchOptions {
   uint32_t shared_prompt_tokens = 0;  // of these, those with which all prompts begin
   bool prefix_cache = true;
   uint32_t new_tokens = 128;
+  std::optional<uint32_t> queue_depth;  // steps queued behind the running one; none: the backend's
   uint64_t seed = 1;
   // [recursions]: part of the tokens that takes each recursion, nested; empty: the model's router
   // decides. One uniform number for each (seed, stream, position) stands in for the router.

@@ -21,16 +21,17 @@ class Policy {
   // InvalidArgument lists the names that exist.
   static absl::StatusOr<Policy> FromName(std::string_view name);
 
+  // One without a name, for measurements.
+  static Policy WithEndsMin(uint32_t ends_min) { return Policy(ends_min); }
+
   Policy() = default;  // depthwise
 
-  std::string_view name() const;
-  uint32_t ends_min() const;
+  uint32_t ends_min() const { return ends_min_; }
 
  private:
-  enum class Kind { kDepthwise, kLockstep };
-  explicit Policy(Kind kind) : kind_(kind) {}
+  explicit Policy(uint32_t ends_min) : ends_min_(ends_min) {}
 
-  Kind kind_ = Kind::kDepthwise;
+  uint32_t ends_min_ = 1;
 };
 
 }  // namespace recurve

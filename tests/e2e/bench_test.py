@@ -90,6 +90,14 @@ class BenchTest(unittest.TestCase):
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn("standard output", done.stderr)
 
+    def test_queues_steps_and_lets_ends_wait(self):
+        plain = self.lines("--repeat=1", "--queue_depth=auto")[0]
+        for flags in (("--queue_depth=1",), ("--ends_min=3", "--queue_depth=0"),
+                      ("--ends_min=4294967294", "--queue_depth=1")):
+            run = self.lines("--repeat=1", *flags)[0]
+            self.check_run(run)
+            self.assertEqual(run["mean_depth"], plain["mean_depth"], flags)
+
     def test_refuses_what_this_version_has_not(self):
         for flag, known in (("--policy=staged", "depthwise and lockstep"),
                             ("--precision=int8", "f32 and bf16"), ("--backend=cuda", "cpu")):
@@ -122,6 +130,8 @@ class BenchTest(unittest.TestCase):
     def test_refuses_flags(self):
         self.check_refusal("--threads: '-1' is not possible: expected a whole number from 1 to "
                            "4294967295, or auto", "--threads=-1")
+        self.check_refusal("--queue_depth: '2' is not possible: expected a whole number from 0 to 1, "
+                           "or auto", "--queue_depth=2")
         self.check_refusal("--streams= has no value behind its '='; give one, or leave the flag out",
                            "--streams=", "--repeat=3")
         self.check_refusal("--shared_prompt_tokens is 200; --prompt_tokens is 128",
@@ -137,7 +147,8 @@ class BenchTest(unittest.TestCase):
 
     def test_refuses_numbers_out_of_range(self):
         for flag, limit in (("--streams=0", "1 to 65536"), ("--block_rows=4000000000", "0 to 65536"),
-                            ("--repeat=0", "1 to 1000"), ("--new_tokens=0", "1 to 16777216"),
+                            ("--repeat=0", "1 to 1000"), ("--ends_min=0", "1 to 4294967294"),
+                            ("--new_tokens=0", "1 to 16777216"),
                             ("--streams=0x10", "1 to 65536"), ("--streams=+5", "1 to 65536"),
                             ("--recursions=-1", "0 to 4294967295"),
                             ("--seed=18446744073709551616", "0 to 18446744073709551615")):

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -38,6 +39,30 @@ class BreakingBackend final : public Backend {
   const uint32_t step_;
   const bool at_submit_;
   uint32_t steps_ = 0;
+};
+
+// What a load was run with.
+struct Seen {
+  uint32_t outstanding = 0;  // most
+  uint32_t ends_min = 0;
+};
+
+class WatchedBackend final : public Backend {
+ public:
+  WatchedBackend(std::unique_ptr<Backend> backend, Seen& seen)
+      : backend_(std::move(backend)), seen_(seen) {}
+  absl::Status Submit(const StepPlan& plan) override {
+    RETURN_IF_ERROR(backend_->Submit(plan));
+    seen_.outstanding = std::max(seen_.outstanding, Outstanding());
+    seen_.ends_min = plan.ends_min;
+    return absl::OkStatus();
+  }
+  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
+  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+
+ private:
+  const std::unique_ptr<Backend> backend_;
+  Seen& seen_;
 };
 
 BenchOptions SmallLoad(uint32_t streams, uint32_t prompt_tokens, uint32_t new_tokens) {
@@ -139,6 +164,34 @@ TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_GE(run->ended_early, 6U);
   EXPECT_LT(run->ended_early, 8U);
+}
+
+TEST(BenchTest, QueuesStepsAndLetsEndsWait) {
+  BenchOptions options = SmallLoad(6, 20, 30);
+  Seen seen;
+  const auto make_backend =
+      [&seen](std::shared_ptr<const Model> model, const BackendOptions& backend_options,
+              const BackendLimits& limits) -> absl::StatusOr<std::unique_ptr<Backend>> {
+    ASSIGN_OR_RETURN(auto backend, MakeBackend(std::move(model), backend_options, limits));
+    return std::make_unique<WatchedBackend>(std::move(backend), seen);
+  };
+  const auto run = [&] {
+    seen = {};
+    const auto bench = Bench::Create(SmallModels()[3].model, options, make_backend);
+    EXPECT_TRUE(bench.ok()) << bench.status();
+    return *(*bench)->Run();
+  };
+  const Measurement plain = run();
+  EXPECT_EQ(seen.outstanding, 1U);  // as the CPU backend likes it
+  EXPECT_EQ(seen.ends_min, 1U);
+  options.queue_depth = 1;
+  const Measurement queued = run();
+  EXPECT_EQ(seen.outstanding, 2U);
+  EXPECT_EQ(queued.mean_depth, plain.mean_depth);
+  options.policy = Policy::WithEndsMin(5);
+  const Measurement waiting = run();
+  EXPECT_EQ(seen.ends_min, 5U);
+  EXPECT_EQ(waiting.mean_depth, plain.mean_depth);
 }
 
 TEST(BenchTest, TellsWhyTheBackendBroke) {

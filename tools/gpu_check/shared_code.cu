@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Code that host and device share: the elementary functions, the arithmetic of sampling and the
-// transition of a slot, on equal inputs on both. Both sides flush denormals, as the engine's
+// Code that host and device share: the elementary functions, the arithmetic of sampling and of the
+// forward pass, the transition of a slot and the rules of its rows, on equal inputs on both. Both sides flush denormals, as the engine's
 // threads and its f32 kernels do.
 #include <xmmintrin.h>
 
@@ -8,6 +8,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "engine/backend/arithmetic.h"
+#include "engine/backend/eviction.h"
+#include "engine/backend/gate.h"
+#include "engine/backend/precision.h"
+#include "engine/backend/rows.h"
 #include "engine/backend/step.h"
 #include "engine/base/math.h"
 #include "engine/base/mix_bits.h"
@@ -85,9 +90,69 @@ struct FmaBits {
   }
 };
 struct InverseRootBits {
-  static constexpr const char* kName = "1 / sqrt(a)";
+  static constexpr const char* kName = "1 / SquareRoot(a)";
   RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
-    return BitsOf(1.0F / std::sqrt(std::fabs(Walk(i))));
+    return BitsOf(1.0F / SquareRoot(std::fabs(Walk(i))));
+  }
+};
+struct Bf16Bits {
+  static constexpr const char* kName = "FloatToBf16, Bf16ToFloat";
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
+    const Bf16 bits = FloatToBf16(Walk(i));
+    return bits + (uint64_t{FloatBits(Bf16ToFloat(bits))} << 32);
+  }
+};
+struct SumBits {
+  static constexpr const char* kName = "LaneDot, PairSum";
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
+    constexpr uint32_t kMost = 40;
+    const uint32_t n = 1 + Random(i, 0) % kMost;
+    float a[kMost];
+    float b[kMost];
+    for (uint32_t k = 0; k < n; ++k) {
+      a[k] = Between(i * kMost + k, 1, -2.0F, 2.0F);
+      b[k] = Between(i * kMost + k, 2, -2.0F, 2.0F);
+    }
+    const float pairs = PairSum(
+        n, [&a](uint32_t k) { return a[k]; }, [&b](uint32_t k) { return b[k]; });
+    return BitsOf(pairs) + (uint64_t{BitsOf(LaneDot(a, b, n))} << 32);
+  }
+};
+struct RowArithmeticBits {
+  static constexpr const char* kName = "InverseRms, ScoreScale, MassShare, Rotate, Gelu";
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
+    float a = Between(i, 0, -4.0F, 4.0F);
+    float b = Between(i, 1, -4.0F, 4.0F);
+    uint64_t digest = BitsOf(Gelu(a));
+    Rotate(Between(i, 2, -1.0F, 1.0F), Between(i, 3, -1.0F, 1.0F), a, b);
+    digest = MixBits(digest + BitsOf(a) + (uint64_t{BitsOf(b)} << 32));
+    const uint32_t n = 1 + Random(i, 4) % 4096;
+    digest = MixBits(digest + BitsOf(InverseRms(Between(i, 5, 0.0F, 1e4F), n, 1e-5F)));
+    digest = MixBits(digest + BitsOf(ScoreScale(n)));
+    return MixBits(digest + MassShare(Unit(i, 6), Unit(i, 7)));
+  }
+};
+struct GateBits {
+  static constexpr const char* kName = "ExpertGate, ExpertPasses, ChooseDepth, ScoreKey";
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
+    constexpr uint32_t kMost = 14;
+    RouterConfig router;
+    router.function = static_cast<RouterFunction>(Random(i, 0) % 4);
+    router.alpha = Between(i, 1, 0.1F, 2.0F);
+    router.weighted = Random(i, 0) / 4 % 2 == 0;
+    const uint32_t n = 1 + Random(i, 2) % kMost;
+    float z[kMost];
+    float bias[kMost];
+    for (uint32_t k = 0; k < n; ++k) {
+      z[k] = Between(i * kMost + k, 3, -9.0F, 9.0F);
+      bias[k] = Between(i * kMost + k, 4, -0.1F, 0.1F);
+    }
+    uint64_t digest = BitsOf(ExpertGate(router, z[0])) + ScoreKey(z[0]);
+    digest += ExpertPasses(z[0], z[n - 1], 1, n) ? uint64_t{1} << 63 : 0;
+    const DepthChoice choice =
+        ChooseDepth(router, n, Random(i, 5) % 2 == 0 ? nullptr : bias, 1 + Random(i, 6) % n, z);
+    digest = MixBits(digest + choice.depth);
+    return MixBits(digest + BitsOf(choice.score) + (uint64_t{BitsOf(choice.gate)} << 32));
   }
 };
 struct SinBits {
@@ -182,6 +247,58 @@ struct ResolveBits {
       digest = MixBits(digest + next.count[group] + (uint64_t{Pending(next, group, shape)} << 32));
     }
     return digest + SpanRows(next, limits) + (Samples(state, limits) ? uint64_t{1} << 63 : 0);
+  }
+};
+
+// What a slot of any kind has waiting, and each of its rows at EXIT and in the block.
+struct RowsBits {
+  static constexpr const char* kName = "NeedOf, EndRow, BlockRow, ExitRows, CapAt, RuleFor";
+  RECURVE_HOST_DEVICE static uint64_t Add(uint64_t digest, const Row& row) {
+    digest = MixBits(digest + row.position + (uint64_t{row.hidden} << 32));
+    digest = MixBits(digest + row.recursion + (uint64_t{row.group} << 32));
+    return MixBits(digest + row.entry + (uint64_t{row.visible} << 32));
+  }
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) {
+    StepShape shape;
+    shape.recursions = 1 + Random(i, 0) % 14;
+    shape.shared_kv = Random(i, 0) / 16 % 2;
+    SlotRecord slot;
+    slot.limits = {1 + static_cast<uint32_t>(Random(i, 1) % 40), 80, 80,
+                   1 + static_cast<uint32_t>(Random(i, 1) / 64 % 16)};
+    slot.area = Random(i, 1) / 1024 % 4 == 0 ? kNoArea : Random(i, 1) / 4096 % 4;
+    slot.wants = Random(i, 1) / 65536 % 2;
+    slot.eviction = static_cast<EvictionPolicy>(Random(i, 2) % kEvictionPolicies);
+    slot.state.stage = static_cast<Stage>(Random(i, 2) / 4 % 4);
+    slot.state.position = Random(i, 2) / 16 % 64;
+    slot.state.recursion = 1 + Random(i, 2) / 1024 % shape.recursions;
+    slot.state.rows = slot.state.active = 1 + Random(i, 2) / 65536 % 8;
+    for (uint32_t g = 0; g < kMaxGroups; ++g) slot.state.count[g] = 8 + (Random(i, 3) >> g) % 64;
+    const HiddenLayout layout = {32, 16};
+    const DepthCap caps[] = {{slot.state.position / 2, 3}, {slot.state.position + 1, 2}};
+    uint64_t digest = CapAt(caps, 2, Random(i, 4) % 64, shape.recursions);
+    digest += static_cast<uint64_t>(KindOf(slot)) << 32;
+    for (uint32_t stage = 0; stage < 4; ++stage) {
+      const RowCounts need = NeedOf(slot, static_cast<Stage>(stage));
+      digest = MixBits(digest + need.rows + (uint64_t{need.logits} << 32));
+      const RowCounts caps_of = CapsOf({5, 1, 6, 7}, static_cast<Stage>(stage), KindOf(slot));
+      digest += Fits(need, caps_of) ? 1 : 0;
+    }
+    for (uint32_t part = 0; part < 3; ++part) {
+      const RowRange rows = ExitRows(slot, static_cast<ExitPart>(part));
+      for (uint32_t row = rows.begin; row < rows.end; ++row) {
+        digest = Add(digest, EndRow(slot, 5, row, shape.exit_group(), layout));
+        digest += SamplesRow(slot, slot.state.position + row) ? 1 : 0;
+        digest += WantsGivenToken(slot, slot.state.position + row) ? 2 : 0;
+      }
+    }
+    for (uint32_t row = 0; row < slot.state.active; ++row) {
+      const bool overlay = Random(i, 5) % 2 == 0;
+      digest = Add(digest, BlockRow(slot, 5, row, row, shape, overlay, layout));
+    }
+    const EvictionRule rule = RuleFor({slot.eviction, 1, 2}, Random(i, 6) % kMaxGroups, shape);
+    digest += ElementSize(static_cast<Precision>(Random(i, 7) % 2));
+    return digest + static_cast<uint64_t>(rule.policy) +
+           (EndsRun({5, 3, 6, 7}, Random(i, 7) % 6, Random(i, 6) / 32 % 2 == 0) ? 8 : 0);
   }
 };
 
@@ -285,6 +402,11 @@ int SharedCodeStage() {
   findings += Compare<TopPBits>(kMany);
   findings += Compare<LogProbabilityBits>(kMany);
   findings += Compare<ResolveBits>(kMany);
+  findings += Compare<Bf16Bits>(kEveryFloat);
+  findings += Compare<SumBits>(kMany);
+  findings += Compare<RowArithmeticBits>(kMany);
+  findings += Compare<GateBits>(kMany);
+  findings += Compare<RowsBits>(kMany);
   return findings;
 }
 

@@ -148,7 +148,7 @@ TEST_F(PlanTest, LockstepRunsEndsOnlyWhenTheBlockIsEmpty) {
       mixed = mixed || (ends && block_alone);
     }
     EXPECT_FALSE(schedule_->HasWork());
-    EXPECT_EQ(mixed, options_.policy.name() == "depthwise");
+    EXPECT_EQ(mixed, options_.policy.ends_min() == 1);
     EXPECT_EQ(plan_.ends_min, options_.policy.ends_min());
     recorders_.clear();
   }
