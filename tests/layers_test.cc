@@ -26,15 +26,24 @@ using Ranks = std::map<std::string, int, std::less<>>;
 // facade on top of them; engine/bench is a program above it.
 const Ranks& EngineRanks() {
   static const auto* ranks = new Ranks{
-      {"base", 0},        {"sampling", 1}, {"tokenizer", 1},
-      {"api", 2},         {"model", 2},    {"backend", 3},
-      {"backend/cpu", 4}, {"kv", 4},       {"backend/factory", 5},
-      {"schedule", 5},    {"", 6},         {"bench", 7},
+      {"base", 0},
+      {"sampling", 1},
+      {"tokenizer", 1},
+      {"api", 2},
+      {"model", 2},
+      {"backend", 3},
+      {"kv", 4},
+      {"backend/cpu/kernels", 4},
+      {"backend/cpu", 5},
+      {"schedule", 5},
+      {"backend/factory", 6},
+      {"", 7},
+      {"bench", 8},
   };
   return *ranks;
 }
 
-// The folder: "engine/backend/cpu/isa.h" -> "backend/cpu"; "engine/engine.h" -> "".
+// The folder: "engine/backend/cpu/kernels/isa.h" -> "backend/cpu"; "engine/engine.h" -> "".
 std::string EngineLayer(const std::string& path) {
   const size_t begin = std::string_view("engine/").size();
   const size_t slash = path.rfind('/');
@@ -133,7 +142,7 @@ TEST(Layers, OnlyTheGrpcRoomAndTheServerKnowGrpcAndProtobuf) {
   EXPECT_GT(knowing, 5) << "the includes of gRPC were not found";
 }
 
-// "cpu" of "engine/backend/cpu/isa.h"; "" of what is in no backend's folder.
+// "cpu" of "engine/backend/cpu/kernels/isa.h"; "" of what is in no backend's folder.
 std::string BackendOf(const std::string& path) {
   constexpr std::string_view kBackend = "engine/backend/";
   if (!StartsWith(path, kBackend)) return "";

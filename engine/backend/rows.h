@@ -33,10 +33,9 @@ struct SlotRecord {
 static_assert(std::is_trivially_copyable_v<SlotRecord>);
 
 RECURVE_HOST_DEVICE constexpr SlotRecord RecordOf(const Admission& admission) {
-  return {admission.state,     admission.limits, admission.sampling,
-          admission.area,      admission.threshold_logit,
-          admission.logprobs,  admission.wants,  admission.eviction,
-          admission.sinks,     admission.recent};
+  return {admission.state,           admission.limits,   admission.sampling, admission.area,
+          admission.threshold_logit, admission.logprobs, admission.wants,    admission.eviction,
+          admission.sinks,           admission.recent};
 }
 
 // Most recursions that the token at `position` may run, by a slot's caps in ascending positions.
@@ -162,8 +161,8 @@ RECURVE_HOST_DEVICE constexpr uint32_t HiddenRow(const SlotRecord& slot, uint32_
 RECURVE_HOST_DEVICE constexpr Row EndRow(const SlotRecord& slot, uint32_t id, uint32_t row,
                                          uint32_t group, const HiddenLayout& layout) {
   const uint32_t entry = slot.state.count[group] + row;
-  return {id,    slot.state.position + row, HiddenRow(slot, id, row, layout), 0, group,
-          entry, entry + 1};
+  return {id,       slot.state.position + row, HiddenRow(slot, id, row, layout), 0, group, entry,
+          entry + 1};
 }
 
 // The index-th active row of the slot's span, which is the span's row `row`, in the block.
@@ -177,8 +176,8 @@ RECURVE_HOST_DEVICE constexpr Row BlockRow(const SlotRecord& slot, uint32_t id, 
   const uint32_t read = overlay && state.recursion > 1 ? 1 : group;
   // Where recursion 1's entries are read, those of the span are its last ones.
   const bool reads_own = appends && read == group;
-  const uint32_t visible = reads_own ? state.count[read] + index + 1
-                                     : state.count[read] - state.rows + row + 1;
+  const uint32_t visible =
+      reads_own ? state.count[read] + index + 1 : state.count[read] - state.rows + row + 1;
   return {id,
           state.position + row,
           HiddenRow(slot, id, row, layout),

@@ -27,7 +27,7 @@ namespace recurve {
 namespace {
 
 constexpr int kExitFailed = 1;
-constexpr int kExitBadFlags = 2;  // found without looking at the model
+constexpr int kExitBadFlags = 2;     // found without looking at the model
 constexpr uint64_t kMostQueued = 1;  // a backend holds two steps
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
@@ -134,9 +134,10 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
   app.add_option("--policy", f.policy, "depthwise or lockstep")
       ->capture_default_str()
       ->group(kEngine);
-  app.add_option("--ends_min", f.ends_min,
-                 "In place of a policy: EXIT and ENTRY run when so many rows wait for them, or none "
-                 "waits for the block. 1 is depthwise")
+  app.add_option(
+         "--ends_min", f.ends_min,
+         "In place of a policy: EXIT and ENTRY run when so many rows wait for them, or none "
+         "waits for the block. 1 is depthwise")
       ->transform(WholeNumber(1, kMost32 - 1))
       ->group(kEngine)
       ->excludes("--policy");

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "engine/backend/cpu/huge_buffer.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/huge_buffer.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/backend/precision.h"
 
 namespace recurve {

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/batch.h"
-#include "engine/backend/cpu/kernels.h"
+#include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/backend/cpu/kv_pool.h"
 #include "engine/backend/cpu/layer_runner.h"
 #include "engine/backend/cpu/packed_model.h"

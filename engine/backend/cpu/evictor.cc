@@ -22,8 +22,7 @@ uint64_t* Evictor::Mass(uint32_t id, uint32_t group) {
 }
 
 void Evictor::Run(const Slot& slot, const Evict& evict, KvPool& pool) {
-  const EvictionRule rule =
-      RuleFor({slot.eviction, slot.sinks, slot.recent}, evict.group, shape_);
+  const EvictionRule rule = RuleFor({slot.eviction, slot.sinks, slot.recent}, evict.group, shape_);
   uint64_t* const mass = Mass(evict.slot, evict.group);
   positions_.clear();
   scores_.clear();

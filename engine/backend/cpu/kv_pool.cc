@@ -9,8 +9,6 @@
 namespace recurve {
 namespace {
 
-static_assert(kEntriesPerBlock == kTileEntries);
-
 PageLayout LayoutOf(const ModelConfig& config, Precision precision) {
   PageLayout layout;
   layout.precision = precision;
@@ -82,10 +80,9 @@ float& KvPool::Score(const Slot& slot, uint32_t group, uint32_t entry) {
 void KvPool::Move(const Slot& slot, uint32_t group, const EntryMove& move) {
   for (uint32_t layer = 0; layer < layers_[group]; ++layer) {
     for (uint32_t head = 0; head < layout_.kv_heads; ++head) {
-      CopyKv(layout_, Tile(slot, group, layer, head, move.from / kEntriesPerBlock),
-             move.from % kEntriesPerBlock,
-             Tile(slot, group, layer, head, move.to / kEntriesPerBlock),
-             move.to % kEntriesPerBlock);
+      CopyKv(layout_, Tile(slot, group, layer, head, move.from / kTileEntries),
+             move.from % kTileEntries, Tile(slot, group, layer, head, move.to / kTileEntries),
+             move.to % kTileEntries);
     }
   }
   Position(slot, group, move.to) = Position(slot, group, move.from);

@@ -8,8 +8,8 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "engine/backend/cpu/huge_buffer.h"
-#include "engine/backend/cpu/kv_page.h"
+#include "engine/backend/cpu/kernels/huge_buffer.h"
+#include "engine/backend/cpu/kernels/kv_page.h"
 #include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/eviction.h"
 #include "engine/backend/precision.h"

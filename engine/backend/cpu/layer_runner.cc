@@ -45,7 +45,7 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   RETURN_IF_ERROR(linear_scratch_.Allocate(threads, LinearScratch(model_), Precision::kF32));
   RETURN_IF_ERROR(attention_scratch_.Allocate(
       threads, AttentionScratch(pool_.layout(), limits.max_positions), Precision::kF32));
-  const uint32_t blocks = (limits.max_positions + kEntriesPerBlock - 1) / kEntriesPerBlock;
+  const uint32_t blocks = (limits.max_positions + kTileEntries - 1) / kTileEntries;
   for (uint32_t thread = 0; thread < threads; ++thread) {
     scratch_[thread].tiles.resize(blocks);
     scratch_[thread].attended.resize(size_t{heads} * config_.head_dim);
@@ -136,9 +136,9 @@ void LayerRunner::RotateAndAppend(const SlotTable& table, const Batch& batch, ui
     const float* value = key + size_t{config_.num_kv_heads} * head_dim;
     kernels_.rope(key, cos, sin, config_.num_kv_heads, head_dim);
     for (uint32_t head = 0; head < config_.num_kv_heads; ++head) {
-      StoreKv(pool_.layout(), row.entry % kEntriesPerBlock, key + size_t{head} * head_dim,
+      StoreKv(pool_.layout(), row.entry % kTileEntries, key + size_t{head} * head_dim,
               value + size_t{head} * head_dim,
-              pool_.Tile(slot, row.group, index, head, row.entry / kEntriesPerBlock));
+              pool_.Tile(slot, row.group, index, head, row.entry / kTileEntries));
     }
     pool_.Position(slot, row.group, row.entry) = row.position;
   }
@@ -149,7 +149,7 @@ void LayerRunner::FindTiles(const Slot& slot, const Row& row, uint32_t index, ui
   std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
   const bool overlay = config_.kv_mode == KvMode::kSharedUpdate && row.recursion > 1;
   const uint32_t group = overlay ? 1 : row.group;
-  for (uint32_t block = 0; block * kEntriesPerBlock < row.visible; ++block) {
+  for (uint32_t block = 0; block * kTileEntries < row.visible; ++block) {
     tiles[block] = pool_.Tile(slot, group, index, kv_head, block);
   }
   if (overlay) OverlayTiles(slot, row, index, kv_head, thread);
@@ -163,14 +163,14 @@ void LayerRunner::OverlayTiles(const Slot& slot, const Row& row, uint32_t index,
   std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
   for (uint32_t entry = 0; entry <= row.entry; ++entry) {
     const uint32_t position = pool_.Position(slot, row.group, entry);
-    const uint32_t block = position / kEntriesPerBlock;
+    const uint32_t block = position / kTileEntries;
     std::byte* copy = overlay_tiles_[thread].data() + block * layout.tile_bytes();
     if (tiles[block] != copy) {
       std::memcpy(copy, tiles[block], layout.tile_bytes());
       tiles[block] = copy;
     }
-    CopyKv(layout, pool_.Tile(slot, row.group, index, kv_head, entry / kEntriesPerBlock),
-           entry % kEntriesPerBlock, copy, position % kEntriesPerBlock);
+    CopyKv(layout, pool_.Tile(slot, row.group, index, kv_head, entry / kTileEntries),
+           entry % kTileEntries, copy, position % kTileEntries);
   }
 }
 

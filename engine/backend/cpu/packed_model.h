@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/backend/cpu/thread_team.h"
 #include "engine/backend/precision.h"
 #include "engine/model/weights.h"

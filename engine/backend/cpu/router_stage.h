@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/batch.h"
-#include "engine/backend/cpu/kernels.h"
+#include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/backend/cpu/layer_runner.h"
 #include "engine/backend/cpu/packed_model.h"
 #include "engine/backend/cpu/slot_table.h"

@@ -8,7 +8,7 @@
 #endif
 
 #include "absl/strings/str_cat.h"
-#include "engine/backend/cpu/float_env.h"
+#include "engine/backend/cpu/kernels/float_env.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 

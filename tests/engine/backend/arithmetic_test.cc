@@ -49,7 +49,9 @@ TEST(ArithmeticTest, PairSumsAddEvenAndOddByThemselves) {
   EXPECT_EQ(PairSum(4, at, one), 1.0F + 2 * kTiny);
   EXPECT_EQ(PairSum(3, at, one), 1.0F);
   const std::vector<float> y = {1.0F, 0.0F, kTiny, 0.0F, kTiny};
-  EXPECT_EQ(PairSum(5, [&y](uint32_t i) { return y[i]; }, one), 1.0F);
+  EXPECT_EQ(PairSum(
+                5, [&y](uint32_t i) { return y[i]; }, one),
+            1.0F);
 }
 
 TEST(ArithmeticTest, NormsAndScales) {

@@ -79,8 +79,8 @@ void FakeBackend::ApplyEvictions(const StepPlan& plan) {
     if (!violation_.empty()) return;
     std::vector<uint32_t> positions;
     std::vector<uint64_t> scores;
-    const EvictionRule rule = RuleFor({admission.eviction, admission.sinks, admission.recent},
-                                      evict.group, model_.shape);
+    const EvictionRule rule =
+        RuleFor({admission.eviction, admission.sinks, admission.recent}, evict.group, model_.shape);
     const bool by_mass = rule.policy == EvictionPolicy::kAttention;
     for (uint32_t i = 0; i < count; ++i) {
       const FakeEntry& entry = *EntryAt(slot, evict.group, i);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/kv_page.h"
+#include "engine/backend/cpu/kernels/kv_page.h"
 
 #include "engine/backend/arithmetic.h"
 
@@ -8,7 +8,7 @@ namespace {
 
 // Where an entry's elements lie in a tile, counted in elements.
 size_t KeyIndex(uint32_t dim, uint32_t lane) {
-  return (size_t{dim / 2} * kEntriesPerBlock + lane) * 2 + dim % 2;
+  return (size_t{dim / 2} * kTileEntries + lane) * 2 + dim % 2;
 }
 size_t ValueIndex(const PageLayout& layout, uint32_t dim, uint32_t lane) {
   return (size_t{lane / 2} * layout.padded_dim() + dim) * 2 + lane % 2;

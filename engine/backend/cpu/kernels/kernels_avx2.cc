@@ -2,9 +2,9 @@
 // Row kernels, eight lanes at a time.
 #if defined(__AVX2__)
 
-#include "engine/backend/cpu/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
 
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 
 namespace recurve::avx2 {
 namespace {
@@ -34,8 +34,6 @@ void Normalize(const float* x, const float* gamma, float inverse, uint32_t n, El
   StoreRounded(_mm256_mul_ps(scaled, _mm256_maskload_ps(gamma + i, mask)), last);
   for (uint32_t j = 0; i + j < n; ++j) out[i + j] = last[j];
 }
-
-}  // namespace
 
 float Dot(const float* a, const float* b, uint32_t n) {
   __m256 low = _mm256_setzero_ps();
@@ -68,9 +66,9 @@ void Round(const float* x, uint32_t n, Precision precision, void* out) {
   if (precision == Precision::kBf16) {
     auto* const y = static_cast<Bf16*>(out);
     for (; i + kWidth <= n; i += kWidth) StoreRounded(_mm256_loadu_ps(x + i), y + i);
-    scalar::Round(x + i, n - i, precision, y + i);
+    kScalarKernels.round(x + i, n - i, precision, y + i);
   } else {
-    scalar::Round(x, n, precision, out);
+    kScalarKernels.round(x, n, precision, out);
   }
 }
 
@@ -96,7 +94,7 @@ void Divide(const float* x, float divisor, uint32_t n, float* out) {
   for (; i + kWidth <= n; i += kWidth) {
     _mm256_storeu_ps(out + i, _mm256_div_ps(_mm256_loadu_ps(x + i), d));
   }
-  scalar::Divide(x + i, divisor, n - i, out + i);
+  kScalarKernels.divide(x + i, divisor, n - i, out + i);
 }
 
 void AddScaled(const float* x, float g, uint32_t n, float* h) {
@@ -106,9 +104,29 @@ void AddScaled(const float* x, float g, uint32_t n, float* h) {
     const __m256 sum = _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(h + i));
     _mm256_storeu_ps(h + i, sum);
   }
-  scalar::AddScaled(x + i, g, n - i, h + i);
+  kScalarKernels.add_scaled(x + i, g, n - i, h + i);
 }
 
+// Of the hidden layer of a router alone.
+void Gelu(float* x, uint32_t n) { kScalarKernels.gelu(x, n); }
+
+}  // namespace
 }  // namespace recurve::avx2
+
+namespace recurve {
+
+constinit const Kernels kAvx2Kernels = {
+    .linear = avx2::Linear,
+    .attention = avx2::Attention,
+    .rms_norm = avx2::RmsNorm,
+    .round = avx2::Round,
+    .rope = avx2::Rope,
+    .dot = avx2::Dot,
+    .gelu = avx2::Gelu,
+    .divide = avx2::Divide,
+    .add_scaled = avx2::AddScaled,
+};
+
+}  // namespace recurve
 
 #endif  // __AVX2__

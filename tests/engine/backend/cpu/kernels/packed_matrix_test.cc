@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/backend/cpu/kv_page.h"
-#include "tests/engine/backend/cpu/kernel_test_util.h"
+#include "engine/backend/cpu/kernels/kv_page.h"
+#include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
 namespace {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "engine/backend/cpu/float_env.h"
-#include "engine/backend/cpu/kernels.h"
-#include "tests/engine/backend/cpu/kernel_test_util.h"
+#include "engine/backend/cpu/kernels/float_env.h"
+#include "engine/backend/cpu/kernels/kernels.h"
+#include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
 namespace {

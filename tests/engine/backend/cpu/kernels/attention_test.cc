@@ -6,9 +6,9 @@
 #include <limits>
 #include <vector>
 
-#include "engine/backend/cpu/float_env.h"
-#include "engine/backend/cpu/kernels.h"
-#include "tests/engine/backend/cpu/kernel_test_util.h"
+#include "engine/backend/cpu/kernels/float_env.h"
+#include "engine/backend/cpu/kernels/kernels.h"
+#include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
 namespace {
@@ -30,7 +30,7 @@ struct Problem {
 
   // Fills the tiles; lanes beyond the entries, and padded dimensions, hold `poison`.
   void Store(float poison) {
-    const uint32_t blocks = (entries + kEntriesPerBlock - 1) / kEntriesPerBlock;
+    const uint32_t blocks = (entries + kTileEntries - 1) / kTileEntries;
     memory.resize(blocks * layout.tile_bytes());
     const size_t size = ElementSize(layout.precision);
     for (size_t at = 0; at < memory.size(); at += size) {
@@ -44,9 +44,9 @@ struct Problem {
     tiles.clear();
     for (uint32_t b = 0; b < blocks; ++b) tiles.push_back(&memory[b * layout.tile_bytes()]);
     for (uint32_t t = 0; t < entries; ++t) {
-      StoreKv(layout, t % kEntriesPerBlock, &keys[size_t{t} * layout.head_dim],
+      StoreKv(layout, t % kTileEntries, &keys[size_t{t} * layout.head_dim],
               &values[size_t{t} * layout.head_dim],
-              &memory[t / kEntriesPerBlock * layout.tile_bytes()]);
+              &memory[t / kTileEntries * layout.tile_bytes()]);
     }
   }
 

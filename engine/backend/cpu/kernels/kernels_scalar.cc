@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row kernels in plain loops: the definition that the other instruction sets are tested against.
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 #include "engine/base/math.h"
 
 namespace recurve::scalar {
@@ -13,8 +13,6 @@ void StoreRounded(float value, uint32_t i, Precision precision, void* out) {
     recurve::StoreRounded(value, static_cast<float*>(out) + i);
   }
 }
-
-}  // namespace
 
 float Dot(const float* a, const float* b, uint32_t n) { return LaneDot(a, b, n); }
 
@@ -47,4 +45,21 @@ void AddScaled(const float* x, float g, uint32_t n, float* h) {
   for (uint32_t i = 0; i < n; ++i) h[i] = Fma(g, x[i], h[i]);
 }
 
+}  // namespace
 }  // namespace recurve::scalar
+
+namespace recurve {
+
+constinit const Kernels kScalarKernels = {
+    .linear = scalar::Linear,
+    .attention = scalar::Attention,
+    .rms_norm = scalar::RmsNorm,
+    .round = scalar::Round,
+    .rope = scalar::Rope,
+    .dot = scalar::Dot,
+    .gelu = scalar::Gelu,
+    .divide = scalar::Divide,
+    .add_scaled = scalar::AddScaled,
+};
+
+}  // namespace recurve

@@ -5,11 +5,11 @@
 #include <limits>
 #include <vector>
 
-#include "engine/backend/cpu/float_env.h"
-#include "engine/backend/cpu/kernels.h"
-#include "tests/engine/backend/cpu/kernel_test_util.h"
+#include "engine/backend/cpu/kernels/float_env.h"
+#include "engine/backend/cpu/kernels/kernels.h"
+#include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 #if defined(__AVX2__)
-#include "engine/backend/cpu/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
 #endif
 
 namespace recurve {

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a page of keys and values looks like inside.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_
-#define RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_KV_PAGE_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_KV_PAGE_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
+#include "engine/backend/model_shape.h"
 #include "engine/backend/precision.h"
 
 namespace recurve {
-
-// Entries of a sequence in a cache group are counted in blocks of 16.
-inline constexpr uint32_t kEntriesPerBlock = 16;
 
 // One pool of equal pages serves all cache groups. A page holds, for a group with `layers` layers,
 // 16 * floor(max_layers / layers) consecutive entries of all its layers:
@@ -30,18 +28,16 @@ struct PageLayout {
 
   uint32_t padded_dim() const { return RoundUp(head_dim, 16); }
   // Byte offset of V in a tile.
-  size_t value_offset() const {
-    return size_t{head_dim} * kEntriesPerBlock * ElementSize(precision);
-  }
+  size_t value_offset() const { return size_t{head_dim} * kTileEntries * ElementSize(precision); }
   size_t tile_bytes() const {
-    return size_t{head_dim + padded_dim()} * kEntriesPerBlock * ElementSize(precision);
+    return size_t{head_dim + padded_dim()} * kTileEntries * ElementSize(precision);
   }
   size_t page_bytes() const { return tile_bytes() * kv_heads * max_layers; }
 
   // Blocks of 16 entries that a page holds of a group with `layers` layers (1 .. max_layers).
   uint32_t blocks_per_page(uint32_t layers) const { return max_layers / layers; }
   uint32_t entries_per_page(uint32_t layers) const {
-    return kEntriesPerBlock * blocks_per_page(layers);
+    return kTileEntries * blocks_per_page(layers);
   }
   // Byte offset, in a page of a group with `layers` layers, of the tile of layer `layer` of the
   // group, KV head `kv_head`, block `block` of the page.
@@ -63,4 +59,4 @@ void CopyKv(const PageLayout& layout, const std::byte* from, uint32_t from_lane,
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_KV_PAGE_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_KV_PAGE_H_

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of the CPU backend: a table of functions for each instruction set.
 //
-// Every reduction has the one order that engine/backend/arithmetic.h writes down, so all tables give
-// the same bits, and a row's result depends neither on the other rows of a call nor on how outputs
-// or heads are split among calls. Everything is defined under ScopedFloatEnv (denormals read and
-// written as zero).
-#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
-#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
+// Every reduction has the one order that engine/backend/arithmetic.h writes down, so all tables
+// give the same bits, and a row's result depends neither on the other rows of a call nor on how
+// outputs or heads are split among calls. Everything is defined under ScopedFloatEnv (denormals
+// read and written as zero).
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/backend/cpu/isa.h"
-#include "engine/backend/cpu/kv_page.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/isa.h"
+#include "engine/backend/cpu/kernels/kv_page.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/backend/precision.h"
 
 namespace recurve {
@@ -62,8 +62,8 @@ struct AttentionArgs {
   const float* q = nullptr;                 // [heads][head_dim], rotated, not scaled
   const std::byte* const* tiles = nullptr;  // [ceil(entries / 16)], each [tile_bytes()]
   float* out = nullptr;                     // [heads][head_dim]
-  // [entries]; if not null, each head adds MassShare(p, 1 / sum) to it, atomically: integers, so that
-  // the order in which rows, heads and layers come does not matter.
+  // [entries]; if not null, each head adds MassShare(p, 1 / sum) to it, atomically: integers, so
+  // that the order in which rows, heads and layers come does not matter.
   uint64_t* mass = nullptr;
   float* scratch = nullptr;  // [AttentionScratch(layout, entries)]
 };
@@ -73,7 +73,7 @@ inline constexpr uint32_t kHeadsTogether = 3;
 
 // Floats that a thread needs beside attention to at most `entries` entries.
 inline size_t AttentionScratch(const PageLayout& layout, uint32_t entries) {
-  return kHeadsTogether * (size_t{RoundUp(entries, kEntriesPerBlock)} + 2 * layout.padded_dim());
+  return kHeadsTogether * (size_t{RoundUp(entries, kTileEntries)} + 2 * layout.padded_dim());
 }
 
 // No function allocates or locks; all may be called from any thread, on memory that no other
@@ -115,4 +115,4 @@ const Kernels& KernelsFor(Isa isa);
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_

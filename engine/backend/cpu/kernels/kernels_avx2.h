@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Eight lanes at a time: twins, bit for bit, of functions of engine/base/math.h and
 // engine/backend/arithmetic.h. For the AVX2 files of this folder and their tests.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
-#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_AVX2_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_AVX2_H_
 
 #include <immintrin.h>
 
 #include <limits>
 
 #include "engine/backend/arithmetic.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/base/math.h"
 
 // Before a loop of constant length over an array that must live in registers.
@@ -109,4 +109,4 @@ inline __m256i FirstLanes(uint32_t count) {
 
 }  // namespace recurve::avx2
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_AVX2_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_AVX2_H_

@@ -2,7 +2,7 @@
 // Products in plain loops: the definition that the other instruction sets are tested against.
 #include <algorithm>
 
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 #include "engine/base/math.h"
 
 namespace recurve::scalar {

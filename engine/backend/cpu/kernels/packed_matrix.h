@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in the order in which the matrix kernels read them.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_
-#define RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_PACKED_MATRIX_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_PACKED_MATRIX_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/backend/arithmetic.h"
-#include "engine/backend/cpu/huge_buffer.h"
+#include "engine/backend/cpu/kernels/huge_buffer.h"
 #include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
@@ -93,4 +93,4 @@ class PackedMatrix {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_PACKED_MATRIX_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_PACKED_MATRIX_H_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instruction sets that the CPU backend has kernels for.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_ISA_H_
-#define RECURVE_ENGINE_BACKEND_CPU_ISA_H_
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_ISA_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_ISA_H_
 
 namespace recurve {
 
@@ -15,4 +15,4 @@ const char* IsaName(Isa isa);
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_ISA_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_ISA_H_

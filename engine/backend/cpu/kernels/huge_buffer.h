@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory for weights, pages and activations.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_HUGE_BUFFER_H_
-#define RECURVE_ENGINE_BACKEND_CPU_HUGE_BUFFER_H_
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_HUGE_BUFFER_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_HUGE_BUFFER_H_
 
 #include <cstddef>
 
@@ -34,4 +34,4 @@ class HugeBuffer {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_HUGE_BUFFER_H_
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_HUGE_BUFFER_H_

@@ -2,7 +2,7 @@
 // Attention in plain loops: the definition that the other instruction sets are tested against.
 #include <limits>
 
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 #include "engine/base/math.h"
 
 namespace recurve::scalar {
@@ -14,7 +14,7 @@ float Score(const Element* keys /* [head_dim / 2][16][2] */, const float* q /* [
   return PairSum(
       head_dim, [q](uint32_t d) { return q[d]; },
       [keys, lane](uint32_t d) {
-        return Widen(keys[(size_t{d / 2} * kEntriesPerBlock + lane) * 2 + d % 2]);
+        return Widen(keys[(size_t{d / 2} * kTileEntries + lane) * 2 + d % 2]);
       });
 }
 
@@ -27,8 +27,8 @@ void AttentionOf(const AttentionArgs& args) {
     const float* const q = args.q + size_t{h} * layout.head_dim;
     float largest = -std::numeric_limits<float>::infinity();
     for (uint32_t t = 0; t < args.entries; ++t) {
-      const auto* const keys = reinterpret_cast<const Element*>(args.tiles[t / kEntriesPerBlock]);
-      p[t] = Score(keys, q, layout.head_dim, t % kEntriesPerBlock) * scale;
+      const auto* const keys = reinterpret_cast<const Element*>(args.tiles[t / kTileEntries]);
+      p[t] = Score(keys, q, layout.head_dim, t % kTileEntries) * scale;
       if (p[t] > largest) largest = p[t];
     }
     float lanes[kLanes] = {};
@@ -40,12 +40,13 @@ void AttentionOf(const AttentionArgs& args) {
     if (args.mass != nullptr) AddMass(p, args.entries, inverse, args.mass);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
       const auto value = [&args, &layout, d](uint32_t t) {
-        const auto* const values = reinterpret_cast<const Element*>(
-            args.tiles[t / kEntriesPerBlock] + layout.value_offset());
-        const uint32_t pair = t % kEntriesPerBlock / 2;
+        const auto* const values =
+            reinterpret_cast<const Element*>(args.tiles[t / kTileEntries] + layout.value_offset());
+        const uint32_t pair = t % kTileEntries / 2;
         return Widen(values[(size_t{pair} * layout.padded_dim() + d) * 2 + t % 2]);
       };
-      const float sum = PairSum(args.entries, [p](uint32_t t) { return p[t]; }, value);
+      const float sum = PairSum(
+          args.entries, [p](uint32_t t) { return p[t]; }, value);
       args.out[size_t{h} * layout.head_dim + d] = sum * inverse;
     }
   }

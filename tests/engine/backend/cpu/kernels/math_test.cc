@@ -9,8 +9,8 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/backend/cpu/float_env.h"
-#include "tests/engine/backend/cpu/kernel_test_util.h"
+#include "engine/backend/cpu/kernels/float_env.h"
+#include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
 namespace {

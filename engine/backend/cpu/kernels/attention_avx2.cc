@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/backend/cpu/kernels_avx2.h"
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 
 namespace recurve::avx2 {
 namespace {
@@ -32,7 +32,7 @@ void TileScores(const Element* keys /* [head_dim / 2][16][2] */,
   for (uint32_t h = 0; h < kHeads; ++h) {
     even[h][0] = even[h][1] = odd[h][0] = odd[h][1] = _mm256_setzero_ps();
   }
-  for (uint32_t d = 0; d < head_dim; d += 2, keys += 2 * kEntriesPerBlock) {
+  for (uint32_t d = 0; d < head_dim; d += 2, keys += 2 * kTileEntries) {
     RECURVE_UNROLL
     for (uint32_t v = 0; v < kVectors; ++v) {
       const EvenOdd key = LoadPairs(keys + v * 2 * kWidth);
@@ -61,11 +61,11 @@ void AllScores(const AttentionArgs& args, const float* q, const Work& work,
   const __m256 scale = _mm256_set1_ps(ScoreScale(head_dim));
   const __m256 lowest = _mm256_set1_ps(-std::numeric_limits<float>::infinity());
   for (uint32_t h = 0; h < kHeads; ++h) largest[h] = lowest;
-  for (uint32_t first = 0; first < args.entries; first += kEntriesPerBlock) {
-    const auto* const keys = reinterpret_cast<const Element*>(args.tiles[first / kEntriesPerBlock]);
+  for (uint32_t first = 0; first < args.entries; first += kTileEntries) {
+    const auto* const keys = reinterpret_cast<const Element*>(args.tiles[first / kTileEntries]);
     __m256 scores[kHeads][kVectors];
     TileScores<kHeads>(keys, q, head_dim, scale, scores);
-    const uint32_t valid = std::min(kEntriesPerBlock, args.entries - first);
+    const uint32_t valid = std::min(kTileEntries, args.entries - first);
     for (uint32_t v = 0; v < kVectors; ++v) {
       const uint32_t count = valid > v * kWidth ? valid - v * kWidth : 0;
       const __m256 mask = _mm256_castsi256_ps(FirstLanes(count));
@@ -86,7 +86,7 @@ float Softmax(float* scores, size_t stride, __m256 largest) {
   const __m256 top = _mm256_broadcastss_ps(m);
   __m256 low = _mm256_setzero_ps();
   __m256 high = _mm256_setzero_ps();
-  for (size_t t = 0; t < stride; t += kEntriesPerBlock) {
+  for (size_t t = 0; t < stride; t += kTileEntries) {
     const __m256 p0 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + t), top));
     const __m256 p1 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + t + kWidth), top));
     _mm256_storeu_ps(scores + t, p0);
@@ -154,7 +154,7 @@ void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
   const uint32_t dim = layout.padded_dim();
   const float* const q = args.q + size_t{first_head} * layout.head_dim;
   float* const out = args.out + size_t{first_head} * layout.head_dim;
-  const size_t stride = RoundUp(args.entries, kEntriesPerBlock);
+  const size_t stride = RoundUp(args.entries, kTileEntries);
   const Work work = {args.scratch, stride, args.scratch + kHeads * stride};
 
   __m256 largest[kHeads];
@@ -167,11 +167,11 @@ void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
     }
   }
   std::fill_n(work.weighted, size_t{kHeads} * 2 * dim, 0.0F);
-  for (uint32_t first = 0; first < args.entries; first += kEntriesPerBlock) {
-    const auto* const values = reinterpret_cast<const Element*>(
-        args.tiles[first / kEntriesPerBlock] + layout.value_offset());
-    const uint32_t valid = std::min(kEntriesPerBlock, args.entries - first);
-    for (uint32_t d = 0; d < dim; d += kEntriesPerBlock) {
+  for (uint32_t first = 0; first < args.entries; first += kTileEntries) {
+    const auto* const values =
+        reinterpret_cast<const Element*>(args.tiles[first / kTileEntries] + layout.value_offset());
+    const uint32_t valid = std::min(kTileEntries, args.entries - first);
+    for (uint32_t d = 0; d < dim; d += kTileEntries) {
       AddValues<kHeads>(values + 2 * d, dim, valid, work.scores + first, stride, work.weighted + d);
     }
   }

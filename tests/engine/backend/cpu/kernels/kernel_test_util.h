@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random data for the tests of the CPU kernels, and comparison by bits.
-#ifndef RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_
-#define RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_
+#ifndef RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNELS_KERNEL_TEST_UTIL_H_
+#define RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNELS_KERNEL_TEST_UTIL_H_
 
 #include <cmath>
 #include <cstddef>
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "engine/backend/arithmetic.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/base/math.h"
 
 namespace recurve {
@@ -123,4 +123,4 @@ inline std::string Name(Range range) {
 
 }  // namespace recurve
 
-#endif  // RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNEL_TEST_UTIL_H_
+#endif  // RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNELS_KERNEL_TEST_UTIL_H_

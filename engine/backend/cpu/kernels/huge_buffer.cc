@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/huge_buffer.h"
+#include "engine/backend/cpu/kernels/huge_buffer.h"
 
 #include <sys/mman.h>
 

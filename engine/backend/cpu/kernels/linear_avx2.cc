@@ -10,8 +10,8 @@
 
 #include <algorithm>
 
-#include "engine/backend/cpu/kernels_avx2.h"
-#include "engine/backend/cpu/kernels_internal.h"
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
 
 namespace recurve::avx2 {
 namespace {

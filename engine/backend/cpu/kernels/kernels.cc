@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/kernels/kernels.h"
+
+#include "engine/backend/cpu/kernels/kernels_internal.h"
+#include "engine/base/check.h"
+
+namespace recurve {
+
+const Kernels& KernelsFor(Isa isa) {
+#if defined(__AVX2__)
+  if (isa == Isa::kAvx2) return kAvx2Kernels;
+#endif
+  RECURVE_CHECK(isa == Isa::kScalar);
+  return kScalarKernels;
+}
+
+}  // namespace recurve
