@@ -5,9 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "server/call/ids.h"
 
 namespace recurve {
 
@@ -18,16 +16,6 @@ namespace {
 // At its deadline the client itself cancels the call, and that news overtakes our own reckoning:
 // the time left was rounded up, and counted from when the call had arrived.
 constexpr Milliseconds kDeadlineSlack(100);
-
-std::string ChooseId(const std::optional<std::string>& given) {
-  return given && IsValidName(*given, kMaxRequestIdBytes) ? *given : MakeRequestId();
-}
-
-absl::Status CheckName(absl::string_view key, const std::optional<std::string>& name, size_t most) {
-  if (!name || IsValidName(*name, most)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      key, " has ", name->size(), " characters; it must have from 1 to ", most, " printable ones"));
-}
 
 }  // namespace
 
@@ -49,8 +37,7 @@ class Call::SampleSink final : public RequestSink {
   const uint32_t sample_;
 };
 
-Call::Call(CallContext* context, Origin origin)
-    : context_(context), origin_(std::move(origin)), id_(ChooseId(origin_.id)) {
+Call::Call(CallContext* context, Origin origin) : context_(context), origin_(std::move(origin)) {
   context_->metrics->AddOpenStreams(1);
 }
 
@@ -92,15 +79,13 @@ absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejec
     *why = Rejection::kAbandoned;
     return status;
   }
-  RETURN_IF_ERROR(CheckName("x-request-id", origin_.id, kMaxRequestIdBytes));
-  RETURN_IF_ERROR(CheckName("x-recurve-tenant", origin_.tenant, kMaxTenantBytes));
   Engine* const engine = context_->engine.load(std::memory_order_acquire);
   if (engine == nullptr) {
     *why = Rejection::kLoading;
     return absl::UnavailableError("the model is still loading");
   }
   ASSIGN_OR_RETURN(Request request, std::move(given));
-  request.id = id_;
+  request.id = origin_.id;
   request.deadline = origin_.deadline;
   request.tenant = origin_.tenant.value_or("");
   request.cumulative_logprob = !origin_.streams && request.samples > 1;

@@ -56,8 +56,8 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   struct Origin {
     std::string method;                  // "Generate" or "Complete"
     bool streams = true;                 // false: everything in one message at the end
-    std::optional<std::string> id;       // x-request-id as given
-    std::optional<std::string> tenant;   // x-recurve-tenant as given
+    std::string id;                      // for log and client
+    std::optional<std::string> tenant;   // that the client named
     std::optional<SteadyTime> deadline;  // of the call
     SteadyTime arrival;
   };
@@ -88,7 +88,7 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   void PeerGone();
   void TransportDone();
 
-  const std::string& id() const { return id_; }
+  const std::string& id() const { return origin_.id; }
   CallContext* context() const { return context_; }
 
  private:
@@ -118,7 +118,6 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
 
   CallContext* const context_;
   const Origin origin_;
-  const std::string id_;
 
   std::mutex mutex_;  // guards what follows
   Phase phase_ = Phase::kArrived;

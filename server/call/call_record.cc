@@ -39,7 +39,7 @@ void Call::RecordEnd() {
   if (!origin_.streams && !done_) return;
   recorded_ = true;
   context_->metrics->CountRpc(origin_.method, code_);
-  std::vector<LogField> fields = {{"id", id_},
+  std::vector<LogField> fields = {{"id", origin_.id},
                                   {"method", origin_.method},
                                   {"code", std::string(absl::StatusCodeToString(code_))}};
   if (phase_ == Phase::kAdmitted) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "recurve/v1/generation.grpc.pb.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
 #include "server/grpc/request_from_proto.h"
 #include "server/grpc/response_to_proto.h"
@@ -16,60 +17,11 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr char kRequestIdKey[] = "x-request-id";
-constexpr char kTenantKey[] = "x-recurve-tenant";
-constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
-
-// The call's deadline on our clock; none if it has none, or one beyond any use.
-std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context) {
-  const auto left = context.deadline() - std::chrono::system_clock::now();
-  if (left > std::chrono::hours(24 * 365)) return std::nullopt;
-  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(left);
-}
-
-Call::Origin OriginOf(const grpc::CallbackServerContext& context, std::string method,
-                      bool streams) {
-  Call::Origin origin;
-  origin.method = std::move(method);
-  origin.streams = streams;
-  origin.arrival = steady_clock::now();
-  origin.deadline = DeadlineOf(context);
-  const auto& metadata = context.client_metadata();
-  if (const auto found = metadata.find(kRequestIdKey); found != metadata.end()) {
-    origin.id = std::string(found->second.data(), found->second.size());
-  }
-  if (const auto found = metadata.find(kTenantKey); found != metadata.end()) {
-    origin.tenant = std::string(found->second.data(), found->second.size());
-  }
-  return origin;
-}
-
-// What both transports do with a call's metadata. The id goes into the initial metadata only with
-// the first message: initial metadata commits a call, so that a client's library will not retry it.
-class CallMetadata {
- public:
-  explicit CallMetadata(grpc::CallbackServerContext* context) : context_(context) {}
-
-  void BeforeMessage(const std::string& id) {
-    if (!std::exchange(echoed_, true)) context_->AddInitialMetadata(kRequestIdKey, id);
-  }
-  void BeforeStatus(const std::string& id, const absl::Status& status, Milliseconds pushback) {
-    if (!std::exchange(echoed_, true)) context_->AddTrailingMetadata(kRequestIdKey, id);
-    if (absl::IsResourceExhausted(status)) {
-      context_->AddTrailingMetadata(kPushbackKey, absl::StrCat(pushback.count()));
-    }
-  }
-  void Cancel() { context_->TryCancel(); }
-
- private:
-  grpc::CallbackServerContext* const context_;
-  bool echoed_ = false;
-};
-
 class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::GenerateResponse> {
  public:
   GenerateCall(CallContext* context, grpc::CallbackServerContext* grpc_context)
       : Call(context, OriginOf(*grpc_context, "Generate", /*streams=*/true)),
+        grpc_context_(grpc_context),
         metadata_(grpc_context) {}
 
   void OnWriteDone(bool ok) override { WriteDone(ok); }
@@ -87,8 +39,9 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
     Finish(ToGrpc(status));
   }
-  void Abort() override { metadata_.Cancel(); }
+  void Abort() override { grpc_context_->TryCancel(); }
 
+  grpc::CallbackServerContext* const grpc_context_;
   CallMetadata metadata_;
   v1::GenerateResponse message_;  // being written
 };
@@ -98,6 +51,7 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
   CompleteCall(CallContext* context, grpc::CallbackServerContext* grpc_context,
                v1::CompleteResponse* response)
       : Call(context, OriginOf(*grpc_context, "Complete", /*streams=*/false)),
+        grpc_context_(grpc_context),
         metadata_(grpc_context),
         response_(response) {}
 
@@ -113,8 +67,9 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
     Finish(ToGrpc(status));
   }
-  void Abort() override { metadata_.Cancel(); }
+  void Abort() override { grpc_context_->TryCancel(); }
 
+  grpc::CallbackServerContext* const grpc_context_;
   CallMetadata metadata_;
   v1::CompleteResponse* const response_;
 };
@@ -126,7 +81,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* grpc_context, const v1::GenerateRequest* request) override {
     auto call = std::make_shared<GenerateCall>(context_, grpc_context);
-    Begin(call, request);
+    Begin(call, grpc_context, request);
     return call.get();
   }
 
@@ -134,7 +89,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
                                      const v1::GenerateRequest* request,
                                      v1::CompleteResponse* response) override {
     auto call = std::make_shared<CompleteCall>(context_, grpc_context, response);
-    Begin(call, request);
+    Begin(call, grpc_context, request);
     return call.get();
   }
 
@@ -192,9 +147,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   }
 
  private:
-  // gRPC keeps `request` until the call is done, and no call is done before it was admitted or
-  // refused.
-  void Begin(const std::shared_ptr<Call>& call, const v1::GenerateRequest* request) {
+  // gRPC keeps `grpc_context` and `request` until the call is done, and no call is done before it
+  // was admitted or refused.
+  void Begin(const std::shared_ptr<Call>& call, const grpc::CallbackServerContext* grpc_context,
+             const v1::GenerateRequest* request) {
     context_->egress->Open(call);
     const Engine* const engine = context_->engine.load(std::memory_order_acquire);
     if (engine != nullptr) {
@@ -202,7 +158,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
       absl::Status status = CheckPromptSize(*request, engine->Info());
       if (!status.ok()) return call->Refuse(std::move(status), Rejection::kInvalid);
     }
-    const auto admit = [call, request] {
+    const auto admit = [call, grpc_context, request] {
+      if (absl::Status status = CheckNames(*grpc_context); !status.ok()) {
+        return call->Refuse(std::move(status), Rejection::kInvalid);
+      }
       call->Admit(RequestFromProto(*request, call->arrival()));
     };
     if (!Post(TextKind::kPrompt, request->ByteSizeLong(), admit)) {

@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "gmock/gmock.h"
-#include "server/call/ids.h"
 #include "tests/server/server_fixture.h"
 
 namespace recurve {
@@ -202,12 +201,14 @@ TEST_F(RpcTest, DeadlineAndTimeLimitReachTheEngine) {
   EXPECT_FALSE(free.time_limit.has_value());
 }
 
-TEST_F(RpcTest, RequestIdIsPassedOnAndEchoedOrMade) {
+TEST_F(RpcTest, TenantAndRequestIdArePassedOnAndTheIdIsEchoedOrMade) {
   StartScripted(MakeTokens({"x"}));
   grpc::ClientContext named;
   named.AddMetadata("x-request-id", "client 42");
+  named.AddMetadata("x-recurve-tenant", "acme");
   ASSERT_TRUE(Generate(TextRequest(), &named).status.ok());
   EXPECT_EQ(engine_->WaitForRequest(0).id, "client 42");
+  EXPECT_EQ(engine_->WaitForRequest(0).tenant, "acme");
   EXPECT_EQ(MetadataValue(named.GetServerInitialMetadata(), "x-request-id"), "client 42");
 
   grpc::ClientContext unnamed;
@@ -218,13 +219,19 @@ TEST_F(RpcTest, RequestIdIsPassedOnAndEchoedOrMade) {
   EXPECT_EQ(MetadataValue(unnamed.GetServerInitialMetadata(), "x-request-id"), made);
 }
 
-TEST_F(RpcTest, TooLongRequestIdIsRefused) {
+TEST_F(RpcTest, NamesThatAreTooLongOrEmptyAreRefused) {
   StartScripted(MakeTokens({"x"}));
-  grpc::ClientContext context;
-  context.AddMetadata("x-request-id", std::string(kMaxRequestIdBytes + 1, 'i'));
-  const StreamEnd end = Generate(TextRequest(), &context);
-  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(end.status.error_message(), HasSubstr("x-request-id has 129 characters"));
+  const std::pair<std::pair<const char*, size_t>, const char*> names[] = {
+      {{"x-request-id", 129}, "x-request-id has 129 characters; it must have from 1 to 128"},
+      {{"x-recurve-tenant", 65}, "x-recurve-tenant has 65 characters; it must have from 1 to 64"},
+      {{"x-recurve-tenant", 0}, "x-recurve-tenant has 0 characters; it must have from 1 to 64"}};
+  for (const auto& [name, message] : names) {
+    grpc::ClientContext context;
+    context.AddMetadata(name.first, std::string(name.second, 'n'));
+    const StreamEnd end = Generate(TextRequest(), &context);
+    EXPECT_EQ(end.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(end.status.error_message(), HasSubstr(message));
+  }
   EXPECT_EQ(engine_->num_accepted(), 0U);
 }
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/grpc/call_metadata.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/call/ids.h"
+
+namespace recurve {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr char kRequestIdKey[] = "x-request-id";
+constexpr char kTenantKey[] = "x-recurve-tenant";
+
+// The call's deadline on our clock; none if it has none, or one beyond any use.
+std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto left = context.deadline() - std::chrono::system_clock::now();
+  if (left > std::chrono::hours(24 * 365)) return std::nullopt;
+  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(left);
+}
+
+std::optional<std::string> ValueOf(const grpc::CallbackServerContext& context, const char* key) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return std::nullopt;
+  return std::string(found->second.data(), found->second.size());
+}
+
+absl::Status CheckName(const char* key, const std::optional<std::string>& name, size_t most) {
+  if (!name || IsValidName(*name, most)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      key, " has ", name->size(), " characters; it must have from 1 to ", most, " printable ones"));
+}
+
+}  // namespace
+
+Call::Origin OriginOf(const grpc::CallbackServerContext& context, std::string method,
+                      bool streams) {
+  Call::Origin origin;
+  origin.method = std::move(method);
+  origin.streams = streams;
+  origin.arrival = steady_clock::now();
+  origin.deadline = DeadlineOf(context);
+  const std::optional<std::string> id = ValueOf(context, kRequestIdKey);
+  origin.id = id && IsValidName(*id, kMaxRequestIdBytes) ? *id : MakeRequestId();
+  origin.tenant = ValueOf(context, kTenantKey);
+  return origin;
+}
+
+absl::Status CheckNames(const grpc::CallbackServerContext& context) {
+  RETURN_IF_ERROR(CheckName(kRequestIdKey, ValueOf(context, kRequestIdKey), kMaxRequestIdBytes));
+  return CheckName(kTenantKey, ValueOf(context, kTenantKey), kMaxTenantBytes);
+}
+
+void CallMetadata::BeforeMessage(const std::string& id) {
+  if (!std::exchange(echoed_, true)) context_->AddInitialMetadata(kRequestIdKey, id);
+}
+
+void CallMetadata::BeforeStatus(const std::string& id, const absl::Status& status,
+                                std::chrono::milliseconds pushback) {
+  if (!std::exchange(echoed_, true)) context_->AddTrailingMetadata(kRequestIdKey, id);
+  if (absl::IsResourceExhausted(status)) {
+    context_->AddTrailingMetadata(kPushbackKey, absl::StrCat(pushback.count()));
+  }
+}
+
+}  // namespace recurve
