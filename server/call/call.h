@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // One Generate or Complete call between the engine, which pushes the tokens of its samples, and its
 // transport, which takes them as fast as the client reads. Knows nothing of gRPC and protobuf: the
-// reactors in generation_service.cc derive from it.
+// reactors in grpc/generation_service.cc derive from it.
 #ifndef RECURVE_SERVER_CALL_CALL_H_
 #define RECURVE_SERVER_CALL_CALL_H_
 
 #include <atomic>
-#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/call/call_record.h"
+#include "server/call/call_state.h"
 #include "server/call/delta.h"
 #include "server/call/egress.h"
-#include "server/call/mailbox.h"
+#include "server/observe/labels.h"
 #include "server/observe/log.h"
 #include "server/observe/metrics.h"
 #include "server/options.h"
@@ -43,26 +43,15 @@ struct CallContext {
 //   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop
 //   writing    Pump: mailboxes to transport                       the egress thread
 //   reactions  WriteDone, PeerGone, TransportDone                 gRPC's threads
-// The transport's operations are called on the egress thread alone, without locks held: so no two
-// overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call alive.
+// What each of them makes of the call, and asks to be done, is CallState's to say; this has the
+// lock around it, the clock, and the hands.
 //
-// Each sample is a request of the engine with a mailbox of its own; the client, its slowness and
-// its deadline are the call's. A stream takes the mailboxes in turns and ends with OK when all
-// samples have; the one message of Complete is that of the most likely sample. The first sample
-// that ends with an error ends the call with it, and the others are cancelled.
+// The transport's operations are called on the egress thread alone, without the lock held: so no
+// two overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call
+// alive.
 class Call : public EgressClient, public std::enable_shared_from_this<Call> {
  public:
-  // What is known of a call when it arrives.
-  struct Origin {
-    std::string method;                  // "Generate" or "Complete"
-    bool streams = true;                 // false: everything in one message at the end
-    std::string id;                      // for log and client
-    std::optional<std::string> tenant;   // that the client named
-    std::optional<SteadyTime> deadline;  // of the call
-    SteadyTime arrival;
-  };
-
-  Call(CallContext* context, Origin origin);
+  Call(CallContext* context, CallOrigin origin);
   ~Call() override;
 
   // Hands the client's request to the engine, or its error back; id, tenant and deadline are filled
@@ -93,8 +82,6 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
 
  private:
   class SampleSink;
-  enum class Step { kNothing, kWrite, kEnd, kAbort, kCancelRest };
-  enum class Phase { kArrived, kAdmitted, kRefused };
 
   // Of the samples' sinks.
   void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs);
@@ -102,49 +89,20 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   void OnFinished(uint32_t sample, Finish finish);
 
   absl::StatusOr<Engine::Started> Start(absl::StatusOr<Request> given, Rejection* why);
-  std::vector<std::shared_ptr<RequestSink>> MakeSinks(const Request& request);
-  Step NextStep(Delta* delta, absl::Status* status);
-  std::optional<uint32_t> NextSample() const;
-  void TakeMail(uint32_t sample, Delta* delta);
-  void DropMail(Mailbox* mailbox);
-  void DropAllMail();
-  void AddBacklog(ptrdiff_t tokens);
-  absl::Status CheckStillWanted();
-  absl::Status GoneStatus() const;
-  void ObserveTokens(const Mailbox& mailbox, SteadyTime now, uint32_t generated_tokens);
-  void Abandon();
-  void RecordEnd();
-  std::string_view TerminalReason() const;
+  std::vector<std::shared_ptr<RequestSink>> MakeSinks(uint32_t samples);
+
+  // Tells the state of an event, `event(now)`; the first takes the lock, the second has it held.
+  template <typename Event>
+  CallActions Tell(const Event& event);
+  template <typename Event>
+  CallActions TellLocked(const Event& event);
+  void Perform(const CallActions& actions);
 
   CallContext* const context_;
-  const Origin origin_;
+  const CallOrigin origin_;
 
   std::mutex mutex_;  // guards what follows
-  Phase phase_ = Phase::kArrived;
-  absl::Status refusal_;
-  Rejection rejection_ = Rejection::kInvalid;
-  Engine::RequestId engine_id_ = 0;  // of sample 0; the others' follow
-  uint64_t seed_ = 0;
-  uint32_t prompt_tokens_ = 0;
-  // Samples.
-  std::vector<Mailbox> samples_;
-  uint32_t unfinished_ = 0;
-  uint32_t told_ = 0;      // the sample whose mail went out last
-  ptrdiff_t backlog_ = 0;  // of a stream: tokens in all mailboxes
-  absl::Status failure_;   // of the first sample that did not end with OK
-  bool rest_cancelled_ = false;
-  std::optional<SteadyTime> first_token_;  // arrival here, of any sample
-  // Transport.
-  bool writing_ = false;
-  SteadyTime handed_over_;  // when the transport was last given a message or the status
-  bool peer_gone_ = false;
-  bool deadline_passed_ = false;
-  std::optional<StallCause> stalled_;  // why we gave up on the client
-  bool aborted_ = false;
-  bool ended_ = false;  // SendStatus was called, with code_
-  absl::StatusCode code_ = absl::StatusCode::kUnknown;
-  bool done_ = false;  // the transport has let go
-  bool recorded_ = false;
+  CallState state_;
 };
 
 }  // namespace recurve

@@ -34,10 +34,6 @@ struct Mailbox {
 // finished.
 uint32_t MostLikely(const std::vector<Mailbox>& samples);
 
-// The ends of all samples as that of one request, for log and metrics: from the first admission to
-// the last end, tokens and preemptions together, the prompt counted once. All have finished.
-Finish CombineFinishes(const std::vector<Mailbox>& samples);
-
 }  // namespace recurve
 
 #endif  // RECURVE_SERVER_CALL_MAILBOX_H_

@@ -40,9 +40,8 @@ absl::Status CheckName(const char* key, const std::optional<std::string>& name, 
 
 }  // namespace
 
-Call::Origin OriginOf(const grpc::CallbackServerContext& context, std::string method,
-                      bool streams) {
-  Call::Origin origin;
+CallOrigin OriginOf(const grpc::CallbackServerContext& context, std::string method, bool streams) {
+  CallOrigin origin;
   origin.method = std::move(method);
   origin.streams = streams;
   origin.arrival = steady_clock::now();

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "server/call/call.h"
+#include "server/call/call_record.h"
 
 namespace grpc {
 class CallbackServerContext;
@@ -21,7 +21,7 @@ inline constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
 // What is known of a call that has just come. An id that the client may not give is replaced; see
 // CheckNames.
-Call::Origin OriginOf(const grpc::CallbackServerContext& context, std::string method, bool streams);
+CallOrigin OriginOf(const grpc::CallbackServerContext& context, std::string method, bool streams);
 
 // INVALID_ARGUMENT names the key if the client gave its call an id, or its tenant a name, that is
 // too long or has characters that may not stand in the log.

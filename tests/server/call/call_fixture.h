@@ -103,7 +103,7 @@ class CallTest : public testing::Test {
 
   std::shared_ptr<TestCall> NewCall(bool streams = true,
                                     std::optional<SteadyTime> deadline = std::nullopt) {
-    Call::Origin origin;
+    CallOrigin origin;
     origin.method = streams ? "Generate" : "Complete";
     origin.streams = streams;
     origin.deadline = deadline;

@@ -27,7 +27,7 @@ constexpr int kCallsEach = 40;
 // the call is cancelled.
 class StormCall final : public Call {
  public:
-  StormCall(CallContext* context, const Origin& origin, Intake* reactions, uint32_t seed)
+  StormCall(CallContext* context, const CallOrigin& origin, Intake* reactions, uint32_t seed)
       : Call(context, origin), streams_(origin.streams), reactions_(reactions), random_(seed) {}
 
   // From any thread, at any time.
@@ -94,7 +94,7 @@ class StormTest : public CallTest {
   void BeClients(uint32_t seed) {
     std::minstd_rand random(seed);
     for (int i = 0; i < kCallsEach; ++i) {
-      Call::Origin origin;
+      CallOrigin origin;
       origin.streams = random() % 4 != 0;
       origin.method = origin.streams ? "Generate" : "Complete";
       origin.arrival = std::chrono::steady_clock::now();

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known of a call when it comes and when it has ended, and how its end is recorded: one log
+// line, one terminal reason.
+#ifndef RECURVE_SERVER_CALL_CALL_RECORD_H_
+#define RECURVE_SERVER_CALL_CALL_RECORD_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "server/observe/labels.h"
+#include "server/observe/log.h"
+#include "server/observe/metrics.h"
+
+namespace recurve {
+
+struct CallOrigin {
+  std::string method;                  // "Generate" or "Complete"
+  bool streams = true;                 // false: everything in one message at the end
+  std::string id;                      // for log and client
+  std::optional<std::string> tenant;   // that the client named
+  std::optional<SteadyTime> deadline;  // of the call
+  SteadyTime arrival;
+};
+
+struct CallRecord {
+  absl::StatusCode code = absl::StatusCode::kUnknown;  // that the client got
+  absl::Status error;                // of the refusal, or of the first sample that failed
+  std::optional<Rejection> refusal;  // unset: the call was admitted, and what follows is set
+  std::string_view reason;           // how it ended
+  std::vector<Finish> samples;
+  std::optional<SteadyTime> first_token;  // when it came here, of any sample
+};
+
+// Once a call, when it is over and the engine has ended all its samples. Thread-safe.
+void RecordCall(const CallOrigin& origin, const CallRecord& record, Metrics* metrics, Log* log);
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_CALL_CALL_RECORD_H_
