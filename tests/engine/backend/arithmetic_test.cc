@@ -22,7 +22,9 @@ TEST(ArithmeticTest, Bf16RoundsToNearestEven) {
   EXPECT_EQ(FloatToBf16(FloatFromBits(0x00008001)), 0x0001);  // a denormal
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const float x = Bf16ToFloat(static_cast<Bf16>(bits));
-    if (!std::isnan(x)) EXPECT_EQ(FloatToBf16(x), bits);
+    if (!std::isnan(x)) {
+      EXPECT_EQ(FloatToBf16(x), bits);
+    }
   }
 }
 

@@ -208,7 +208,7 @@ TEST(SlotTable, FollowsASpan) {
   table.RanBlock(3, third);
   EXPECT_EQ(slot.state.stage, Stage::kExit);
   EXPECT_THAT(slot.row_depth, ElementsAre(2, 1, 2, 3));
-  LogitRows(EXPECT_EQ(slot), 1U);
+  EXPECT_EQ(LogitRows(slot), 1U);
   table.Exited(3, 17, 0);
   EXPECT_EQ(slot.tokens[4], 17U);
   EXPECT_EQ(slot.state.position, 4U);
@@ -226,8 +226,8 @@ TEST(SlotTable, PromptLogprobsWantLogitsOfEveryPromptRow) {
   ASSERT_TRUE(table.Apply(plan, [](const Evict&) {}).ok());
   table.Entered(0);
   table.Entered(1);
-  LogitRows(EXPECT_EQ(table.slot(0)), 4U);
-  LogitRows(EXPECT_EQ(table.slot(1)), 0U);
+  EXPECT_EQ(LogitRows(table.slot(0)), 4U);
+  EXPECT_EQ(LogitRows(table.slot(1)), 0U);
 }
 
 TEST(SlotTable, MissingPagesAreNamed) {
