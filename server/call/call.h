@@ -43,8 +43,8 @@ struct CallContext {
 //   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop
 //   writing    Pump: mailboxes to transport                       the egress thread
 //   reactions  WriteDone, PeerGone, TransportDone                 gRPC's threads
-// What each of them makes of the call, and asks to be done, is CallState's to say; this has the
-// lock around it, the clock, and the hands.
+// CallState decides what each of them makes of the call and what is to be done then. Call holds the
+// lock, reads the clock, and does what CallState asks for.
 //
 // The transport's operations are called on the egress thread alone, without the lock held: so no
 // two overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call
