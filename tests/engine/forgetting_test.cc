@@ -14,6 +14,7 @@
 #include "engine/schedule/schedule.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/backend/test_backends.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {
@@ -57,7 +58,8 @@ ScheduledRequest RequestOf(const nlohmann::json& entry, const ModelConfig& confi
   return request;
 }
 
-void RunAlone(std::shared_ptr<const Model> model, ScheduledRequest request, uint32_t chunk) {
+void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, ScheduledRequest request,
+              uint32_t chunk) {
   ScheduleOptions options;
   BackendLimits& limits = options.limits;
   limits.slots = limits.areas = 1;
@@ -70,9 +72,7 @@ void RunAlone(std::shared_ptr<const Model> model, ScheduledRequest request, uint
   options.policy = *Policy::FromName("depthwise");
   options.default_max_tokens = 1;
   options.max_queued_tokens = 80;
-  BackendOptions backend_options;
-  backend_options.threads = 1;
-  backend_options.precision = Precision::kF32;
+  const BackendOptions backend_options = OptionsOf(test, Precision::kF32);
   const StepShape shape = ShapeOf(model->config);
   const auto schedule = Schedule::Create(options, shape, Clock::Steady());
   ASSERT_TRUE(schedule.ok()) << schedule.status();
@@ -101,7 +101,9 @@ void ExpectAgrees(const Recorded& found, const nlohmann::json& entry,
   }
 }
 
-TEST(ForgettingTest, AgreesWithTheReference) {
+class ForgettingTest : public testing::TestWithParam<TestBackend> {};
+
+TEST_P(ForgettingTest, AgreesWithTheReference) {
   const char* const golden = std::getenv("RECURVE_GOLDEN_DIR");
   if (golden == nullptr) GTEST_SKIP() << "RECURVE_GOLDEN_DIR is not set";
   int cases = 0;
@@ -111,6 +113,8 @@ TEST(ForgettingTest, AgreesWithTheReference) {
     auto model = LoadModel(directory.path().string());
     ASSERT_TRUE(model.ok()) << model.status();
     const auto shared = std::make_shared<const Model>(*std::move(model));
+    const std::string why = WhySkipped(GetParam(), *shared);
+    if (!why.empty()) GTEST_SKIP() << why;
     for (const auto& entry : nlohmann::json::parse(ReadFile(file))) {
       const std::vector<float> logits = ReadLogits(directory.path() / entry["logits_file"]);
       for (const uint32_t chunk : {1U, 5U, 64U}) {
@@ -119,7 +123,7 @@ TEST(ForgettingTest, AgreesWithTheReference) {
         Recorded recorded;
         ScheduledRequest request = RequestOf(entry, shared->config);
         request.observer = &recorded;
-        RunAlone(shared, std::move(request), chunk);
+        RunAlone(GetParam(), shared, std::move(request), chunk);
         ExpectAgrees(recorded, entry, logits);
         ++cases;
       }
@@ -127,6 +131,8 @@ TEST(ForgettingTest, AgreesWithTheReference) {
   }
   EXPECT_GE(cases, 3 * 16);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, ForgettingTest, testing::ValuesIn(TestBackends()), NameOf);
 
 }  // namespace
 }  // namespace recurve

@@ -15,6 +15,7 @@
 #include "engine/backend/model_shape.h"
 #include "engine/schedule/schedule.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
 
 namespace recurve {
@@ -68,7 +69,7 @@ struct Way {
   uint32_t pages = 0;  // 0: enough for all slots
   bool alone = false;  // one request after another
   bool prefix_cache = true;
-  bool force_scalar = false;
+  bool twin = false;  // the fastest kernels and the scalar ones side by side, each step compared
 };
 
 class World {
@@ -95,8 +96,11 @@ class World {
     BackendOptions backend;
     backend.precision = way.precision;
     backend.threads = way.threads;
-    backend.force_scalar = way.force_scalar;
-    backend_ = *MakeBackend(std::move(model), backend, options_.limits);
+    backend_ = *MakeBackend(model, backend, options_.limits);
+    if (!way.twin) return;
+    backend.force_scalar = true;
+    backend_ = std::make_unique<TwinBackend>(std::move(backend_),
+                                             *MakeBackend(model, backend, options_.limits));
   }
 
   // Runs all requests; transcripts in their order.
@@ -129,7 +133,8 @@ class World {
         ASSERT_TRUE(status.ok()) << status;
       }
       if (backend_->Outstanding() > (work ? way_.queue_depth : 0)) {
-        ASSERT_TRUE(backend_->Collect(result).ok());
+        const absl::Status status = backend_->Collect(result);
+        ASSERT_TRUE(status.ok()) << way_.name << ": " << status;
         schedule_->Commit(result);
       }
     }
@@ -219,7 +224,7 @@ std::vector<Way> Ways() {
       {.name = "queue of 1, two threads", .threads = 2, .queue_depth = 1},
       {.name = "queue of 1, chunks of 9", .policy = "lockstep", .chunk = 9, .queue_depth = 1},
       {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
-      {.name = "scalar", .chunk = 11, .force_scalar = true},
+      {.name = "twins", .chunk = 11, .queue_depth = 1, .twin = true},
   };
   return ways;
 }

@@ -19,7 +19,7 @@ PageLayout LayoutOf(const ModelConfig& config, Precision precision) {
 }
 
 // Most entries that a page holds: those of a group with one layer.
-size_t MaxPageEntries(const PageLayout& layout) { return size_t{16} * layout.max_layers; }
+size_t MaxPageEntries(const PageLayout& layout) { return size_t{kTileEntries} * layout.max_layers; }
 
 }  // namespace
 

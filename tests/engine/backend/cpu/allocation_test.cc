@@ -11,7 +11,7 @@
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
-#include "tests/engine/backend/cpu/step_driver.h"
+#include "tests/engine/backend/step_driver.h"
 
 namespace {
 

@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/cpu_backend.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
 #include <memory>
-#include <random>
-#include <set>
 #include <string>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
 #include "engine/model/weights.h"
-#include "tests/engine/backend/cpu/step_driver.h"
 
 namespace recurve {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
-ModelConfig Config(RouterType router = RouterType::kExpertChoice,
-                   KvMode kv_mode = KvMode::kRecursionWise) {
+ModelConfig Config() {
   ModelConfig config;
   config.vocab_size = 150;
   config.hidden_size = 48;
@@ -36,360 +27,23 @@ ModelConfig Config(RouterType router = RouterType::kExpertChoice,
   config.max_positions = 96;
   config.sharing = Sharing::kMiddleCycle;
   config.num_recursions = 3;
-  config.kv_mode = kv_mode;
-  config.router.type = router;
-  if (router == RouterType::kTokenChoice) config.router.function = RouterFunction::kSoftmax;
+  config.router.type = RouterType::kExpertChoice;
   return config;
-}
-
-std::shared_ptr<const Model> MakeModel(const ModelConfig& config) {
-  return std::make_shared<Model>(RandomModel(config, DataType::kF32, 5));
-}
-
-// Few slots, areas and rows, so that rows have to wait at every stage.
-CpuBackendOptions Options(const ModelConfig& config, Precision precision = Precision::kBf16) {
-  CpuBackendOptions options;
-  options.precision = precision;
-  options.limits = {.slots = 5,
-                    .areas = 2,
-                    .chunk = 8,
-                    .ends = 8,
-                    .block_rows = 3,
-                    .prompt_rows = 9,
-                    .pages = 0,
-                    .max_positions = 64,
-                    .max_logprobs = 5,
-                    .max_biases = 4,
-                    .max_stop_ids = 4};
-  options.limits.pages = PagesNeeded(config, options.limits);
-  return options;
-}
-
-std::unique_ptr<CpuBackend> MakeBackend(std::shared_ptr<const Model> model,
-                                        const CpuBackendOptions& options) {
-  auto backend = CpuBackend::Create(std::move(model), options);
-  EXPECT_TRUE(backend.ok()) << backend.status();
-  return backend.ok() ? std::move(backend).value() : nullptr;
-}
-
-std::vector<uint32_t> Prompt(uint32_t seed, uint32_t length) {
-  std::mt19937 random(seed);
-  std::vector<uint32_t> prompt(length);
-  for (uint32_t& token : prompt) token = static_cast<uint32_t>(random() % 150);
-  return prompt;
-}
-
-// Requests that differ in everything that a request can say.
-std::vector<DriverRequest> MixedRequests() {
-  std::vector<DriverRequest> requests;
-  for (uint32_t i = 0; i < 9; ++i) {
-    DriverRequest request;
-    request.prompt = Prompt(i, 1 + (i * 7) % 23);
-    request.new_tokens = 3 + i * 2;
-    request.chunk = 1 + i % 8;
-    request.threshold_logit = 0.4F * (static_cast<float>(i % 5) - 2.0F);
-    if (i % 3 == 1) request.cap = 2;
-    if (i % 2 == 1) request.sampling.temperature = 0.8F;
-    request.sampling.seed_low = i;
-    if (i % 4 == 3) request.sampling.frequency_penalty = 0.5F;
-    request.sampling.generated = static_cast<uint32_t>(request.prompt.size());
-    request.wants = kWantsRawLogits | (i % 4 == 2 ? kWantsPromptLogprobs : 0);
-    request.logprobs = i % 5 == 4 ? 3 : kNoLogprobs;
-    requests.push_back(request);
-  }
-  return requests;
-}
-
-std::vector<DriverOutput> RunAll(Backend& backend, const ModelConfig& config,
-                                 const BackendLimits& limits,
-                                 const std::vector<DriverRequest>& requests,
-                                 const DriverOptions& options = {}) {
-  auto outputs = RunRequests(backend, config, limits, requests, options);
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
-  return outputs.ok() ? std::move(outputs).value() : std::vector<DriverOutput>();
-}
-
-void ExpectSame(const DriverOutput& a, const DriverOutput& b) {
-  EXPECT_EQ(a.tokens, b.tokens);
-  EXPECT_EQ(a.depths, b.depths);
-  EXPECT_TRUE(a.logits == b.logits) << "bits of logits differ";
-  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
-  for (size_t i = 0; i < a.logprobs.size(); ++i) {
-    EXPECT_EQ(a.logprobs[i].position, b.logprobs[i].position);
-    EXPECT_EQ(a.logprobs[i].id, b.logprobs[i].id);
-    EXPECT_EQ(a.logprobs[i].value, b.logprobs[i].value);
-  }
-}
-
-void ExpectAloneEqualsTogether(const ModelConfig& config) {
-  const std::shared_ptr<const Model> model = MakeModel(config);
-  CpuBackendOptions options = Options(config);
-  const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
-  options.threads = 2;
-  const std::unique_ptr<CpuBackend> two = MakeBackend(model, options);
-  const std::vector<DriverRequest> requests = MixedRequests();
-  std::vector<DriverOutput> alone;
-  alone.reserve(requests.size());
-  for (const DriverRequest& request : requests) {
-    alone.push_back(RunAll(*backend, config, options.limits, {request})[0]);
-  }
-  const DriverOptions ways[] = {
-      {},
-      {.ends_min = kEndsWhenBlockEmpty},
-      {.ends_min = 4, .depth = 1, .spread_admissions = true},
-      {.depth = 1, .room_step = 3},
-  };
-  for (const DriverOptions& way : ways) {
-    for (Backend* other : {backend.get(), two.get()}) {
-      const auto together = RunAll(*other, config, options.limits, requests, way);
-      ASSERT_EQ(together.size(), requests.size());
-      for (size_t i = 0; i < requests.size(); ++i) {
-        SCOPED_TRACE("request " + std::to_string(i) + ", ends_min " + std::to_string(way.ends_min));
-        ExpectSame(alone[i], together[i]);
-      }
-    }
-  }
-  std::set<uint32_t> depths;
-  for (const DriverOutput& output : alone)
-    depths.insert(output.depths.begin(), output.depths.end());
-  EXPECT_GT(depths.size(), 1U) << "every token took the same depth: the test proves little";
-}
-
-TEST(CpuBackend, ExpertChoiceAloneEqualsTogether) { ExpectAloneEqualsTogether(Config()); }
-
-TEST(CpuBackend, SharedKvAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kExpertChoice, KvMode::kShared));
-}
-
-TEST(CpuBackend, OverlayAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kExpertChoice, KvMode::kSharedUpdate));
-}
-
-TEST(CpuBackend, TokenChoiceAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kTokenChoice));
-}
-
-TEST(CpuBackend, FixedDepthAloneEqualsTogether) {
-  ModelConfig config = Config(RouterType::kNone);
-  config.sharing = Sharing::kCycle;
-  config.num_layers = 6;
-  ExpectAloneEqualsTogether(config);
-}
-
-// A sequence that is dropped and comes back with its own tokens as a prompt goes on as if nothing
-// had happened.
-TEST(CpuBackend, ResumedSequencesContinueIdentically) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config);
-  const auto backend = MakeBackend(MakeModel(config), options);
-  DriverRequest request;
-  request.prompt = Prompt(3, 9);
-  request.new_tokens = 12;
-  request.chunk = 4;
-  request.sampling = {.temperature = 1.0F, .repetition_penalty = 1.2F, .frequency_penalty = 0.7F};
-  request.sampling.seed_low = 77;
-  request.sampling.generated = 9;
-  const DriverOutput whole = RunAll(*backend, config, options.limits, {request})[0];
-  ASSERT_EQ(whole.tokens.size(), 12U);
-  DriverRequest resumed = request;
-  resumed.prompt.insert(resumed.prompt.end(), whole.tokens.begin(), whole.tokens.begin() + 5);
-  resumed.new_tokens = 7;
-  const DriverOutput rest = RunAll(*backend, config, options.limits, {resumed})[0];
-  EXPECT_EQ(rest.tokens, std::vector<uint32_t>(whole.tokens.begin() + 5, whole.tokens.end()));
-  EXPECT_EQ(rest.depths, whole.depths);
-}
-
-TEST(CpuBackend, StopIdEndsTheSequence) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config);
-  const auto backend = MakeBackend(MakeModel(config), options);
-  DriverRequest request;
-  request.prompt = Prompt(3, 5);
-  request.new_tokens = 20;
-  request.sampling.temperature = 1.0F;
-  request.sampling.seed_low = 4;
-  const DriverOutput free = RunAll(*backend, config, options.limits, {request})[0];
-  ASSERT_EQ(free.tokens.size(), 20U);
-  EXPECT_EQ(free.flags, 0U);
-  request.stop_ids = {free.tokens[6]};
-  for (const uint32_t depth : {0U, 1U}) {
-    const DriverOutput stopped =
-        RunAll(*backend, config, options.limits, {request}, {.depth = depth})[0];
-    const auto first = std::find(free.tokens.begin(), free.tokens.end(), free.tokens[6]);
-    EXPECT_EQ(stopped.tokens, std::vector<uint32_t>(free.tokens.begin(), first + 1));
-    EXPECT_EQ(stopped.flags, kStopId);
-    EXPECT_EQ(stopped.state.stage, Stage::kNone);
-  }
-}
-
-TEST(CpuBackend, BiasesAndPenaltiesReachTheSampler) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config);
-  const auto backend = MakeBackend(MakeModel(config), options);
-  DriverRequest biased;
-  biased.prompt = Prompt(3, 5);
-  biased.new_tokens = 4;
-  biased.biases = {{42, 1000.0F}};
-  DriverRequest distinct = biased;
-  distinct.biases.clear();
-  distinct.new_tokens = 30;
-  distinct.sampling.generated = 5;
-  distinct.sampling.presence_penalty = 1000.0F;
-  const auto outputs = RunAll(*backend, config, options.limits, {biased, distinct});
-  EXPECT_EQ(outputs[0].tokens, std::vector<uint32_t>(4, 42));
-  const std::set<uint32_t> unique(outputs[1].tokens.begin(), outputs[1].tokens.end());
-  EXPECT_EQ(unique.size(), 30U);
-}
-
-// ln of the probability of `id` in double, from raw logits.
-double ReferenceLogprob(const std::vector<float>& logits, uint32_t id) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(double{logit} - largest);
-  return double{logits[id]} - largest - std::log(sum);
-}
-
-TEST(CpuBackend, LogprobsAreThoseOfTheRawLogits) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config);
-  const auto backend = MakeBackend(MakeModel(config), options);
-  DriverRequest request;
-  request.prompt = Prompt(8, 11);
-  request.chunk = 4;
-  request.new_tokens = 5;
-  request.sampling.temperature = 1.0F;
-  request.logprobs = 3;
-  request.wants = kWantsPromptLogprobs | kWantsRawLogits;
-  const DriverOutput output = RunAll(*backend, config, options.limits, {request})[0];
-  std::vector<uint32_t> tokens = request.prompt;
-  tokens.insert(tokens.end(), output.tokens.begin(), output.tokens.end());
-  ASSERT_EQ(output.logprobs.size(), 4U * 15U);
-  for (size_t i = 0; i < output.logprobs.size(); ++i) {
-    const TokenLogprob& logprob = output.logprobs[i];
-    const size_t position = 1 + i / 4;
-    EXPECT_EQ(logprob.position, position);
-    const std::vector<float>& logits = output.logits[position - 1];
-    EXPECT_NEAR(logprob.value, ReferenceLogprob(logits, logprob.id), 1e-4);
-    if (i % 4 == 0) {
-      EXPECT_EQ(logprob.id, tokens[position]);
-    } else if (i % 4 == 1) {
-      const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-      EXPECT_EQ(logprob.id, static_cast<uint32_t>(best));
-    } else {
-      EXPECT_LE(logprob.value, output.logprobs[i - 1].value);
-    }
-  }
-}
-
-TEST(CpuBackend, OnlyPromptLogprobsWithoutNewTokens) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config);
-  const auto backend = MakeBackend(MakeModel(config), options);
-  DriverRequest request;
-  request.prompt = Prompt(8, 11);
-  request.chunk = 4;
-  request.wants = kWantsPromptLogprobs;
-  const DriverOutput output = RunAll(*backend, config, options.limits, {request})[0];
-  ASSERT_EQ(output.logprobs.size(), 10U);
-  EXPECT_EQ(output.logprobs[9].position, 10U);
-  EXPECT_EQ(output.logprobs[9].id, request.prompt[10]);
-}
-
-TEST(CpuBackend, LogitsThatAreNotFiniteEndTheSequenceAlone) {
-  const ModelConfig config = Config();
-  const CpuBackendOptions options = Options(config, Precision::kF32);
-  Model model = RandomModel(config, DataType::kF32, 5);
-  // Token 7 alone is poisoned.
-  std::vector<float> embedding(size_t{config.vocab_size} * config.hidden_size);
-  for (uint32_t row = 0; row < config.vocab_size; ++row) {
-    ConvertRow(model.weights.embedding, row, &embedding[size_t{row} * config.hidden_size]);
-  }
-  embedding[size_t{7} * config.hidden_size] = std::numeric_limits<float>::quiet_NaN();
-  model.weights.embedding.data = reinterpret_cast<const std::byte*>(embedding.data());
-  const auto backend = MakeBackend(std::make_shared<Model>(std::move(model)), options);
-  DriverRequest good;
-  good.prompt = {1, 2, 3};
-  good.new_tokens = 6;
-  good.biases = {{7, -1000.0F}};
-  DriverRequest bad = good;
-  bad.prompt = {1, 7, 3};
-  const auto outputs = RunAll(*backend, config, options.limits, {bad, good});
-  EXPECT_EQ(outputs[0].flags, kNotFinite);
-  EXPECT_THAT(outputs[0].tokens, IsEmpty());
-  EXPECT_EQ(outputs[0].state.stage, Stage::kNone);
-  EXPECT_EQ(outputs[1].flags, 0U);
-  EXPECT_EQ(outputs[1].tokens.size(), 6U);
-}
-
-TEST(CpuBackend, ResultsComeInTheOrderOfTheirPlans) {
-  const ModelConfig config = Config();
-  const auto backend = MakeBackend(MakeModel(config), Options(config));
-  StepPlan plan;
-  StepResult result;
-  for (uint32_t epoch = 1; epoch < 7; epoch += 2) {
-    plan.epoch = epoch;
-    ASSERT_TRUE(backend->Submit(plan).ok());
-    plan.epoch = epoch + 1;
-    ASSERT_TRUE(backend->Submit(plan).ok());
-    EXPECT_EQ(backend->Outstanding(), 2U);
-    ASSERT_TRUE(backend->Collect(result).ok());
-    EXPECT_EQ(result.epoch, epoch);
-    ASSERT_TRUE(backend->Collect(result).ok());
-    EXPECT_EQ(result.epoch, epoch + 1);
-    EXPECT_EQ(backend->Outstanding(), 0U);
-  }
-}
-
-Admission OneToken(uint32_t slot) {
-  Admission a = {};
-  a.slot = slot;
-  a.area = kNoArea;
-  a.state.stage = Stage::kEntry;
-  a.limits = {.prompt = 1, .end = 3, .room = 3, .chunk = 1};
-  a.logprobs = kNoLogprobs;
-  return a;
-}
-
-TEST(CpuBackend, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
-  const ModelConfig config = Config();
-  StepPlan no_page;
-  no_page.ends = no_page.block_rows = no_page.prompt_rows = 1;
-  no_page.admits.push_back(OneToken(2));
-  no_page.tokens.push_back({2, 0, 1});
-  StepPlan no_token = no_page;
-  no_token.tokens.clear();
-  no_token.pages = {{2, 0, 0, 0}};
-  StepPlan too_many;
-  too_many.block_rows = 4;
-  StepPlan no_slot;
-  no_slot.drops.push_back({5});
-  const std::pair<const StepPlan*, const char*> cases[] = {
-      {&no_page, "slot 2 has no page 0 of group 0 for entries 0..0"},
-      {&no_token, "slot 2 has no token at position 0"},
-      {&too_many, "block_rows is 4, expected at most 3"},
-      {&no_slot, "drop names slot 5"}};
-  for (const auto& [plan, message] : cases) {
-    const auto backend = MakeBackend(MakeModel(config), Options(config));
-    const absl::Status status = backend->Submit(*plan);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
-    EXPECT_EQ(backend->Submit(StepPlan()), status);
-  }
 }
 
 TEST(CpuBackend, CreateNamesLimitsThatContradict) {
   const ModelConfig config = Config();
-  const std::shared_ptr<const Model> model = MakeModel(config);
-  CpuBackendOptions options = Options(config);
+  const auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 5));
+  CpuBackendOptions options;
+  options.limits.max_positions = 64;
   options.limits.prompt_rows = 7;
   EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
-              HasSubstr("prompt_rows: found 7, expected at least chunk = 8"));
-  options = Options(config);
+              HasSubstr("prompt_rows: found 7, expected at least chunk = 256"));
   options.limits.areas = options.limits.chunk = options.limits.prompt_rows = 65'536;
   EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
               HasSubstr("expected at most 16777216 rows of areas and slots"));
   for (const uint32_t threads : {0U, 4097U}) {
-    options = Options(config);
+    options.limits = {.max_positions = 64};
     options.threads = threads;
     EXPECT_EQ(CpuBackend::Create(model, options).status(),
               absl::InvalidArgumentError(

@@ -12,10 +12,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
-#include "tests/engine/backend/cpu/step_driver.h"
+#include "tests/engine/backend/step_driver.h"
+#include "tests/engine/backend/test_backends.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {
@@ -58,24 +58,30 @@ std::vector<DriverRequest> Requests(const std::vector<Case>& cases, uint32_t chu
   return requests;
 }
 
-CpuBackendOptions Options(const ModelConfig& config) {
-  CpuBackendOptions options;
-  options.precision = Precision::kF32;
-  BackendLimits& limits = options.limits;
+BackendLimits Limits(const ModelConfig& config) {
+  BackendLimits limits;
   limits.slots = 3;
   limits.areas = 3;
   limits.chunk = limits.ends = limits.prompt_rows = 80;
   limits.block_rows = 3;
   limits.max_positions = 96;
   limits.pages = PagesNeeded(config, limits);
-  return options;
+  return limits;
 }
 
-std::unique_ptr<CpuBackend> MakeBackend(std::shared_ptr<const Model> model,
-                                        const CpuBackendOptions& options) {
-  auto backend = CpuBackend::Create(std::move(model), options);
+// One with the limits above.
+std::unique_ptr<Backend> Make(std::shared_ptr<const Model> model, const BackendOptions& options) {
+  const BackendLimits limits = Limits(model->config);
+  auto backend = MakeBackend(std::move(model), options, limits);
   EXPECT_TRUE(backend.ok()) << backend.status();
   return backend.ok() ? std::move(backend).value() : nullptr;
+}
+
+BackendOptions Options(Precision precision) {
+  BackendOptions options;
+  options.precision = precision;
+  options.threads = 1;
+  return options;
 }
 
 // The largest relative error of all positions; depths must agree if `exact_depths`.
@@ -146,19 +152,23 @@ class GoldenTest : public ::testing::Test {
   std::vector<std::string> names_;
 };
 
-TEST_F(GoldenTest, F32AgreesWithTheReference) {
+class GoldenBackendTest : public GoldenTest, public ::testing::WithParamInterface<TestBackend> {};
+
+TEST_P(GoldenBackendTest, F32AgreesWithTheReference) {
+  const std::string why = WhySkipped(GetParam(), *Load(names_[0]));
+  if (!why.empty()) GTEST_SKIP() << why;
   double worst = 0;
   for (const std::string& name : names_) {
     SCOPED_TRACE(name);
     const std::shared_ptr<const Model> model = Load(name);
     ASSERT_NE(model, nullptr);
-    const CpuBackendOptions options = Options(model->config);
+    const BackendLimits limits = Limits(model->config);
     const std::vector<Case> cases = ReadCases(root_ / name, model->config);
-    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    const std::unique_ptr<Backend> backend = Make(model, OptionsOf(GetParam(), Precision::kF32));
     ASSERT_NE(backend, nullptr);
     for (const Case& c : cases) {
       const auto outputs =
-          RunRequests(*backend, model->config, options.limits, Requests({c}, options.limits.chunk));
+          RunRequests(*backend, model->config, limits, Requests({c}, limits.chunk));
       ASSERT_TRUE(outputs.ok()) << outputs.status();
       const double error = Compare(c, (*outputs)[0], true);
       EXPECT_LE(error, kLogitTolerance);
@@ -167,8 +177,11 @@ TEST_F(GoldenTest, F32AgreesWithTheReference) {
     }
   }
   RecordProperty("worst_relative_error", std::to_string(worst));
-  std::printf("worst relative error of logits, f32: %.2e in %zu models\n", worst, names_.size());
+  std::printf("worst relative error of logits, f32, %s: %.2e in %zu models\n",
+              GetParam().name.c_str(), worst, names_.size());
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, GoldenBackendTest, ::testing::ValuesIn(TestBackends()), NameOf);
 
 TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
   for (const std::string& name : names_) {
@@ -176,20 +189,20 @@ TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
     const std::shared_ptr<const Model> model = Load(name);
     ASSERT_NE(model, nullptr);
     const std::vector<Case> cases = ReadCases(root_ / name, model->config);
-    CpuBackendOptions options = Options(model->config);
-    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    BackendOptions options = Options(Precision::kF32);
+    const BackendLimits limits = Limits(model->config);
+    const std::unique_ptr<Backend> backend = Make(model, options);
     ASSERT_NE(backend, nullptr);
     std::vector<DriverOutput> alone;
     for (const Case& c : cases) {
-      auto outputs =
-          RunRequests(*backend, model->config, options.limits, Requests({c}, options.limits.chunk));
+      auto outputs = RunRequests(*backend, model->config, limits, Requests({c}, limits.chunk));
       ASSERT_TRUE(outputs.ok()) << outputs.status();
       alone.push_back(std::move((*outputs)[0]));
     }
-    const auto check = [&](CpuBackend& other, uint32_t chunk, const DriverOptions& driver) {
+    const auto check = [&](Backend& other, uint32_t chunk, const DriverOptions& driver) {
       SCOPED_TRACE("chunk " + std::to_string(chunk));
       const auto outputs =
-          RunRequests(other, model->config, options.limits, Requests(cases, chunk), driver);
+          RunRequests(other, model->config, limits, Requests(cases, chunk), driver);
       ASSERT_TRUE(outputs.ok()) << outputs.status();
       ExpectSame(alone, *outputs);
     };
@@ -198,11 +211,11 @@ TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
     check(*backend, 5, {.ends_min = 4, .depth = 1, .room_step = 1, .spread_admissions = true});
     // Large chunks, so few steps: a busy machine makes threads wait long at every barrier.
     options.threads = 2;
-    const std::unique_ptr<CpuBackend> two = MakeBackend(model, options);
+    const std::unique_ptr<Backend> two = Make(model, options);
     ASSERT_NE(two, nullptr);
     check(*two, 48, {});
     options.force_scalar = true;
-    const std::unique_ptr<CpuBackend> scalar = MakeBackend(model, options);
+    const std::unique_ptr<Backend> scalar = Make(model, options);
     ASSERT_NE(scalar, nullptr);
     check(*scalar, 40, {});
   }
@@ -219,11 +232,11 @@ TEST_F(GoldenTest, Bf16IsNear) {
     // A gate without a bound magnifies rounding errors as much as the residual stream.
     const bool bounded = model->config.router.type == RouterType::kNone ||
                          model->config.router.function != RouterFunction::kNone;
-    CpuBackendOptions options = Options(model->config);
-    options.precision = Precision::kBf16;
-    const std::unique_ptr<CpuBackend> backend = MakeBackend(model, options);
+    BackendOptions options = Options(Precision::kBf16);
+    const BackendLimits limits = Limits(model->config);
+    const std::unique_ptr<Backend> backend = Make(model, options);
     ASSERT_NE(backend, nullptr);
-    const auto outputs = RunRequests(*backend, model->config, options.limits, Requests(cases, 16));
+    const auto outputs = RunRequests(*backend, model->config, limits, Requests(cases, 16));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     for (size_t i = 0; i < cases.size(); ++i) {
       if (!bounded) continue;
@@ -239,9 +252,9 @@ TEST_F(GoldenTest, Bf16IsNear) {
       worst = std::max(worst, error);
     }
     options.force_scalar = true;
-    const std::unique_ptr<CpuBackend> scalar = MakeBackend(model, options);
+    const std::unique_ptr<Backend> scalar = Make(model, options);
     ASSERT_NE(scalar, nullptr);
-    const auto others = RunRequests(*scalar, model->config, options.limits, Requests(cases, 80));
+    const auto others = RunRequests(*scalar, model->config, limits, Requests(cases, 80));
     ASSERT_TRUE(others.ok()) << others.status();
     ExpectSame(*outputs, *others);
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The least that can stand in for a schedule in a backend's tests: admits sequences, hands out
 // pages, and steps until all are done.
-#ifndef RECURVE_TESTS_ENGINE_BACKEND_CPU_STEP_DRIVER_H_
-#define RECURVE_TESTS_ENGINE_BACKEND_CPU_STEP_DRIVER_H_
+#ifndef RECURVE_TESTS_ENGINE_BACKEND_STEP_DRIVER_H_
+#define RECURVE_TESTS_ENGINE_BACKEND_STEP_DRIVER_H_
 
 #include <cstdint>
 #include <limits>
@@ -56,4 +56,4 @@ absl::StatusOr<std::vector<DriverOutput>> RunRequests(Backend& backend, const Mo
 
 }  // namespace recurve
 
-#endif  // RECURVE_TESTS_ENGINE_BACKEND_CPU_STEP_DRIVER_H_
+#endif  // RECURVE_TESTS_ENGINE_BACKEND_STEP_DRIVER_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/engine/backend/cpu/step_driver.h"
+#include "tests/engine/backend/step_driver.h"
 
 #include <algorithm>
 #include <array>

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backends over which tests run.
+#ifndef RECURVE_TESTS_ENGINE_BACKEND_TEST_BACKENDS_H_
+#define RECURVE_TESTS_ENGINE_BACKEND_TEST_BACKENDS_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/backend/factory/make_backend.h"
+#include "gtest/gtest.h"
+
+namespace recurve {
+
+// All of these give the same bits.
+struct TestBackend {
+  std::string name;  // as BackendFacts::device says it
+  bool force_scalar;
+};
+
+inline std::vector<TestBackend> TestBackends() {
+  return {{.name = "scalar", .force_scalar = true}, {.name = "avx2", .force_scalar = false}};
+}
+
+// One thread; tests that want more say so.
+inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision) {
+  BackendOptions options;
+  options.precision = precision;
+  options.threads = 1;
+  options.force_scalar = backend.force_scalar;
+  return options;
+}
+
+// Why this machine or build has not the backend; empty: it has.
+inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
+  const BackendFacts facts = DescribeBackend(model, OptionsOf(backend, Precision::kF32));
+  if (facts.device == backend.name) return "";
+  return absl::StrCat("no ", backend.name, " here: the fastest is ", facts.device);
+}
+
+// For INSTANTIATE_TEST_SUITE_P.
+inline std::string NameOf(const testing::TestParamInfo<TestBackend>& info) {
+  return info.param.name;
+}
+
+}  // namespace recurve
+
+#endif  // RECURVE_TESTS_ENGINE_BACKEND_TEST_BACKENDS_H_
