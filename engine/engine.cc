@@ -35,7 +35,6 @@ class EngineImpl final : public Engine {
         queue_depth_(assembly.queue_depth),
         backend_(std::move(assembly.backend)),
         schedule_(std::move(assembly.schedule)),
-        generated_by_depth_(info_.recursions),
         loop_([this] { Run(); }) {}
 
   ~EngineImpl() override {
@@ -90,8 +89,7 @@ class EngineImpl final : public Engine {
   std::unordered_map<RequestId, std::unique_ptr<RequestOutput>> outputs_;
   RequestId next_id_ = 1;
   StepStatistics statistics_;
-  uint64_t prompt_tokens_ = 0;                // of requests that were accepted
-  std::vector<uint64_t> generated_by_depth_;  // [recursions]
+  uint64_t prompt_tokens_ = 0;  // of requests that were accepted
   bool draining_ = false;
   bool stopping_ = false;
   absl::Status failure_;
@@ -129,10 +127,9 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
   for (size_t i = 0; i < samples.size(); ++i) {
     const RequestId id = first + i;
     request.prompt_logprobs = samples[i].prompt_logprobs;
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<RequestOutput> output,
-        RequestOutput::Create(request, tokenizer_.get(), generated_by_depth_, std::move(sinks[i]),
-                              [this, id] { outputs_.erase(id); }));
+    ASSIGN_OR_RETURN(std::unique_ptr<RequestOutput> output,
+                     RequestOutput::Create(request, tokenizer_.get(), std::move(sinks[i]),
+                                           [this, id] { outputs_.erase(id); }));
     samples[i].id = id;
     samples[i].observer = output.get();
     outputs.push_back(std::move(output));
@@ -218,47 +215,11 @@ EngineSnapshot EngineImpl::Snapshot() const {
   }
   snapshot.encoded_bytes = encoder_.encoded_bytes();
   const std::lock_guard<std::mutex> lock(mutex_);
-  const ScheduleCounters counters = schedule_->counters();
-  snapshot.requests_running = counters.running;
-  snapshot.requests_waiting = counters.waiting;
-  snapshot.waiting_tokens = counters.waiting_tokens;
-  snapshot.pages_free = counters.pages_free;
-  snapshot.pages_cached = counters.pages_cached;
-  snapshot.sharing = counters.Sharing();
-  snapshot.fragmentation = counters.Fragmentation();
-  snapshot.prefix_tokens_wanted = counters.prefix_tokens_wanted;
-  snapshot.prefix_tokens_found = counters.prefix_tokens_found;
-  snapshot.depth_cap = counters.depth_cap;
-  const uint32_t exit_group = schedule_->shape().exit_group();
-  for (uint32_t group = 0; group <= exit_group; ++group) {
-    EngineSnapshot::Group& seen = snapshot.groups.emplace_back();
-    seen.name = group == 0 ? "entry" : group == exit_group ? "exit" : absl::StrCat(group);
-    seen.entries = counters.groups[group].entries;
-    seen.pages = counters.groups[group].reserved;
-    const auto& evicted = counters.groups[group].evicted;
-    const auto by = [&evicted](EvictionPolicy policy) {
-      return evicted[static_cast<size_t>(policy)];
-    };
-    seen.evicted = {by(EvictionPolicy::kWindow), by(EvictionPolicy::kAttention),
-                    by(EvictionPolicy::kRouter)};
-  }
+  snapshot.schedule = schedule_->counters();
+  snapshot.steps = statistics_.totals();
   snapshot.failed = !failure_.ok();
   snapshot.draining = draining_;
   snapshot.prompt_tokens = prompt_tokens_;
-  snapshot.generated_tokens = counters.generated_tokens;
-  snapshot.preemptions_for_memory = counters.preemptions_for_memory;
-  snapshot.preemptions_for_priority = counters.preemptions_for_priority;
-  snapshot.recompute_time = counters.recompute_time;
-  snapshot.recomputed_tokens = counters.recomputed_rows;
-  snapshot.lowered_tokens = counters.lowered_rows;
-  snapshot.recursions_given_up = counters.recursions_given_up;
-  const auto* prompt_rows = counters.prompt_rows_by_depth.data() + 1;
-  const auto* generated_rows = counters.generated_rows_by_depth.data() + 1;
-  snapshot.prompt_depth.by_depth.assign(prompt_rows, prompt_rows + info_.recursions);
-  snapshot.prompt_depth.rows_by_depth = snapshot.prompt_depth.by_depth;
-  snapshot.generated_depth.by_depth = generated_by_depth_;
-  snapshot.generated_depth.rows_by_depth.assign(generated_rows, generated_rows + info_.recursions);
-  statistics_.Fill(snapshot);
   return snapshot;
 }
 

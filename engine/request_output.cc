@@ -10,40 +10,6 @@
 namespace recurve {
 namespace {
 
-FinishReason ToFinishReason(EndReason reason) {
-  switch (reason) {
-    case EndReason::kEndOfSequence:
-      return FinishReason::kEndOfSequence;
-    case EndReason::kStopToken:
-      return FinishReason::kStopToken;
-    case EndReason::kStopString:
-      return FinishReason::kStopString;
-    case EndReason::kContextLimit:
-      return FinishReason::kContextLimit;
-    case EndReason::kTimeLimit:
-      return FinishReason::kTimeLimit;
-    case EndReason::kDrained:
-      return FinishReason::kDrained;
-    default:
-      return FinishReason::kLength;
-  }
-}
-
-absl::Status ToStatus(const Ending& ending) {
-  switch (ending.reason) {
-    case EndReason::kCancelled:
-      return absl::CancelledError("the request was cancelled");
-    case EndReason::kDeadline:
-      return absl::DeadlineExceededError("the request's deadline passed before it was done");
-    case EndReason::kQueueTimeout:
-      return absl::ResourceExhaustedError("the request waited as long as its queue_timeout allows");
-    case EndReason::kFailed:
-      return ending.status;
-    default:
-      return absl::OkStatus();
-  }
-}
-
 // The entries of one position: the token that stands there, then the most likely ones.
 PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
   PositionLogprobs position;
@@ -58,10 +24,10 @@ PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
-    const Request& request, const Tokenizer* tokenizer, std::vector<uint64_t>& all_by_depth,
-    std::shared_ptr<RequestSink> sink, std::function<void()> on_ended) {
+    const Request& request, const Tokenizer* tokenizer, std::shared_ptr<RequestSink> sink,
+    std::function<void()> on_ended) {
   std::unique_ptr<RequestOutput> output(
-      new RequestOutput(request, all_by_depth, std::move(sink), std::move(on_ended)));
+      new RequestOutput(request, std::move(sink), std::move(on_ended)));
   if (tokenizer != nullptr) {
     TextStreamOptions options;
     options.skip_special_tokens = request.skip_special_tokens;
@@ -77,17 +43,15 @@ absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
   return output;
 }
 
-RequestOutput::RequestOutput(const Request& request, std::vector<uint64_t>& all_by_depth,
-                             std::shared_ptr<RequestSink> sink, std::function<void()> on_ended)
+RequestOutput::RequestOutput(const Request& request, std::shared_ptr<RequestSink> sink,
+                             std::function<void()> on_ended)
     : sink_(std::move(sink)),
       on_ended_(std::move(on_ended)),
       stop_strings_(request.stop_strings),
       logprobs_(request.logprobs || request.top_logprobs > 0),
       prompt_logprobs_(request.prompt_logprobs),
       prompt_depths_(request.prompt_depths),
-      cumulative_(request.cumulative_logprob),
-      all_by_depth_(all_by_depth),
-      generated_by_depth_(all_by_depth.size()) {}
+      cumulative_(request.cumulative_logprob) {}
 
 void RequestOutput::OnPrompt(const PromptOutput& prompt) {
   if (prompt_depths_) {
@@ -115,8 +79,6 @@ void RequestOutput::SendPromptLogprobs() {
 bool RequestOutput::OnToken(const TokenOutput& token) {
   SendPromptLogprobs();
   ++generated_tokens_;
-  ++generated_by_depth_[token.depth - 1];
-  ++all_by_depth_[token.depth - 1];
   if (token.stop_id) stop_token_ = token.token;
   if (cumulative_) cumulative_logprob_ += token.logprobs.front().value;
   TokenEvent& event = held_.emplace_back();
@@ -152,48 +114,25 @@ void RequestOutput::SendAllWithoutText() {
   sink_->OnTokens(std::move(events), generated_tokens_);
 }
 
-void RequestOutput::OnEnded(const Ending& ending) {
-  Finish finish;
-  finish.status = ToStatus(ending);
-  finish.reason = ToFinishReason(ending.reason);
+void RequestOutput::OnEnded(Ending ending) {
+  Finish finish{std::move(ending), {}, {}, std::move(prompt_token_depths_), {}};
   if (finish.status.ok()) {
     // Not those of half a prompt, that a time limit or the drain has cut short: whoever adds them
     // up would not notice. The first token has none.
-    if (prompt_logprobs_so_far_.size() + 1 >= ending.prompt_tokens) SendPromptLogprobs();
+    if (prompt_logprobs_so_far_.size() + 1 >= finish.prompt_tokens) SendPromptLogprobs();
     // A drained text goes on elsewhere, after the tokens that were sent: what is held back may
     // still become a stop string or a whole character there.
-    const bool goes_on = ending.reason == EndReason::kDrained;
+    const bool goes_on = finish.reason == EndReason::kDrained;
     if (text_ && !text_->stopped() && !goes_on) Send(text_->Finish());
   }
   if (text_ && text_->stopped()) {
     // Also when the last held characters turned out to be a stop string after all.
-    if (finish.status.ok()) finish.reason = FinishReason::kStopString;
+    if (finish.status.ok()) finish.reason = EndReason::kStopString;
     finish.stop_string = stop_strings_[text_->stop_index()];
   } else {
     finish.stop_token_id = stop_token_;
   }
-  finish.prompt_tokens = ending.prompt_tokens;
-  finish.generated_tokens = ending.generated_tokens;
-  finish.lowered_tokens = ending.lowered_rows;
-  finish.lowest_cap = ending.lowest_cap;
-  finish.preemptions = ending.preemptions;
-  finish.cached_tokens = ending.cached_tokens;
-  finish.recomputed_tokens = ending.recomputed_rows;
-  finish.recompute_time = ending.recompute_time;
-  // The schedule counts by recursions, so that its element 0 stays empty.
-  const size_t recursions = generated_by_depth_.size();
-  const auto* prompt_rows = ending.prompt_rows_by_depth.data() + 1;
-  const auto* generated_rows = ending.generated_rows_by_depth.data() + 1;
-  finish.prompt_depth.by_depth.assign(prompt_rows, prompt_rows + recursions);
-  finish.prompt_depth.rows_by_depth = finish.prompt_depth.by_depth;
-  finish.generated_depth.by_depth = generated_by_depth_;
-  finish.generated_depth.rows_by_depth.assign(generated_rows, generated_rows + recursions);
-  finish.prompt_token_depths = std::move(prompt_token_depths_);
   if (cumulative_) finish.cumulative_logprob = cumulative_logprob_;
-  finish.admitted = ending.admitted;
-  finish.first_token = ending.first_token;
-  finish.last_token = ending.last_token;
-  finish.ended = ending.ended;
   sink_->OnFinished(std::move(finish));
   on_ended_();
 }

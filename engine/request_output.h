@@ -26,22 +26,20 @@ namespace recurve {
 class RequestOutput final : public RequestObserver {
  public:
   // `tokenizer` may be null: then tokens have no text. `request` is read during the call alone.
-  // Generated tokens are also counted in `all_by_depth` [recursions]. `on_ended` is called last,
-  // after the sink's OnFinished; it may destroy this object. INVALID_ARGUMENT for stop strings that
-  // cannot be matched.
+  // `on_ended` is called last, after the sink's OnFinished; it may destroy this object.
+  // INVALID_ARGUMENT for stop strings that cannot be matched.
   static absl::StatusOr<std::unique_ptr<RequestOutput>> Create(const Request& request,
                                                                const Tokenizer* tokenizer,
-                                                               std::vector<uint64_t>& all_by_depth,
                                                                std::shared_ptr<RequestSink> sink,
                                                                std::function<void()> on_ended);
 
   void OnPrompt(const PromptOutput& prompt) override;
   bool OnToken(const TokenOutput& token) override;
-  void OnEnded(const Ending& ending) override;
+  void OnEnded(Ending ending) override;
 
  private:
-  RequestOutput(const Request& request, std::vector<uint64_t>& all_by_depth,
-                std::shared_ptr<RequestSink> sink, std::function<void()> on_ended);
+  RequestOutput(const Request& request, std::shared_ptr<RequestSink> sink,
+                std::function<void()> on_ended);
 
   void SendPromptLogprobs();  // at most once
   // Sends the held tokens that the stream released, with their texts.
@@ -63,8 +61,6 @@ class RequestOutput final : public RequestObserver {
   std::vector<PositionLogprobs> prompt_logprobs_so_far_;
   bool prompt_logprobs_sent_ = false;
   std::vector<uint32_t> prompt_token_depths_;
-  std::vector<uint64_t>& all_by_depth_;
-  std::vector<uint64_t> generated_by_depth_;  // [recursions]
   std::optional<uint32_t> stop_token_;
   double cumulative_logprob_ = 0.0;
 };

@@ -14,11 +14,10 @@ class StepStatistics {
 
   void Add(const StepResult& result);
 
-  // Fills in the counters and histograms that come from steps.
-  void Fill(EngineSnapshot& snapshot) const;
+  const StepTotals& totals() const { return totals_; }
 
  private:
-  EngineSnapshot totals_;  // its step counters alone
+  StepTotals totals_;
 };
 
 }  // namespace recurve

@@ -3,24 +3,47 @@
 
 namespace recurve {
 
-std::string_view FinishReasonName(FinishReason reason) {
+std::string_view EndReasonName(EndReason reason) {
   switch (reason) {
-    case FinishReason::kEndOfSequence:
+    case EndReason::kEndOfSequence:
       return "end_of_sequence";
-    case FinishReason::kStopString:
+    case EndReason::kStopString:
       return "stop_string";
-    case FinishReason::kStopToken:
+    case EndReason::kStopToken:
       return "stop_token";
-    case FinishReason::kLength:
+    case EndReason::kLength:
       return "length";
-    case FinishReason::kContextLimit:
+    case EndReason::kContextLimit:
       return "context_limit";
-    case FinishReason::kTimeLimit:
+    case EndReason::kTimeLimit:
       return "time_limit";
-    case FinishReason::kDrained:
+    case EndReason::kDrained:
       return "drained";
+    case EndReason::kCancelled:
+      return "cancelled";
+    case EndReason::kDeadline:
+      return "deadline_exceeded";
+    case EndReason::kQueueTimeout:
+      return "queue_timeout";
+    case EndReason::kFailed:
+      return "failed";
   }
   return "";
+}
+
+absl::Status StatusOf(EndReason reason, const absl::Status& failure) {
+  switch (reason) {
+    case EndReason::kCancelled:
+      return absl::CancelledError("the request was cancelled");
+    case EndReason::kDeadline:
+      return absl::DeadlineExceededError("the request's deadline passed before it was done");
+    case EndReason::kQueueTimeout:
+      return absl::ResourceExhaustedError("the request waited as long as its queue_timeout allows");
+    case EndReason::kFailed:
+      return failure;
+    default:
+      return absl::OkStatus();
+  }
 }
 
 double DepthCounts::Mean() const {

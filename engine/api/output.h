@@ -33,17 +33,27 @@ struct TokenEvent {
   std::optional<PositionLogprobs> logprobs;
 };
 
-enum class FinishReason {
-  kEndOfSequence,
-  kStopString,
-  kStopToken,
-  kLength,
-  kContextLimit,
-  kTimeLimit,
-  kDrained,
+enum class EndReason {
+  // Well:
+  kEndOfSequence,  // sampled one of the model's end-of-sequence ids
+  kStopString,     // the text ended with one of the request's stop strings
+  kStopToken,      // sampled one of the request's own stop ids
+  kLength,         // max_tokens tokens were generated
+  kContextLimit,   // prompt and generated tokens fill the context
+  kTimeLimit,      // the request's time limit came
+  kDrained,        // the engine shuts down
+  // With an error:
+  kCancelled,     // by the client
+  kDeadline,      // the request's deadline came
+  kQueueTimeout,  // it was not admitted in time
+  kFailed,        // Ending::status says why
 };
-// Every way a request can end is one of these names, or a status code: for logs and metric labels.
-std::string_view FinishReasonName(FinishReason reason);
+// Such as "end_of_sequence": for logs and metric labels.
+std::string_view EndReasonName(EndReason reason);
+
+// How a request that ends for this reason ends for its client: OK, Cancelled, DeadlineExceeded,
+// ResourceExhausted (queue time-out); for kFailed what `failure` says.
+absl::Status StatusOf(EndReason reason, const absl::Status& failure);
 
 // Tokens by depth, and the rows that they were computed as. A prompt's rows are its tokens; a
 // generated token has the depth of the row it was sampled from, and becomes a row of its own in the
@@ -54,33 +64,40 @@ struct DepthCounts {
   double Mean() const;                  // block rows over ENTRY rows; 0 without rows
 };
 
-// What is known of a request when it ends, however it ends.
-struct Finish {
-  // OK: `reason` says why it ended well. Otherwise Cancelled, DeadlineExceeded, ResourceExhausted
-  // (queue time-out), Unavailable (engine failed), Internal (not finite).
-  absl::Status status;
-  FinishReason reason = FinishReason::kLength;
-  std::optional<std::string> stop_string;  // that matched
-  std::optional<uint32_t> stop_token_id;   // that was sampled
+// What is known of a request, as far as it has come.
+struct RequestStats {
   uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
-  uint32_t generated_tokens = 0;
+  uint32_t cached_tokens = 0;     // of the prompt, found in the prefix cache when first admitted
+  uint32_t generated_tokens = 0;  // those that were told
+  DepthCounts prompt_depth, generated_depth;
   uint32_t preemptions = 0;
-  uint32_t recomputed_tokens = 0;
-  std::chrono::nanoseconds recompute_time{0};
-  DepthCounts prompt_depth;
-  DepthCounts generated_depth;
+  uint32_t recomputed_tokens = 0;              // that passed EXIT again after a preemption
+  std::chrono::nanoseconds recompute_time{0};  // in a slot, until it was where it had been before
   // Tokens that ran under a cap which adaptive depth had lowered, and the lowest such cap (0:
   // none).
   uint32_t lowered_tokens = 0;
   uint32_t lowest_cap = 0;
-  std::vector<uint32_t> prompt_token_depths;  // iff asked for
-  // Of all generated tokens, under the raw logits; iff asked for.
-  std::optional<double> cumulative_logprob;
-  std::optional<SteadyTime> admitted, first_token, last_token;
+  SteadyTime queued;
+  std::optional<SteadyTime> admitted;  // first into a slot
+  std::optional<SteadyTime> first_token, last_token;
   SteadyTime ended;
   // When it got its slot, or ended without one.
   SteadyTime left_queue() const { return admitted.value_or(ended); }
+};
+
+// How a request ended, as the schedule knows it.
+struct Ending : RequestStats {
+  EndReason reason = EndReason::kLength;
+  absl::Status status;  // StatusOf(reason)
+};
+
+// The same with what its text and its tokens said.
+struct Finish : Ending {
+  std::optional<std::string> stop_string;     // that matched
+  std::optional<uint32_t> stop_token_id;      // that was sampled
+  std::vector<uint32_t> prompt_token_depths;  // iff asked for
+  // Of all generated tokens, under the raw logits; iff asked for.
+  std::optional<double> cumulative_logprob;
 };
 
 // Receives what happens to one sample of a request. Called from the engine's loop thread, and from

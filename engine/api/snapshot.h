@@ -31,54 +31,81 @@ struct EngineInfo {
   std::vector<std::string> warnings;  // of loading
 };
 
-// Since start, by the policy that chose them.
-struct EvictedEntries {
-  uint64_t window = 0, attention = 0, router = 0;
-};
-
-// Counters since start, cumulative, and gauges of this moment. Plain data: the server turns it into
-// metrics.
-struct EngineSnapshot {
-  // Gauges.
-  uint32_t requests_running = 0, requests_waiting = 0;
-  uint64_t waiting_tokens = 0;
-  uint32_t pages_free = 0, pages_cached = 0;  // cached: of prefixes that no sequence uses
-  double sharing = 1.0;                       // pages that sequences see, over those there are
-  double fragmentation = 0.0;                 // share of these that holds no entries
-  uint32_t depth_cap = 1;                     // of new tokens whose requests allow adaptive depth
+// What the schedule counts, of this moment unless another time is said.
+struct ScheduleCounters {
   struct Group {
-    std::string name;  // "entry", "1".."N", "exit"
-    uint64_t entries = 0;
-    uint32_t pages = 0;
-    EvictedEntries evicted;
+    std::string name;          // "entry", "1".."N", "exit"
+    uint64_t entries = 0;      // held by all sequences, as of the last committed step
+    uint32_t filled = 0;       // pages that hold entries
+    uint32_t filled_peak = 0;  // the most after any step, before sequences that ended in it left
+    // Pages that sequences have, filled or not; those that n of them share count n times, here and
+    // in the two above.
+    uint32_t reserved = 0;
+    // Entries dropped since the start, by the policy that chose them.
+    struct {
+      uint64_t window = 0, attention = 0, router = 0;
+    } evicted;
     uint64_t evicted_by_all() const { return evicted.window + evicted.attention + evicted.router; }
   };
-  std::vector<Group> groups;
-  bool failed = false;
-  bool draining = false;
-  // Age of the oldest unfinished step; zero when the engine is idle.
-  std::chrono::nanoseconds step_age{0};
+  uint32_t running = 0;
+  uint32_t waiting = 0;
+  uint64_t waiting_tokens = 0;
+  uint32_t depth_cap = 1;  // of new tokens whose requests allow adaptive depth
+  uint32_t pages_free = 0;
+  uint32_t pages_cached = 0;       // of prefixes that no sequence uses
+  uint32_t pages_reserved = 0;     // of sequences, each counted once
+  uint32_t pages_in_use_peak = 0;  // since the start, cached ones included
+  uint32_t pages_filled = 0;
+  uint32_t pages_filled_peak = 0;
+  double pages_packed = 0.0;  // that would hold all entries, each sequence's for itself
+  std::vector<Group> groups;  // [recursions + 2]
+  // How often a page of a sequence is seen, on the average: 1 if none is shared.
+  double Sharing() const;
+  // The share of the pages that sequences see that holds no entries.
+  double Fragmentation() const;
 
-  // Counters.
-  uint64_t encoded_bytes = 0;  // of texts that were turned into token ids
-  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0, preemptions_for_memory = 0,
-           preemptions_for_priority = 0, recomputed_tokens = 0, prefix_tokens_wanted = 0,
-           prefix_tokens_found = 0;
-  std::chrono::nanoseconds recompute_time{0};  // that requests which have ended took for these
-  uint64_t lowered_tokens = 0;                 // ran under a cap which adaptive depth had lowered
-  uint64_t recursions_given_up = 0;            // by those that went as far as that, at most
-  DepthCounts prompt_depth, generated_depth;
+  // Since the start.
+  uint64_t generated_tokens = 0;
+  uint64_t preemptions_for_memory = 0;
+  uint64_t preemptions_for_priority = 0;
+  uint64_t recomputed_tokens = 0;
+  std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
+  uint64_t prefix_tokens_wanted = 0;  // tokens looked up in the prefix cache, once a request
+  uint64_t prefix_tokens_found = 0;   // of these, those that were there
+  // Tokens, each position of a request once, that ran under a cap which the dial had lowered; and
+  // the recursions that those which went as far as that were kept from at most.
+  uint64_t lowered_tokens = 0;
+  uint64_t recursions_given_up = 0;
+  DepthCounts prompt_depth, generated_depth;  // of what was computed here
+};
+
+// What the steps cost and did, since the start.
+struct StepTotals {
   static constexpr int kParts = 5;  // exit, sampling, entry, block, routers
-  uint64_t part_rows[kParts] = {};
-  double part_seconds[kParts] = {};
   struct Histogram {
     std::vector<double> bounds;    // upper bounds, ascending; one more bucket than bounds
     std::vector<uint64_t> counts;  // [bounds + 1]
     double sum = 0.0;
   };
+  uint64_t count = 0;
+  uint64_t part_rows[kParts] = {};
+  double part_seconds[kParts] = {};
   // Of each step: its time, rows of the shared block, sequences of which any row ran.
-  Histogram step_seconds, batch_tokens, batch_sequences;
+  Histogram seconds, batch_tokens, batch_sequences;
   Histogram part_step_seconds[kParts];  // one observation a step that ran the part
+};
+
+// Plain data: the server turns it into metrics.
+struct EngineSnapshot {
+  ScheduleCounters schedule;
+  StepTotals steps;
+  bool failed = false;
+  bool draining = false;
+  // Age of the oldest unfinished step; zero when the engine is idle.
+  std::chrono::nanoseconds step_age{0};
+  // Since the start.
+  uint64_t encoded_bytes = 0;  // of texts that were turned into token ids
+  uint64_t prompt_tokens = 0;  // of requests that were accepted
 };
 std::string_view StepPartName(int part);
 

@@ -3,7 +3,14 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 namespace recurve {
+
+std::string GroupName(const StepShape& shape, uint32_t group) {
+  if (group == shape.entry_group()) return "entry";
+  return group == shape.exit_group() ? "exit" : absl::StrCat(group);
+}
 
 StepShape ShapeOf(const ModelConfig& config) {
   StepShape shape;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "engine/backend/step.h"
 #include "engine/model/config.h"
@@ -17,6 +18,9 @@ inline constexpr uint32_t kTileEntries = 16;
 
 // Recursions and cache groups of a model. Precondition: N + 2 <= kMaxGroups.
 StepShape ShapeOf(const ModelConfig& config);
+
+// "entry", "1".."N", "exit": what flags, metrics and reports call a cache group.
+std::string GroupName(const StepShape& shape, uint32_t group);
 
 // Layers whose keys and values the entries of `group` hold: 0 for the ends of a model without end
 // layers, and for numbers that are no group of the model.

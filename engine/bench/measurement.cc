@@ -90,23 +90,18 @@ ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& opti
   return request;
 }
 
-// Shares of the tokens that took each recursion, from rows by depth (element 0 empty).
+// Shares of the tokens that took each recursion.
 std::vector<double> SharesOf(const ScheduleCounters& counters, uint32_t recursions) {
   std::vector<double> shares(recursions, 0.0);
   double rows = 0;
   for (uint32_t depth = 1; depth <= recursions; ++depth) {
-    const double count = static_cast<double>(counters.prompt_rows_by_depth[depth] +
-                                             counters.generated_rows_by_depth[depth]);
+    const double count = static_cast<double>(counters.prompt_depth.rows_by_depth[depth - 1] +
+                                             counters.generated_depth.rows_by_depth[depth - 1]);
     rows += count;
     for (uint32_t r = 0; r < depth; ++r) shares[r] += count;
   }
   for (double& share : shares) share /= std::max(rows, 1.0);
   return shares;
-}
-
-std::string GroupName(const StepShape& shape, uint32_t group) {
-  if (group == shape.entry_group()) return "entry";
-  return group == shape.exit_group() ? "exit" : absl::StrCat(group);
 }
 
 }  // namespace
@@ -145,7 +140,7 @@ class Bench::Counter final : public RequestObserver {
     if (--without_first_ == 0) tokens_before_ = tokens_;
     return false;
   }
-  void OnEnded(const Ending& ending) override {
+  void OnEnded(Ending ending) override {
     if (without_first_ > 0) ++ended_early_;
     failed_ = failed_ || ending.reason != EndReason::kLength;
   }

@@ -29,6 +29,13 @@ Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
   return first < last ? Logprobs{below(first), below(last)} : Logprobs{};
 }
 
+// `counts`: a RequestStats or ScheduleCounters.
+template <typename Counts>
+void CountRow(bool in_prompt, uint32_t depth, Counts& counts) {
+  ++(in_prompt ? counts.prompt_depth : counts.generated_depth).rows_by_depth[depth - 1];
+  if (in_prompt) ++counts.prompt_depth.by_depth[depth - 1];
+}
+
 void TellLogits(const Sequence& sequence, const StepResult& result) {
   if (result.logits_rows.empty()) return;
   const size_t vocab = result.logits.size() / result.logits_rows.size();
@@ -95,15 +102,13 @@ void Schedule::TellRows(Sequence& sequence, uint32_t position, std::span<const u
                         Logprobs logprobs) {
   const uint32_t last = position + static_cast<uint32_t>(depths.size());
   const uint32_t first = std::clamp(sequence.told_rows, position, last);
-  sequence.ending.recomputed_rows += first - position;
-  counters_.recomputed_rows += first - position;
+  sequence.stats.recomputed_tokens += first - position;
+  counters_.recomputed_tokens += first - position;
   for (uint32_t row = first; row < last; ++row) {
     const uint32_t depth = depths[row - position];
-    RECURVE_CHECK(depth < kMaxGroups);
-    const bool in_prompt = row < sequence.prompt;
-    ++(in_prompt ? sequence.ending.prompt_rows_by_depth
-                 : sequence.ending.generated_rows_by_depth)[depth];
-    ++(in_prompt ? counters_.prompt_rows_by_depth : counters_.generated_rows_by_depth)[depth];
+    RECURVE_CHECK(0 < depth && depth <= shape_.recursions);
+    CountRow(row < sequence.prompt, depth, sequence.stats);
+    CountRow(row < sequence.prompt, depth, counters_);
     CountLowered(sequence, row, depth);
   }
   if (last >= sequence.told_rows) sequence.StopRecomputing(clock_->Now());
@@ -118,11 +123,13 @@ void Schedule::TellRows(Sequence& sequence, uint32_t position, std::span<const u
 
 bool Schedule::TellToken(Sequence& sequence, const TokenOutput& output) {
   sequence.tokens.push_back(output.token);
-  Ending& ending = sequence.ending;
-  ending.last_token = clock_->Now();
-  if (!ending.first_token.has_value()) ending.first_token = ending.last_token;
-  ++ending.generated_tokens;
+  RequestStats& stats = sequence.stats;
+  stats.last_token = clock_->Now();
+  if (!stats.first_token.has_value()) stats.first_token = stats.last_token;
+  ++stats.generated_tokens;
+  ++stats.generated_depth.by_depth[output.depth - 1];
   ++counters_.generated_tokens;
+  ++counters_.generated_depth.by_depth[output.depth - 1];
   return sequence.request.observer->OnToken(output);
 }
 

@@ -24,13 +24,30 @@ const StepPlan& Schedule::Plan() {
   // Whoever was preempted just now would come back into the pages that it was to leave.
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
-  for (const Evict& evict : plan_.evicts) {
-    const EvictionPolicy policy = stays_.Current(evict.slot).sequence->request.budget.policy;
-    counters_.groups[evict.group].evicted[static_cast<size_t>(policy)] += evict.count - evict.keep;
-  }
+  CountEvictions();
   for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
   dropped_.clear();
   return plan_;
+}
+
+void Schedule::CountEvictions() {
+  for (const Evict& evict : plan_.evicts) {
+    auto& evicted = counters_.groups[evict.group].evicted;
+    const uint32_t entries = evict.count - evict.keep;
+    switch (stays_.Current(evict.slot).sequence->request.budget.policy) {
+      case EvictionPolicy::kNone:
+        break;
+      case EvictionPolicy::kWindow:
+        evicted.window += entries;
+        break;
+      case EvictionPolicy::kAttention:
+        evicted.attention += entries;
+        break;
+      case EvictionPolicy::kRouter:
+        evicted.router += entries;
+        break;
+    }
+  }
 }
 
 void Schedule::EndDue() {
@@ -172,7 +189,7 @@ void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
 }
 
 bool Schedule::IsPreemptible(const Sequence& sequence) const {
-  return sequence.ending.preemptions < options_.max_preemptions;
+  return sequence.stats.preemptions < options_.max_preemptions;
 }
 
 Sequence* Schedule::LastPreemptible() {
@@ -193,7 +210,7 @@ void Schedule::Preempt(Sequence& sequence) {
   std::erase_if(plan_.pages, [&sequence](const PageChange& p) { return p.slot == sequence.slot; });
   Leave(sequence);
   queue_.Return(&sequence);
-  ++sequence.ending.preemptions;
+  ++sequence.stats.preemptions;
 }
 
 void Schedule::AdmitWaiting() {
@@ -279,11 +296,11 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
 void Schedule::Started(Sequence& sequence) {
   const SteadyTime now = clock_->Now();
   if (sequence.told_rows > 0) sequence.recomputing_since = now;
-  if (sequence.ending.admitted.has_value()) return;
+  if (sequence.stats.admitted.has_value()) return;
   const uint64_t id = sequence.request.id;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
   sequence.turn = admitted_++;
-  sequence.ending.admitted = now;
+  sequence.stats.admitted = now;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
   sequence.request.observer->OnStarted();
 }

@@ -89,17 +89,18 @@ void Schedule::AdoptPrefix(Stay& stay, const CachedPrefix& prefix) {
 }
 
 void Schedule::TellPrefix(Sequence& sequence, const CachedPrefix& prefix) {
-  const bool is_first = sequence.ending.preemptions == 0;
+  const bool is_first = sequence.stats.preemptions == 0;
   if (MayFind(sequence) && is_first) counters_.prefix_tokens_wanted += sequence.tokens.size();
   if (prefix.tokens == 0) return;
   if (is_first) {
-    sequence.ending.cached_tokens = prefix.tokens;
+    sequence.stats.cached_tokens = prefix.tokens;
     counters_.prefix_tokens_found += prefix.tokens;
   }
   const uint32_t first = std::min(sequence.told_rows, prefix.tokens);
   const uint32_t last = std::min(prefix.tokens, sequence.prompt);
   for (uint32_t row = first; row < last; ++row) {
-    ++sequence.ending.prompt_rows_by_depth[prefix.depths[row]];
+    ++sequence.stats.prompt_depth.by_depth[prefix.depths[row] - 1];
+    ++sequence.stats.prompt_depth.rows_by_depth[prefix.depths[row] - 1];
   }
   sequence.told_rows = std::max(sequence.told_rows, prefix.tokens);
   if (first >= last) return;

@@ -4,16 +4,13 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_REQUEST_H_
 #define RECURVE_ENGINE_SCHEDULE_REQUEST_H_
 
-#include <array>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "engine/api/output.h"
 #include "engine/api/priority.h"
 #include "engine/backend/step.h"
 #include "engine/base/steady_time.h"
@@ -21,48 +18,6 @@
 #include "engine/sampling/params.h"
 
 namespace recurve {
-
-enum class EndReason {
-  kEndOfSequence,  // sampled one of the model's end-of-sequence ids
-  kStopToken,      // sampled one of the request's own stop ids
-  kStopString,     // the observer said so
-  kLength,         // max_tokens tokens were generated
-  kContextLimit,   // prompt and generated tokens fill the context
-  kTimeLimit,      // the request's time limit came
-  kDrained,        // the engine shuts down
-  kCancelled,      // Cancel
-  kDeadline,       // the request's deadline came
-  kQueueTimeout,   // it was not admitted in time
-  kFailed,         // Ending::status says why
-};
-std::string_view EndReasonName(EndReason reason);  // such as "end_of_sequence"
-
-// Everything known of a request when it ends.
-struct Ending {
-  EndReason reason = EndReason::kLength;
-  absl::Status status;  // an error iff the reason is kFailed
-  uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;     // of the prompt, found in the prefix cache when first admitted
-  uint32_t generated_tokens = 0;  // those the observer was told of
-  // Rows that passed EXIT, here or for a cached prefix, by the recursions they ran (index 0 stays
-  // empty), each position once:
-  // of the prompt's tokens and of generated ones. The mean is block rows over ENTRY rows. The last
-  // generated token never becomes a row, so there is one row less than tokens.
-  std::array<uint32_t, kMaxGroups> prompt_rows_by_depth{};
-  std::array<uint32_t, kMaxGroups> generated_rows_by_depth{};
-  // Rows, of those above, that ran under a cap lower than the request's own, and the lowest such
-  // cap.
-  uint32_t lowered_rows = 0;
-  uint32_t lowest_cap = 0;  // 0: there is none
-  uint32_t preemptions = 0;
-  uint32_t recomputed_rows = 0;                // rows that passed EXIT again after a preemption
-  std::chrono::nanoseconds recompute_time{0};  // in a slot, until it was where it had been before
-  SteadyTime queued;
-  std::optional<SteadyTime> admitted;  // first into a slot
-  std::optional<SteadyTime> first_token;
-  std::optional<SteadyTime> last_token;
-  SteadyTime ended;
-};
 
 // Consecutive prompt tokens that passed EXIT, or were found in the prefix cache.
 struct PromptOutput {
@@ -102,7 +57,7 @@ class RequestObserver {
   virtual void OnLogits(uint32_t /*position*/, std::span<const float> /*logits*/) {}
 
   // Exactly once, last. The observer may be destroyed in it.
-  virtual void OnEnded(const Ending& ending) = 0;
+  virtual void OnEnded(Ending ending) = 0;
 };
 
 struct ScheduledRequest {

@@ -132,7 +132,7 @@ std::optional<SteadyTime> RequestQueue::OldestArrival() const {
   std::optional<SteadyTime> oldest;
   for (const Priority priority : {Priority::kHigh, Priority::kNormal}) {
     for (const Tenant& tenant : classes_[static_cast<size_t>(priority)].turns) {
-      const SteadyTime queued = tenant.waiting.front()->ending.queued;
+      const SteadyTime queued = tenant.waiting.front()->stats.queued;
       if (!oldest.has_value() || queued < *oldest) oldest = queued;
     }
   }

@@ -6,18 +6,12 @@
 #include <optional>
 #include <utility>
 
+#include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
-
-// Pages in the tables of all sequences.
-double PagesSeen(const ScheduleCounters& counters) {
-  double seen = 0.0;
-  for (const ScheduleCounters::Group& group : counters.groups) seen += group.reserved;
-  return seen;
-}
 
 std::optional<DepthDial> MakeDial(const ScheduleOptions& options, const StepShape& shape) {
   if (!options.queue_time_goal.has_value()) return std::nullopt;
@@ -25,15 +19,6 @@ std::optional<DepthDial> MakeDial(const ScheduleOptions& options, const StepShap
 }
 
 }  // namespace
-
-double ScheduleCounters::Sharing() const {
-  return pages_reserved == 0 ? 1.0 : PagesSeen(*this) / pages_reserved;
-}
-
-double ScheduleCounters::Fragmentation() const {
-  const double seen = PagesSeen(*this);
-  return seen == 0.0 ? 0.0 : 1.0 - pages_packed / seen;
-}
 
 absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(ScheduleOptions options,
                                                            const StepShape& shape,
@@ -51,7 +36,15 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
-      prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {}
+      prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {
+  for (DepthCounts* depth : {&counters_.prompt_depth, &counters_.generated_depth}) {
+    depth->by_depth.resize(shape.recursions);
+    depth->rows_by_depth.resize(shape.recursions);
+  }
+  for (uint32_t group = 0; group < shape.groups(); ++group) {
+    counters_.groups.emplace_back().name = GroupName(shape, group);
+  }
+}
 
 absl::Status Schedule::Add(ScheduledRequest request) {
   std::vector<ScheduledRequest> requests;
@@ -112,14 +105,12 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
   }
   const uint64_t id = sequence.request.id;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
-  counters_.recompute_time += sequence.ending.recompute_time;
-  Ending ending = sequence.ending;
-  ending.reason = reason;
-  ending.status = status;
+  counters_.recompute_time += sequence.stats.recompute_time;
+  Ending ending{std::move(sequence.stats), reason, StatusOf(reason, status)};
   ending.ended = clock_->Now();
   RequestObserver* const observer = sequence.request.observer;
   sequences_.erase(id);
-  observer->OnEnded(ending);
+  observer->OnEnded(std::move(ending));
 }
 
 ScheduleCounters Schedule::counters() const {

@@ -40,8 +40,6 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
-#include <array>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,6 +52,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/api/snapshot.h"
 #include "engine/backend/step.h"
 #include "engine/kv/page_pool.h"
 #include "engine/kv/page_tables.h"
@@ -67,51 +66,6 @@
 #include "engine/schedule/stays.h"
 
 namespace recurve {
-
-struct ScheduleCounters {
-  struct Group {
-    uint64_t entries = 0;      // held by all sequences, as of the last committed step
-    uint32_t filled = 0;       // pages that hold entries
-    uint32_t filled_peak = 0;  // the most after any step, before sequences that ended in it left
-    // Pages that sequences have, filled or not; those that n of them share count n times, here and
-    // in the two above.
-    uint32_t reserved = 0;
-    // Entries since the start, by EvictionPolicy.
-    std::array<uint64_t, kEvictionPolicies> evicted{};
-  };
-  // Of this moment.
-  uint32_t running = 0;
-  uint32_t waiting = 0;
-  uint64_t waiting_tokens = 0;
-  uint32_t depth_cap = 0;  // of new tokens whose request allows that
-  uint32_t pages_free = 0;
-  uint32_t pages_cached = 0;       // of prefixes that no sequence uses
-  uint32_t pages_reserved = 0;     // of sequences, each counted once
-  uint32_t pages_in_use_peak = 0;  // since the start, cached ones included
-  uint32_t pages_filled = 0;
-  uint32_t pages_filled_peak = 0;
-  std::array<Group, kMaxGroups> groups;
-  double pages_packed = 0.0;  // that would hold all entries, each sequence's for itself
-  // How often a page of a sequence is seen, on the average: 1 if none is shared.
-  double Sharing() const;
-  // The share of the pages that sequences see that holds no entries.
-  double Fragmentation() const;
-  // Since the start.
-  uint64_t generated_tokens = 0;
-  uint64_t preemptions_for_memory = 0;
-  uint64_t preemptions_for_priority = 0;
-  uint64_t recomputed_rows = 0;
-  uint64_t prefix_tokens_wanted = 0;  // tokens looked up in the prefix cache, once a request
-  uint64_t prefix_tokens_found = 0;   // of these, those that were there
-  // Rows, each position of a request once, that ran under a cap which the dial had lowered; and the
-  // recursions that those which went as far as that were kept from at most.
-  uint64_t lowered_rows = 0;
-  uint64_t recursions_given_up = 0;
-  std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
-  // Rows that passed EXIT, each position of a request once, by the recursions they ran.
-  std::array<uint64_t, kMaxGroups> prompt_rows_by_depth{};
-  std::array<uint64_t, kMaxGroups> generated_rows_by_depth{};
-};
 
 // Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: the loop's
 // thread calls everything. Every request must have ended before the schedule is destroyed (EndAll).
@@ -160,6 +114,7 @@ class Schedule {
   void Queue(ScheduledRequest&& request);
 
   // Of plan.cc.
+  void CountEvictions();
   void EndDue();
   void ReturnSurplusPages();
   void PreemptForPriority();

@@ -29,10 +29,10 @@ void Schedule::CountLowered(Sequence& sequence, uint32_t row, uint32_t depth) {
   const uint32_t cap = sequence.caps.At(row);
   const uint32_t own = sequence.caps.OwnAt(row);
   if (cap >= own) return;
-  Ending& ending = sequence.ending;
-  ending.lowest_cap = ending.lowered_rows == 0 ? cap : std::min(ending.lowest_cap, cap);
-  ++ending.lowered_rows;
-  ++counters_.lowered_rows;
+  RequestStats& stats = sequence.stats;
+  stats.lowest_cap = stats.lowered_tokens == 0 ? cap : std::min(stats.lowest_cap, cap);
+  ++stats.lowered_tokens;
+  ++counters_.lowered_tokens;
   if (depth == cap) counters_.recursions_given_up += own - cap;
 }
 

@@ -73,8 +73,12 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
   SamplingParams& sampling = request.sampling;
   sampling.generated = prompt - request.generated_prefix;
   sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
-  ending.prompt_tokens = prompt;
-  ending.queued = now;
+  stats.prompt_tokens = prompt;
+  stats.queued = now;
+  for (DepthCounts* depth : {&stats.prompt_depth, &stats.generated_depth}) {
+    depth->by_depth.resize(shape.recursions);
+    depth->rows_by_depth.resize(shape.recursions);
+  }
   prefix_state = MakePrefixState(request, prompt, options);
 }
 
@@ -94,7 +98,7 @@ std::optional<SteadyTime> Sequence::DueTime() const {
     if (time.has_value() && (!due.has_value() || *time < *due)) due = time;
   };
   at_most(request.time_limit);
-  if (!ending.admitted.has_value()) at_most(request.queue_deadline);
+  if (!stats.admitted.has_value()) at_most(request.queue_deadline);
   return due;
 }
 
@@ -107,7 +111,7 @@ uint32_t Sequence::StoredPrefix() const {
 }
 
 void Sequence::StopRecomputing(SteadyTime now) {
-  if (recomputing_since.has_value()) ending.recompute_time += now - *recomputing_since;
+  if (recomputing_since.has_value()) stats.recompute_time += now - *recomputing_since;
   recomputing_since.reset();
 }
 

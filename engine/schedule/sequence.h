@@ -70,7 +70,7 @@ struct Sequence {
   uint64_t turn = 0;       // how many were admitted before it, when it first was
   PrefixState prefix_state;
   std::optional<SteadyTime> recomputing_since;
-  Ending ending;  // as far as it has come
+  RequestStats stats;  // as far as it has come
 };
 
 // A sequence's stay in a slot: the host's mirror of what the backend does there. It goes on when

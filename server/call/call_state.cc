@@ -250,13 +250,13 @@ std::optional<CallRecord> CallState::TakeRecord() {
 std::string_view CallState::TerminalReason() const {
   switch (*code_) {
     case absl::StatusCode::kOk:
-      return FinishReasonName(samples_[origin_.streams ? 0 : told_].finish->reason);
+      return EndReasonName(samples_[origin_.streams ? 0 : told_].finish->reason);
     case absl::StatusCode::kCancelled:
-      return stalled_ ? kReasonSlowReader : kReasonCancelled;
+      return stalled_ ? kReasonSlowReader : EndReasonName(EndReason::kCancelled);
     case absl::StatusCode::kDeadlineExceeded:
-      return kReasonDeadlineExceeded;
+      return EndReasonName(EndReason::kDeadline);
     case absl::StatusCode::kResourceExhausted:
-      return kReasonQueueTimeout;
+      return EndReasonName(EndReason::kQueueTimeout);
     case absl::StatusCode::kUnavailable:
       return kReasonUnavailable;
     default:

@@ -19,24 +19,25 @@ void FillLogprobs(const PositionLogprobs& from, const Engine& engine, v1::Positi
   }
 }
 
-v1::FinishReason ReasonToProto(FinishReason reason) {
+v1::FinishReason ReasonToProto(EndReason reason) {
   switch (reason) {
-    case FinishReason::kEndOfSequence:
+    case EndReason::kEndOfSequence:
       return v1::FINISH_REASON_END_OF_SEQUENCE;
-    case FinishReason::kStopString:
+    case EndReason::kStopString:
       return v1::FINISH_REASON_STOP_STRING;
-    case FinishReason::kStopToken:
+    case EndReason::kStopToken:
       return v1::FINISH_REASON_STOP_TOKEN;
-    case FinishReason::kLength:
+    case EndReason::kLength:
       return v1::FINISH_REASON_LENGTH;
-    case FinishReason::kContextLimit:
+    case EndReason::kContextLimit:
       return v1::FINISH_REASON_CONTEXT_LIMIT;
-    case FinishReason::kTimeLimit:
+    case EndReason::kTimeLimit:
       return v1::FINISH_REASON_TIME_LIMIT;
-    case FinishReason::kDrained:
+    case EndReason::kDrained:
       return v1::FINISH_REASON_DRAINED;
+    default:  // the others are told as a status
+      return v1::FINISH_REASON_UNSPECIFIED;
   }
-  return v1::FINISH_REASON_UNSPECIFIED;
 }
 
 uint64_t Microseconds(std::optional<SteadyTime> from, std::optional<SteadyTime> to) {
@@ -106,7 +107,7 @@ void FillCounts(const std::vector<uint64_t>& from,
   proto->Assign(from.begin(), from.end());
 }
 
-void FillHistogram(const EngineSnapshot::Histogram& histogram, v1::Histogram* proto) {
+void FillHistogram(const StepTotals::Histogram& histogram, v1::Histogram* proto) {
   proto->mutable_bounds()->Assign(histogram.bounds.begin(), histogram.bounds.end());
   FillCounts(histogram.counts, proto->mutable_counts());
   proto->set_sum(histogram.sum);
@@ -159,37 +160,39 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
 void FillLoad(const EngineInfo& info, const EngineSnapshot& snapshot,
               const Metrics::Latencies& latencies, std::chrono::duration<double> uptime,
               v1::GetLoadResponse* proto) {
-  proto->set_requests_running(snapshot.requests_running);
-  proto->set_requests_waiting(snapshot.requests_waiting);
-  proto->set_waiting_tokens(snapshot.waiting_tokens);
+  proto->set_requests_running(snapshot.schedule.running);
+  proto->set_requests_waiting(snapshot.schedule.waiting);
+  proto->set_waiting_tokens(snapshot.schedule.waiting_tokens);
   proto->set_slots(info.options.schedule.slots);
   proto->set_kv_pages(info.kv_pages);
-  proto->set_kv_pages_free(snapshot.pages_free);
-  proto->set_kv_pages_cached(snapshot.pages_cached);
+  proto->set_kv_pages_free(snapshot.schedule.pages_free);
+  proto->set_kv_pages_cached(snapshot.schedule.pages_cached);
   proto->set_draining(snapshot.draining);
   proto->set_prompt_tokens(snapshot.prompt_tokens);
-  proto->set_generated_tokens(snapshot.generated_tokens);
-  FillCounts(snapshot.generated_depth.by_depth, proto->mutable_generated_tokens_by_depth());
-  FillCounts(snapshot.prompt_depth.rows_by_depth, proto->mutable_prompt_rows_by_depth());
-  FillCounts(snapshot.generated_depth.rows_by_depth, proto->mutable_generated_rows_by_depth());
+  proto->set_generated_tokens(snapshot.schedule.generated_tokens);
+  FillCounts(snapshot.schedule.generated_depth.by_depth,
+             proto->mutable_generated_tokens_by_depth());
+  FillCounts(snapshot.schedule.prompt_depth.rows_by_depth, proto->mutable_prompt_rows_by_depth());
+  FillCounts(snapshot.schedule.generated_depth.rows_by_depth,
+             proto->mutable_generated_rows_by_depth());
   proto->set_uptime_seconds(uptime.count());
-  for (const EngineSnapshot::Group& group : snapshot.groups) {
+  for (const ScheduleCounters::Group& group : snapshot.schedule.groups) {
     v1::GroupLoad* load = proto->add_groups();
     load->set_name(group.name);
     load->set_entries(group.entries);
-    load->set_pages(group.pages);
+    load->set_pages(group.reserved);
     load->set_evicted_entries(group.evicted_by_all());
   }
-  proto->set_steps(snapshot.steps);
-  for (int part = 0; part < EngineSnapshot::kParts; ++part) {
+  proto->set_steps(snapshot.steps.count);
+  for (int part = 0; part < StepTotals::kParts; ++part) {
     v1::StageLoad* stage = proto->add_stages();
     stage->set_name(std::string(StepPartName(part)));
-    stage->set_rows(snapshot.part_rows[part]);
+    stage->set_rows(snapshot.steps.part_rows[part]);
   }
-  proto->set_prefix_tokens_wanted(snapshot.prefix_tokens_wanted);
-  proto->set_prefix_tokens_found(snapshot.prefix_tokens_found);
-  proto->set_preemptions_for_memory(snapshot.preemptions_for_memory);
-  proto->set_preemptions_for_priority(snapshot.preemptions_for_priority);
+  proto->set_prefix_tokens_wanted(snapshot.schedule.prefix_tokens_wanted);
+  proto->set_prefix_tokens_found(snapshot.schedule.prefix_tokens_found);
+  proto->set_preemptions_for_memory(snapshot.schedule.preemptions_for_memory);
+  proto->set_preemptions_for_priority(snapshot.schedule.preemptions_for_priority);
   FillHistogram(latencies.first_token, proto->mutable_time_to_first_token());
   FillHistogram(latencies.inter_token, proto->mutable_inter_token_latency());
   FillHistogram(latencies.queue, proto->mutable_queue_time());

@@ -32,7 +32,7 @@ class Page {
     (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
     family.metric.push_back(std::move(metric));
   }
-  void AddHistogram(Labels labels, const EngineSnapshot::Histogram& from) {
+  void AddHistogram(Labels labels, const StepTotals::Histogram& from) {
     ClientMetric metric;
     metric.label = std::move(labels);
     uint64_t cumulative = 0;
@@ -100,39 +100,39 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
 }
 
 void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
-  page->Gauge("recurve_requests_running", "Requests that hold a slot", now.requests_running);
-  page->Gauge("recurve_requests_waiting", "Requests that wait for a slot", now.requests_waiting);
+  page->Gauge("recurve_requests_running", "Requests that hold a slot", now.schedule.running);
+  page->Gauge("recurve_requests_waiting", "Requests that wait for a slot", now.schedule.waiting);
   page->Gauge("recurve_waiting_tokens", "Prompt tokens of waiting requests",
-              static_cast<double>(now.waiting_tokens));
+              static_cast<double>(now.schedule.waiting_tokens));
   page->Gauge("recurve_draining", "1 while new requests are refused for shutdown", now.draining);
   page->Gauge("recurve_engine_failed", "1 once a step has failed", now.failed);
   page->Gauge("recurve_engine_step_age_seconds", "Age of the oldest unfinished step; 0 when idle",
               std::chrono::duration<double>(now.step_age).count());
-  page->Gauge("recurve_kv_pages_free", "Free pages of the cache", now.pages_free);
+  page->Gauge("recurve_kv_pages_free", "Free pages of the cache", now.schedule.pages_free);
   page->Gauge("recurve_kv_pages_cached", "Pages of cached prefixes that no request uses",
-              now.pages_cached);
-  const double unused = static_cast<double>(now.pages_free) + now.pages_cached;
+              now.schedule.pages_cached);
+  const double unused = static_cast<double>(now.schedule.pages_free) + now.schedule.pages_cached;
   page->Gauge("recurve_kv_cache_usage_ratio", "Share of the cache's pages in use, 0 to 1",
               info.kv_pages == 0 ? 0.0 : 1.0 - unused / info.kv_pages);
   page->Gauge("recurve_kv_sharing_ratio", "Pages that requests use over those that there are",
-              now.sharing);
+              now.schedule.Sharing());
   page->Gauge("recurve_kv_fragmentation_ratio", "Share of requests' pages without entries, 0 to 1",
-              now.fragmentation);
+              now.schedule.Fragmentation());
   page->Family("recurve_kv_pages", "Pages in use by cache group", MetricType::Gauge);
-  for (const auto& group : now.groups) page->Add({{"group", group.name}}, group.pages);
+  for (const auto& group : now.schedule.groups) page->Add({{"group", group.name}}, group.reserved);
   page->Family("recurve_kv_bytes", "Bytes of these", MetricType::Gauge);
-  for (const auto& group : now.groups) {
-    page->Add({{"group", group.name}}, static_cast<double>(group.pages) * info.kv_page_bytes);
+  for (const auto& group : now.schedule.groups) {
+    page->Add({{"group", group.name}}, static_cast<double>(group.reserved) * info.kv_page_bytes);
   }
   page->Family("recurve_kv_entries", "Cached tokens by cache group", MetricType::Gauge);
-  for (const auto& group : now.groups) {
+  for (const auto& group : now.schedule.groups) {
     page->Add({{"group", group.name}}, static_cast<double>(group.entries));
   }
 }
 
 void AddDepths(const EngineSnapshot& now, Page* page) {
-  const std::pair<const char*, const DepthCounts*> kinds[] = {{"prompt", &now.prompt_depth},
-                                                              {"generated", &now.generated_depth}};
+  const std::pair<const char*, const DepthCounts*> kinds[] = {
+      {"prompt", &now.schedule.prompt_depth}, {"generated", &now.schedule.generated_depth}};
   page->Family("recurve_recursion_tokens_total", "Tokens by the recursions they ran",
                MetricType::Counter);
   for (const auto& [kind, depths] : kinds) {
@@ -154,29 +154,29 @@ void AddDepths(const EngineSnapshot& now, Page* page) {
 
 void AddAdaptiveDepth(const EngineSnapshot& now, Page* page) {
   page->Gauge("recurve_depth_cap", "Most recursions of new tokens that allow adaptive depth",
-              now.depth_cap);
+              now.schedule.depth_cap);
   page->Counter("recurve_depth_lowered_tokens_total", "Tokens that ran under a lowered cap",
-                static_cast<double>(now.lowered_tokens));
+                static_cast<double>(now.schedule.lowered_tokens));
   page->Counter("recurve_depth_given_up_recursions_total",
                 "Recursions that lowered caps kept tokens from, at most",
-                static_cast<double>(now.recursions_given_up));
+                static_cast<double>(now.schedule.recursions_given_up));
 }
 
 void AddPreemptions(const EngineSnapshot& now, Page* page) {
   page->Family("recurve_preemptions_total", "Times that a sequence was put back, by what for",
                MetricType::Counter);
-  page->Add({{"reason", "memory"}}, static_cast<double>(now.preemptions_for_memory));
-  page->Add({{"reason", "priority"}}, static_cast<double>(now.preemptions_for_priority));
+  page->Add({{"reason", "memory"}}, static_cast<double>(now.schedule.preemptions_for_memory));
+  page->Add({{"reason", "priority"}}, static_cast<double>(now.schedule.preemptions_for_priority));
   page->Counter("recurve_recomputed_tokens_total", "Tokens computed again after that",
-                static_cast<double>(now.recomputed_tokens));
+                static_cast<double>(now.schedule.recomputed_tokens));
   page->Counter("recurve_recompute_seconds_total", "Time of these, of requests that have ended",
-                std::chrono::duration<double>(now.recompute_time).count());
+                std::chrono::duration<double>(now.schedule.recompute_time).count());
 }
 
 void AddEvictions(const EngineSnapshot& now, Page* page) {
   page->Family("recurve_kv_evicted_entries_total", "Entries dropped for a budget, by cache group",
                MetricType::Counter);
-  for (const auto& group : now.groups) {
+  for (const auto& group : now.schedule.groups) {
     const std::pair<const char*, uint64_t> policies[] = {{"window", group.evicted.window},
                                                          {"attention", group.evicted.attention},
                                                          {"router", group.evicted.router}};
@@ -187,24 +187,25 @@ void AddEvictions(const EngineSnapshot& now, Page* page) {
 }
 
 void AddSteps(const EngineSnapshot& now, Page* page) {
-  page->Counter("recurve_steps_total", "Steps of the engine", static_cast<double>(now.steps));
+  page->Counter("recurve_steps_total", "Steps of the engine", static_cast<double>(now.steps.count));
   page->Family("recurve_step_rows_total", "Rows that steps ran, by stage", MetricType::Counter);
-  for (int part = 0; part < EngineSnapshot::kParts; ++part) {
+  for (int part = 0; part < StepTotals::kParts; ++part) {
     page->Add({{"stage", std::string(StepPartName(part))}},
-              static_cast<double>(now.part_rows[part]));
+              static_cast<double>(now.steps.part_rows[part]));
   }
   page->Family("recurve_batch_tokens", "Tokens that a step took through the shared block",
                MetricType::Histogram);
-  page->AddHistogram({}, now.batch_tokens);
+  page->AddHistogram({}, now.steps.batch_tokens);
   page->Family("recurve_batch_sequences", "Sequences of which a step ran any token",
                MetricType::Histogram);
-  page->AddHistogram({}, now.batch_sequences);
+  page->AddHistogram({}, now.steps.batch_sequences);
   page->Family("recurve_step_duration_seconds", "Time of a step", MetricType::Histogram);
-  page->AddHistogram({}, now.step_seconds);
+  page->AddHistogram({}, now.steps.seconds);
   page->Family("recurve_stage_duration_seconds", "Time of a stage, in steps that ran it",
                MetricType::Histogram);
-  for (int part = 0; part < EngineSnapshot::kParts; ++part) {
-    page->AddHistogram({{"stage", std::string(StepPartName(part))}}, now.part_step_seconds[part]);
+  for (int part = 0; part < StepTotals::kParts; ++part) {
+    page->AddHistogram({{"stage", std::string(StepPartName(part))}},
+                       now.steps.part_step_seconds[part]);
   }
 }
 
@@ -226,11 +227,11 @@ class EngineMetrics : public prometheus::Collectable {
     page.Counter("recurve_prompt_tokens_total", "Prompt tokens of admitted requests",
                  static_cast<double>(now.prompt_tokens));
     page.Counter("recurve_generation_tokens_total", "Tokens generated",
-                 static_cast<double>(now.generated_tokens));
+                 static_cast<double>(now.schedule.generated_tokens));
     page.Counter("recurve_prefix_cache_queries_total", "Prompt tokens looked up as a prefix",
-                 static_cast<double>(now.prefix_tokens_wanted));
+                 static_cast<double>(now.schedule.prefix_tokens_wanted));
     page.Counter("recurve_prefix_cache_hits_total", "Prompt tokens found in the prefix cache",
-                 static_cast<double>(now.prefix_tokens_found));
+                 static_cast<double>(now.schedule.prefix_tokens_found));
     AddPreemptions(now, &page);
     AddEvictions(now, &page);
     AddDepths(now, &page);

@@ -23,11 +23,8 @@ enum class TextKind {
 };
 inline constexpr int kNumTextKinds = 2;
 
-// How an admitted request can end beside the engine's FinishReasonName.
-inline constexpr std::string_view kReasonCancelled = "cancelled";
+// How an admitted request can end beside the engine's EndReasonName.
 inline constexpr std::string_view kReasonSlowReader = "slow_reader";
-inline constexpr std::string_view kReasonDeadlineExceeded = "deadline_exceeded";
-inline constexpr std::string_view kReasonQueueTimeout = "queue_timeout";
 inline constexpr std::string_view kReasonUnavailable = "unavailable";
 inline constexpr std::string_view kReasonInternal = "internal";
 

@@ -35,21 +35,20 @@ double Seconds(std::chrono::nanoseconds duration) {
 // Every way to end, so that each series is there, at 0, before it first happens.
 std::vector<std::string> TerminalReasons() {
   std::vector<std::string> names;
-  for (const FinishReason reason :
-       {FinishReason::kEndOfSequence, FinishReason::kStopString, FinishReason::kStopToken,
-        FinishReason::kLength, FinishReason::kContextLimit, FinishReason::kTimeLimit,
-        FinishReason::kDrained}) {
-    names.emplace_back(FinishReasonName(reason));
+  for (const EndReason reason :
+       {EndReason::kEndOfSequence, EndReason::kStopString, EndReason::kStopToken,
+        EndReason::kLength, EndReason::kContextLimit, EndReason::kTimeLimit, EndReason::kDrained,
+        EndReason::kCancelled, EndReason::kDeadline, EndReason::kQueueTimeout}) {
+    names.emplace_back(EndReasonName(reason));
   }
-  for (const std::string_view name : {kReasonCancelled, kReasonSlowReader, kReasonDeadlineExceeded,
-                                      kReasonQueueTimeout, kReasonUnavailable, kReasonInternal}) {
+  for (const std::string_view name : {kReasonSlowReader, kReasonUnavailable, kReasonInternal}) {
     names.emplace_back(name);
   }
   return names;
 }
 
-EngineSnapshot::Histogram Read(const prometheus::Histogram& histogram) {
-  EngineSnapshot::Histogram read;
+StepTotals::Histogram Read(const prometheus::Histogram& histogram) {
+  StepTotals::Histogram read;
   const prometheus::ClientMetric::Histogram now = histogram.Collect().histogram;
   uint64_t below = 0;
   for (const prometheus::ClientMetric::Bucket& bucket : now.bucket) {

@@ -58,7 +58,7 @@ class Metrics {
 
   // In seconds, since start: those of the histograms that GetLoad tells as well.
   struct Latencies {
-    EngineSnapshot::Histogram first_token, inter_token, queue;
+    StepTotals::Histogram first_token, inter_token, queue;
   };
   Latencies latencies() const;
 

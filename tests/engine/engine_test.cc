@@ -25,7 +25,7 @@ TEST(EngineTest, GeneratesAndCounts) {
   ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3, 4, 5}, 20), {sink}).ok());
   const Finish finish = sink->Wait();
   EXPECT_TRUE(finish.status.ok());
-  EXPECT_EQ(finish.reason, FinishReason::kLength);
+  EXPECT_EQ(finish.reason, EndReason::kLength);
   EXPECT_EQ(finish.prompt_tokens, 5U);
   EXPECT_EQ(finish.generated_tokens, 20U);
   EXPECT_EQ(sink->tokens().size(), 20U);
@@ -35,12 +35,12 @@ TEST(EngineTest, GeneratesAndCounts) {
   EXPECT_GE(finish.generated_depth.Mean(), 1.0);
   const EngineSnapshot snapshot = engine->Snapshot();
   EXPECT_EQ(snapshot.prompt_tokens, 5U);
-  EXPECT_EQ(snapshot.generated_tokens, 20U);
-  EXPECT_EQ(snapshot.pages_free, 256U);
-  EXPECT_GT(snapshot.steps, 20U);
-  ASSERT_EQ(snapshot.groups.size(), 5U);
-  EXPECT_EQ(snapshot.groups[0].name, "entry");
-  EXPECT_EQ(snapshot.groups[4].name, "exit");
+  EXPECT_EQ(snapshot.schedule.generated_tokens, 20U);
+  EXPECT_EQ(snapshot.schedule.pages_free, 256U);
+  EXPECT_GT(snapshot.steps.count, 20U);
+  ASSERT_EQ(snapshot.schedule.groups.size(), 5U);
+  EXPECT_EQ(snapshot.schedule.groups[0].name, "entry");
+  EXPECT_EQ(snapshot.schedule.groups[4].name, "exit");
 }
 
 TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
@@ -71,10 +71,10 @@ TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
     for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
     const EngineSnapshot snapshot = engine->Snapshot();
     uint64_t prompt_rows = 0;
-    for (const uint64_t rows : snapshot.prompt_depth.rows_by_depth) prompt_rows += rows;
+    for (const uint64_t rows : snapshot.schedule.prompt_depth.rows_by_depth) prompt_rows += rows;
     EXPECT_EQ(prompt_rows, 70U + 6U + 6U);  // all but the first 64 tokens, which are shared
     EXPECT_EQ(snapshot.prompt_tokens, 70U);
-    EXPECT_EQ(snapshot.generated_tokens, 36U);
+    EXPECT_EQ(snapshot.schedule.generated_tokens, 36U);
     EXPECT_NE(sinks[0]->tokens(), sinks[1]->tokens());
     EXPECT_NE(sinks[1]->tokens(), sinks[2]->tokens());
     const auto other = MakeSmallEngine();
@@ -114,8 +114,8 @@ TEST(EngineTest, SamplesAreRefusedTogether) {
   request.samples = 2;
   EXPECT_EQ(engine->Start(request, {refused, refused}).status().code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(engine->Snapshot().requests_waiting, 5U);
-  EXPECT_EQ(engine->Snapshot().waiting_tokens, 10U);
+  EXPECT_EQ(engine->Snapshot().schedule.waiting, 5U);
+  EXPECT_EQ(engine->Snapshot().schedule.waiting_tokens, 10U);
   EXPECT_EQ(refused.use_count(), 1);
   request.samples = 7;
   EXPECT_EQ(
@@ -238,9 +238,9 @@ TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   ASSERT_TRUE(engine->Start(limited, {ended}).ok());
   const Finish finish = ended->Wait();
   EXPECT_TRUE(finish.status.ok());
-  EXPECT_EQ(finish.reason, FinishReason::kTimeLimit);
-  EXPECT_EQ(engine->Snapshot().pages_free, 256U);
-  EXPECT_EQ(engine->Snapshot().requests_running, 0U);
+  EXPECT_EQ(finish.reason, EndReason::kTimeLimit);
+  EXPECT_EQ(engine->Snapshot().schedule.pages_free, 256U);
+  EXPECT_EQ(engine->Snapshot().schedule.running, 0U);
 }
 
 TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
@@ -251,7 +251,7 @@ TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
   engine->Drain(std::chrono::steady_clock::now());
   const Finish finish = sink->Wait();
   EXPECT_TRUE(finish.status.ok());
-  EXPECT_TRUE(finish.reason == FinishReason::kDrained || finish.generated_tokens == 250);
+  EXPECT_TRUE(finish.reason == EndReason::kDrained || finish.generated_tokens == 250);
   EXPECT_TRUE(engine->Snapshot().draining);
   EXPECT_EQ(engine->Start(IdsRequest({1}, 1), {sink}).status().code(),
             absl::StatusCode::kUnavailable);
@@ -315,8 +315,8 @@ TEST(EngineTest, ManyThreadsStartAndCancel) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_GT(started, 40);
   const EngineSnapshot snapshot = engine->Snapshot();
-  EXPECT_EQ(snapshot.pages_free, 256U);
-  EXPECT_EQ(snapshot.requests_running + snapshot.requests_waiting, 0U);
+  EXPECT_EQ(snapshot.schedule.pages_free, 256U);
+  EXPECT_EQ(snapshot.schedule.running + snapshot.schedule.waiting, 0U);
 }
 
 TEST(EngineTest, CreateNamesTheOption) {

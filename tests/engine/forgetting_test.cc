@@ -31,7 +31,7 @@ struct Recorded final : public RequestObserver {
   void OnLogits(uint32_t position, std::span<const float> row) override {
     logits[position].assign(row.begin(), row.end());
   }
-  void OnEnded(const Ending& ending) override { reason = ending.reason; }
+  void OnEnded(Ending ending) override { reason = ending.reason; }
 
   std::vector<uint32_t> depths;
   std::map<uint32_t, std::vector<float>> logits;

@@ -39,7 +39,7 @@ struct Transcript final : public RequestObserver {
     const auto [known, is_new] = logits_bits.try_emplace(position, bits);
     same_when_recomputed = same_when_recomputed && (is_new || known->second == bits);
   }
-  void OnEnded(const Ending& how) override {
+  void OnEnded(Ending how) override {
     ending = how;
     ++ended;
   }

@@ -55,26 +55,25 @@ struct Sink final : public RequestSink {
 class RequestOutputTest : public testing::Test {
  protected:
   void Make(const Request& request, bool with_tokenizer = true) {
-    auto output = RequestOutput::Create(request, with_tokenizer ? tokenizer_.get() : nullptr,
-                                        by_depth_, sink_, [this] { ++ended_; });
+    auto output = RequestOutput::Create(request, with_tokenizer ? tokenizer_.get() : nullptr, sink_,
+                                        [this] { ++ended_; });
     ASSERT_TRUE(output.ok()) << output.status();
     output_ = *std::move(output);
   }
   bool Push(uint32_t token, uint32_t depth = 1, bool stop_id = false) {
     return output_->OnToken({token, position_++, depth, stop_id, {}});
   }
-  void End(EndReason reason, absl::Status status = absl::OkStatus(), uint32_t prompt_tokens = 0) {
+  void End(EndReason reason, const absl::Status& status = absl::OkStatus(),
+           uint32_t prompt_tokens = 0) {
     Ending ending;
     ending.prompt_tokens = prompt_tokens;
     ending.reason = reason;
-    ending.status = std::move(status);
-    ending.generated_rows_by_depth = {0, 1, 1, 1};
-    output_->OnEnded(ending);
+    ending.status = StatusOf(reason, status);
+    output_->OnEnded(std::move(ending));
   }
 
   const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Parse(kTokenizer);
   const std::shared_ptr<Sink> sink_ = std::make_shared<Sink>();
-  std::vector<uint64_t> by_depth_ = {0, 0, 0};
   std::unique_ptr<RequestOutput> output_;
   uint32_t position_ = 5;
   int ended_ = 0;
@@ -89,7 +88,7 @@ TEST_F(RequestOutputTest, ADrainedTextKeepsBackWhatIsNotCertain) {
   End(EndReason::kDrained);
   EXPECT_EQ(sink_->text, "a");
   EXPECT_EQ(sink_->tokens.size(), 1U);
-  EXPECT_EQ(sink_->finish.reason, FinishReason::kDrained);
+  EXPECT_EQ(sink_->finish.reason, EndReason::kDrained);
 }
 
 TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
@@ -105,12 +104,7 @@ TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
   EXPECT_EQ(sink_->tokens[2].depth, 3U);
   End(EndReason::kLength);
   EXPECT_EQ(sink_->text, "a\xe2\x82\xac");
-  EXPECT_EQ(sink_->finish.reason, FinishReason::kLength);
-  EXPECT_EQ(sink_->finish.generated_depth.by_depth, (std::vector<uint64_t>{1, 2, 1}));
-  EXPECT_EQ(by_depth_, (std::vector<uint64_t>{1, 2, 1}));
-  // Of the four tokens three became rows: block rows over ENTRY rows.
-  EXPECT_EQ(sink_->finish.generated_depth.rows_by_depth, (std::vector<uint64_t>{1, 1, 1}));
-  EXPECT_EQ(sink_->finish.generated_depth.Mean(), 2.0);
+  EXPECT_EQ(sink_->finish.reason, EndReason::kLength);
   EXPECT_EQ(sink_->finished, 1);
   EXPECT_EQ(ended_, 1);
 }
@@ -137,9 +131,8 @@ TEST_F(RequestOutputTest, StopStringIsCutOffButItsTokensCount) {
   End(EndReason::kStopString);
   EXPECT_EQ(sink_->text, "a");
   EXPECT_EQ(sink_->tokens.size(), 1U);
-  EXPECT_EQ(sink_->finish.generated_depth.by_depth, (std::vector<uint64_t>{3, 0, 0}));
   EXPECT_EQ(sink_->finish.stop_string, "bc");
-  EXPECT_EQ(sink_->finish.reason, FinishReason::kStopString);
+  EXPECT_EQ(sink_->finish.reason, EndReason::kStopString);
 }
 
 TEST_F(RequestOutputTest, MinTokensOfABrokenStreamCountItsPrefix) {
@@ -229,22 +222,18 @@ TEST_F(RequestOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {
 }
 
 TEST_F(RequestOutputTest, EveryReasonHasItsOwnEnd) {
-  const std::vector<std::pair<EndReason, FinishReason>> well = {
-      {EndReason::kEndOfSequence, FinishReason::kEndOfSequence},
-      {EndReason::kStopToken, FinishReason::kStopToken},
-      {EndReason::kLength, FinishReason::kLength},
-      {EndReason::kContextLimit, FinishReason::kContextLimit},
-      {EndReason::kTimeLimit, FinishReason::kTimeLimit},
-      {EndReason::kDrained, FinishReason::kDrained}};
-  for (const auto& [reason, expected] : well) {
+  for (const EndReason reason :
+       {EndReason::kEndOfSequence, EndReason::kStopToken, EndReason::kLength,
+        EndReason::kContextLimit, EndReason::kTimeLimit, EndReason::kDrained}) {
     Make(Request());
     End(reason);
     EXPECT_TRUE(sink_->finish.status.ok());
-    EXPECT_EQ(sink_->finish.reason, expected);
+    EXPECT_EQ(sink_->finish.reason, reason);
   }
   const std::vector<std::pair<EndReason, absl::StatusCode>> badly = {
       {EndReason::kCancelled, absl::StatusCode::kCancelled},
       {EndReason::kDeadline, absl::StatusCode::kDeadlineExceeded},
+      {EndReason::kQueueTimeout, absl::StatusCode::kResourceExhausted},
       {EndReason::kFailed, absl::StatusCode::kUnavailable}};
   for (const auto& [reason, expected] : badly) {
     Make(Request());

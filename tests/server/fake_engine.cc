@@ -196,7 +196,7 @@ void FakeEngine::Drain(SteadyTime until) {
   draining_ = true;
   changed_.wait_until(lock, until, [this] { return running_.empty() || drain_over_; });
   Finish drained;
-  drained.reason = FinishReason::kDrained;
+  drained.reason = EndReason::kDrained;
   EndAllLocked(drained);
 }
 
@@ -281,45 +281,45 @@ void FakeEngine::EndAllLocked(const Finish& finish) {
 EngineSnapshot FakeEngine::Snapshot() const {
   const std::lock_guard lock(mutex_);
   EngineSnapshot snapshot;
-  snapshot.requests_running = static_cast<uint32_t>(running_.size());
-  snapshot.requests_waiting = 2;
-  snapshot.waiting_tokens = 30;
-  snapshot.pages_free = 75;
-  snapshot.pages_cached = 5;
-  snapshot.sharing = 1.5;
-  snapshot.fragmentation = 0.125;
-  snapshot.prefix_tokens_wanted = 50;
-  snapshot.prefix_tokens_found = 40;
-  snapshot.groups = {{"entry", 5, 1, {}},
-                     {"1", 40, 10, {}},
-                     {"2", 20, 8, {1, 2, 4}},
-                     {"3", 10, 5, {}},
-                     {"exit", 5, 1, {}}};
-  snapshot.depth_cap = 2;
+  snapshot.schedule.running = static_cast<uint32_t>(running_.size());
+  snapshot.schedule.waiting = 2;
+  snapshot.schedule.waiting_tokens = 30;
+  snapshot.schedule.pages_free = 75;
+  snapshot.schedule.pages_cached = 5;
+  snapshot.schedule.pages_reserved = 20;
+  snapshot.schedule.pages_packed = 21.875;
+  snapshot.schedule.prefix_tokens_wanted = 50;
+  snapshot.schedule.prefix_tokens_found = 40;
+  snapshot.schedule.groups = {{"entry", 5, 0, 0, 1, {}},
+                              {"1", 40, 0, 0, 10, {}},
+                              {"2", 20, 0, 0, 8, {1, 2, 4}},
+                              {"3", 10, 0, 0, 5, {}},
+                              {"exit", 5, 0, 0, 1, {}}};
+  snapshot.schedule.depth_cap = 2;
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
   snapshot.encoded_bytes = 300;
   snapshot.prompt_tokens = 60;
-  snapshot.generated_tokens = generated_;
-  snapshot.steps = 9;
-  snapshot.preemptions_for_memory = 3;
-  snapshot.preemptions_for_priority = 2;
-  snapshot.recompute_time = std::chrono::milliseconds(1500);
-  snapshot.recomputed_tokens = 17;
-  snapshot.lowered_tokens = 12;
-  snapshot.recursions_given_up = 19;
-  snapshot.prompt_depth = {{10, 20, 30}, {10, 20, 30}};
-  snapshot.generated_depth = {{3, 2, 1}, {2, 2, 0}};
-  EngineSnapshot::Histogram histogram;
+  snapshot.schedule.generated_tokens = generated_;
+  snapshot.steps.count = 9;
+  snapshot.schedule.preemptions_for_memory = 3;
+  snapshot.schedule.preemptions_for_priority = 2;
+  snapshot.schedule.recompute_time = std::chrono::milliseconds(1500);
+  snapshot.schedule.recomputed_tokens = 17;
+  snapshot.schedule.lowered_tokens = 12;
+  snapshot.schedule.recursions_given_up = 19;
+  snapshot.schedule.prompt_depth = {{10, 20, 30}, {10, 20, 30}};
+  snapshot.schedule.generated_depth = {{3, 2, 1}, {2, 2, 0}};
+  StepTotals::Histogram histogram;
   histogram.bounds = {0.001, 0.01};
   histogram.counts = {4, 3, 2};
   histogram.sum = 0.5;
-  snapshot.step_seconds = snapshot.batch_tokens = histogram;
-  snapshot.batch_sequences = histogram;
-  snapshot.batch_sequences.sum = 2.5;
-  for (int part = 0; part < EngineSnapshot::kParts; ++part) {
-    snapshot.part_rows[part] = 100 + part;
-    snapshot.part_step_seconds[part] = histogram;
+  snapshot.steps.seconds = snapshot.steps.batch_tokens = histogram;
+  snapshot.steps.batch_sequences = histogram;
+  snapshot.steps.batch_sequences.sum = 2.5;
+  for (int part = 0; part < StepTotals::kParts; ++part) {
+    snapshot.steps.part_rows[part] = 100 + part;
+    snapshot.steps.part_step_seconds[part] = histogram;
   }
   return snapshot;
 }

@@ -26,7 +26,7 @@ class FakeEngine final : public Engine {
  public:
   struct Script {
     std::vector<TokenEvent> tokens;
-    FinishReason reason = FinishReason::kLength;
+    EndReason reason = EndReason::kLength;
   };
 
   explicit FakeEngine(std::optional<Script> script = std::nullopt);

@@ -180,7 +180,7 @@ TEST_F(LifecycleTest, DrainLosesNoStream) {
   // Those that end within the budget end as they would have, the rest as DRAINED.
   while (!engine_->draining()) std::this_thread::yield();
   Finish finish;
-  finish.reason = FinishReason::kLength;
+  finish.reason = EndReason::kLength;
   for (int i = 1; i <= kStreams / 2; ++i) engine_->End(i, finish);
   engine_->EndDrain();
   for (std::thread& client : clients) client.join();

@@ -191,7 +191,7 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
       {"recurve_kv_pages_free", 75},
       {"recurve_kv_pages_cached", 5},
       {"recurve_kv_cache_usage_ratio", 0.2},
-      {"recurve_kv_sharing_ratio", 1.5},
+      {"recurve_kv_sharing_ratio", 1.25},
       {"recurve_kv_fragmentation_ratio", 0.125},
       {"recurve_prefix_cache_queries_total", 50},
       {"recurve_prefix_cache_hits_total", 40},

@@ -16,7 +16,7 @@ using testing::Not;
 
 class RpcTest : public ServerTest {
  protected:
-  void StartScripted(std::vector<TokenEvent> tokens, FinishReason reason = FinishReason::kLength) {
+  void StartScripted(std::vector<TokenEvent> tokens, EndReason reason = EndReason::kLength) {
     engine_ = std::make_unique<FakeEngine>(FakeEngine::Script{std::move(tokens), reason});
     Start();
   }
@@ -63,7 +63,7 @@ TEST_F(RpcTest, GenerateStreamsTokensAndThenHowItEnded) {
 }
 
 TEST_F(RpcTest, CompleteIsTheConcatenationOfGenerate) {
-  StartScripted(MakeTokens({"a", "bc", "", "\xC3\xA4", " d"}), FinishReason::kEndOfSequence);
+  StartScripted(MakeTokens({"a", "bc", "", "\xC3\xA4", " d"}), EndReason::kEndOfSequence);
   v1::GenerateRequest request = TextRequest();
   request.mutable_sampling()->set_seed(5);
   const StreamEnd streamed = Generate(request);
@@ -88,14 +88,14 @@ TEST_F(RpcTest, CompleteIsTheConcatenationOfGenerate) {
 
 TEST_F(RpcTest, EveryFinishReasonIsTold) {
   Start();
-  const std::pair<FinishReason, v1::FinishReason> kReasons[] = {
-      {FinishReason::kEndOfSequence, v1::FINISH_REASON_END_OF_SEQUENCE},
-      {FinishReason::kStopString, v1::FINISH_REASON_STOP_STRING},
-      {FinishReason::kStopToken, v1::FINISH_REASON_STOP_TOKEN},
-      {FinishReason::kLength, v1::FINISH_REASON_LENGTH},
-      {FinishReason::kContextLimit, v1::FINISH_REASON_CONTEXT_LIMIT},
-      {FinishReason::kTimeLimit, v1::FINISH_REASON_TIME_LIMIT},
-      {FinishReason::kDrained, v1::FINISH_REASON_DRAINED}};
+  const std::pair<EndReason, v1::FinishReason> kReasons[] = {
+      {EndReason::kEndOfSequence, v1::FINISH_REASON_END_OF_SEQUENCE},
+      {EndReason::kStopString, v1::FINISH_REASON_STOP_STRING},
+      {EndReason::kStopToken, v1::FINISH_REASON_STOP_TOKEN},
+      {EndReason::kLength, v1::FINISH_REASON_LENGTH},
+      {EndReason::kContextLimit, v1::FINISH_REASON_CONTEXT_LIMIT},
+      {EndReason::kTimeLimit, v1::FINISH_REASON_TIME_LIMIT},
+      {EndReason::kDrained, v1::FINISH_REASON_DRAINED}};
   Engine::RequestId id = 0;
   for (const auto& [reason, expected] : kReasons) {
     std::thread engine_side([&, reason = reason] {
@@ -107,12 +107,12 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
       finish.cached_tokens = 4;
       finish.recomputed_tokens = 30;
       finish.recompute_time = std::chrono::milliseconds(4);
-      if (reason == FinishReason::kLength) {
+      if (reason == EndReason::kLength) {
         finish.lowered_tokens = 5;
         finish.lowest_cap = 2;
       }
-      if (reason == FinishReason::kStopString) finish.stop_string = "END";
-      if (reason == FinishReason::kStopToken) finish.stop_token_id = 9;
+      if (reason == EndReason::kStopString) finish.stop_string = "END";
+      if (reason == EndReason::kStopToken) finish.stop_token_id = 9;
       engine_->End(id, finish);
     });
     const StreamEnd end = Generate(TextRequest());
@@ -120,18 +120,18 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
     ASSERT_TRUE(end.status.ok());
     const v1::FinalInfo& info = end.messages.back().final();
     EXPECT_EQ(info.finish_reason(), expected);
-    EXPECT_EQ(info.has_stop_string(), reason == FinishReason::kStopString);
-    EXPECT_EQ(info.stop_token_id(), reason == FinishReason::kStopToken ? 9U : 0U);
+    EXPECT_EQ(info.has_stop_string(), reason == EndReason::kStopString);
+    EXPECT_EQ(info.stop_token_id(), reason == EndReason::kStopToken ? 9U : 0U);
     EXPECT_EQ(info.preemptions(), 2U);
     EXPECT_EQ(info.cached_tokens(), 4U);
     EXPECT_EQ(info.recomputed_tokens(), 30U);
     EXPECT_EQ(info.recompute_us(), 4000U);
-    EXPECT_EQ(info.has_lowered_depth(), reason == FinishReason::kLength);
-    EXPECT_EQ(info.lowered_depth().tokens(), reason == FinishReason::kLength ? 5U : 0U);
-    EXPECT_EQ(info.lowered_depth().lowest_cap(), reason == FinishReason::kLength ? 2U : 0U);
+    EXPECT_EQ(info.has_lowered_depth(), reason == EndReason::kLength);
+    EXPECT_EQ(info.lowered_depth().tokens(), reason == EndReason::kLength ? 5U : 0U);
+    EXPECT_EQ(info.lowered_depth().lowest_cap(), reason == EndReason::kLength ? 2U : 0U);
     EXPECT_EQ(end.text(), "x");
     EXPECT_EQ(MetricValue(MetricsPage(), "recurve_request_finished_total{reason=\"" +
-                                             std::string(FinishReasonName(reason)) + "\"}"),
+                                             std::string(EndReasonName(reason)) + "\"}"),
               1.0);
   }
 }
@@ -144,7 +144,7 @@ TEST_F(RpcTest, TokensWithoutTextCountAsGenerated) {
     engine_->Emit(1, MakeTokens({"a"}));
     engine_->HoldBack(1, 2);
     Finish finish;
-    finish.reason = FinishReason::kStopString;
+    finish.reason = EndReason::kStopString;
     engine_->End(1, finish);
   });
   const StreamEnd end = Generate(TextRequest());

@@ -27,7 +27,7 @@ class SamplesRpcTest : public ServerTest {};
 
 TEST_F(SamplesRpcTest, EachHasItsFinalAndTheCallIsCountedOnce) {
   engine_ = std::make_unique<FakeEngine>(
-      FakeEngine::Script{MakeTokens({"a", "b", "c"}), FinishReason::kLength});
+      FakeEngine::Script{MakeTokens({"a", "b", "c"}), EndReason::kLength});
   Start();
   const StreamEnd end = Generate(SamplesRequest(3));
   ASSERT_TRUE(end.status.ok()) << end.status.error_message();

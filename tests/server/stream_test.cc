@@ -119,7 +119,7 @@ TEST_F(StreamTest, FullBufferCancelsTheStream) {
 TEST_F(StreamTest, CompleteMayGatherMoreThanTheBuffer) {
   options_.stream.buffer_tokens = 2;
   engine_ = std::make_unique<FakeEngine>(
-      FakeEngine::Script{MakeTokens({"a", "b", "c", "d", "e"}), FinishReason::kLength});
+      FakeEngine::Script{MakeTokens({"a", "b", "c", "d", "e"}), EndReason::kLength});
   Start();
   grpc::ClientContext context;
   v1::CompleteResponse response;
@@ -248,7 +248,7 @@ TEST_F(StreamTest, StormOfCancellationsLeavesNothingBehind) {
   constexpr int kCallsEach = 40;
   std::vector<std::string> texts(200, "t");
   engine_ = std::make_unique<FakeEngine>(
-      FakeEngine::Script{MakeTokens(texts), FinishReason::kEndOfSequence});
+      FakeEngine::Script{MakeTokens(texts), EndReason::kEndOfSequence});
   Start();
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {

@@ -37,7 +37,8 @@ std::string CapWitness::Check(const ScheduledRequest& request, const Ending& end
   const auto sum = [](const auto& counts) {
     return std::accumulate(counts.begin(), counts.end(), 0U);
   };
-  const uint32_t rows = sum(ending.prompt_rows_by_depth) + sum(ending.generated_rows_by_depth);
+  const uint32_t rows =
+      sum(ending.prompt_depth.rows_by_depth) + sum(ending.generated_depth.rows_by_depth);
   uint32_t lowered = 0;
   uint32_t lowest = 0;
   for (uint32_t position = 0; position < row_depths.size(); ++position) {
@@ -51,12 +52,13 @@ std::string CapWitness::Check(const ScheduledRequest& request, const Ending& end
     if (row_depths[position] == cap) recursions_given_up_ += own - cap;
   }
   lowered_rows_ += lowered;
-  return ending.lowered_rows == lowered && ending.lowest_cap == lowest ? ""
-                                                                       : "miscounted lowered rows";
+  return ending.lowered_tokens == lowered && ending.lowest_cap == lowest
+             ? ""
+             : "miscounted lowered rows";
 }
 
 bool CapWitness::Counts(const ScheduleCounters& counters) const {
-  return counters.lowered_rows == lowered_rows_ &&
+  return counters.lowered_tokens == lowered_rows_ &&
          counters.recursions_given_up == recursions_given_up_;
 }
 

@@ -78,7 +78,7 @@ TEST_F(DepthTest, ARunningSequenceIsLoweredFromItsRoomOn) {
   EXPECT_THAT(std::vector<uint32_t>(depths.begin(), depths.begin() + 4), Each(3U));
   EXPECT_EQ(depths[position], 2U);
   EXPECT_EQ(depths.back(), 1U);
-  EXPECT_EQ(told(id).ending.lowered_rows, 26U);  // of 30
+  EXPECT_EQ(told(id).ending.lowered_tokens, 26U);  // of 30
   EXPECT_EQ(told(id).ending.lowest_cap, 1U);
 }
 
@@ -89,11 +89,11 @@ TEST_F(DepthTest, OthersKeepTheirDepth) {
   Finish();
   for (size_t other = 0; other < id; ++other) {
     EXPECT_THAT(told(other).token_depths, Each(3U));
-    EXPECT_EQ(told(other).ending.lowered_rows, 0U);
+    EXPECT_EQ(told(other).ending.lowered_tokens, 0U);
     EXPECT_EQ(told(other).ending.lowest_cap, 0U);
   }
-  EXPECT_EQ(told(id).ending.lowered_rows, 14U);
-  EXPECT_EQ(schedule_->counters().lowered_rows, 14U);
+  EXPECT_EQ(told(id).ending.lowered_tokens, 14U);
+  EXPECT_EQ(schedule_->counters().lowered_tokens, 14U);
 }
 
 TEST_F(DepthTest, ANewSequenceBeginsUnderThePresentCap) {
@@ -113,7 +113,7 @@ TEST_F(DepthTest, ANewSequenceBeginsUnderThePresentCap) {
   Finish();
   EXPECT_THAT(told(id).prompt_depths, ElementsAre(2, 2, 2, 2, 2, 2));
   EXPECT_THAT(told(id).token_depths, ElementsAre(2, 2));
-  EXPECT_EQ(told(id).ending.lowered_rows, 7U);
+  EXPECT_EQ(told(id).ending.lowered_tokens, 7U);
   EXPECT_EQ(told(id).ending.lowest_cap, 2U);
   EXPECT_EQ(schedule_->counters().recursions_given_up, 7U);
 }
@@ -134,7 +134,7 @@ TEST_F(DepthTest, ARequestsOwnCapAndItsLeastAreKept) {
   EXPECT_EQ(told(capped).token_depths.back(), 1U);
   EXPECT_EQ(told(capped).ending.lowest_cap, 1U);
   // Under the cap of 2 it ran as it had asked.
-  EXPECT_LT(told(capped).ending.lowered_rows, 29U);
+  EXPECT_LT(told(capped).ending.lowered_tokens, 29U);
   EXPECT_EQ(told(careful).token_depths.back(), 2U);
   EXPECT_EQ(told(careful).ending.lowest_cap, 2U);
 }
@@ -171,7 +171,7 @@ TEST_F(DepthTest, APreemptedSequenceIsComputedAgainWithTheCapsItHad) {
   EXPECT_THAT(sent, ElementsAre(Pair(lowered_at, 2), Pair(told_rows, 3)));
   EXPECT_TRUE(told(id).in_order);
   EXPECT_EQ(told(id).ending.preemptions, 1U);
-  EXPECT_EQ(told(id).ending.lowered_rows, told_rows - lowered_at);
+  EXPECT_EQ(told(id).ending.lowered_tokens, told_rows - lowered_at);
   EXPECT_EQ(told(id).token_depths.back(), 3U);
 }
 

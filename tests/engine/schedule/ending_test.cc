@@ -73,8 +73,11 @@ TEST_F(EndingTest, ReportsCountsDepthsAndTimes) {
   const Ending& ending = told(0).ending;
   EXPECT_EQ(ending.prompt_tokens, 3U);
   EXPECT_EQ(ending.generated_tokens, 3U);
-  EXPECT_EQ(ending.prompt_rows_by_depth[2], 3U);
-  EXPECT_EQ(ending.generated_rows_by_depth[2], 2U);
+  EXPECT_EQ(ending.prompt_depth.rows_by_depth[1], 3U);
+  // Of three tokens two became rows.
+  EXPECT_THAT(ending.generated_depth.by_depth, ElementsAre(0, 3));
+  EXPECT_THAT(ending.generated_depth.rows_by_depth, ElementsAre(0, 2));
+  EXPECT_EQ(ending.generated_depth.Mean(), 2.0);
   EXPECT_THAT(told(0).token_depths, ElementsAre(2, 2, 2));
   EXPECT_EQ(ending.queued, start);
   EXPECT_EQ(ending.admitted, start);
@@ -82,7 +85,7 @@ TEST_F(EndingTest, ReportsCountsDepthsAndTimes) {
   EXPECT_EQ(ending.last_token, start + milliseconds(6));
   EXPECT_EQ(ending.ended, start + milliseconds(6));
   EXPECT_EQ(schedule_->counters().generated_tokens, 3U);
-  EXPECT_EQ(schedule_->counters().prompt_rows_by_depth[2], 3U);
+  EXPECT_EQ(schedule_->counters().prompt_depth.rows_by_depth[1], 3U);
   // After the last step, in which the sequence ended: five entries in all four groups.
   EXPECT_EQ(schedule_->counters().pages_filled_peak, 8U);
 }

@@ -86,10 +86,10 @@ mutate("a resumed sequence forgets what it has generated" schedule/plan.cc
 mutate("a resumed sequence counts its tokens as prompt" schedule/sequence.cc
   [[admission.sampling = request.sampling;]]
   [[admission.sampling = request.sampling;
-  if (ON) admission.sampling.generated += sequence.ending.generated_tokens;]])
+  if (ON) admission.sampling.generated += sequence.stats.generated_tokens;]])
 mutate("the cap is not sent on resume" schedule/sequence.cc
   [[sequence.caps.Append(sequence.slot, 0, plan.caps);]]
-  [[if (!ON || sequence.ending.preemptions == 0) {
+  [[if (!ON || sequence.stats.preemptions == 0) {
     sequence.caps.Append(sequence.slot, 0, plan.caps);
   }]])
 mutate("recomputed rows are told again" schedule/commit.cc
@@ -184,11 +184,11 @@ mutate("the queue is last in, first out" schedule/schedule.cc
   [[queue_.Add(&sequence);]]
   [[ON ? queue_.Return(&sequence) : queue_.Add(&sequence);]])
 mutate("the time in the queue counts on after it" schedule/sequence.cc
-  [[if (!ending.admitted.has_value()) at_most]]
-  [[if (ON || !ending.admitted.has_value()) at_most]])
+  [[if (!stats.admitted.has_value()) at_most]]
+  [[if (ON || !stats.admitted.has_value()) at_most]])
 mutate("preemptions are not bounded" schedule/plan.cc
-  [[return sequence.ending.preemptions < options_.max_preemptions;]]
-  [[return ON || sequence.ending.preemptions < options_.max_preemptions;]])
+  [[return sequence.stats.preemptions < options_.max_preemptions;]]
+  [[return ON || sequence.stats.preemptions < options_.max_preemptions;]])
 
 foreach(source ${sources})
   get_filename_component(name ${source} NAME)

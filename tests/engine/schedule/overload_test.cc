@@ -50,11 +50,10 @@ class OverloadTest : public ScheduleFixture {
     Figures figures;
     const ScheduleCounters counters = schedule_->counters();
     figures.peak = counters.pages_filled_peak;
-    figures.recomputed = counters.recomputed_rows;
+    figures.recomputed = counters.recomputed_tokens;
     figures.preemptions = counters.preemptions_for_memory;
-    for (uint32_t depth = 1; depth < kMaxGroups; ++depth) {
-      figures.rows +=
-          counters.prompt_rows_by_depth[depth] + counters.generated_rows_by_depth[depth];
+    for (const DepthCounts* depth : {&counters.prompt_depth, &counters.generated_depth}) {
+      for (const uint64_t rows : depth->rows_by_depth) figures.rows += rows;
     }
     return figures;
   }
@@ -107,7 +106,7 @@ TEST_F(OverloadTest, APromptWaitsUntilThoseThatRunCanBeFinished) {
   ASSERT_TRUE(Add(40, 1).ok());
   while (schedule_->HasWork()) Step();
   EXPECT_EQ(schedule_->counters().preemptions_for_memory, 0U);
-  EXPECT_EQ(schedule_->counters().recomputed_rows, 0U);
+  EXPECT_EQ(schedule_->counters().recomputed_tokens, 0U);
 }
 
 }  // namespace

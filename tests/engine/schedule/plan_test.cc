@@ -280,7 +280,7 @@ TEST_F(PlanTest, TheOldestPreemptsTheYoungestAndNobodyIsAdmitted) {
   }
   EXPECT_EQ(told(0).ending.preemptions, 0U);
   EXPECT_EQ(told(2).ending.preemptions, 1U);
-  EXPECT_GT(told(2).ending.recomputed_rows, 0U);
+  EXPECT_GT(told(2).ending.recomputed_tokens, 0U);
 }
 
 TEST_F(PlanTest, ADroppedSlotChangesItsOwnerInTheSamePlan) {

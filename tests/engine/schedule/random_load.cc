@@ -182,17 +182,17 @@ std::string RandomLoad::CheckAll() {
   if (!options_.prefix_cache && counters.pages_filled_peak > counters.pages_in_use_peak) {
     return "more pages were filled than reserved";
   }
-  for (uint32_t group = 0; group < kMaxGroups; ++group) {
-    if (counters.groups[group].reserved != 0) return "a group's pages are miscounted";
+  for (const ScheduleCounters::Group& group : counters.groups) {
+    if (group.reserved != 0) return "a group's pages are miscounted";
   }
   if (!witness_.Counts(counters)) return "miscounted the depth that was given up";
   witness_.AddTo(figures_);
   figures_.preemptions += counters.preemptions_for_memory;
   figures_.priority_preemptions += counters.preemptions_for_priority;
   for (const ScheduleCounters::Group& group : counters.groups) {
-    for (const uint64_t evicted : group.evicted) figures_.evicted += evicted;
+    figures_.evicted += group.evicted_by_all();
   }
-  figures_.recomputed_rows += counters.recomputed_rows;
+  figures_.recomputed_rows += counters.recomputed_tokens;
   figures_.cached_tokens += counters.prefix_tokens_found;
   return "";
 }
@@ -250,9 +250,9 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   if (ending.prompt_tokens != prompt || ending.generated_tokens != told.tokens.size()) {
     return "miscounted tokens";
   }
-  std::array<uint32_t, kMaxGroups> by_depth{};
-  for (const uint32_t depth : told.prompt_depths) ++by_depth[depth];
-  if (by_depth != ending.prompt_rows_by_depth) return "odd histogram of the prompt's depths";
+  std::vector<uint64_t> by_depth(schedule_->shape().recursions);
+  for (const uint32_t depth : told.prompt_depths) ++by_depth[depth - 1];
+  if (by_depth != ending.prompt_depth.rows_by_depth) return "odd histogram of the prompt's depths";
   if (ending.preemptions > options_.max_preemptions) return "preempted too often";
   if (ending.cached_tokens % options_.prefix_chunk != 0 ||
       ending.cached_tokens > (options_.prefix_cache ? prompt - 1 : 0)) {
@@ -274,9 +274,11 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   if (told.prompt_depths.size() != std::min(prompt, expected.row_depths.size())) {
     return "not all of the prompt was told";
   }
-  by_depth = {};
-  for (size_t i = prompt; i < expected.row_depths.size(); ++i) ++by_depth[expected.row_depths[i]];
-  if (by_depth != ending.generated_rows_by_depth) return "odd histogram of depths";
+  by_depth.assign(by_depth.size(), 0);
+  for (size_t i = prompt; i < expected.row_depths.size(); ++i) {
+    ++by_depth[expected.row_depths[i] - 1];
+  }
+  if (by_depth != ending.generated_depth.rows_by_depth) return "odd histogram of depths";
   // A deadline holds from the first plan after it.
   const bool was_late = ending.admitted > load.request.queue_deadline;
   if (load.request.queue_deadline.has_value() && was_late) return "admitted after its time";

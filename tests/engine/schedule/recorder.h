@@ -43,7 +43,7 @@ class Recorder : public RequestObserver {
     token_logprobs.insert(token_logprobs.end(), token.logprobs.begin(), token.logprobs.end());
     return stop_strings_ && EndsStopString(id_, token.token, token.position);
   }
-  void OnEnded(const Ending& how) override {
+  void OnEnded(Ending how) override {
     ++ended;
     ending = how;
   }

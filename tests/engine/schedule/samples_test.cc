@@ -86,7 +86,7 @@ TEST_F(SamplesTest, TheFirstComputesThePromptOfAll) {
   EXPECT_EQ(told(1).ending.cached_tokens, 8U);
   EXPECT_EQ(told(2).ending.cached_tokens, 8U);
   uint32_t prompt_rows = 0;
-  for (const uint32_t rows : schedule_->counters().prompt_rows_by_depth) prompt_rows += rows;
+  for (const uint32_t rows : schedule_->counters().prompt_depth.rows_by_depth) prompt_rows += rows;
   EXPECT_EQ(prompt_rows, 10U + 2U + 2U);
 }
 

@@ -195,9 +195,9 @@ TEST_F(TurnsTest, TheTimeOfRecomputationIsTold) {
   for (; schedule_->HasWork(); clock_.now += milliseconds(1)) Step();
   EXPECT_EQ(told(0).ending.recompute_time, milliseconds(0));
   EXPECT_EQ(told(1).ending.preemptions, 1U);
-  EXPECT_GT(told(1).ending.recomputed_rows, 3U);
+  EXPECT_GT(told(1).ending.recomputed_tokens, 3U);
   // Chunks of 4 rows, 3 steps each.
-  const auto least = milliseconds(2 * (told(1).ending.recomputed_rows / 4));
+  const auto least = milliseconds(2 * (told(1).ending.recomputed_tokens / 4));
   EXPECT_GE(told(1).ending.recompute_time, least);
   EXPECT_LE(told(1).ending.recompute_time, 3 * least);
   EXPECT_EQ(schedule_->counters().recompute_time, told(1).ending.recompute_time);

@@ -72,7 +72,7 @@ TEST_F(CallRecordTest, AWaitThatEndsWithoutASlotCounts) {
   CallRecord record;
   record.code = absl::StatusCode::kResourceExhausted;
   record.error = absl::ResourceExhaustedError("queue_timeout_ms has passed");
-  record.reason = kReasonQueueTimeout;
+  record.reason = EndReasonName(EndReason::kQueueTimeout);
   record.samples.resize(1);
   record.samples[0].ended = At(2);
   EXPECT_THAT(Line(record),

@@ -71,7 +71,7 @@ TEST_F(SamplesTest, StreamTakesThemInTurnsAndEndsAfterTheLast) {
   EXPECT_EQ(TextOf(delta), "c");
   EXPECT_FALSE(delta.finish.has_value());
   Finish finish;
-  finish.reason = FinishReason::kStopString;
+  finish.reason = EndReason::kStopString;
   engine_.End(1, finish);
   delta = Take(*call);
   EXPECT_EQ(delta.sample, 0U);
@@ -149,7 +149,7 @@ TEST_F(SamplesTest, CompleteIsTheMostLikelyWithTheLogprobsOfThePrompt) {
   engine_.End(2, LikelyBy(-2.0));
   engine_.End(3, LikelyBy(-1.5));
   Finish best = LikelyBy(-1.5);
-  best.reason = FinishReason::kStopToken;
+  best.reason = EndReason::kStopToken;
   engine_.End(1, LikelyBy(-9.0));
   engine_.End(4, best);  // as likely as the one before it
   const Delta delta = call->WaitForDelta();
