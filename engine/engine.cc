@@ -108,7 +108,8 @@ absl::Status EngineImpl::Accepting() const {
 
 absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
                                                   std::vector<std::shared_ptr<RequestSink>> sinks) {
-  RECURVE_CHECK(request.samples > 0 && sinks.size() == request.samples);
+  RETURN_IF_ERROR(ValidateRequest(request));
+  RECURVE_CHECK(sinks.size() == request.samples);
   {
     // A full queue refuses before the prompt is tokenized, which may cost more than all the rest.
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -35,26 +35,13 @@ absl::StatusOr<std::vector<DepthCap>> CapsOf(const Request& request, const Model
   return caps;
 }
 
-SamplingParams ToSampling(const Request& request) {
-  SamplingParams sampling;
-  sampling.temperature = request.temperature;
-  sampling.top_p = request.top_p;
-  sampling.min_p = request.min_p;
-  sampling.repetition_penalty = request.repetition_penalty;
-  sampling.presence_penalty = request.presence_penalty;
-  sampling.frequency_penalty = request.frequency_penalty;
-  sampling.top_k = request.top_k;
-  sampling.seed_low = static_cast<uint32_t>(request.seed);
-  sampling.seed_high = static_cast<uint32_t>(request.seed >> 32);
-  return sampling;
-}
-
 }  // namespace
 
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const EvictionOptions& eviction,
                                                 const TextEncoder& encoder) {
   ScheduledRequest scheduled;
+  static_cast<RequestTerms&>(scheduled) = request;
   ASSIGN_OR_RETURN(scheduled.budget, MakeBudget(eviction, request, config));
   for (const auto& [token, value] : request.logit_bias) scheduled.biases.push_back({token, value});
   if (!request.stop_strings.empty() && !encoder.has_tokenizer()) {
@@ -67,29 +54,14 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
                      "; only models with an expert-choice router have a threshold"));
   }
 
-  scheduled.generated_prefix = request.generated_prefix;
-  scheduled.max_tokens = request.max_tokens;
-  scheduled.min_tokens = request.min_tokens;
-  scheduled.sampling = ToSampling(request);
   scheduled.threshold_logit =
       ThresholdLogit(request.router_threshold.value_or(config.router.threshold));
   ASSIGN_OR_RETURN(scheduled.caps, CapsOf(request, config));
-  scheduled.adaptive_min = request.adaptive_min;
   if (request.logprobs || request.top_logprobs > 0 || request.prompt_logprobs ||
       request.cumulative_logprob) {
     scheduled.logprobs = request.top_logprobs;
   }
-  scheduled.prompt_logprobs = request.prompt_logprobs;
   scheduled.store_prompt = request.samples > 1;
-  scheduled.ignore_eos = request.ignore_eos;
-  scheduled.stop_ids = request.stop_token_ids;
-  scheduled.deadline = request.deadline;
-  scheduled.time_limit = request.time_limit;
-  scheduled.queue_deadline = request.queue_deadline;
-  scheduled.priority = request.priority;
-  scheduled.tenant = request.tenant;
-  scheduled.cache_prompt = request.cache_prompt;
-  scheduled.cache_generated = request.cache_generated;
   // Last, since it may take longer than all the rest.
   if (const auto* text = std::get_if<std::string>(&request.prompt)) {
     ASSIGN_OR_RETURN(scheduled.prompt, encoder.EncodePrompt(*text, request.add_special_tokens));
@@ -111,7 +83,7 @@ absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& requ
   other.prompt = samples.front().prompt;  // tokenized once
   other.prompt_logprobs = false;
   for (uint32_t sample = 1; sample < request.samples; ++sample) {
-    other.seed = SampleSeed(request.seed, sample);
+    other.sampling.set_seed(SampleSeed(request.sampling.seed(), sample));
     ASSIGN_OR_RETURN(ScheduledRequest next, PrepareRequest(other, config, eviction, encoder));
     samples.push_back(std::move(next));
   }

@@ -15,8 +15,8 @@ namespace recurve {
 
 // Without a tokenizer the prompt must be token ids, and there can be no stop strings. The id and
 // the observer stay unset. INVALID_ARGUMENT names the field, the value and the limit; a text is
-// encoded last, and no further than the context. Ranges that do not depend on the model are the
-// front end's to check; the vocabulary, recursions, context and memory are the schedule's.
+// encoded last, and no further than the context. `request` has passed ValidateRequest; vocabulary,
+// recursions, context and memory are the schedule's to check.
 absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
                                                 const EvictionOptions& eviction,
                                                 const TextEncoder& encoder);

@@ -10,8 +10,10 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/api/priority.h"
 #include "engine/base/steady_time.h"
+#include "engine/sampling/params.h"
 
 namespace recurve {
 
@@ -22,62 +24,65 @@ inline constexpr uint32_t kMaxStopTokenIds = 32;  // beside the model's end-of-s
 inline constexpr uint32_t kMaxLogitBiases = 1024;
 inline constexpr uint32_t kMaxTopLogprobs = 20;
 inline constexpr uint32_t kMaxSamples = 16;
+inline constexpr uint32_t kMaxRequestIdBytes = 128;
+inline constexpr uint32_t kMaxTenantBytes = 64;
 
-struct Request {
+// What the schedule reads of a request as its client gave it.
+struct RequestTerms {
+  Priority priority = Priority::kNormal;
+  // Whose requests take turns with others' of the same priority, and share cached prefixes.
+  std::string tenant;
+  SamplingParams sampling;        // but for `generated` and `min_end`, which the schedule fills in
+  uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
+  // New tokens. Unset: what is left of the context, at most ScheduleLimits::default_max_tokens. 0
+  // needs prompt_logprobs; the last prompt token then becomes no row.
+  std::optional<uint32_t> max_tokens;
+  uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included
+  std::vector<uint32_t> stop_token_ids;  // beside the model's end-of-sequence ids
+  bool ignore_eos = false;
+  bool prompt_logprobs = false;  // sample 0 alone has them
+  // Adaptive depth may lower the cap of tokens that have not been computed as far as this; unset:
+  // never.
+  std::optional<uint32_t> adaptive_min;
+  bool cache_prompt = true;                  // whether the prefix cache may be used for the prompt
+  bool cache_generated = false;              // and keep what is generated too
+  std::optional<SteadyTime> deadline;        // ends with DeadlineExceeded
+  std::optional<SteadyTime> time_limit;      // ends well, with kTimeLimit
+  std::optional<SteadyTime> queue_deadline;  // ends with ResourceExhausted unless it runs by then
+};
+
+struct Request : RequestTerms {
   std::string id;  // for the log
   // UTF-8 text, or token ids used as they are.
   std::variant<std::string, std::vector<uint32_t>> prompt;
   bool add_special_tokens = true;
-  uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
-
-  float repetition_penalty = 1.0F;
-  float presence_penalty = 0.0F;
-  float frequency_penalty = 0.0F;
-  std::map<uint32_t, float> logit_bias;
-  float temperature = 0.0F;
-  uint32_t top_k = 0;
-  float top_p = 1.0F;
-  float min_p = 0.0F;
-  uint64_t seed = 0;
   uint32_t samples = 1;  // of this prompt, each with a seed and a sink of its own
+  std::map<uint32_t, float> logit_bias;
 
-  std::optional<uint32_t> max_tokens;
-  uint32_t min_tokens = 0;
   std::vector<std::string> stop_strings;
-  std::vector<uint32_t> stop_token_ids;
   bool include_stop_string = false;
-  bool ignore_eos = false;
 
   bool logprobs = false;
   uint32_t top_logprobs = 0;        // > 0 implies logprobs
-  bool prompt_logprobs = false;     // sample 0 alone has them
   bool cumulative_logprob = false;  // in Finish
   bool skip_special_tokens = true;
   bool prompt_depths = false;
 
   std::optional<uint32_t> max_recursions;
   std::optional<float> router_threshold;
-  // Adaptive depth may lower the cap of tokens that have not been computed as far as this; unset:
-  // never.
-  std::optional<uint32_t> adaptive_min;
 
   std::optional<std::string> kv_eviction;  // these four as EvictionOptions, which they override
   std::optional<std::string> kv_budget;
   std::optional<uint32_t> kv_sinks;
   std::optional<uint32_t> kv_recent;
 
-  bool cache_prompt = true;      // whether the prefix cache may be used for the prompt
-  bool cache_generated = false;  // and keep what is generated too
-
-  Priority priority = Priority::kNormal;
-  // Whose requests take turns with others' of the same priority, and share cached prefixes.
-  std::string tenant;
-
-  SteadyTime arrival;                        // when the front end received it
-  std::optional<SteadyTime> deadline;        // ends with DeadlineExceeded
-  std::optional<SteadyTime> time_limit;      // ends well, with kTimeLimit
-  std::optional<SteadyTime> queue_deadline;  // ends with ResourceExhausted unless it runs by then
+  SteadyTime arrival;  // when the front end received it
 };
+
+// Whether `request` is within what holds for every model and every server: ranges of numbers,
+// counts and sizes of lists, and what contradicts itself. INVALID_ARGUMENT carries a Refusal. What
+// depends on the model, its memory or the options is checked where that is known.
+absl::Status ValidateRequest(const Request& request);
 
 // The seed of a sample: that of sample 0 is the request's own.
 uint64_t SampleSeed(uint64_t seed, uint32_t sample);

@@ -27,6 +27,12 @@ struct SamplingParams {
   uint32_t generated = 0;  // position of the first token that counts as generated; earlier ones
                            // count for the repetition penalty alone
   uint32_t min_end = 0;    // no stop id is sampled at a position below this one
+
+  uint64_t seed() const { return uint64_t{seed_high} << 32 | seed_low; }
+  void set_seed(uint64_t seed) {
+    seed_low = static_cast<uint32_t>(seed);
+    seed_high = static_cast<uint32_t>(seed >> 32);
+  }
 };
 static_assert(std::is_trivially_copyable_v<SamplingParams> && sizeof(SamplingParams) == 11 * 4);
 

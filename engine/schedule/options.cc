@@ -145,8 +145,8 @@ uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& optio
   return std::min(options.default_max_tokens, context - prompt);
 }
 
-absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOptions& options,
-                             const StepShape& shape, const PageTables& tables) {
+absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
+                         const StepShape& shape, const PageTables& tables) {
   const BackendLimits& limits = options.limits;
   RETURN_IF_ERROR(ValidateBudget(request.budget, shape));
   RETURN_IF_ERROR(ValidateLength(request, options, tables));
@@ -176,8 +176,8 @@ absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOpti
   }
   const size_t eos = request.ignore_eos ? 0 : options.eos_ids.size();
   RETURN_IF_ERROR(AtMost("number of stop_token_ids, end-of-sequence ids included,",
-                         request.stop_ids.size() + eos, limits.max_stop_ids));
-  for (const uint32_t id : request.stop_ids) {
+                         request.stop_token_ids.size() + eos, limits.max_stop_ids));
+  for (const uint32_t id : request.stop_token_ids) {
     RETURN_IF_ERROR(InVocabulary("one of stop_token_ids", id, options.vocab_size));
   }
   return absl::OkStatus();

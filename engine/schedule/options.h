@@ -52,8 +52,8 @@ uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& optio
 
 // Whether `request` can run at all, alone in an empty engine. `tables` says what it needs of the
 // pool. InvalidArgument names the field, the value and the limit.
-absl::Status ValidateRequest(const ScheduledRequest& request, const ScheduleOptions& options,
-                             const StepShape& shape, const PageTables& tables);
+absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
+                         const StepShape& shape, const PageTables& tables);
 
 }  // namespace recurve
 

@@ -11,9 +11,8 @@
 #include <vector>
 
 #include "engine/api/output.h"
-#include "engine/api/priority.h"
+#include "engine/api/request.h"
 #include "engine/backend/step.h"
-#include "engine/base/steady_time.h"
 #include "engine/kv/budget.h"
 #include "engine/sampling/params.h"
 
@@ -60,40 +59,21 @@ class RequestObserver {
   virtual void OnEnded(Ending ending) = 0;
 };
 
-struct ScheduledRequest {
-  uint64_t id = 0;  // unique among the requests that have not ended
-  Priority priority = Priority::kNormal;
-  std::string tenant;             // takes turns with the others of its priority
-  std::vector<uint32_t> prompt;   // token ids
-  uint32_t generated_prefix = 0;  // trailing prompt ids that count as generated
-  // New tokens. Unset: what is left of the context, at most ScheduleOptions::default_max_tokens. 0
-  // needs prompt_logprobs; the last prompt token then becomes no row.
-  std::optional<uint32_t> max_tokens;
-  uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included
-  SamplingParams sampling;  // `generated` and `min_end` are filled in by the schedule
+// One sample of a request.
+struct ScheduledRequest : RequestTerms {
+  uint64_t id = 0;               // unique among the requests that have not ended
+  std::vector<uint32_t> prompt;  // token ids
   float threshold_logit = 0.0F;  // Admission::threshold_logit
   std::vector<DepthCap> caps;    // ascending positions; none: N recursions
-  // The caps of tokens that have not been computed may be lowered, but not below this. Unset:
-  // never.
-  std::optional<uint32_t> adaptive_min;
   KvBudget budget;
-  std::optional<uint32_t> logprobs;  // most likely tokens told with each sampled one
-  bool prompt_logprobs = false;      // needs `logprobs`
+  std::optional<uint32_t> logprobs;  // most likely tokens told with each sampled one; must be there
+                                     // for prompt_logprobs
   bool raw_logits = false;           // tests alone
-  bool ignore_eos = false;
-  // Whether its prompt may be found among cached prefixes, and becomes one; with cache_generated
-  // what it generates does too.
-  bool cache_prompt = true;
-  bool cache_generated = false;
   // With prompt_logprobs it finds nothing, because cached tokens have no logits, and its prompt
   // becomes a cached prefix only if this is set: others want to share it.
   bool store_prompt = false;
   std::vector<TokenBias> biases;
-  std::vector<uint32_t> stop_ids;            // beside the model's end-of-sequence ids
-  std::optional<SteadyTime> deadline;        // ends with kDeadline, queued or running
-  std::optional<SteadyTime> time_limit;      // ends with kTimeLimit, queued or running
-  std::optional<SteadyTime> queue_deadline;  // ends with kQueueTimeout unless admitted before
-  RequestObserver* observer = nullptr;       // lives until OnEnded returns
+  RequestObserver* observer = nullptr;  // lives until OnEnded returns
 };
 
 }  // namespace recurve

@@ -55,7 +55,7 @@ absl::Status Schedule::Add(ScheduledRequest request) {
 absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
   uint64_t tokens = 0;
   for (const ScheduledRequest& request : requests) {
-    RETURN_IF_ERROR(ValidateRequest(request, options_, shape_, tables_));
+    RETURN_IF_ERROR(CheckCanRun(request, options_, shape_, tables_));
     tokens += request.prompt.size();
   }
   RETURN_IF_ERROR(queue_.CheckRoom(static_cast<uint32_t>(requests.size()), tokens));

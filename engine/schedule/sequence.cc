@@ -69,7 +69,7 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
   tokens = std::move(request.prompt);
   if (!request.ignore_eos) stop_ids = options.eos_ids;
   eos_count = static_cast<uint32_t>(stop_ids.size());
-  stop_ids.insert(stop_ids.end(), request.stop_ids.begin(), request.stop_ids.end());
+  stop_ids.insert(stop_ids.end(), request.stop_token_ids.begin(), request.stop_token_ids.end());
   SamplingParams& sampling = request.sampling;
   sampling.generated = prompt - request.generated_prefix;
   sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);

@@ -105,9 +105,10 @@ absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejec
   request.deadline = origin_.deadline;
   request.tenant = origin_.tenant.value_or("");
   request.cumulative_logprob = !origin_.streams && request.samples > 1;
+  RETURN_IF_ERROR(ValidateRequest(request));  // of which the number of samples is used here
   {
     const std::lock_guard lock(mutex_);
-    state_.Submitted(request.samples, request.seed);
+    state_.Submitted(request.samples, request.sampling.seed());
   }
   std::vector<std::shared_ptr<RequestSink>> sinks = MakeSinks(request.samples);
   auto started = engine->Start(std::move(request), std::move(sinks));

@@ -9,9 +9,6 @@
 
 namespace recurve {
 
-inline constexpr size_t kMaxRequestIdBytes = 128;
-inline constexpr size_t kMaxTenantBytes = 64;
-
 // Whether a name of a client's choice may stand in the log and be echoed: 1 to `max_bytes`
 // printable ASCII characters.
 bool IsValidName(std::string_view name, size_t max_bytes);

@@ -37,7 +37,7 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
   }
   void SendStatus(const absl::Status& status) override {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
-    Finish(ToGrpc(status));
+    Finish(ToGrpc(WithProtoPaths(status)));
   }
   void Abort() override { grpc_context_->TryCancel(); }
 
@@ -65,7 +65,7 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
   }
   void SendStatus(const absl::Status& status) override {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
-    Finish(ToGrpc(status));
+    Finish(ToGrpc(WithProtoPaths(status)));
   }
   void Abort() override { grpc_context_->TryCancel(); }
 

@@ -4,7 +4,8 @@
 #define RECURVE_SERVER_GRPC_REQUEST_FROM_PROTO_H_
 
 #include "absl/status/statusor.h"
-#include "engine/engine.h"
+#include "engine/api/request.h"
+#include "engine/api/snapshot.h"
 
 namespace recurve {
 
@@ -12,13 +13,13 @@ namespace v1 {
 class GenerateRequest;
 }
 
-// Translates, fills in defaults, draws a seed where none is given, and checks what the message
-// alone can tell: that a prompt is there, ranges of the sampling parameters, counts and sizes of
-// lists. What depends on the model or its memory (token ids, context, knobs of the routing, whether
-// there is a tokenizer, min_tokens against a max_tokens left open) is checked by Engine::Start and
-// nowhere else. InvalidArgument: field, value, limit. `arrival` starts time_limit_ms; id and
-// deadline are left to the caller.
+// Translates, fills in defaults, draws a seed where none is given. INVALID_ARGUMENT for what a
+// Request cannot say: no prompt, a priority without a name, a time of 0. All else is the engine's
+// to check. `arrival` starts time_limit_ms; id and deadline are left to the caller.
 absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, SteadyTime arrival);
+
+// The same, but that a Refusal names the field by its path in the message: "sampling.top_p" is 5.
+absl::Status WithProtoPaths(const absl::Status& status);
 
 // INVALID_ARGUMENT for a prompt that cannot fit the model's context whatever it says: for more
 // token ids, or more bytes of text than tokens of the context can stand for. Takes no time.

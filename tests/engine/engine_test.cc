@@ -61,8 +61,8 @@ TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
     Request request = IdsRequest(std::vector<uint32_t>(70, 3), 12);
     request.prompt_logprobs = prompt_logprobs;
     request.cumulative_logprob = true;
-    request.temperature = 1.0F;
-    request.seed = 11;
+    request.sampling.temperature = 1.0F;
+    request.sampling.set_seed(11);
     request.samples = 3;
     const auto engine = MakeSmallEngine();
     const std::vector<std::shared_ptr<Sink>> sinks = {
@@ -80,8 +80,8 @@ TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
     const auto other = MakeSmallEngine();
     for (uint32_t sample = 0; sample < 3; ++sample) {
       Request single = IdsRequest(std::vector<uint32_t>(70, 3), 12);
-      single.temperature = 1.0F;
-      single.seed = SampleSeed(11, sample);
+      single.sampling.temperature = 1.0F;
+      single.sampling.set_seed(SampleSeed(11, sample));
       single.logprobs = true;
       const auto alone = std::make_shared<Sink>();
       ASSERT_TRUE(other->Start(single, {alone}).ok());
@@ -129,11 +129,11 @@ TEST(EngineTest, SamplesAreRefusedTogether) {
 TEST(EngineTest, ABrokenStreamIsContinuedExactly) {
   const auto engine = MakeSmallEngine();
   Request request = IdsRequest({5, 6, 7}, 60);
-  request.seed = 11;
-  request.temperature = 1.5F;
-  request.repetition_penalty = 1.3F;
-  request.frequency_penalty = 0.4F;
-  request.presence_penalty = 0.2F;
+  request.sampling.set_seed(11);
+  request.sampling.temperature = 1.5F;
+  request.sampling.repetition_penalty = 1.3F;
+  request.sampling.frequency_penalty = 0.4F;
+  request.sampling.presence_penalty = 0.2F;
   const auto whole = std::make_shared<Sink>();
   ASSERT_TRUE(engine->Start(request, {whole}).ok());
   EXPECT_TRUE(whole->Wait().status.ok());
@@ -197,6 +197,9 @@ TEST(EngineTest, RefusesWhatTheModelCannotDo) {
   request = IdsRequest({1}, 4);
   request.logit_bias[300] = 1.0F;
   expect_error(request, kInvalid, "token of logit_bias is 300");
+  request = IdsRequest({1}, 4);  // no front end has looked at it
+  request.sampling.top_p = 5.0F;
+  expect_error(request, kInvalid, "top_p is 5; it must be greater than 0 and at most 1");
   expect_error(IdsRequest(std::vector<uint32_t>(250, 1), 20), kInvalid, "256");
   expect_error(IdsRequest(std::vector<uint32_t>(257, 1), 1), kInvalid, "256");
 }

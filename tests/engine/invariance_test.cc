@@ -206,7 +206,7 @@ ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_
   if (below(2) == 0) request.budget = RandomBudget(config, random);
   const auto token = [&] { return below(config.vocab_size); };
   if (below(3) == 0) request.min_tokens = below(*request.max_tokens + 1);
-  if (below(3) == 0) request.stop_ids = {token(), token(), token()};
+  if (below(3) == 0) request.stop_token_ids = {token(), token(), token()};
   if (below(3) == 0) request.biases = {{token(), 4.0F}, {token(), -3.0F}};
   return request;
 }

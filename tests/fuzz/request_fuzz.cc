@@ -21,12 +21,13 @@ bool Between(float value, float least, float most) { return value >= least && va
 
 // The bounds that the API promises, and those of a field that others presume.
 void CheckSampling(const Request& request) {
-  RECURVE_CHECK(request.repetition_penalty > 0 && request.repetition_penalty <= 100);
-  RECURVE_CHECK(Between(request.presence_penalty, -100, 100));
-  RECURVE_CHECK(Between(request.frequency_penalty, -100, 100));
-  RECURVE_CHECK(Between(request.temperature, 0, 100));
-  RECURVE_CHECK(request.top_p > 0 && request.top_p <= 1);
-  RECURVE_CHECK(request.min_p >= 0 && request.min_p < 1);
+  RECURVE_CHECK(request.sampling.repetition_penalty > 0 &&
+                request.sampling.repetition_penalty <= 100);
+  RECURVE_CHECK(Between(request.sampling.presence_penalty, -100, 100));
+  RECURVE_CHECK(Between(request.sampling.frequency_penalty, -100, 100));
+  RECURVE_CHECK(Between(request.sampling.temperature, 0, 100));
+  RECURVE_CHECK(request.sampling.top_p > 0 && request.sampling.top_p <= 1);
+  RECURVE_CHECK(request.sampling.min_p >= 0 && request.sampling.min_p < 1);
   RECURVE_CHECK(request.logit_bias.size() <= kMaxLogitBiases);
   for (const auto& [id, bias] : request.logit_bias) RECURVE_CHECK(Between(bias, -1000, 1000));
   RECURVE_CHECK(request.top_logprobs <= kMaxTopLogprobs);
@@ -86,6 +87,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto request = recurve::RequestFromProto(proto, arrival);
   if (!request.ok()) {
     recurve::CheckRefusal(request.status());
+    return 0;
+  }
+  const absl::Status valid = recurve::WithProtoPaths(recurve::ValidateRequest(*request));
+  if (!valid.ok()) {
+    recurve::CheckRefusal(valid);
     return 0;
   }
   recurve::CheckSampling(*request);

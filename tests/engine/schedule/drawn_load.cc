@@ -124,7 +124,7 @@ ScheduledRequest LoadDrawer::DrawRequest(uint64_t id) {
   if (request.prompt_logprobs && Chance(0.2)) request.max_tokens = 0;
   request.ignore_eos = Chance(0.5);
   if (Chance(0.2)) request.biases = {{Draw(0, model_.vocab - 1), 1.0F}};
-  if (Chance(0.3)) request.stop_ids = {Draw(0, model_.vocab - 1)};
+  if (Chance(0.3)) request.stop_token_ids = {Draw(0, model_.vocab - 1)};
   if (Chance(0.1)) request.deadline = now_ + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.time_limit = now_ + milliseconds(Draw(0, 150));
   if (Chance(0.1)) request.queue_deadline = now_ + milliseconds(Draw(0, 60));

@@ -38,7 +38,7 @@ TEST_F(EndingTest, TellsEndOfSequenceFromStopToken) {
                {63, true, EndReason::kStopToken}};
   for (const auto& c : cases) {
     ScheduledRequest request = MakeRequest(1, 5);
-    request.stop_ids = {9, 63};
+    request.stop_token_ids = {9, 63};
     request.ignore_eos = c.ignore_eos;
     ASSERT_TRUE(schedule_->Add(request).ok());
     SampleFirst(c.token, kStopId);
@@ -263,10 +263,10 @@ TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
   request.biases.assign(1025, {1, 1.0F});
   EXPECT_EQ(message(request), "number of entries of logit_bias is 1025; expected at most 1024");
   request = MakeRequest(3, 5);
-  request.stop_ids = {70};
+  request.stop_token_ids = {70};
   EXPECT_EQ(message(request),
             "one of stop_token_ids is 70; expected an id below the vocabulary's size 64");
-  request.stop_ids.assign(64, 1);
+  request.stop_token_ids.assign(64, 1);
   request.ignore_eos = false;
   EXPECT_EQ(message(request),
             "number of stop_token_ids, end-of-sequence ids included, is 65; expected at most 64");

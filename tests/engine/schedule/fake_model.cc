@@ -206,7 +206,7 @@ Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
   FakeSampling sampling{request.sampling, request.threshold_logit, request.biases, {}};
   sampling.params.generated = prompt - request.generated_prefix;
   sampling.params.min_end = sampling.params.generated + request.min_tokens;
-  std::vector<uint32_t> stop_ids = request.stop_ids;
+  std::vector<uint32_t> stop_ids = request.stop_token_ids;
   const auto& eos = options.eos_ids;
   if (!request.ignore_eos) stop_ids.insert(stop_ids.begin(), eos.begin(), eos.end());
   sampling.stop_ids = stop_ids;

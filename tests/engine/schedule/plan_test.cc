@@ -47,7 +47,7 @@ TEST_F(PlanTest, AdmissionBringsEverythingOfTheRequest) {
   request.threshold_logit = 0.25F;
   request.logprobs = 2;
   request.biases = {{5, 1.5F}};
-  request.stop_ids = {9};
+  request.stop_token_ids = {9};
   request.ignore_eos = false;
   ASSERT_TRUE(schedule_->Add(request).ok());
   plan_ = schedule_->Plan();

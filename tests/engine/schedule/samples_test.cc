@@ -56,7 +56,7 @@ TEST_F(SamplesTest, AllAreQueuedOrNone) {
   const absl::Status tokens = schedule_->AddAll(MakeSamples(2, 32, 5));
   EXPECT_EQ(tokens.code(), absl::StatusCode::kResourceExhausted);
   std::vector<ScheduledRequest> samples = MakeSamples(2, 4, 5);
-  samples[1].stop_ids = {1000};
+  samples[1].stop_token_ids = {1000};
   EXPECT_EQ(schedule_->AddAll(std::move(samples)).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(schedule_->counters().waiting, 1U);
   EXPECT_EQ(schedule_->counters().waiting_tokens, 1U);

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "engine/api/request.h"
 #include "gtest/gtest.h"
 
 namespace recurve {

@@ -14,7 +14,7 @@ using testing::HasSubstr;
 Request SamplesRequest(uint32_t samples) {
   Request request = TextRequest();
   request.samples = samples;
-  request.seed = 7;
+  request.sampling.set_seed(7);
   return request;
 }
 

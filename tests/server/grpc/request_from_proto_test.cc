@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "engine/api/refusal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "recurve/v1/generation.pb.h"
@@ -78,14 +79,14 @@ const std::vector<BadCase>& BadCases() {
       {"sampling.top_p is 1.5;", [](P p) { p->mutable_sampling()->set_top_p(1.5F); }},
       {"sampling.min_p is 1; it must be at least 0 and less than 1",
        [](P p) { p->mutable_sampling()->set_min_p(1); }},
-      {"stop.max_tokens is 0; it must be at least 1 without output.prompt_logprobs",
+      {"stop.max_tokens is 0; it must be at least 1 without prompt_logprobs",
        [](P p) { p->mutable_stop()->set_max_tokens(0); }},
-      {"stop.min_tokens is 6; it must be at most stop.max_tokens + generated_prefix, 5",
+      {"stop.min_tokens is 6; it must be at most max_tokens + generated_prefix, 5",
        [](P p) {
          p->mutable_stop()->set_max_tokens(5);
          p->mutable_stop()->set_min_tokens(6);
        }},
-      {"stop.min_tokens is 8; it must be at most stop.max_tokens + generated_prefix, 7",
+      {"stop.min_tokens is 8; it must be at most max_tokens + generated_prefix, 7",
        [](P p) {
          for (uint32_t id = 0; id < 3; ++id) p->mutable_tokens()->add_ids(id);
          p->set_generated_prefix(2);
@@ -118,15 +119,21 @@ const std::vector<BadCase>& BadCases() {
   return *cases;
 }
 
+// What the client hears: of the translation, or of the engine by the message's paths.
+absl::Status RefusalOf(const v1::GenerateRequest& proto) {
+  const auto request = RequestFromProto(proto, kArrival);
+  return request.ok() ? WithProtoPaths(ValidateRequest(*request)) : request.status();
+}
+
 class BadRequestTest : public testing::TestWithParam<size_t> {};
 
 TEST_P(BadRequestTest, IsRefusedWithFieldValueAndLimit) {
   const BadCase& bad = BadCases()[GetParam()];
   v1::GenerateRequest proto = Valid();
   bad.spoil(&proto);
-  const auto request = RequestFromProto(proto, kArrival);
-  ASSERT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument) << bad.message;
-  EXPECT_THAT(std::string(request.status().message()), HasSubstr(bad.message));
+  const absl::Status status = RefusalOf(proto);
+  ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.message;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
 }
 
 TEST(CheckPromptSizeTest, RefusesWhatNoContextCouldHold) {
@@ -156,10 +163,10 @@ TEST(RequestFromProtoTest, UnsetFieldsHaveTheirDefaults) {
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(std::get<std::string>(request->prompt), "hello");
   EXPECT_TRUE(request->add_special_tokens);
-  EXPECT_EQ(request->repetition_penalty, 1.0F);
-  EXPECT_EQ(request->temperature, 0.0F);
-  EXPECT_EQ(request->top_p, 1.0F);
-  EXPECT_EQ(request->top_k, 0U);
+  EXPECT_EQ(request->sampling.repetition_penalty, 1.0F);
+  EXPECT_EQ(request->sampling.temperature, 0.0F);
+  EXPECT_EQ(request->sampling.top_p, 1.0F);
+  EXPECT_EQ(request->sampling.top_k, 0U);
   EXPECT_EQ(request->samples, 1U);
   EXPECT_FALSE(request->max_tokens.has_value());
   EXPECT_TRUE(request->skip_special_tokens);
@@ -170,7 +177,7 @@ TEST(RequestFromProtoTest, UnsetFieldsHaveTheirDefaults) {
   EXPECT_FALSE(request->time_limit.has_value());
   EXPECT_EQ(request->arrival, kArrival);
   const auto other = RequestFromProto(Valid(), kArrival);
-  EXPECT_NE(request->seed, other->seed) << "a seed is drawn for each request";
+  EXPECT_NE(request->sampling.seed(), other->sampling.seed()) << "a seed is drawn for each request";
 }
 
 TEST(RequestFromProtoTest, EveryFieldIsRead) {
@@ -220,15 +227,15 @@ TEST(RequestFromProtoTest, EveryFieldIsRead) {
   EXPECT_THAT(std::get<std::vector<uint32_t>>(request->prompt), ElementsAre(4, 5, 6));
   EXPECT_FALSE(request->add_special_tokens);
   EXPECT_EQ(request->generated_prefix, 2U);
-  EXPECT_EQ(request->repetition_penalty, 1.5F);
-  EXPECT_EQ(request->presence_penalty, -100.0F);
-  EXPECT_EQ(request->frequency_penalty, 0.25F);
+  EXPECT_EQ(request->sampling.repetition_penalty, 1.5F);
+  EXPECT_EQ(request->sampling.presence_penalty, -100.0F);
+  EXPECT_EQ(request->sampling.frequency_penalty, 0.25F);
   EXPECT_EQ(request->logit_bias, (std::map<uint32_t, float>{{8, -1000.0F}}));
-  EXPECT_EQ(request->temperature, 100.0F);
-  EXPECT_EQ(request->top_k, 40U);
-  EXPECT_EQ(request->top_p, 0.9F);
-  EXPECT_EQ(request->min_p, 0.1F);
-  EXPECT_EQ(request->seed, 0xFFFFFFFFFFFFFFFFU);
+  EXPECT_EQ(request->sampling.temperature, 100.0F);
+  EXPECT_EQ(request->sampling.top_k, 40U);
+  EXPECT_EQ(request->sampling.top_p, 0.9F);
+  EXPECT_EQ(request->sampling.min_p, 0.1F);
+  EXPECT_EQ(request->sampling.seed(), 0xFFFFFFFFFFFFFFFFU);
   EXPECT_EQ(request->samples, 16U);
   EXPECT_EQ(request->max_tokens, 7U);
   EXPECT_EQ(request->min_tokens, 7U);
@@ -262,6 +269,15 @@ TEST(RequestFromProtoTest, NoNewTokensAreFineWithPromptLogprobs) {
   const auto request = RequestFromProto(proto, kArrival);
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->max_tokens, 0U);
+  EXPECT_TRUE(ValidateRequest(*request).ok());
+}
+
+TEST(WithProtoPathsTest, LeavesAloneWhatIsNoRefusalOrAtTheTop) {
+  EXPECT_EQ(WithProtoPaths(absl::OkStatus()), absl::OkStatus());
+  const absl::Status other = absl::InvalidArgumentError("top_p is odd");
+  EXPECT_EQ(WithProtoPaths(other), other);
+  const absl::Status top = ToStatus({"samples", "is 0", "it must be from 1 to 16"});
+  EXPECT_EQ(WithProtoPaths(top), top);
 }
 
 }  // namespace
