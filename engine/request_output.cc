@@ -117,16 +117,16 @@ void RequestOutput::SendAllWithoutText() {
 void RequestOutput::OnEnded(Ending ending) {
   Finish finish{std::move(ending), {}, {}, std::move(prompt_token_depths_), {}};
   if (finish.status.ok()) {
-    // Not those of half a prompt, that a time limit or the drain has cut short: whoever adds them
-    // up would not notice. The first token has none.
+    // The log probabilities of half a prompt, cut short by a time limit or the drain, are not sent:
+    // whoever adds them up would not notice. The first token has none.
     if (prompt_logprobs_so_far_.size() + 1 >= finish.prompt_tokens) SendPromptLogprobs();
-    // A drained text goes on elsewhere, after the tokens that were sent: what is held back may
-    // still become a stop string or a whole character there.
+    // A drained text goes on in another server, after the tokens that were sent. What is held back
+    // here may become a stop string or a whole character there, so it is not sent.
     const bool goes_on = finish.reason == EndReason::kDrained;
     if (text_ && !text_->stopped() && !goes_on) Send(text_->Finish());
   }
   if (text_ && text_->stopped()) {
-    // Also when the last held characters turned out to be a stop string after all.
+    // This includes a stop string that only Finish has found, in the characters held back last.
     if (finish.status.ok()) finish.reason = EndReason::kStopString;
     finish.stop_string = stop_strings_[text_->stop_index()];
   } else {

@@ -14,7 +14,7 @@ void DepthDial::Turn(SteadyTime now, std::chrono::nanoseconds longest_wait) {
     return;
   }
   if (!calm_since_.has_value()) calm_since_ = now;
-  // More than once after a time without plans: nothing waited then either.
+  // Several rises at once, after a time without plans in which nothing waited.
   const std::chrono::nanoseconds calm = kCalmGoals * goal_;
   for (; cap_ < recursions_ && now - *calm_since_ >= calm; *calm_since_ += calm) ++cap_;
 }

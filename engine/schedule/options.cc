@@ -93,7 +93,7 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   const BackendLimits& limits = options.limits;
   RETURN_IF_ERROR(AtLeast("recursions", shape.recursions, 1));
   RETURN_IF_ERROR(AtMost("recursions", shape.recursions, kMaxGroups - 2));
-  // Each row and slot has memory of its own from the start: more is a typing error.
+  // Each row and slot has memory of its own from the start, so a larger number is a typing error.
   constexpr uint32_t kMost = 65'536;
   RETURN_IF_ERROR(Within("slots", limits.slots, 1, kMost));
   RETURN_IF_ERROR(Within("areas", limits.areas, 1, kMost));

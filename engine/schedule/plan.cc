@@ -21,7 +21,8 @@ const StepPlan& Schedule::Plan() {
   PreemptForPriority();
   EvictAtBoundaries();
   ReturnSurplusPages();
-  // Whoever was preempted just now would come back into the pages that it was to leave.
+  // A plan that preempts does not admit: the preempted sequence is first in the queue and would
+  // take back the pages that it gave up.
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
   CountEvictions();
@@ -63,12 +64,13 @@ void Schedule::EndDue() {
 }
 
 void Schedule::EvictAtBoundaries() {
-  // All evictions are chosen before anybody gets copies: who does lets go of the originals, and who
-  // is left alone with them must not change them in the plan that copies them.
+  // All evictions are chosen before any sequence gets copies. A sequence that gets copies lets go
+  // of the originals; their other owner is then alone with them, and must not drop entries from
+  // them in the plan that copies them.
   for (const Sequence* sequence : running_) {
     if (IsAtBoundary(*sequence) && OwnsEntriesAlone(*sequence)) DropEntries(*sequence);
   }
-  // Those behind may go meanwhile.
+  // CopyShared may preempt sequences behind the one that it serves, so the size is asked for anew.
   for (size_t i = 0; i < running_.size(); ++i) {
     if (IsAtBoundary(*running_[i])) CopyShared(i);
   }
@@ -112,7 +114,7 @@ void Schedule::CopyShared(size_t index) {
   const SlotState& state = stays_.Current(sequence.slot).state;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     if (!IsOverBudget(sequence, group)) continue;
-    // What cannot be had now is asked for in the next plan again.
+    // Where pages are lacking the sequence stays at its boundary, and the next plan tries again.
     WithPages(index, [&] {
       return tables_.CopyShared(sequence.slot, group, state.count[group], plan_.copies,
                                 plan_.pages);
@@ -123,7 +125,8 @@ void Schedule::CopyShared(size_t index) {
 void Schedule::ReturnSurplusPages() {
   for (const Sequence* sequence : running_) {
     const Stay& stay = stays_.Current(sequence->slot);
-    // Not below what ExtendRunning is about to ask for: a page would go and come for nothing.
+    // Pages below the room that ExtendRunning is about to ask for are kept, since it would only
+    // take them back.
     const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
     tables_.Trim(sequence->slot, stay.state, room);
   }
@@ -137,7 +140,8 @@ void Schedule::PreemptForPriority() {
     bool slot = stays_.HasFreeSlot();
     bool area = stays_.HasFreeArea();
     if (slot && (area || !wants_area) && PagesToAdmit(next) <= pages) return;
-    // Nobody leaves for nothing: what all who would have to could give must be enough.
+    // Preempt only if it suffices: what ALL running sequences of lower priority hold, slots, areas
+    // and pages, must cover what `next` needs.
     for (const Sequence* sequence : running_) {
       if (sequence->request.priority <= next.request.priority || !IsPreemptible(*sequence))
         continue;
@@ -156,7 +160,8 @@ bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
     if (index > 0) return false;
     RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
     Sequence* const last = LastPreemptible();
-    // Else all others have what they need to end.
+    // No other sequence can be preempted any more, so each has pages for all that it may become.
+    // The pages that are lacking come when one of them ends.
     if (last == nullptr || last == running_[0]) return false;
     Preempt(*last);
     ++counters_.preemptions_for_memory;
@@ -166,7 +171,8 @@ bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
 }
 
 void Schedule::ExtendRunning() {
-  // The last to go is preempted first, so it has got nothing from this plan yet.
+  // In order of precedence: a sequence that is preempted here comes behind the one that needs its
+  // pages, so this plan has not given it any yet.
   for (size_t i = 0; i < running_.size(); ++i) {
     const uint32_t slot = running_[i]->slot;
     Stay& stay = stays_.Current(slot);
@@ -201,7 +207,7 @@ Sequence* Schedule::LastPreemptible() {
 
 void Schedule::Preempt(Sequence& sequence) {
   std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
-  // Copies go with the pages that they were to fill.
+  // The plan's copies into pages that `sequence` was given in it are dropped with those pages.
   std::erase_if(plan_.copies, [this, &sequence](const PageCopy& copy) {
     return std::any_of(plan_.pages.begin(), plan_.pages.end(), [&](const PageChange& p) {
       return p.slot == sequence.slot && p.page == copy.to;
@@ -246,8 +252,9 @@ bool Schedule::HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix)
 uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
   const KvBudget& budget = sequence.request.budget;
   if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end, budget);
-  // The whole prompt and a token, though pages come chunk by chunk, and what is left of those that
-  // run: a prompt that cannot be finished would only be in the way.
+  // Pages for the whole prompt and a token, although the sequence takes them chunk by chunk, and
+  // for what is left of the prompts that run: a prompt that cannot be finished would only hold
+  // pages.
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end), budget);
   uint32_t headroom = 0;
@@ -264,7 +271,7 @@ uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
 void Schedule::AdmitNext(const CachedPrefix& prefix) {
   Sequence& sequence = *queue_.Next();
   queue_.TakeNext();
-  // Not so for the endless: they may stop long before their end.
+  // An endless sequence may stop long before its end, so nothing is reserved for that.
   if (sequence.end < options_.limits.max_positions) sequence.tokens.reserve(sequence.end + 1);
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   Stay& stay = stays_.Begin(&sequence, tokens - prefix.tokens > 1, planned_, committed_);

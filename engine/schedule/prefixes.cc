@@ -27,15 +27,15 @@ bool Schedule::MayFind(const Sequence& sequence) const {
   return sequence.prefix_state.finds && MayShare(sequence);
 }
 
-// Whoever is not preempted any more has all pages that it needs. To drop entries it would need
-// others in the place of those that it shares.
+// A sequence that can no longer be preempted was admitted with all the pages that it will need. Of
+// pages that it shared it would need copies before it could drop entries, which are not counted in.
 bool Schedule::MayShare(const Sequence& sequence) const {
   return IsPreemptible(sequence) || !sequence.request.budget.limited();
 }
 
 std::span<const uint32_t> Schedule::Findable(const Sequence& sequence) const {
-  // The last token is always left to run: its logits are not kept. What ran under a lowered cap
-  // runs under it again.
+  // The last token always runs, since the cache keeps no logits of it. Tokens that ran under a
+  // lowered cap run again under that cap, and not with what others computed without it.
   const uint32_t shareable =
       std::min(sequence.prefix_state.shareable, sequence.caps.FirstLowered());
   const size_t tokens = std::min<size_t>(sequence.tokens.size() - 1, shareable);
@@ -55,7 +55,8 @@ bool Schedule::ParkForPrefix(Sequence& sequence, uint32_t found) {
     const size_t given = std::min<size_t>(other->tokens.size(), stores);
     const uint32_t common =
         CommonTokens(wanted, std::span(other->tokens).first(given), prefixes_.chunk());
-    // What it has stored and is not there any more will not come again.
+    // A leader stores each chunk once. A chunk that it has stored and that the cache has forgotten
+    // since will not come again, so waiting for it is useless.
     if (common <= state.awaited || theirs.stored >= common) continue;
     state.leader = other;
     state.awaited = common;
@@ -75,7 +76,8 @@ void Schedule::AdoptPrefix(Stay& stay, const CachedPrefix& prefix) {
   Sequence& sequence = *stay.sequence;
   stay.state.position = prefix.tokens;
   std::copy(prefix.count.begin(), prefix.count.end(), stay.state.count);
-  // To make room for the copies the cache may forget the prefix itself.
+  // WithRoom frees pages for the copies by forgetting cached prefixes, perhaps this very one. Its
+  // pages are held until the sequence owns them.
   for (const auto& pages : prefix.pages) pool_.Share(pages);
   RECURVE_CHECK(
       WithRoom([&] { return tables_.Adopt(sequence.slot, prefix, plan_.copies, plan_.pages); }));

@@ -88,7 +88,7 @@ void Schedule::EndAll(EndReason reason, const absl::Status& status) {
 
 void Schedule::Leave(Sequence& sequence) {
   const uint32_t slot = sequence.slot;
-  // Of a sequence that the backend has finished by itself it need not hear.
+  // The backend need not hear of a sequence that it has finished by itself.
   if (stays_.Current(slot).state.stage != Stage::kNone) dropped_.push_back(slot);
   tables_.Release(slot);
   stays_.End(slot);

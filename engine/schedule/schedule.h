@@ -3,9 +3,10 @@
 // of each step, and learns from each step's result what became of it. The loop around it:
 //
 //   while (true) {
-//     if (schedule->HasWork()) RETURN_IF_ERROR(backend->Submit(schedule->Plan()));
-//     else if (backend->Outstanding() == 0 && !inbox.Wait()) return absl::OkStatus();
-//     if (backend->Outstanding() > (schedule->HasWork() ? depth : 0)) {
+//     const bool work = schedule->HasWork();  // waits for some when nothing is outstanding
+//     if (work) RETURN_IF_ERROR(backend->Submit(schedule->Plan()));
+//     else if (backend->Outstanding() == 0) return absl::OkStatus();
+//     if (backend->Outstanding() > (work ? depth : 0)) {
 //       RETURN_IF_ERROR(backend->Collect(result));
 //       schedule->Commit(result);
 //     }
@@ -67,8 +68,9 @@
 
 namespace recurve {
 
-// Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: the loop's
-// thread calls everything. Every request must have ended before the schedule is destroyed (EndAll).
+// Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: the engine
+// calls it with its lock held, from the loop's thread and from those of its callers. Every request
+// must have ended before the schedule is destroyed (EndAll).
 class Schedule {
  public:
   // `clock` outlives the schedule. InvalidArgument names the option.

@@ -16,11 +16,13 @@ void Schedule::TurnDial() {
 bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
   const auto& least = sequence.request.adaptive_min;
   if (!dial_.has_value() || !least.has_value()) return false;
-  // What was told was computed under the caps of that time, and may have to be again.
+  // Rows that were told were computed under the caps of that time, and keep them if a preemption
+  // has them computed again.
   const uint32_t first = std::max(position, sequence.told_rows);
   const uint32_t stored = sequence.StoredPrefix();
   const bool is_news = sequence.caps.Limit(first, std::max(dial_->cap(), *least));
-  // Who waits for more of its prefix than it will store now waits for nothing.
+  // From the first lowered cap on a sequence stores no prefix: whoever waits for more of it is let
+  // go.
   if (sequence.StoredPrefix() < stored) Unpark(sequence, std::numeric_limits<uint32_t>::max());
   return is_news;
 }

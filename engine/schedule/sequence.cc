@@ -15,7 +15,8 @@ void AppendWord(Word value, std::string& bytes) {
   bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
-// Tenants are apart, or one could find out by the time it takes what another has asked.
+// The tenant is part of the realm: if tenants shared prefixes, one could find out from the time to
+// the first token what another has asked.
 std::string RealmOf(const ScheduledRequest& request) {
   std::string realm = request.tenant + '\0';
   AppendWord(request.threshold_logit, realm);
@@ -40,7 +41,8 @@ std::string RealmOf(const ScheduledRequest& request) {
 PrefixState MakePrefixState(const ScheduledRequest& request, uint32_t prompt,
                             const ScheduleOptions& options) {
   PrefixState state;
-  // Of cached tokens neither the logits nor the attention that they paid to others are kept.
+  // The cache keeps neither the logits of tokens nor the attention that they paid to others, so
+  // requests that need either run every token themselves.
   if (!options.prefix_cache || !request.cache_prompt ||
       request.budget.policy == EvictionPolicy::kAttention) {
     return state;

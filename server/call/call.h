@@ -40,7 +40,9 @@ struct CallContext {
 // The life of a call, each step on its own thread:
 //   arrival    constructor                                        gRPC's thread
 //   admission  Admit, or Refuse                                   an intake thread
-//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop
+//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop; or whose
+//   Cancel
+//                                                                 or Drain ended the sample
 //   writing    Pump: mailboxes to transport                       the egress thread
 //   reactions  WriteDone, PeerGone, TransportDone                 gRPC's threads
 // CallState decides what each of them makes of the call and what is to be done then. Call holds the

@@ -19,9 +19,10 @@
 
 namespace recurve {
 
-// Thread-safe. Like the real one it calls sinks from one loop thread, with its mutex held. By
-// default a request waits until the test emits its tokens; with a script it streams by itself, a
-// token of each running request a step. Destruction ends what still runs as cancelled.
+// Thread-safe. Calls sinks with its mutex held, as the real one does; but from one loop thread,
+// where that calls them from Cancel's and Drain's too. By default a request waits until the test
+// emits its tokens; with a script it streams by itself, a token of each running request a step.
+// Destruction ends what still runs as cancelled.
 class FakeEngine final : public Engine {
  public:
   struct Script {
