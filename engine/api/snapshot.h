@@ -3,6 +3,7 @@
 #ifndef RECURVE_ENGINE_API_SNAPSHOT_H_
 #define RECURVE_ENGINE_API_SNAPSHOT_H_
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -88,11 +89,12 @@ struct StepTotals {
     double sum = 0.0;
   };
   uint64_t count = 0;
-  uint64_t part_rows[kParts] = {};
-  double part_seconds[kParts] = {};
+  std::array<uint64_t, kParts> part_rows{};
+  std::array<double, kParts> part_seconds{};
   // Of each step: its time, rows of the shared block, sequences of which any row ran.
   Histogram seconds, batch_tokens, batch_sequences;
-  Histogram part_step_seconds[kParts];  // one observation a step that ran the part
+  // One observation a step that ran the part.
+  std::array<Histogram, kParts> part_step_seconds;
 };
 
 // Plain data: the server turns it into metrics.
