@@ -4,6 +4,7 @@
 #define RECURVE_TESTS_ENGINE_BACKEND_TEST_BACKENDS_H_
 
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,9 @@ inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
   if (facts.device == backend.name) return "";
   return absl::StrCat("no ", backend.name, " here: the fastest is ", facts.device);
 }
+
+// What GoogleTest prints of a parameter; by itself it prints bytes, among them addresses.
+inline void PrintTo(const TestBackend& backend, std::ostream* out) { *out << backend.name; }
 
 // For INSTANTIATE_TEST_SUITE_P.
 inline std::string NameOf(const testing::TestParamInfo<TestBackend>& info) {
