@@ -369,9 +369,13 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest, testing::Range(0, 8), [](const auto& param) {
-  return SmallModels()[static_cast<size_t>(param.param)].name;
-});
+// Of how many models one is tried.
+constexpr int kModelStride = RECURVE_MODEL_STRIDE;
+
+INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest, testing::Range(0, 8, kModelStride),
+                         [](const auto& param) {
+                           return SmallModels()[static_cast<size_t>(param.param)].name;
+                         });
 
 }  // namespace
 }  // namespace recurve
