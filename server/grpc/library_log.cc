@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "server/observe/line_limit.h"
 
 // Later versions of protobuf write to Abseil's log.
@@ -81,13 +82,14 @@ class Sink {
     if (line.fatal) log_->Flush();
   }
 
-  void WriteTermination(const std::string& message) {
+  // The last line of all.
+  void WriteEnd(std::string_view event, const std::string& message) {
     const std::lock_guard lock(mutex_);
     if (log_ == nullptr) {
-      std::fprintf(stderr, "terminated: %s\n", message.c_str());
+      std::fprintf(stderr, "%s: %s\n", std::string(event).c_str(), message.c_str());
       return;
     }
-    log_->Write("terminated", {{"message", message}});
+    log_->Write(event, {{"message", message}});
     log_->Flush();
   }
 
@@ -125,8 +127,12 @@ void WriteProtobuf(google::protobuf::LogLevel level, const char* file, int line,
   } catch (...) {
     message = "an exception that is no std::exception";
   }
-  Sink::Get().WriteTermination(message);
+  Sink::Get().WriteEnd("terminated", message);
   std::abort();
+}
+
+void WriteBrokenInvariant(const char* file, int line, const char* condition) {
+  Sink::Get().WriteEnd("broken_invariant", absl::StrCat(file, ":", line, ": ", condition));
 }
 
 }  // namespace
@@ -138,6 +144,7 @@ LibraryLog::LibraryLog(Log* log) {
   google::protobuf::SetLogHandler(&WriteProtobuf);
 #endif
   std::set_terminate(&Terminate);
+  broken_invariant_handler = &WriteBrokenInvariant;
 }
 
 LibraryLog::~LibraryLog() { Sink::Get().Close(); }

@@ -7,10 +7,11 @@
 namespace recurve {
 
 // While it lives, what gRPC and protobuf write to stderr by themselves goes into `log` instead, as
-// events `library`, and so does what an exception that nobody caught has to say before the process
-// aborts. Clients cause many such lines, with messages that are none: each library has a LineLimit
-// of its own, and the next line that is written says how many were not (`suppressed`); at the end
-// an event `library_suppressed` says so. Lines of fatal errors are always written. One at a time.
+// events `library`, and so does what an exception that nobody caught, or a broken invariant of our
+// own, has to say before the process aborts. Clients cause many such lines, with messages that are
+// none: each library has a LineLimit of its own, and the next line that is written says how many
+// were not (`suppressed`); at the end an event `library_suppressed` says so. Lines of fatal errors
+// are always written. One at a time.
 class LibraryLog {
  public:
   explicit LibraryLog(Log* log);  // which must outlive this

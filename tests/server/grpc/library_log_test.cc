@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
+#include "engine/base/check.h"
 #include "recurve/v1/generation.pb.h"
 #include "server/observe/line_limit.h"
 
@@ -98,6 +99,17 @@ TEST(LibraryLogDeathTest, AnUncaughtExceptionIsALine) {
     std::thread([] { throw std::runtime_error("nobody catches this"); }).join();
   };
   EXPECT_DEATH(die(), R"("event":"terminated","message":"nobody catches this"})");
+}
+
+TEST(LibraryLogDeathTest, ABrokenInvariantIsALine) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto die = [] {
+    Log log(LogFormat::kJson, STDERR_FILENO);
+    const LibraryLog library_log(&log);
+    RECURVE_CHECK(false);
+  };
+  EXPECT_DEATH(die(),
+               R"("event":"broken_invariant","message":".*library_log_test.cc:[0-9]+: false"})");
 }
 
 }  // namespace
