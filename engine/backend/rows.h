@@ -41,11 +41,19 @@ RECURVE_HOST_DEVICE constexpr SlotRecord RecordOf(const Admission& admission) {
 // Most recursions that the token at `position` may run, by a slot's caps in ascending positions.
 RECURVE_HOST_DEVICE constexpr uint32_t CapAt(const DepthCap* caps /* [count] */, uint32_t count,
                                              uint32_t position, uint32_t recursions) {
-  uint32_t cap = recursions;
-  for (uint32_t i = 0; i < count && caps[i].position <= position; ++i) {
-    cap = caps[i].cap < recursions ? caps[i].cap : recursions;
+  uint32_t begin =
+      0;  // the caps before it begin at `position` or before, those from `end` on later
+  uint32_t end = count;
+  while (begin < end) {
+    const uint32_t middle = begin + (end - begin) / 2;
+    if (caps[middle].position <= position) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
   }
-  return cap;
+  const bool has_cap = begin > 0 && caps[begin - 1].cap < recursions;
+  return has_cap ? caps[begin - 1].cap : recursions;
 }
 
 // ---- Selection: which slots take part. StepPlan in step.h says the whole rule. ----

@@ -2,16 +2,14 @@
 #include "engine/schedule/depth_caps.h"
 
 #include <algorithm>
-#include <iterator>
+
+#include "engine/backend/rows.h"
 
 namespace recurve {
 namespace {
 
-uint32_t CapAt(const std::vector<DepthCap>& caps, uint32_t position, uint32_t before_all) {
-  const auto after =
-      std::partition_point(caps.begin(), caps.end(),
-                           [position](const DepthCap& cap) { return cap.position <= position; });
-  return after == caps.begin() ? before_all : std::prev(after)->cap;
+uint32_t CapAt(const std::vector<DepthCap>& caps, uint32_t position, uint32_t recursions) {
+  return recurve::CapAt(caps.data(), static_cast<uint32_t>(caps.size()), position, recursions);
 }
 
 }  // namespace
