@@ -26,8 +26,8 @@ namespace recurve {
 namespace {
 
 // Refuses a name that is not in `known`; `later` are names that the documentation promises.
-absl::Status CheckName(absl::string_view option, const std::string& value, absl::string_view known,
-                       absl::string_view later) {
+absl::Status UnknownName(absl::string_view option, const std::string& value,
+                         absl::string_view known, absl::string_view later) {
   return absl::InvalidArgumentError(
       absl::StrCat("--", option, " is '", value, "'; this version has ", known,
                    value == later ? absl::StrCat(", ", later, " comes with a later one") : ""));
@@ -103,8 +103,8 @@ BackendOptions BackendOptionsOf(const ModelOptions& options, Precision precision
 }
 
 // Fills in every automatic value.
-absl::Status Resolve(const Model& model, const BackendFacts& facts, EngineOptions& options,
-                     std::vector<std::string>* warnings) {
+absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
+                                 EngineOptions& options, std::vector<std::string>* warnings) {
   ModelOptions& m = options.model;
   if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
@@ -260,10 +260,10 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
 absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   EngineOptions options = given;
   if (!HasBackend(options.model.backend)) {
-    return CheckName("backend", options.model.backend, kBackendNames, "cuda");
+    return UnknownName("backend", options.model.backend, kBackendNames, "cuda");
   }
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
-  if (!precision) return CheckName("precision", options.model.precision, "f32 and bf16", "int8");
+  if (!precision) return UnknownName("precision", options.model.precision, "f32 and bf16", "int8");
   if (options.schedule.queue_depth > 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--queue_depth is ", options.schedule.queue_depth, "; expected 0 or 1"));
@@ -273,7 +273,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   std::vector<std::string> warnings = model->warnings;
   const BackendOptions backend = BackendOptionsOf(options.model, *precision);
   const BackendFacts facts = DescribeBackend(*model, backend);
-  RETURN_IF_ERROR(Resolve(*model, facts, options, &warnings));
+  RETURN_IF_ERROR(FillAutomaticValues(*model, facts, options, &warnings));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;

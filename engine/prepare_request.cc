@@ -17,7 +17,7 @@ namespace {
 float ThresholdLogit(float probability) {
   if (probability <= 0.0F) return -std::numeric_limits<float>::infinity();
   if (probability >= 1.0F) return std::numeric_limits<float>::infinity();
-  return Log(probability) - Log(1.0F - probability);
+  return Ln(probability) - Ln(1.0F - probability);
 }
 
 // Layers repeated in place are one recursion of the engine, which nothing can leave halfway, and

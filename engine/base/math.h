@@ -199,7 +199,7 @@ RECURVE_HOST_DEVICE inline float Exp2(float x) {
 
 // ln(x) within 1.5 units in the last place; -infinity for zeros and denormals of either sign,
 // infinity for infinity, NaN for other negative numbers and NaN.
-RECURVE_HOST_DEVICE inline float Log(float x) {
+RECURVE_HOST_DEVICE inline float Ln(float x) {
   namespace m = math_internal;
   const uint32_t bits = FloatBits(x);
   if ((bits & 0x7FFFFFFF) < 0x00800000) return -m::kInfinity;

@@ -115,7 +115,7 @@ RECURVE_HOST_DEVICE inline uint32_t MinPWeight(float min_p) {
 // ln of the probability of a token: `difference` as in Weight, `sum` of all weights at scale
 // kLog2OfE.
 RECURVE_HOST_DEVICE inline float LogProbability(float difference, uint64_t sum) {
-  return difference - Log(static_cast<float>(sum) * (1.0F / static_cast<float>(kWeightOne)));
+  return difference - Ln(static_cast<float>(sum) * (1.0F / static_cast<float>(kWeightOne)));
 }
 
 }  // namespace recurve

@@ -156,7 +156,7 @@ void Schedule::PreemptForPriority() {
 }
 
 bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
-  while (!WithRoom(attempt)) {
+  while (!WithFreedPages(attempt)) {
     if (index > 0) return false;
     RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
     Sequence* const last = LastPreemptible();
@@ -289,7 +289,7 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   if (!IsPreemptible(sequence)) {
     tables_.Reserve(sequence.slot, sequence.end, sequence.request.budget);
   }
-  RECURVE_CHECK(WithRoom(
+  RECURVE_CHECK(WithFreedPages(
       [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
   FollowDial(sequence, stay.state.position);
   AppendAdmission(stay, plan_);

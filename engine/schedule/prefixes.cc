@@ -76,11 +76,11 @@ void Schedule::AdoptPrefix(Stay& stay, const CachedPrefix& prefix) {
   Sequence& sequence = *stay.sequence;
   stay.state.position = prefix.tokens;
   std::copy(prefix.count.begin(), prefix.count.end(), stay.state.count);
-  // WithRoom frees pages for the copies by forgetting cached prefixes, perhaps this very one. Its
-  // pages are held until the sequence owns them.
+  // WithFreedPages frees pages for the copies by forgetting cached prefixes, perhaps this very one.
+  // Its pages are held until the sequence owns them.
   for (const auto& pages : prefix.pages) pool_.Share(pages);
-  RECURVE_CHECK(
-      WithRoom([&] { return tables_.Adopt(sequence.slot, prefix, plan_.copies, plan_.pages); }));
+  RECURVE_CHECK(WithFreedPages(
+      [&] { return tables_.Adopt(sequence.slot, prefix, plan_.copies, plan_.pages); }));
   for (const auto& pages : prefix.pages) pool_.Free(pages);
   PrefixState& state = sequence.prefix_state;
   state.stored = prefix.tokens;
@@ -145,7 +145,7 @@ void Schedule::CountChunk(PrefixState& state) const {
   state.counts.push_back(count);
 }
 
-bool Schedule::WithRoom(absl::FunctionRef<bool()> attempt) {
+bool Schedule::WithFreedPages(absl::FunctionRef<bool()> attempt) {
   while (!attempt()) {
     if (!prefixes_.ForgetOldest()) return false;
   }

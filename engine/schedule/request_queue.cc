@@ -18,7 +18,7 @@ uint64_t Cost(const Sequence& sequence) {
 
 }  // namespace
 
-absl::Status RequestQueue::CheckRoom(uint32_t requests, uint64_t tokens) const {
+absl::Status RequestQueue::CheckCapacity(uint32_t requests, uint64_t tokens) const {
   if (requests > max_requests_) {
     return absl::InvalidArgumentError(absl::StrCat(
         requests, " samples can never wait together; max_queued_requests is ", max_requests_));

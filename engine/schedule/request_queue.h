@@ -35,7 +35,7 @@ class RequestQueue {
   // Whether so many requests, of `tokens` tokens together, can come at once. ResourceExhausted
   // names the bound that they would break; InvalidArgument one that they would break in an empty
   // queue.
-  absl::Status CheckRoom(uint32_t requests, uint64_t tokens) const;
+  absl::Status CheckCapacity(uint32_t requests, uint64_t tokens) const;
 
   // A new request, after those of its priority and tenant.
   void Add(Sequence* sequence);

@@ -58,7 +58,7 @@ absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
     RETURN_IF_ERROR(CheckCanRun(request, options_, shape_, tables_));
     tokens += request.prompt.size();
   }
-  RETURN_IF_ERROR(queue_.CheckRoom(static_cast<uint32_t>(requests.size()), tokens));
+  RETURN_IF_ERROR(queue_.CheckCapacity(static_cast<uint32_t>(requests.size()), tokens));
   for (ScheduledRequest& request : requests) Queue(std::move(request));
   return absl::OkStatus();
 }

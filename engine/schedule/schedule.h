@@ -88,7 +88,7 @@ class Schedule {
 
   // Whether the queue has room for so many requests of `tokens` prompt tokens together; as AddAll.
   absl::Status CheckQueue(uint32_t requests, uint64_t tokens) const {
-    return queue_.CheckRoom(requests, tokens);
+    return queue_.CheckCapacity(requests, tokens);
   }
 
   // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.
@@ -160,7 +160,7 @@ class Schedule {
   void StorePrefix(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths);
   void CountChunk(PrefixState& state) const;
   // Tries until it succeeds or no cached prefix is left to forget.
-  bool WithRoom(absl::FunctionRef<bool()> attempt);
+  bool WithFreedPages(absl::FunctionRef<bool()> attempt);
 
   // Of schedule_depth.cc.
   void TurnDial();

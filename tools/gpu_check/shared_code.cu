@@ -56,9 +56,9 @@ struct Exp2Bits {
   static constexpr const char* kName = "Exp2";
   RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) { return BitsOf(Exp2(Walk(i))); }
 };
-struct LogBits {
-  static constexpr const char* kName = "Log";
-  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) { return BitsOf(Log(Walk(i))); }
+struct LnBits {
+  static constexpr const char* kName = "Ln";
+  RECURVE_HOST_DEVICE static uint64_t Of(uint64_t i) { return BitsOf(Ln(Walk(i))); }
 };
 struct TanhBits {
   static constexpr const char* kName = "Tanh";
@@ -385,7 +385,7 @@ int SharedCodeStage() {
   int findings = 0;
   findings += Compare<ExpBits>(kEveryFloat);
   findings += Compare<Exp2Bits>(kEveryFloat);
-  findings += Compare<LogBits>(kEveryFloat);
+  findings += Compare<LnBits>(kEveryFloat);
   findings += Compare<SiluBits>(kEveryFloat);
   findings += Compare<SigmoidBits>(kEveryFloat);
   findings += Compare<InverseRootBits>(kEveryFloat);

@@ -71,16 +71,16 @@ TEST(MathTest, Exp2) {
   EXPECT_TRUE(std::isnan(Exp2(std::numeric_limits<float>::quiet_NaN())));
 }
 
-TEST(MathTest, Log) {
-  EXPECT_ULPS(0.5, 2.0, Log(x), std::log(x), 1.5);
-  EXPECT_ULPS(1.2e-38, 1e-3, Log(x), std::log(x), 1.0);
-  EXPECT_ULPS(2.0, 1e9, Log(x), std::log(x), 1.0);
-  EXPECT_EQ(Log(1.0F), 0.0F);
-  EXPECT_EQ(Log(0.0F), -std::numeric_limits<float>::infinity());
-  EXPECT_EQ(Log(std::numeric_limits<float>::denorm_min()), -std::numeric_limits<float>::infinity());
-  EXPECT_EQ(Log(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
-  EXPECT_TRUE(std::isnan(Log(-1.0F)));
-  EXPECT_TRUE(std::isnan(Log(std::numeric_limits<float>::quiet_NaN())));
+TEST(MathTest, Ln) {
+  EXPECT_ULPS(0.5, 2.0, Ln(x), std::log(x), 1.5);
+  EXPECT_ULPS(1.2e-38, 1e-3, Ln(x), std::log(x), 1.0);
+  EXPECT_ULPS(2.0, 1e9, Ln(x), std::log(x), 1.0);
+  EXPECT_EQ(Ln(1.0F), 0.0F);
+  EXPECT_EQ(Ln(0.0F), -std::numeric_limits<float>::infinity());
+  EXPECT_EQ(Ln(std::numeric_limits<float>::denorm_min()), -std::numeric_limits<float>::infinity());
+  EXPECT_EQ(Ln(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(Ln(-1.0F)));
+  EXPECT_TRUE(std::isnan(Ln(std::numeric_limits<float>::quiet_NaN())));
 }
 
 TEST(MathTest, Tanh) {
@@ -140,9 +140,9 @@ TEST(MathTest, FlushingDenormalsChangesNothing) {
     if ((bits & 0x7F800000) < 0x01000000) continue;
     // Volatile, or the compiler may compute once for both modes.
     volatile float x = FloatFromBits(static_cast<uint32_t>(bits));
-    const float plain[] = {Exp(x), Exp2(x), Log(x), Tanh(x), Erf(x), Sigmoid(x), Silu(x)};
+    const float plain[] = {Exp(x), Exp2(x), Ln(x), Tanh(x), Erf(x), Sigmoid(x), Silu(x)};
     const ScopedFloatEnv env;
-    const float flushed[] = {Exp(x), Exp2(x), Log(x), Tanh(x), Erf(x), Sigmoid(x), Silu(x)};
+    const float flushed[] = {Exp(x), Exp2(x), Ln(x), Tanh(x), Erf(x), Sigmoid(x), Silu(x)};
     for (int i = 0; i < 7; ++i) {
       ASSERT_TRUE(SameBits(plain[i], flushed[i])) << "function " << i << " of " << x;
     }
