@@ -185,15 +185,11 @@ int Acceptor::Accept(ScopedDescriptor* connection, std::string* peer) {
 // Hands the connection over or closes it.
 void Acceptor::Settle(ScopedDescriptor connection, const std::string& peer,
                       bool in_place_of_spare) {
-  if (IsOwn(peer)) {
-    hand_over_(connection.Release());
-  } else if (in_place_of_spare) {
-    Refuse(&Counts::refused_descriptors, "descriptors");
-  } else if (Admit(connection.get())) {
-    hand_over_(connection.Release());
-  } else {
-    Refuse(&Counts::refused_limit, "max_connections");
+  if (!IsOwn(peer)) {
+    if (in_place_of_spare) return Refuse(&Counts::refused_descriptors, "descriptors");
+    if (!Admit(connection.get())) return Refuse(&Counts::refused_limit, "max_connections");
   }
+  hand_over_(connection.Release());
 }
 
 bool Acceptor::IsOwn(const std::string& peer) {
