@@ -45,8 +45,6 @@ class EngineImpl final : public Engine {
       changed_.notify_all();
     }
     loop_.join();
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return failure_waiters_ == 0; });
   }
 
   absl::StatusOr<Started> Start(Request request,
@@ -54,6 +52,7 @@ class EngineImpl final : public Engine {
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
+  void StopWaiting() override;
   EngineSnapshot Snapshot() const override;
   const EngineInfo& Info() const override { return info_; }
   absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
@@ -93,7 +92,7 @@ class EngineImpl final : public Engine {
   bool draining_ = false;
   bool stopping_ = false;
   absl::Status failure_;
-  uint32_t failure_waiters_ = 0;  // calls of WaitForFailure that have not returned
+  bool waiting_stopped_ = false;  // for a failure
 
   std::thread loop_;  // last: it uses all of the above
 };
@@ -157,11 +156,14 @@ void EngineImpl::Drain(SteadyTime until) {
 
 absl::Status EngineImpl::WaitForFailure() {
   std::unique_lock<std::mutex> lock(mutex_);
-  ++failure_waiters_;
-  changed_.wait(lock, [this] { return stopping_ || !failure_.ok(); });
-  --failure_waiters_;
-  changed_.notify_all();  // the destructor waits for it
+  changed_.wait(lock, [this] { return waiting_stopped_ || !failure_.ok(); });
   return failure_;
+}
+
+void EngineImpl::StopWaiting() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  waiting_stopped_ = true;
+  changed_.notify_all();
 }
 
 void EngineImpl::Run() {

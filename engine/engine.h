@@ -51,8 +51,11 @@ class Engine {
   // kDrained. Returns when none is left.
   virtual void Drain(SteadyTime until) = 0;
 
-  // Blocks until the engine has failed (its status) or is being destroyed (OK).
+  // Blocks until the engine has failed (its status) or StopWaiting was called (OK).
   virtual absl::Status WaitForFailure() = 0;
+  // Lets calls of WaitForFailure return, those to come as well. A thread that calls it is joined
+  // between this and the engine's destruction.
+  virtual void StopWaiting() = 0;
 
   virtual EngineSnapshot Snapshot() const = 0;
   virtual const EngineInfo& Info() const = 0;

@@ -60,7 +60,7 @@ class Run {
         }) {}
 
   ~Run() {
-    engine_.reset();  // lets the watcher go
+    engine_->StopWaiting();  // which the watcher may not even have begun
     watcher_.join();
   }
 

@@ -260,6 +260,14 @@ TEST(EngineTest, DrainEndsWhatIsLeftAndRefusesMore) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST(EngineTest, WaitingForAFailureEndsWhenToldAlsoIfItBeginsLater) {
+  const auto engine = MakeSmallEngine();
+  std::thread before([&] { EXPECT_TRUE(engine->WaitForFailure().ok()); });
+  engine->StopWaiting();
+  before.join();
+  EXPECT_TRUE(engine->WaitForFailure().ok());
+}
+
 TEST(EngineTest, AFailedStepEndsEverything) {
   const auto engine = MakeSmallEngine([](uint32_t epoch) {
     return epoch < 10 ? absl::OkStatus() : absl::InternalError("the card fell off the bus");
@@ -276,6 +284,8 @@ TEST(EngineTest, AFailedStepEndsEverything) {
   for (const auto& sink : sinks) {
     EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kUnavailable);
   }
+  EXPECT_EQ(engine->WaitForFailure().code(), absl::StatusCode::kInternal);
+  engine->StopWaiting();
   EXPECT_EQ(engine->WaitForFailure().code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(engine->Snapshot().failed);
   const auto sink = std::make_shared<Sink>();

@@ -45,11 +45,10 @@ FakeEngine::FakeEngine(std::optional<Script> script)
 
 FakeEngine::~FakeEngine() {
   {
-    std::unique_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
     EndAllLocked(EndedWith(absl::CancelledError("the engine is destroyed")));
     changed_.notify_all();
-    changed_.wait(lock, [this] { return waiting_for_failure_ == 0; });
   }
   loop_.join();
 }
@@ -202,13 +201,17 @@ void FakeEngine::Drain(SteadyTime until) {
 
 absl::Status FakeEngine::WaitForFailure() {
   std::unique_lock lock(mutex_);
-  ++waiting_for_failure_;
   const bool failed_before = !failure_.ok();
-  changed_.wait(
-      lock, [&] { return stopping_ || failed_before || (!failure_.ok() && !withhold_failure_); });
-  --waiting_for_failure_;
-  changed_.notify_all();
+  changed_.wait(lock, [&] {
+    return waiting_stopped_ || failed_before || (!failure_.ok() && !withhold_failure_);
+  });
   return failure_;
+}
+
+void FakeEngine::StopWaiting() {
+  const std::lock_guard lock(mutex_);
+  waiting_stopped_ = true;
+  changed_.notify_all();
 }
 
 void FakeEngine::Loop() {

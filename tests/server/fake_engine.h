@@ -56,7 +56,7 @@ class FakeEngine final : public Engine {
   void HoldTokenize();
   void ReleaseTokenize();
   void WaitForTokenize(int held);
-  // WaitForFailure calls that wait already hear of a failure only when the engine is destroyed.
+  // WaitForFailure calls that wait already hear of a failure only at StopWaiting.
   void WithholdFailure();
   void WaitUntilEnded(RequestId id);
   // Lets the time that Drain was given pass at once.
@@ -70,6 +70,7 @@ class FakeEngine final : public Engine {
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
+  void StopWaiting() override;
   EngineSnapshot Snapshot() const override;
   const EngineInfo& Info() const override { return info_; }
   // A byte is a token; with special tokens 256 comes first.
@@ -112,7 +113,7 @@ class FakeEngine final : public Engine {
   bool stopping_ = false;
   bool withhold_failure_ = false;
   bool ignore_cancels_ = false;
-  int waiting_for_failure_ = 0;
+  bool waiting_stopped_ = false;
   uint64_t generated_ = 0;
 
   std::thread loop_;
