@@ -25,7 +25,7 @@
 namespace recurve {
 namespace {
 
-// Refuses a name that is not in `known`; `later` are names that the documentation promises.
+// The error for a name that is none of `known`; `later` is one that the documentation promises.
 absl::Status UnknownName(absl::string_view option, const std::string& value,
                          absl::string_view known, absl::string_view later) {
   return absl::InvalidArgumentError(

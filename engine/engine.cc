@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/api/validate_request.h"
 #include "engine/assembly.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"

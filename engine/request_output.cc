@@ -115,7 +115,9 @@ void RequestOutput::SendAllWithoutText() {
 }
 
 void RequestOutput::OnEnded(Ending ending) {
-  Finish finish{std::move(ending), {}, {}, std::move(prompt_token_depths_), {}};
+  Finish finish;
+  static_cast<Ending&>(finish) = std::move(ending);
+  finish.prompt_token_depths = std::move(prompt_token_depths_);
   if (finish.status.ok()) {
     // The log probabilities of half a prompt, cut short by a time limit or the drain, are not sent:
     // whoever adds them up would not notice. The first token has none.

@@ -46,6 +46,10 @@ absl::Status StatusOf(EndReason reason, const absl::Status& failure) {
   }
 }
 
+DepthCounts DepthCounts::None(uint32_t recursions) {
+  return {std::vector<uint64_t>(recursions), std::vector<uint64_t>(recursions)};
+}
+
 double DepthCounts::Mean() const {
   double entry_rows = 0, block_rows = 0;
   for (size_t i = 0; i < rows_by_depth.size(); ++i) {

@@ -61,7 +61,11 @@ absl::Status StatusOf(EndReason reason, const absl::Status& failure);
 struct DepthCounts {
   std::vector<uint64_t> by_depth;       // [recursions]: tokens of depth i + 1
   std::vector<uint64_t> rows_by_depth;  // [recursions]: rows of depth i + 1, each position once
-  double Mean() const;                  // block rows over ENTRY rows; 0 without rows
+
+  static DepthCounts None(uint32_t recursions);
+  void AddToken(uint32_t depth) { ++by_depth[depth - 1]; }
+  void AddRow(uint32_t depth) { ++rows_by_depth[depth - 1]; }
+  double Mean() const;  // block rows over ENTRY rows; 0 without rows
 };
 
 // What is known of a request, as far as it has come.

@@ -10,7 +10,6 @@
 #include <variant>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "engine/api/priority.h"
 #include "engine/base/steady_time.h"
 #include "engine/sampling/params.h"
@@ -78,11 +77,6 @@ struct Request : RequestTerms {
 
   SteadyTime arrival;  // when the front end received it
 };
-
-// Whether `request` is within what holds for every model and every server: ranges of numbers,
-// counts and sizes of lists, and what contradicts itself. INVALID_ARGUMENT carries a Refusal. What
-// depends on the model, its memory or the options is checked where that is known.
-absl::Status ValidateRequest(const Request& request);
 
 // The seed of a sample: that of sample 0 is the request's own.
 uint64_t SampleSeed(uint64_t seed, uint32_t sample);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/api/validate_request.h"
+
 #include <string>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/api/refusal.h"
-#include "engine/api/request.h"
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 

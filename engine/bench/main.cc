@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "engine/api/snapshot.h"
 #include "engine/backend/factory/make_backend.h"
 #include "engine/backend/precision.h"
 #include "engine/base/flag_values.h"
@@ -234,8 +235,6 @@ absl::StatusOr<std::shared_ptr<const Model>> MakeModel(Flags& f) {
 using Figures = std::vector<std::pair<std::string, double>>;
 
 Figures ToFigures(const Measurement& m) {
-  static constexpr const char* kStages[kStepParts] = {"exit", "sampling", "entry", "block",
-                                                      "routers"};
   Figures figures = {
       {"tokens_per_second", m.tokens_per_second},
       {"prompt_tokens_per_second", m.prompt_tokens_per_second},
@@ -251,8 +250,9 @@ Figures ToFigures(const Measurement& m) {
   for (const auto& [group, bytes] : m.kv_bytes_peak_by_group) {
     figures.emplace_back("kv_bytes_peak_" + group, static_cast<double>(bytes));
   }
-  for (uint32_t part = 0; part < kStepParts; ++part) {
-    figures.emplace_back(std::string("stage_seconds_") + kStages[part], m.stage_seconds[part]);
+  for (int part = 0; part < StepTotals::kParts; ++part) {
+    figures.emplace_back(absl::StrCat("stage_seconds_", std::string(StepPartName(part))),
+                         m.stage_seconds[part]);
   }
   return figures;
 }

@@ -274,13 +274,11 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
 
 void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
   const ModelConfig& config = model_->config;
-  const StepShape shape = ShapeOf(config);
   const uint64_t page_bytes = facts_.page_bytes;
   m.kv_bytes_peak = page_bytes * counters.pages_filled_peak;
   m.kv_bytes_reserved_peak = page_bytes * counters.pages_in_use_peak;
-  for (uint32_t group = 0; group < shape.groups(); ++group) {
-    m.kv_bytes_peak_by_group.emplace_back(GroupName(shape, group),
-                                          page_bytes * counters.groups[group].filled_peak);
+  for (const ScheduleCounters::Group& group : counters.groups) {
+    m.kv_bytes_peak_by_group.emplace_back(group.name, page_bytes * group.filled_peak);
   }
   m.cached_prompt_share = static_cast<double>(counters.prefix_tokens_found) /
                           (static_cast<double>(options_.streams) * options_.prompt_tokens);

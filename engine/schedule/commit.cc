@@ -29,11 +29,13 @@ Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
   return first < last ? Logprobs{below(first), below(last)} : Logprobs{};
 }
 
+// A row of the prompt is a token of it as well; a generated token is counted when it is sampled.
 // `counts`: a RequestStats or ScheduleCounters.
 template <typename Counts>
 void CountRow(bool in_prompt, uint32_t depth, Counts& counts) {
-  ++(in_prompt ? counts.prompt_depth : counts.generated_depth).rows_by_depth[depth - 1];
-  if (in_prompt) ++counts.prompt_depth.by_depth[depth - 1];
+  DepthCounts& depths = in_prompt ? counts.prompt_depth : counts.generated_depth;
+  depths.AddRow(depth);
+  if (in_prompt) depths.AddToken(depth);
 }
 
 void TellLogits(const Sequence& sequence, const StepResult& result) {
@@ -127,9 +129,9 @@ bool Schedule::TellToken(Sequence& sequence, const TokenOutput& output) {
   stats.last_token = clock_->Now();
   if (!stats.first_token.has_value()) stats.first_token = stats.last_token;
   ++stats.generated_tokens;
-  ++stats.generated_depth.by_depth[output.depth - 1];
+  stats.generated_depth.AddToken(output.depth);
   ++counters_.generated_tokens;
-  ++counters_.generated_depth.by_depth[output.depth - 1];
+  counters_.generated_depth.AddToken(output.depth);
   return sequence.request.observer->OnToken(output);
 }
 

@@ -101,8 +101,8 @@ void Schedule::TellPrefix(Sequence& sequence, const CachedPrefix& prefix) {
   const uint32_t first = std::min(sequence.told_rows, prefix.tokens);
   const uint32_t last = std::min(prefix.tokens, sequence.prompt);
   for (uint32_t row = first; row < last; ++row) {
-    ++sequence.stats.prompt_depth.by_depth[prefix.depths[row] - 1];
-    ++sequence.stats.prompt_depth.rows_by_depth[prefix.depths[row] - 1];
+    sequence.stats.prompt_depth.AddToken(prefix.depths[row]);
+    sequence.stats.prompt_depth.AddRow(prefix.depths[row]);
   }
   sequence.told_rows = std::max(sequence.told_rows, prefix.tokens);
   if (first >= last) return;

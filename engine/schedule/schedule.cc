@@ -37,10 +37,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
       prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {
-  for (DepthCounts* depth : {&counters_.prompt_depth, &counters_.generated_depth}) {
-    depth->by_depth.resize(shape.recursions);
-    depth->rows_by_depth.resize(shape.recursions);
-  }
+  counters_.prompt_depth = counters_.generated_depth = DepthCounts::None(shape.recursions);
   for (uint32_t group = 0; group < shape.groups(); ++group) {
     counters_.groups.emplace_back().name = GroupName(shape, group);
   }

@@ -77,10 +77,7 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
   sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
   stats.prompt_tokens = prompt;
   stats.queued = now;
-  for (DepthCounts* depth : {&stats.prompt_depth, &stats.generated_depth}) {
-    depth->by_depth.resize(shape.recursions);
-    depth->rows_by_depth.resize(shape.recursions);
-  }
+  stats.prompt_depth = stats.generated_depth = DepthCounts::None(shape.recursions);
   prefix_state = MakePrefixState(request, prompt, options);
 }
 

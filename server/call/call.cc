@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/api/validate_request.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {

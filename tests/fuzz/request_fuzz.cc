@@ -7,6 +7,7 @@
 #include <string_view>
 #include <variant>
 
+#include "engine/api/validate_request.h"
 #include "engine/prepare_request.h"
 #include "engine/tokenizer/utf8.h"
 #include "recurve/v1/generation.pb.h"

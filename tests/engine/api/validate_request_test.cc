@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every range that holds for all models, at its ends and just beyond them.
+#include "engine/api/validate_request.h"
+
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "engine/api/refusal.h"
-#include "engine/api/request.h"
 #include "gtest/gtest.h"
 
 namespace recurve {

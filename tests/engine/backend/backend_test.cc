@@ -24,25 +24,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-ModelConfig Config(RouterType router = RouterType::kExpertChoice,
-                   KvMode kv_mode = KvMode::kRecursionWise) {
-  ModelConfig config;
-  config.vocab_size = 150;
-  config.hidden_size = 48;
-  config.intermediate_size = 72;
-  config.num_layers = 8;
-  config.num_heads = 6;
-  config.num_kv_heads = 2;
-  config.head_dim = 12;
-  config.max_positions = 96;
-  config.sharing = Sharing::kMiddleCycle;
-  config.num_recursions = 3;
-  config.kv_mode = kv_mode;
-  config.router.type = router;
-  if (router == RouterType::kTokenChoice) config.router.function = RouterFunction::kSoftmax;
-  return config;
-}
-
 std::shared_ptr<const Model> MakeModel(const ModelConfig& config) {
   return std::make_shared<Model>(RandomModel(config, DataType::kF32, 5));
 }
@@ -67,7 +48,7 @@ BackendLimits Limits(const ModelConfig& config) {
 class BackendTest : public testing::TestWithParam<TestBackend> {
  protected:
   void SetUp() override {
-    const std::string why = WhySkipped(GetParam(), *MakeModel(Config()));
+    const std::string why = WhySkipped(GetParam(), *MakeModel(TestConfig()));
     if (!why.empty()) GTEST_SKIP() << why;
   }
 
@@ -167,22 +148,22 @@ void BackendTest::ExpectAloneEqualsTogether(const ModelConfig& config) {
   EXPECT_GT(depths.size(), 1U) << "every token took the same depth: the test proves little";
 }
 
-TEST_P(BackendTest, ExpertChoiceAloneEqualsTogether) { ExpectAloneEqualsTogether(Config()); }
+TEST_P(BackendTest, ExpertChoiceAloneEqualsTogether) { ExpectAloneEqualsTogether(TestConfig()); }
 
 TEST_P(BackendTest, SharedKvAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kExpertChoice, KvMode::kShared));
+  ExpectAloneEqualsTogether(TestConfig(RouterType::kExpertChoice, KvMode::kShared));
 }
 
 TEST_P(BackendTest, OverlayAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kExpertChoice, KvMode::kSharedUpdate));
+  ExpectAloneEqualsTogether(TestConfig(RouterType::kExpertChoice, KvMode::kSharedUpdate));
 }
 
 TEST_P(BackendTest, TokenChoiceAloneEqualsTogether) {
-  ExpectAloneEqualsTogether(Config(RouterType::kTokenChoice));
+  ExpectAloneEqualsTogether(TestConfig(RouterType::kTokenChoice));
 }
 
 TEST_P(BackendTest, FixedDepthAloneEqualsTogether) {
-  ModelConfig config = Config(RouterType::kNone);
+  ModelConfig config = TestConfig(RouterType::kNone);
   config.sharing = Sharing::kCycle;
   config.num_layers = 6;
   ExpectAloneEqualsTogether(config);
@@ -191,7 +172,7 @@ TEST_P(BackendTest, FixedDepthAloneEqualsTogether) {
 // A sequence that is dropped and comes back with its own tokens as a prompt goes on as if nothing
 // had happened.
 TEST_P(BackendTest, ResumedSequencesContinueIdentically) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   const auto backend = Make(MakeModel(config));
   DriverRequest request;
@@ -212,7 +193,7 @@ TEST_P(BackendTest, ResumedSequencesContinueIdentically) {
 }
 
 TEST_P(BackendTest, StopIdEndsTheSequence) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   const auto backend = Make(MakeModel(config));
   DriverRequest request;
@@ -234,7 +215,7 @@ TEST_P(BackendTest, StopIdEndsTheSequence) {
 }
 
 TEST_P(BackendTest, BiasesAndPenaltiesReachTheSampler) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   const auto backend = Make(MakeModel(config));
   DriverRequest biased;
@@ -261,7 +242,7 @@ double ReferenceLogprob(const std::vector<float>& logits, uint32_t id) {
 }
 
 TEST_P(BackendTest, LogprobsAreThoseOfTheRawLogits) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   const auto backend = Make(MakeModel(config));
   DriverRequest request;
@@ -293,7 +274,7 @@ TEST_P(BackendTest, LogprobsAreThoseOfTheRawLogits) {
 }
 
 TEST_P(BackendTest, OnlyPromptLogprobsWithoutNewTokens) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   const auto backend = Make(MakeModel(config));
   DriverRequest request;
@@ -307,7 +288,7 @@ TEST_P(BackendTest, OnlyPromptLogprobsWithoutNewTokens) {
 }
 
 TEST_P(BackendTest, LogitsThatAreNotFiniteEndTheSequenceAlone) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const BackendLimits limits = Limits(config);
   Model model = RandomModel(config, DataType::kF32, 5);
   // Token 7 alone is poisoned.
@@ -331,7 +312,7 @@ TEST_P(BackendTest, LogitsThatAreNotFiniteEndTheSequenceAlone) {
 }
 
 TEST_P(BackendTest, ResultsComeInTheOrderOfTheirPlans) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const auto backend = Make(MakeModel(config));
   StepPlan plan;
   StepResult result;
@@ -360,7 +341,7 @@ Admission OneToken(uint32_t slot) {
 }
 
 TEST_P(BackendTest, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   StepPlan no_page;
   no_page.ends = no_page.block_rows = no_page.prompt_rows = 1;
   no_page.admits.push_back(OneToken(2));

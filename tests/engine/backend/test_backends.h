@@ -11,9 +11,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/factory/make_backend.h"
+#include "engine/model/config.h"
 #include "gtest/gtest.h"
 
 namespace recurve {
+
+// Of a model that has every part, in odd sizes.
+inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
+                              KvMode kv_mode = KvMode::kRecursionWise) {
+  ModelConfig config;
+  config.vocab_size = 150;
+  config.hidden_size = 48;
+  config.intermediate_size = 72;
+  config.num_layers = 8;
+  config.num_heads = 6;
+  config.num_kv_heads = 2;
+  config.head_dim = 12;
+  config.max_positions = 96;
+  config.sharing = Sharing::kMiddleCycle;
+  config.num_recursions = 3;
+  config.kv_mode = kv_mode;
+  config.router.type = router;
+  if (router == RouterType::kTokenChoice) config.router.function = RouterFunction::kSoftmax;
+  return config;
+}
 
 // All of these give the same bits.
 struct TestBackend {

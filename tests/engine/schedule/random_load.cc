@@ -252,7 +252,12 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   }
   std::vector<uint64_t> by_depth(schedule_->shape().recursions);
   for (const uint32_t depth : told.prompt_depths) ++by_depth[depth - 1];
-  if (by_depth != ending.prompt_depth.rows_by_depth) return "odd histogram of the prompt's depths";
+  if (by_depth != ending.prompt_depth.rows_by_depth || by_depth != ending.prompt_depth.by_depth) {
+    return "odd histogram of the prompt's depths";
+  }
+  by_depth.assign(by_depth.size(), 0);
+  for (const uint32_t depth : told.token_depths) ++by_depth[depth - 1];
+  if (by_depth != ending.generated_depth.by_depth) return "odd histogram of the tokens' depths";
   if (ending.preemptions > options_.max_preemptions) return "preempted too often";
   if (ending.cached_tokens % options_.prefix_chunk != 0 ||
       ending.cached_tokens > (options_.prefix_cache ? prompt - 1 : 0)) {

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "engine/api/refusal.h"
+#include "engine/api/validate_request.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "recurve/v1/generation.pb.h"

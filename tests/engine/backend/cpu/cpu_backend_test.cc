@@ -9,30 +9,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/model/weights.h"
+#include "tests/engine/backend/test_backends.h"
 
 namespace recurve {
 namespace {
 
 using ::testing::HasSubstr;
 
-ModelConfig Config() {
-  ModelConfig config;
-  config.vocab_size = 150;
-  config.hidden_size = 48;
-  config.intermediate_size = 72;
-  config.num_layers = 8;
-  config.num_heads = 6;
-  config.num_kv_heads = 2;
-  config.head_dim = 12;
-  config.max_positions = 96;
-  config.sharing = Sharing::kMiddleCycle;
-  config.num_recursions = 3;
-  config.router.type = RouterType::kExpertChoice;
-  return config;
-}
-
 TEST(CpuBackend, CreateNamesLimitsThatContradict) {
-  const ModelConfig config = Config();
+  const ModelConfig config = TestConfig();
   const auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 5));
   CpuBackendOptions options;
   options.limits.max_positions = 64;
@@ -52,7 +37,7 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
 }
 
 TEST(CpuBackend, PageBytesAreKnownBeforehand) {
-  const ModelConfig config = Config();  // two layers a recursion, two KV heads of 12 dimensions
+  const ModelConfig config = TestConfig();  // two layers a recursion, two KV heads of 12 dimensions
   EXPECT_EQ(CpuPageBytes(config, Precision::kF32), 2U * 2 * 16 * (12 + 16) * 4 + 32 * (4 + 4));
   EXPECT_EQ(CpuPageBytes(config, Precision::kBf16), 2U * 2 * 16 * (12 + 16) * 2 + 32 * (4 + 4));
 }
