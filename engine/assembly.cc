@@ -74,13 +74,8 @@ const char* KvModeName(KvMode mode) {
 }
 
 // Pages that one sequence of `tokens` tokens needs if every token is active everywhere.
-uint64_t PagesOfSequence(const ModelConfig& config, uint64_t tokens) {
-  const EntriesPerPage entries = PageEntries(config);
-  uint64_t pages = 0;
-  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
-    if (entries[group] != 0) pages += (tokens + entries[group] - 1) / entries[group];
-  }
-  return pages;
+uint64_t PagesOfSequence(const ModelConfig& config, uint32_t tokens) {
+  return PagesForTokens(tokens, KvBudget(), PageEntries(config));
 }
 
 // The API's strings are UTF-8, and so is a label of the metrics.

@@ -23,13 +23,8 @@ double Uniform(uint64_t seed, uint64_t stream, uint64_t position) {
 
 // Pages for all tokens of all streams.
 uint64_t PagesFor(const ModelConfig& config, const BenchOptions& options) {
-  const auto entries = PageEntries(config);
-  const uint64_t tokens = uint64_t{options.prompt_tokens} + options.new_tokens;
-  uint64_t pages = 0;
-  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
-    if (entries[group] != 0) pages += (tokens + entries[group] - 1) / entries[group];
-  }
-  return pages * options.streams;
+  const uint32_t tokens = options.prompt_tokens + options.new_tokens;
+  return PagesForTokens(tokens, KvBudget(), PageEntries(config)) * options.streams;
 }
 
 BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) {

@@ -7,6 +7,15 @@
 
 namespace recurve {
 
+uint64_t PagesForTokens(uint32_t tokens, const KvBudget& budget,
+                        const EntriesPerPage& entries_per_page) {
+  uint64_t pages = 0;
+  for (uint32_t group = 0; group < entries_per_page.size(); ++group) {
+    pages += PagesForEntries(budget.MostEntries(group, tokens), entries_per_page[group]);
+  }
+  return pages;
+}
+
 PageTables::PageTables(PagePool* pool, uint32_t slots, const StepShape& shape,
                        const EntriesPerPage& entries_per_page)
     : pool_(pool),
@@ -14,19 +23,6 @@ PageTables::PageTables(PagePool* pool, uint32_t slots, const StepShape& shape,
       entries_per_page_(entries_per_page),
       tables_(size_t{slots} * shape.groups()),
       reserved_(slots) {}
-
-uint32_t PageTables::GroupPagesFor(uint32_t group, uint32_t entries) const {
-  const uint32_t per_page = entries_per_page_[group];
-  return per_page == 0 ? 0 : (entries + per_page - 1) / per_page;
-}
-
-uint32_t PageTables::PagesFor(uint32_t tokens, const KvBudget& budget) const {
-  uint32_t pages = 0;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    pages += GroupPagesFor(group, budget.MostEntries(group, tokens));
-  }
-  return pages;
-}
 
 void PageTables::Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget) {
   for (uint32_t group = 0; group < shape_.groups(); ++group) {

@@ -25,6 +25,17 @@
 
 namespace recurve {
 
+// Pages that hold `entries` entries of a group whose pages hold `per_page` each; none for a group
+// without entries (0).
+constexpr uint64_t PagesForEntries(uint64_t entries, uint32_t per_page) {
+  return per_page == 0 ? 0 : (entries + per_page - 1) / per_page;
+}
+
+// The most pages that a sequence with this budget can need on its way to `tokens` tokens, if all of
+// them are active in every group.
+uint64_t PagesForTokens(uint32_t tokens, const KvBudget& budget,
+                        const EntriesPerPage& entries_per_page);
+
 // Borrows the pool, which outlives it and which others may share. Thread-compatible.
 class PageTables {
  public:
@@ -62,11 +73,13 @@ class PageTables {
   // Returns all pages of `slot`.
   void Release(uint32_t slot);
 
-  // Pages that hold `entries` entries of `group`.
-  uint32_t GroupPagesFor(uint32_t group, uint32_t entries) const;
-  // The most pages that a slot with this budget can need on its way to `tokens` tokens, if all of
-  // them are active in every group.
-  uint32_t PagesFor(uint32_t tokens, const KvBudget& budget) const;
+  // PagesForEntries and PagesForTokens of these tables' groups.
+  uint32_t GroupPagesFor(uint32_t group, uint32_t entries) const {
+    return static_cast<uint32_t>(PagesForEntries(entries, entries_per_page_[group]));
+  }
+  uint32_t PagesFor(uint32_t tokens, const KvBudget& budget) const {
+    return static_cast<uint32_t>(PagesForTokens(tokens, budget, entries_per_page_));
+  }
   // The most pages that `slot`, whose request has this budget, lacks on its way to `room`.
   uint32_t PagesLacking(uint32_t slot, const SlotState& state, uint32_t room,
                         const KvBudget& budget) const;
