@@ -73,8 +73,12 @@ function(recurve_test)
   set(target ${ARG_NAME}_test)
   add_executable(${target} ${ARG_SRCS})
   target_link_libraries(${target} PRIVATE ${ARG_DEPS} recurve_flags GTest::gmock GTest::gtest_main)
-  # Of a test's time most goes into its compilation: a third less than with the -O3 of what it tests.
+  # Of a test's time most goes into its compilation: a third less than with the -O3 of what it tests, and under
+  # AddressSanitizer nearly half if UBSan looks at what is tested alone.
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  if(RECURVE_SANITIZE STREQUAL "address")
+    target_compile_options(${target} PRIVATE -O0 -fno-sanitize=undefined)
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE -Wno-restrict)  # sees overlaps in `text + string` that are not there
     if(RECURVE_SANITIZE)  # hides from it what is initialized where
