@@ -278,6 +278,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   ASSIGN_OR_RETURN(assembly.backend, MakeBackend(model, backend, LimitsOf(options)));
   assembly.queue_depth = options.schedule.queue_depth;
+  assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();

@@ -4,6 +4,7 @@
 #ifndef RECURVE_ENGINE_ASSEMBLY_H_
 #define RECURVE_ENGINE_ASSEMBLY_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,6 +25,8 @@ struct Assembly {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Schedule> schedule;
   uint32_t queue_depth = 0;
+  const Clock* clock = Clock::Steady();  // outlives the engine
+  std::chrono::nanoseconds step_timeout = ScheduleLimits().step_timeout;
   EngineInfo info;
 };
 

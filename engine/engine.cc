@@ -2,58 +2,53 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/api/validate_request.h"
 #include "engine/assembly.h"
-#include "engine/base/check.h"
 #include "engine/base/status_macros.h"
+#include "engine/engine_loop.h"
+#include "engine/inbox.h"
 #include "engine/prepare_request.h"
 #include "engine/request_output.h"
-#include "engine/step_statistics.h"
+#include "engine/step_watch.h"
 #include "engine/text_encoder.h"
 
 namespace recurve {
 namespace {
 
-int64_t NowNanoseconds() {
-  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-}
-
 class EngineImpl final : public Engine {
  public:
   explicit EngineImpl(Assembly assembly)
       : config_(assembly.config),
+        limits_(assembly.schedule->options()),
+        shape_(assembly.schedule->shape()),
         tokenizer_(std::move(assembly.tokenizer)),
         info_(std::move(assembly.info)),
         encoder_(tokenizer_.get(), info_.max_context),
-        queue_depth_(assembly.queue_depth),
-        backend_(std::move(assembly.backend)),
-        schedule_(std::move(assembly.schedule)),
-        loop_([this] { Run(); }) {}
+        clock_(assembly.clock),
+        inbox_(limits_.most_queued()),
+        watch_(assembly.step_timeout),
+        loop_(std::move(assembly.backend), std::move(assembly.schedule), assembly.queue_depth,
+              clock_, &inbox_, &watch_),
+        loop_thread_([this] { loop_.Run(); }),
+        watch_thread_([this] { Watch(); }) {}
 
   ~EngineImpl() override {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-      schedule_->EndAll(EndReason::kCancelled, absl::OkStatus());
-      changed_.notify_all();
-    }
-    loop_.join();
+    inbox_.Close();
+    inbox_.EndAll(EndReason::kCancelled);
+    inbox_.Stop();
+    watch_thread_.join();
+    loop_thread_.join();
   }
 
-  absl::StatusOr<Started> Start(Request request,
-                                std::vector<std::shared_ptr<RequestSink>> sinks) override;
-  void Cancel(RequestId id) override;
+  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  void Cancel(RequestId id) override { inbox_.Cancel(id); }
   void Drain(SteadyTime until) override;
-  absl::Status WaitForFailure() override;
-  void StopWaiting() override;
+  absl::Status WaitForFailure() override { return inbox_.WaitForFailure(); }
+  void StopWaiting() override { inbox_.StopWaiting(); }
   EngineSnapshot Snapshot() const override;
   const EngineInfo& Info() const override { return info_; }
   absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
@@ -65,165 +60,75 @@ class EngineImpl final : public Engine {
   std::string TokenText(uint32_t id) const override;
 
  private:
-  void Run();
-  absl::Status Loop();
-  // Waits for work; the next plan, or null when there is none.
-  const StepPlan* NextPlan();
-  void Commit(const StepResult& result);
-  absl::Status Accepting() const;  // with mutex_
+  void Watch();
 
   const ModelConfig config_;
+  const ScheduleOptions limits_;  // what requests are checked against
+  const StepShape shape_;
   const std::unique_ptr<Tokenizer> tokenizer_;
   const EngineInfo info_;
   const TextEncoder encoder_;
-  const uint32_t queue_depth_;
-  const std::unique_ptr<Backend> backend_;  // the loop's alone
+  const Clock* const clock_;
+  Inbox inbox_;
+  StepWatch watch_;
+  EngineLoop loop_;
 
-  // Start of the step that runs, in nanoseconds of the steady clock; 0: none does.
-  std::atomic<int64_t> step_started_{0};
-
-  // Guards what follows. Held while plans are made and results committed, never while a step runs.
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // work came, work ended, stopping or failed
-  const std::unique_ptr<Schedule> schedule_;
-  std::unordered_map<RequestId, std::unique_ptr<RequestOutput>> outputs_;
-  RequestId next_id_ = 1;
-  StepStatistics statistics_;
-  uint64_t prompt_tokens_ = 0;  // of requests that were accepted
-  bool draining_ = false;
-  bool stopping_ = false;
-  absl::Status failure_;
-  bool waiting_stopped_ = false;  // for a failure
-
-  std::thread loop_;  // last: it uses all of the above
+  std::thread loop_thread_, watch_thread_;  // last: they use all of the above
 };
 
-absl::Status EngineImpl::Accepting() const {
-  if (!failure_.ok()) {
-    return absl::UnavailableError(absl::StrCat("the engine has failed: ", failure_.message()));
-  }
-  if (draining_ || stopping_) return absl::UnavailableError("the engine is shutting down");
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
-                                                  std::vector<std::shared_ptr<RequestSink>> sinks) {
+                                                  std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(ValidateRequest(request));
-  RECURVE_CHECK(sinks.size() == request.samples);
-  {
-    // A full queue refuses before the prompt is tokenized, which may cost more than all the rest.
-    const std::lock_guard<std::mutex> lock(mutex_);
-    RETURN_IF_ERROR(Accepting());
-    RETURN_IF_ERROR(schedule_->CheckQueue(request.samples, 0));
-  }
-  ASSIGN_OR_RETURN(std::vector<ScheduledRequest> samples,
+  // A full queue refuses before the prompt is tokenized, which may cost more than all the rest.
+  RETURN_IF_ERROR(inbox_.CheckOpen(request.samples));
+  Arrival arrival;
+  ASSIGN_OR_RETURN(arrival.samples,
                    PrepareSamples(request, config_, info_.options.eviction, encoder_));
-  const auto prompt_tokens = static_cast<uint32_t>(samples.front().prompt.size());
-
-  const std::lock_guard<std::mutex> lock(mutex_);
-  RETURN_IF_ERROR(Accepting());
-  const RequestId first = next_id_;
-  next_id_ += samples.size();
-  std::vector<std::unique_ptr<RequestOutput>> outputs;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const RequestId id = first + i;
-    request.prompt_logprobs = samples[i].prompt_logprobs;
+  const auto prompt_tokens = static_cast<uint32_t>(arrival.samples.front().prompt.size());
+  for (uint32_t sample = 0; sample < request.samples; ++sample) {
+    RETURN_IF_ERROR(CheckCanRun(arrival.samples[sample], limits_, shape_));
     ASSIGN_OR_RETURN(std::unique_ptr<RequestOutput> output,
-                     RequestOutput::Create(request, tokenizer_.get(), std::move(sinks[i]),
-                                           [this, id] { outputs_.erase(id); }));
-    samples[i].id = id;
-    samples[i].observer = output.get();
-    outputs.push_back(std::move(output));
+                     RequestOutput::Create(request, sample, tokenizer_.get(), sink));
+    arrival.outputs.push_back(std::move(output));
   }
-  RETURN_IF_ERROR(schedule_->AddAll(std::move(samples)));
-  for (size_t i = 0; i < outputs.size(); ++i) outputs_[first + i] = std::move(outputs[i]);
-  prompt_tokens_ += prompt_tokens;
-  changed_.notify_all();
+  arrival.queued = clock_->Now();
+  ASSIGN_OR_RETURN(const RequestId first, inbox_.Add(std::move(arrival)));
   return Started{first, prompt_tokens};
 }
 
-void EngineImpl::Cancel(RequestId id) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  schedule_->Cancel(id);
-  changed_.notify_all();
-}
-
 void EngineImpl::Drain(SteadyTime until) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  draining_ = true;
-  changed_.wait_until(lock, until, [this] { return !schedule_->HasWork(); });
-  schedule_->EndAll(EndReason::kDrained, absl::OkStatus());
+  inbox_.Close();
+  if (inbox_.WaitUntilAllEnded(until)) return;
+  inbox_.EndAll(EndReason::kDrained);
+  inbox_.WaitUntilAllEnded(SteadyTime::max());
 }
 
-absl::Status EngineImpl::WaitForFailure() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return waiting_stopped_ || !failure_.ok(); });
-  return failure_;
-}
-
-void EngineImpl::StopWaiting() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  waiting_stopped_ = true;
-  changed_.notify_all();
-}
-
-void EngineImpl::Run() {
-  const absl::Status status = Loop();
-  if (status.ok()) return;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  failure_ = status;
-  schedule_->EndAll(EndReason::kFailed, absl::UnavailableError(absl::StrCat(
-                                            "the engine has failed: ", status.message())));
-  changed_.notify_all();
-}
-
-absl::Status EngineImpl::Loop() {
-  StepResult result;
-  while (true) {
-    const StepPlan* plan = NextPlan();
-    if (plan != nullptr) {
-      int64_t idle = 0;
-      step_started_.compare_exchange_strong(idle, NowNanoseconds());
-      RETURN_IF_ERROR(backend_->Submit(*plan));
-    } else if (backend_->Outstanding() == 0) {
-      return absl::OkStatus();
-    }
-    if (backend_->Outstanding() > (plan != nullptr ? queue_depth_ : 0)) {
-      RETURN_IF_ERROR(backend_->Collect(result));
-      Commit(result);
-      step_started_ = backend_->Outstanding() > 0 ? NowNanoseconds() : 0;
-    }
+// Often enough that a step is noticed an eighth of the timeout late, or a second.
+void EngineImpl::Watch() {
+  const auto every = std::clamp<std::chrono::nanoseconds>(
+      watch_.timeout() / 8, std::chrono::milliseconds(1), std::chrono::seconds(1));
+  while (!inbox_.WaitForStop(every)) {
+    if (!watch_.Expire(clock_->Now())) continue;
+    const auto timeout =
+        std::chrono::duration_cast<std::chrono::milliseconds>(watch_.timeout()).count();
+    inbox_.Fail(absl::DeadlineExceededError(
+        absl::StrCat("a step has not come back within --step_timeout=", timeout, "ms")));
+    return;
   }
-}
-
-const StepPlan* EngineImpl::NextPlan() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  if (backend_->Outstanding() == 0) {
-    changed_.wait(lock, [this] { return stopping_ || schedule_->HasWork(); });
-  }
-  return schedule_->HasWork() ? &schedule_->Plan() : nullptr;
-}
-
-void EngineImpl::Commit(const StepResult& result) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  statistics_.Add(result);
-  schedule_->Commit(result);
-  if (!schedule_->HasWork()) changed_.notify_all();  // Drain waits for it
 }
 
 EngineSnapshot EngineImpl::Snapshot() const {
   EngineSnapshot snapshot;
-  const int64_t started = step_started_;
-  if (started != 0) {
-    snapshot.step_age = std::chrono::nanoseconds(std::max<int64_t>(0, NowNanoseconds() - started));
-  }
+  loop_.Describe(&snapshot);
+  const Inbox::State state = inbox_.state();
+  snapshot.schedule.waiting = state.waiting.requests;
+  snapshot.schedule.waiting_tokens = state.waiting.tokens;
+  snapshot.failed = state.failed;
+  snapshot.stuck = watch_.expired();
+  snapshot.draining = state.closed;
+  snapshot.prompt_tokens = state.prompt_tokens;
+  snapshot.step_age = watch_.Age(clock_->Now());
   snapshot.encoded_bytes = encoder_.encoded_bytes();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  snapshot.schedule = schedule_->counters();
-  snapshot.steps = statistics_.totals();
-  snapshot.failed = !failure_.ok();
-  snapshot.draining = draining_;
-  snapshot.prompt_tokens = prompt_tokens_;
   return snapshot;
 }
 

@@ -21,7 +21,8 @@
 namespace recurve {
 
 // Thread-safe. Owns the model, the tokenizer, the backend, the schedule and the thread of the step
-// loop.
+// loop, which alone runs steps and calls sinks. No call waits for a step but Drain and the
+// destructor.
 class Engine {
  public:
   using RequestId = uint64_t;
@@ -38,20 +39,22 @@ class Engine {
 
   virtual ~Engine() = default;
 
-  // Validates and queues all samples, or none. On success sinks[i], of request.samples, hears of
-  // sample i until OnFinished. InvalidArgument: field, value, limit; ResourceExhausted: the queue
-  // that is full and its limit; Unavailable: draining or failed. On failure no sink hears anything.
-  virtual absl::StatusOr<Started> Start(Request request,
-                                        std::vector<std::shared_ptr<RequestSink>> sinks) = 0;
+  // Validates and queues all samples, or none. On success `sink` hears of each sample until
+  // OnFinished. InvalidArgument: field, value, limit; ResourceExhausted: the queue that is full and
+  // its limit; Unavailable: draining or failed. On failure the sink hears nothing.
+  virtual absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
-  // Ends one sample with Cancelled, soon. Unknown and finished ids are ignored.
+  // Ends one sample with Cancelled before the next step. Unknown and finished ids are ignored.
   virtual void Cancel(RequestId id) = 0;
 
   // Refuses new requests from now on and ends those that still wait or run at `until` with
-  // kDrained. Returns when none is left.
+  // kDrained. Returns when none is left, or the engine has failed.
   virtual void Drain(SteadyTime until) = 0;
 
-  // Blocks until the engine has failed (its status) or StopWaiting was called (OK).
+  // Blocks until the engine has failed (its status) or StopWaiting was called (OK). After a failed
+  // step all samples end with Unavailable. After one that has not come back within step_timeout no
+  // sink is called any more, EngineSnapshot::stuck is true, and destruction would wait for that
+  // step: its owner leaves the process instead.
   virtual absl::Status WaitForFailure() = 0;
   // Lets calls of WaitForFailure return, those to come as well. A thread that calls it is joined
   // between this and the engine's destruction.

@@ -21,13 +21,20 @@ PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
   return position;
 }
 
+class DeafSink final : public RequestSink {
+ public:
+  void OnPromptLogprobs(uint32_t /*sample*/, std::vector<PositionLogprobs> /*told*/) override {}
+  void OnTokens(uint32_t /*sample*/, std::vector<TokenEvent> /*told*/,
+                uint32_t /*generated_tokens*/) override {}
+  void OnFinished(uint32_t /*sample*/, Finish /*finish*/) override {}
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
-    const Request& request, const Tokenizer* tokenizer, std::shared_ptr<RequestSink> sink,
-    std::function<void()> on_ended) {
-  std::unique_ptr<RequestOutput> output(
-      new RequestOutput(request, std::move(sink), std::move(on_ended)));
+    const Request& request, uint32_t sample, const Tokenizer* tokenizer,
+    std::shared_ptr<RequestSink> sink) {
+  std::unique_ptr<RequestOutput> output(new RequestOutput(request, sample, std::move(sink)));
   if (tokenizer != nullptr) {
     TextStreamOptions options;
     options.skip_special_tokens = request.skip_special_tokens;
@@ -43,13 +50,13 @@ absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
   return output;
 }
 
-RequestOutput::RequestOutput(const Request& request, std::shared_ptr<RequestSink> sink,
-                             std::function<void()> on_ended)
-    : sink_(std::move(sink)),
-      on_ended_(std::move(on_ended)),
+RequestOutput::RequestOutput(const Request& request, uint32_t sample,
+                             std::shared_ptr<RequestSink> sink)
+    : sample_(sample),
+      sink_(std::move(sink)),
       stop_strings_(request.stop_strings),
       logprobs_(request.logprobs || request.top_logprobs > 0),
-      prompt_logprobs_(request.prompt_logprobs),
+      prompt_logprobs_(request.prompt_logprobs && sample == 0),
       prompt_depths_(request.prompt_depths),
       cumulative_(request.cumulative_logprob) {}
 
@@ -73,7 +80,7 @@ void RequestOutput::OnPrompt(const PromptOutput& prompt) {
 void RequestOutput::SendPromptLogprobs() {
   if (!prompt_logprobs_ || prompt_logprobs_sent_) return;
   prompt_logprobs_sent_ = true;
-  sink_->OnPromptLogprobs(std::move(prompt_logprobs_so_far_));
+  sink_->OnPromptLogprobs(sample_, std::move(prompt_logprobs_so_far_));
 }
 
 bool RequestOutput::OnToken(const TokenOutput& token) {
@@ -104,39 +111,41 @@ void RequestOutput::Send(std::span<const TextStream::Released> released) {
     held_.pop_front();
     ++first_held_;
   }
-  sink_->OnTokens(std::move(events), generated_tokens_);
+  sink_->OnTokens(sample_, std::move(events), generated_tokens_);
 }
 
 void RequestOutput::SendAllWithoutText() {
   std::vector<TokenEvent> events(std::make_move_iterator(held_.begin()),
                                  std::make_move_iterator(held_.end()));
   held_.clear();
-  sink_->OnTokens(std::move(events), generated_tokens_);
+  sink_->OnTokens(sample_, std::move(events), generated_tokens_);
 }
 
 void RequestOutput::OnEnded(Ending ending) {
-  Finish finish;
-  static_cast<Ending&>(finish) = std::move(ending);
-  finish.prompt_token_depths = std::move(prompt_token_depths_);
-  if (finish.status.ok()) {
+  static_cast<Ending&>(finish_) = std::move(ending);
+  finish_.prompt_token_depths = std::move(prompt_token_depths_);
+  if (finish_.status.ok()) {
     // The log probabilities of half a prompt, cut short by a time limit or the drain, are not sent:
     // whoever adds them up would not notice. The first token has none.
-    if (prompt_logprobs_so_far_.size() + 1 >= finish.prompt_tokens) SendPromptLogprobs();
+    if (prompt_logprobs_so_far_.size() + 1 >= finish_.prompt_tokens) SendPromptLogprobs();
     // A drained text goes on in another server, after the tokens that were sent. What is held back
     // here may become a stop string or a whole character there, so it is not sent.
-    const bool goes_on = finish.reason == EndReason::kDrained;
+    const bool goes_on = finish_.reason == EndReason::kDrained;
     if (text_ && !text_->stopped() && !goes_on) Send(text_->Finish());
   }
   if (text_ && text_->stopped()) {
     // This includes a stop string that only Finish has found, in the characters held back last.
-    if (finish.status.ok()) finish.reason = EndReason::kStopString;
-    finish.stop_string = stop_strings_[text_->stop_index()];
+    if (finish_.status.ok()) finish_.reason = EndReason::kStopString;
+    finish_.stop_string = stop_strings_[text_->stop_index()];
   } else {
-    finish.stop_token_id = stop_token_;
+    finish_.stop_token_id = stop_token_;
   }
-  if (cumulative_) finish.cumulative_logprob = cumulative_logprob_;
-  sink_->OnFinished(std::move(finish));
+  if (cumulative_) finish_.cumulative_logprob = cumulative_logprob_;
   on_ended_();
 }
+
+void RequestOutput::Abandon() { sink_ = std::make_shared<DeafSink>(); }
+
+void RequestOutput::TellEnd() { sink_->OnFinished(sample_, std::move(finish_)); }
 
 }  // namespace recurve

@@ -22,32 +22,41 @@
 
 namespace recurve {
 
-// Not thread-safe: the schedule's caller serializes all calls.
+// Of one sample. Thread-compatible: from the sample's acceptance on the engine's loop has it alone.
 class RequestOutput final : public RequestObserver {
  public:
   // `tokenizer` may be null: then tokens have no text. `request` is read during the call alone.
-  // `on_ended` is called last, after the sink's OnFinished; it may destroy this object.
   // INVALID_ARGUMENT for stop strings that cannot be matched.
   static absl::StatusOr<std::unique_ptr<RequestOutput>> Create(const Request& request,
+                                                               uint32_t sample,
                                                                const Tokenizer* tokenizer,
-                                                               std::shared_ptr<RequestSink> sink,
-                                                               std::function<void()> on_ended);
+                                                               std::shared_ptr<RequestSink> sink);
+
+  // Calls `on_ended` at the end of OnEnded.
+  void WhenEnded(std::function<void()> on_ended) { on_ended_ = std::move(on_ended); }
 
   void OnPrompt(const PromptOutput& prompt) override;
   bool OnToken(const TokenOutput& token) override;
+  // Tells the sink of what is left but not of the end, which TellEnd does.
   void OnEnded(Ending ending) override;
 
+  // The sink's OnFinished; once, after OnEnded.
+  void TellEnd();
+
+  // The sink hears nothing more, not even of the end.
+  void Abandon();
+
  private:
-  RequestOutput(const Request& request, std::shared_ptr<RequestSink> sink,
-                std::function<void()> on_ended);
+  RequestOutput(const Request& request, uint32_t sample, std::shared_ptr<RequestSink> sink);
 
   void SendPromptLogprobs();  // at most once
   // Sends the held tokens that the stream released, with their texts.
   void Send(std::span<const TextStream::Released> released);
   void SendAllWithoutText();
 
-  const std::shared_ptr<RequestSink> sink_;
-  const std::function<void()> on_ended_;
+  const uint32_t sample_;
+  std::shared_ptr<RequestSink> sink_;
+  std::function<void()> on_ended_;
   const std::vector<std::string> stop_strings_;
   const bool logprobs_;
   const bool prompt_logprobs_;
@@ -63,6 +72,7 @@ class RequestOutput final : public RequestObserver {
   std::vector<uint32_t> prompt_token_depths_;
   std::optional<uint32_t> stop_token_;
   double cumulative_logprob_ = 0.0;
+  Finish finish_;  // from OnEnded on
 };
 
 }  // namespace recurve

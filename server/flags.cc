@@ -77,6 +77,11 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
   group.Value("--queue_depth", &options->queue_depth,
               "Steps queued behind the running one, 0 or 1. The cpu backend computes when a step "
               "is submitted and gains nothing from 1.");
+  group.Duration("--step_timeout", &options->step_timeout, Milliseconds(100),
+                 "A step that has not come back after this long never will: calls end with "
+                 "UNAVAILABLE, so that clients go elsewhere, and the process exits with code 70, "
+                 "so that it is started anew. Well above the longest step, which a prompt chunk on "
+                 "few threads makes long.");
 }
 
 void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
@@ -204,8 +209,9 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   draining.Duration("--drain_flush", &options->drain.flush, Milliseconds(0),
                     "Then give clients this long, and no longer than stream_stall_timeout, to "
                     "take their last messages; calls that are still open are cut. The process "
-                    "ends within drain_grace, drain_budget, drain_flush and a second. A further "
-                    "signal ends it at once, unless it comes within a second of the first.");
+                    "ends within drain_grace, drain_budget, drain_flush, a second and the step "
+                    "that runs, which step_timeout bounds. A further signal ends it at once, "
+                    "unless it comes within a second of the first.");
 
   FlagGroup logging(app, "Log (stderr)");
   logging.Choice("--log_format", log_format, {"text", "json"},

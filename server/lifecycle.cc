@@ -45,6 +45,13 @@ int Failure(int code, const absl::Status& status, Log* log) {
   return code;
 }
 
+// Its loop is in a step that does not end, and could not be joined. It stays reachable, as memory
+// in use, until the process ends.
+void Abandon(std::unique_ptr<Engine> engine) {
+  static auto* const abandoned = new std::vector<Engine*>;
+  abandoned->push_back(engine.release());
+}
+
 // One run of a server whose engine is loaded.
 class Run {
  public:
@@ -62,6 +69,7 @@ class Run {
   ~Run() {
     engine_->StopWaiting();  // which the watcher may not even have begun
     watcher_.join();
+    if (engine_->Snapshot().stuck) Abandon(std::move(engine_));
   }
 
   int Serve() {
@@ -71,6 +79,7 @@ class Run {
     const Events::State state = events_->Wait([](const auto& s) { return s.stop || s.failed; });
     server_->SetServing(false);
     if (!state.failed) Drain();
+    if (engine_->Snapshot().stuck) server_->SetEngineStuck();
     const size_t cut = Flush();
     server_->Shutdown(steady_clock::now() + kShutdownBudget);
     // Asked of the engine itself: it may have failed in the drain, and the watcher be about to say.

@@ -83,6 +83,8 @@ int Main(int argc, char** argv) {
     code = RunServer(options, &Engine::Create, events, log);
   }
   log->Flush();
+  // A step that does not end may still run, on memory that an orderly exit would take from it.
+  if (code == kExitEngineFailed) std::_Exit(code);
   return code;
 }
 

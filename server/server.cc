@@ -228,6 +228,11 @@ void Server::SetServing(bool serving) { impl_->SetServing(serving); }
 
 void Server::SetDraining() { impl_->context_.draining = true; }
 
+void Server::SetEngineStuck() {
+  impl_->context_.engine_stuck = true;
+  impl_->egress_.ScheduleAll();
+}
+
 size_t Server::WaitForCalls(SteadyTime until) { return impl_->egress_.WaitUntilNoneOpen(until); }
 
 void Server::Shutdown(SteadyTime until) { impl_->Shutdown(until); }

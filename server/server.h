@@ -44,6 +44,10 @@ class Server {
   // From now on refusals by the engine count as due to draining.
   void SetDraining();
 
+  // From now on the engine tells nothing more of the samples that it has: their calls end with
+  // UNAVAILABLE.
+  void SetEngineStuck();
+
   // Waits until every Generate and Complete call has told its client how it ended. Returns how many
   // have not at `until`.
   size_t WaitForCalls(SteadyTime until);

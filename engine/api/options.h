@@ -42,6 +42,8 @@ struct ScheduleLimits {
   std::chrono::milliseconds queue_time_goal{500};
   uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
                              // when a step is submitted) or 1
+  // A step that has not come back after this long never will: the engine has failed.
+  std::chrono::milliseconds step_timeout{30000};
 
   bool operator==(const ScheduleLimits&) const = default;
 };

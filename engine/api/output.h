@@ -104,20 +104,21 @@ struct Finish : Ending {
   std::optional<double> cumulative_logprob;
 };
 
-// Receives what happens to one sample of a request. Called from the engine's loop thread, and from
-// those that call Cancel, Drain and the destructor, one call at a time; must not block nor call the
-// engine: hand over and return. The engine keeps the sink alive until OnFinished returned.
+// Receives what happens to the samples of one request, each called by its number. Called by one
+// thread, the engine's loop, which holds no lock; must not block: hand over and return. The engine
+// keeps the sink alive until OnFinished of the last sample has returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
   // All of the prompt's log probabilities, before the first token; iff asked for and all of the
   // prompt has run, which a time limit or the drain may prevent.
-  virtual void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) = 0;
-  // Tokens whose text became certain in one step, in order. `generated_tokens`: sampled so far,
-  // held-back ones included.
-  virtual void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) = 0;
-  // Exactly once, last.
-  virtual void OnFinished(Finish finish) = 0;
+  virtual void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) = 0;
+  // Tokens whose text became certain in one step, in order. `generated_tokens`: of this sample so
+  // far, held-back ones included.
+  virtual void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens,
+                        uint32_t generated_tokens) = 0;
+  // Exactly once a sample, last of it, when the engine's counters know of its end.
+  virtual void OnFinished(uint32_t sample, Finish finish) = 0;
 };
 
 }  // namespace recurve

@@ -102,6 +102,7 @@ struct EngineSnapshot {
   ScheduleCounters schedule;
   StepTotals steps;
   bool failed = false;
+  bool stuck = false;  // failed, because a step has not come back in time
   bool draining = false;
   // Age of the oldest unfinished step; zero when the engine is idle.
   std::chrono::nanoseconds step_age{0};

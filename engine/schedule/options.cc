@@ -2,10 +2,12 @@
 #include "engine/schedule/options.h"
 
 #include <algorithm>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/status_macros.h"
+#include "engine/kv/page_tables.h"
 
 namespace recurve {
 namespace {
@@ -49,8 +51,7 @@ absl::Status ValidateBudget(const KvBudget& budget, const StepShape& shape) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptions& options,
-                            const PageTables& tables) {
+absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptions& options) {
   const uint64_t prompt = request.prompt.size();
   const uint64_t context = options.limits.max_positions;
   if (prompt == 0) return absl::InvalidArgumentError("prompt has 0 tokens; expected at least 1");
@@ -78,7 +79,7 @@ absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptio
         "kv_budget of ", request.budget.groups[group].entries, " entries and evict_every of ",
         request.budget.every, " exceed the context of ", context, " tokens together"));
   }
-  const uint32_t pages = tables.PagesFor(end, request.budget);
+  const uint64_t pages = PagesForTokens(end, request.budget, options.entries_per_page);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(
         "prompt of ", prompt, " tokens and ", NewTokens(request, options), " new ones need up to ",
@@ -146,10 +147,10 @@ uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& optio
 }
 
 absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
-                         const StepShape& shape, const PageTables& tables) {
+                         const StepShape& shape) {
   const BackendLimits& limits = options.limits;
   RETURN_IF_ERROR(ValidateBudget(request.budget, shape));
-  RETURN_IF_ERROR(ValidateLength(request, options, tables));
+  RETURN_IF_ERROR(ValidateLength(request, options));
   RETURN_IF_ERROR(AtMost("min_tokens", request.min_tokens,
                          uint64_t{request.generated_prefix} + NewTokens(request, options)));
   for (const uint32_t id : request.prompt) {
@@ -179,6 +180,31 @@ absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions&
                          request.stop_token_ids.size() + eos, limits.max_stop_ids));
   for (const uint32_t id : request.stop_token_ids) {
     RETURN_IF_ERROR(InVocabulary("one of stop_token_ids", id, options.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCapacity(const QueueLoad& waiting, const QueueLoad& more, const QueueLoad& most) {
+  if (more.requests > most.requests) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        more.requests, " samples can never wait together; max_queued_requests is ", most.requests));
+  }
+  if (more.tokens > most.tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompts of ", more.tokens, " tokens, all samples together, can never wait; ",
+                     "max_queued_tokens is ", most.tokens));
+  }
+  if (uint64_t{waiting.requests} + more.requests > most.requests) {
+    const std::string come =
+        more.requests == 1 ? "" : absl::StrCat(" and ", more.requests, " come");
+    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", waiting.requests,
+                                                     " requests wait", come,
+                                                     "; max_queued_requests is ", most.requests));
+  }
+  if (waiting.tokens + more.tokens > most.tokens) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("queue is full: ", waiting.tokens, " tokens wait and the request has ",
+                     more.tokens, "; max_queued_tokens is ", most.tokens));
   }
   return absl::OkStatus();
 }

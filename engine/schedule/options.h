@@ -11,11 +11,17 @@
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/step.h"
-#include "engine/kv/page_tables.h"
+#include "engine/kv/page_pool.h"
 #include "engine/schedule/policy.h"
 #include "engine/schedule/request.h"
 
 namespace recurve {
+
+// How many requests wait, and the prompt tokens that they bring.
+struct QueueLoad {
+  uint32_t requests = 0;
+  uint64_t tokens = 0;
+};
 
 struct ScheduleOptions {
   BackendLimits limits;  // the backend's own. `ends`, `block_rows` and `prompt_rows` are each
@@ -38,6 +44,7 @@ struct ScheduleOptions {
   std::optional<std::chrono::nanoseconds> queue_time_goal;
   uint32_t max_queued_requests = 256;    // more waiting ones are refused
   uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
+  QueueLoad most_queued() const { return {max_queued_requests, max_queued_tokens}; }
 };
 
 // InvalidArgument names the option, the value and what was expected.
@@ -50,10 +57,15 @@ bool IsEndless(const ScheduledRequest& request, const ScheduleOptions& options);
 // `request` need not be valid.
 uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options);
 
-// Whether `request` can run at all, alone in an empty engine. `tables` says what it needs of the
-// pool. InvalidArgument names the field, the value and the limit.
+// Whether `request` can run at all, alone in an empty engine: a function of these three alone.
+// InvalidArgument names the field, the value and the limit.
 absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
-                         const StepShape& shape, const PageTables& tables);
+                         const StepShape& shape);
+
+// Whether `more` can come at once to the `waiting` ones, where `most` is allowed. ResourceExhausted
+// names the bound that they would break; InvalidArgument one that they would break in an empty
+// queue.
+absl::Status CheckCapacity(const QueueLoad& waiting, const QueueLoad& more, const QueueLoad& most);
 
 }  // namespace recurve
 

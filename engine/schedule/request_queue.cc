@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 
 namespace recurve {
@@ -18,34 +17,10 @@ uint64_t Cost(const Sequence& sequence) {
 
 }  // namespace
 
-absl::Status RequestQueue::CheckCapacity(uint32_t requests, uint64_t tokens) const {
-  if (requests > max_requests_) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        requests, " samples can never wait together; max_queued_requests is ", max_requests_));
-  }
-  if (tokens > max_tokens_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompts of ", tokens, " tokens, all samples together, can never wait; ",
-                     "max_queued_tokens is ", max_tokens_));
-  }
-  if (requests_ + requests > max_requests_) {
-    const std::string come = requests == 1 ? "" : absl::StrCat(" and ", requests, " come");
-    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", requests_, " requests wait",
-                                                     come, "; max_queued_requests is ",
-                                                     max_requests_));
-  }
-  if (tokens_ + tokens > max_tokens_) {
-    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", tokens_,
-                                                     " tokens wait and the request has ", tokens,
-                                                     "; max_queued_tokens is ", max_tokens_));
-  }
-  return absl::OkStatus();
-}
-
 void RequestQueue::Count(const Sequence& sequence, bool in) {
-  requests_ += in ? 1 : -1;
   const uint64_t tokens = sequence.tokens.size();
-  tokens_ = in ? tokens_ + tokens : tokens_ - tokens;
+  load_.requests += in ? 1 : -1;
+  load_.tokens = in ? load_.tokens + tokens : load_.tokens - tokens;
 }
 
 RequestQueue::Class& RequestQueue::ClassOf(const Sequence& sequence) {

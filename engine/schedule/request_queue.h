@@ -12,30 +12,21 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "engine/base/steady_time.h"
 #include "engine/schedule/sequence.h"
 
 namespace recurve {
 
-// Bounded in requests and in the tokens that they bring. A request of a higher priority always goes
-// first. Within a priority tenants take turns by deficit round robin (Shreedhar and Varghese,
-// "Efficient fair queueing using deficit round robin", SIGCOMM 1995) on the tokens that their
-// requests may take, so that a tenant who asks for much waits for itself alone; a tenant's own
-// requests go in the order of their arrival. Preempted sequences come back before all others of
-// their priority, whatever the bounds: they have had their turn. Thread-compatible.
+// A request of a higher priority always goes first. Within a priority tenants take turns by deficit
+// round robin (Shreedhar and Varghese, "Efficient fair queueing using deficit round robin", SIGCOMM
+// 1995) on the tokens that their requests may take, so that a tenant who asks for much waits for
+// itself alone; a tenant's own requests go in the order of their arrival. Preempted sequences come
+// back before all others of their priority: they have had their turn. How many may wait is decided
+// where requests are accepted (CheckCapacity). Thread-compatible.
 class RequestQueue {
  public:
   // Tokens that a tenant earns with each turn.
   static constexpr uint64_t kQuantum = 512;
-
-  RequestQueue(uint32_t max_requests, uint64_t max_tokens)
-      : max_requests_(max_requests), max_tokens_(max_tokens) {}
-
-  // Whether so many requests, of `tokens` tokens together, can come at once. ResourceExhausted
-  // names the bound that they would break; InvalidArgument one that they would break in an empty
-  // queue.
-  absl::Status CheckCapacity(uint32_t requests, uint64_t tokens) const;
 
   // A new request, after those of its priority and tenant.
   void Add(Sequence* sequence);
@@ -59,9 +50,8 @@ class RequestQueue {
   std::optional<SteadyTime> OldestArrival() const;
 
   // Whether anybody waits who is not parked.
-  bool HasNext() const { return requests_ > parked_; }
-  uint32_t requests() const { return requests_; }
-  uint64_t tokens() const { return tokens_; }
+  bool HasNext() const { return load_.requests > parked_; }
+  const QueueLoad& load() const { return load_; }  // parked ones included
 
  private:
   struct Tenant {
@@ -83,12 +73,9 @@ class RequestQueue {
   Class& First();
   static Tenant& Turn(Class& first);
 
-  const uint32_t max_requests_;
-  const uint64_t max_tokens_;
   std::array<Class, kPriorities> classes_;  // by Priority, the highest first
-  uint32_t requests_ = 0;                   // parked ones included
+  QueueLoad load_;
   uint32_t parked_ = 0;
-  uint64_t tokens_ = 0;
 };
 
 }  // namespace recurve

@@ -32,7 +32,6 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       shape_(shape),
       clock_(clock),
       dial_(MakeDial(options_, shape_)),
-      queue_(options_.max_queued_requests, options_.max_queued_tokens),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
@@ -50,21 +49,22 @@ absl::Status Schedule::Add(ScheduledRequest request) {
 }
 
 absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
-  uint64_t tokens = 0;
+  QueueLoad more{static_cast<uint32_t>(requests.size()), 0};
   for (const ScheduledRequest& request : requests) {
-    RETURN_IF_ERROR(CheckCanRun(request, options_, shape_, tables_));
-    tokens += request.prompt.size();
+    RETURN_IF_ERROR(CheckCanRun(request, options_, shape_));
+    more.tokens += request.prompt.size();
   }
-  RETURN_IF_ERROR(queue_.CheckCapacity(static_cast<uint32_t>(requests.size()), tokens));
-  for (ScheduledRequest& request : requests) Queue(std::move(request));
+  RETURN_IF_ERROR(CheckCapacity(queue_.load(), more, options_.most_queued()));
+  const SteadyTime now = clock_->Now();
+  for (ScheduledRequest& request : requests) Accept(std::move(request), now);
   return absl::OkStatus();
 }
 
-void Schedule::Queue(ScheduledRequest&& request) {
+void Schedule::Accept(ScheduledRequest&& request, SteadyTime queued) {
   RECURVE_CHECK(request.observer != nullptr);
   const uint64_t id = request.id;
   const auto [place, is_new] =
-      sequences_.try_emplace(id, std::move(request), options_, shape_, clock_->Now());
+      sequences_.try_emplace(id, std::move(request), options_, shape_, queued);
   RECURVE_CHECK(is_new);
   Sequence& sequence = place->second;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
@@ -113,8 +113,8 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
 ScheduleCounters Schedule::counters() const {
   ScheduleCounters counters = counters_;
   counters.running = static_cast<uint32_t>(running_.size());
-  counters.waiting = queue_.requests();
-  counters.waiting_tokens = queue_.tokens();
+  counters.waiting = queue_.load().requests;
+  counters.waiting_tokens = queue_.load().tokens;
   counters.depth_cap = dial_.has_value() ? dial_->cap() : shape_.recursions;
   counters.pages_free = pool_.free();
   counters.pages_cached = pool_.cached();

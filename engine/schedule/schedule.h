@@ -68,9 +68,8 @@
 
 namespace recurve {
 
-// Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: the engine
-// calls it with its lock held, from the loop's thread and from those of its callers. Every request
-// must have ended before the schedule is destroyed (EndAll).
+// Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: in the engine
+// it is the loop's alone. Every request must have ended before the schedule is destroyed (EndAll).
 class Schedule {
  public:
   // `clock` outlives the schedule. InvalidArgument names the option.
@@ -86,10 +85,9 @@ class Schedule {
   // The same for several, in this order: all are accepted or none.
   absl::Status AddAll(std::vector<ScheduledRequest> requests);
 
-  // Whether the queue has room for so many requests of `tokens` prompt tokens together; as AddAll.
-  absl::Status CheckQueue(uint32_t requests, uint64_t tokens) const {
-    return queue_.CheckCapacity(requests, tokens);
-  }
+  // Accepts a request that has passed CheckCanRun and whose place in the queue was reserved, by
+  // CheckCapacity, at `queued`. For those that hand requests over from other threads.
+  void Accept(ScheduledRequest&& request, SteadyTime queued);
 
   // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.
   bool Cancel(uint64_t id);
@@ -107,13 +105,11 @@ class Schedule {
   void Commit(const StepResult& result);
 
   ScheduleCounters counters() const;
+  const ScheduleOptions& options() const { return options_; }
   const StepShape& shape() const { return shape_; }
 
  private:
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
-
-  // A valid request for which there is room.
-  void Queue(ScheduledRequest&& request);
 
   // Of plan.cc.
   void CountEvictions();

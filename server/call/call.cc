@@ -11,24 +11,6 @@ namespace recurve {
 
 using std::chrono::steady_clock;
 
-class Call::SampleSink final : public RequestSink {
- public:
-  SampleSink(std::shared_ptr<Call> call, uint32_t sample)
-      : call_(std::move(call)), sample_(sample) {}
-
-  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
-    call_->OnPromptLogprobs(sample_, std::move(logprobs));
-  }
-  void OnTokens(std::vector<TokenEvent> tokens, uint32_t generated_tokens) override {
-    call_->OnTokens(sample_, std::move(tokens), generated_tokens);
-  }
-  void OnFinished(Finish finish) override { call_->OnFinished(sample_, std::move(finish)); }
-
- private:
-  const std::shared_ptr<Call> call_;
-  const uint32_t sample_;
-};
-
 Call::Call(CallContext* context, CallOrigin origin)
     : context_(context), origin_(std::move(origin)), state_(origin_, context->options->stream) {
   context_->metrics->AddOpenStreams(1);
@@ -111,22 +93,13 @@ absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejec
     const std::lock_guard lock(mutex_);
     state_.Submitted(request.samples, request.sampling.seed());
   }
-  std::vector<std::shared_ptr<RequestSink>> sinks = MakeSinks(request.samples);
-  auto started = engine->Start(std::move(request), std::move(sinks));
+  auto started = engine->Start(std::move(request), shared_from_this());
   if (absl::IsResourceExhausted(started.status())) {
     *why = Rejection::kQueueFull;
   } else if (absl::IsUnavailable(started.status())) {
     *why = context_->draining ? Rejection::kDraining : Rejection::kFailed;
   }
   return started;
-}
-
-std::vector<std::shared_ptr<RequestSink>> Call::MakeSinks(uint32_t samples) {
-  std::vector<std::shared_ptr<RequestSink>> sinks;
-  for (uint32_t sample = 0; sample < samples; ++sample) {
-    sinks.push_back(std::make_shared<SampleSink>(shared_from_this(), sample));
-  }
-  return sinks;
 }
 
 void Call::Refuse(absl::Status status, Rejection why) {
@@ -154,7 +127,10 @@ void Call::OnFinished(uint32_t sample, Finish finish) {
 // ---- Writing: the egress thread ----
 
 void Call::Pump() {
-  Perform(Tell([&](SteadyTime now) { return state_.Next(now); }));
+  Perform(Tell([&](SteadyTime now) {
+    if (context_->engine_stuck) state_.EngineLost(now);
+    return state_.Next(now);
+  }));
 }
 
 void Call::CheckStall(SteadyTime now) {

@@ -32,17 +32,16 @@ struct CallContext {
   Metrics* metrics = nullptr;
   Log* log = nullptr;
   Egress* egress = nullptr;
-  std::atomic<Engine*> engine{nullptr};  // null while the model loads
-  std::atomic<bool> draining{false};     // for the reason of a refusal
-  std::atomic<bool> cutting{false};      // calls that are still open lose their connection
+  std::atomic<Engine*> engine{nullptr};   // null while the model loads
+  std::atomic<bool> draining{false};      // for the reason of a refusal
+  std::atomic<bool> cutting{false};       // calls that are still open lose their connection
+  std::atomic<bool> engine_stuck{false};  // the engine tells nothing more of any sample
 };
 
 // The life of a call, each step on its own thread:
 //   arrival    constructor                                        gRPC's thread
 //   admission  Admit, or Refuse                                   an intake thread
-//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop; or whose
-//   Cancel
-//                                                                 or Drain ended the sample
+//   tokens     OnPromptLogprobs, OnTokens, OnFinished: mailboxes  the engine's loop
 //   writing    Pump: mailboxes to transport                       the egress thread
 //   reactions  WriteDone, PeerGone, TransportDone                 gRPC's threads
 // CallState decides what each of them makes of the call and what is to be done then. Call holds the
@@ -51,7 +50,7 @@ struct CallContext {
 // The transport's operations are called on the egress thread alone, without the lock held: so no
 // two overlap, and none but Abort comes after SendStatus. The engine and Egress keep the call
 // alive.
-class Call : public EgressClient, public std::enable_shared_from_this<Call> {
+class Call : public EgressClient, public RequestSink, public std::enable_shared_from_this<Call> {
  public:
   Call(CallContext* context, CallOrigin origin);
   ~Call() override;
@@ -83,15 +82,12 @@ class Call : public EgressClient, public std::enable_shared_from_this<Call> {
   CallContext* context() const { return context_; }
 
  private:
-  class SampleSink;
-
-  // Of the samples' sinks.
-  void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs);
-  void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens);
-  void OnFinished(uint32_t sample, Finish finish);
+  void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) override;
+  void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens,
+                uint32_t generated_tokens) override;
+  void OnFinished(uint32_t sample, Finish finish) override;
 
   absl::StatusOr<Engine::Started> Start(absl::StatusOr<Request> given, Rejection* why);
-  std::vector<std::shared_ptr<RequestSink>> MakeSinks(uint32_t samples);
 
   // Tells the state of an event, `event(now)`; the first takes the lock, the second has it held.
   template <typename Event>

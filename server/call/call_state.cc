@@ -96,6 +96,7 @@ TokenTimes CallState::NoteTimes(const Mailbox& mailbox, uint32_t generated_token
 
 CallActions CallState::SampleEnded(uint32_t sample, Finish finish) {
   Mailbox& mailbox = samples_[sample];
+  if (mailbox.finish) return {};  // EngineLost has ended it
   mailbox.generated_tokens = finish.generated_tokens;
   if (absl::IsCancelled(finish.status)) DropMail(&mailbox);  // no message for a cancelled stream
   if (failure_.ok()) failure_ = finish.status;
@@ -104,6 +105,24 @@ CallActions CallState::SampleEnded(uint32_t sample, Finish finish) {
   CallActions actions;
   actions.wake = true;
   return actions;
+}
+
+void CallState::EngineLost(SteadyTime now) {
+  if (request_ != RequestState::kAdmitted) return;  // the engine refuses it
+  for (Mailbox& mailbox : samples_) {
+    if (mailbox.finish) continue;
+    Finish& finish = mailbox.finish.emplace();
+    finish.reason = EndReason::kFailed;
+    finish.status = absl::UnavailableError("the engine has failed: a step has not come back");
+    finish.prompt_tokens = prompt_tokens_;
+    finish.generated_tokens = mailbox.generated_tokens;
+    finish.queued = origin_.arrival;
+    finish.first_token = first_token_;
+    finish.last_token = mailbox.last_token;
+    finish.ended = now;
+    if (failure_.ok()) failure_ = finish.status;
+    --unfinished_;
+  }
 }
 
 // ---- Transport and client ----

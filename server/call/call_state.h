@@ -109,6 +109,10 @@ class CallState {
                          SteadyTime now);
   CallActions SampleEnded(uint32_t sample, Finish finish);
 
+  // The engine is stuck: what samples have not told by now they never will, and end as Unavailable.
+  // May come again.
+  void EngineLost(SteadyTime now);
+
   // ---- Transport and client ----
 
   // A stream's write has ended; not `ok`: because the call has.

@@ -51,6 +51,18 @@ void Egress::Schedule(std::shared_ptr<EgressClient> client) {
   work_.notify_one();
 }
 
+void Egress::ScheduleAll() {
+  for (std::shared_ptr<EgressClient>& client : OpenClients()) Schedule(std::move(client));
+}
+
+std::vector<std::shared_ptr<EgressClient>> Egress::OpenClients() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<EgressClient>> open;
+  open.reserve(open_.size());
+  for (const auto& [key, client] : open_) open.push_back(client);
+  return open;
+}
+
 size_t Egress::WaitUntilNoneOpen(SteadyTime until) {
   std::unique_lock lock(mutex_);
   none_open_.wait_until(lock, until, [this] { return open_.empty(); });
@@ -86,13 +98,7 @@ void Egress::Run() {
 }
 
 void Egress::Sweep(SteadyTime now) {
-  std::vector<std::shared_ptr<EgressClient>> open;
-  {
-    const std::lock_guard lock(mutex_);
-    open.reserve(open_.size());
-    for (const auto& [key, client] : open_) open.push_back(client);
-  }
-  for (const std::shared_ptr<EgressClient>& client : open) client->CheckStall(now);
+  for (const std::shared_ptr<EgressClient>& client : OpenClients()) client->CheckStall(now);
 }
 
 }  // namespace recurve

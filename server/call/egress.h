@@ -43,12 +43,16 @@ class Egress {
   // Has `client` pumped soon. Cheap, and never blocks on a client.
   void Schedule(std::shared_ptr<EgressClient> client);
 
+  // Has every open client pumped soon.
+  void ScheduleAll();
+
   // How many clients are still open at `until`.
   size_t WaitUntilNoneOpen(SteadyTime until);
 
  private:
   void Run();
   void Sweep(SteadyTime now);
+  std::vector<std::shared_ptr<EgressClient>> OpenClients();
 
   const std::chrono::nanoseconds sweep_every_;
 

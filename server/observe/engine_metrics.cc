@@ -83,6 +83,7 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_queued_requests", schedule.max_queued_requests},
       {"max_queued_tokens", static_cast<double>(schedule.max_queued_tokens)},
       {"max_queued_bytes", static_cast<double>(options.admission.max_queued_bytes)},
+      {"step_timeout", std::chrono::duration<double>(schedule.step_timeout).count()},
       {"max_context", info.max_context},
       {"default_max_tokens", schedule.default_max_tokens},
       {"max_preemptions", schedule.max_preemptions},
@@ -105,7 +106,8 @@ void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
   page->Gauge("recurve_waiting_tokens", "Prompt tokens of waiting requests",
               static_cast<double>(now.schedule.waiting_tokens));
   page->Gauge("recurve_draining", "1 while new requests are refused for shutdown", now.draining);
-  page->Gauge("recurve_engine_failed", "1 once a step has failed", now.failed);
+  page->Gauge("recurve_engine_failed", "1 once a step has failed or not come back in time",
+              now.failed);
   page->Gauge("recurve_engine_step_age_seconds", "Age of the oldest unfinished step; 0 when idle",
               std::chrono::duration<double>(now.step_age).count());
   page->Gauge("recurve_kv_pages_free", "Free pages of the cache", now.schedule.pages_free);

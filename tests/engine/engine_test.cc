@@ -7,8 +7,10 @@
 #include <ctime>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -67,7 +69,7 @@ TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
     const auto engine = MakeSmallEngine();
     const std::vector<std::shared_ptr<Sink>> sinks = {
         std::make_shared<Sink>(), std::make_shared<Sink>(), std::make_shared<Sink>()};
-    ASSERT_TRUE(engine->Start(request, {sinks.begin(), sinks.end()}).ok());
+    ASSERT_TRUE(engine->Start(request, std::make_shared<SampleSinks>(sinks)).ok());
     for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
     const EngineSnapshot snapshot = engine->Snapshot();
     uint64_t prompt_rows = 0;
@@ -112,15 +114,12 @@ TEST(EngineTest, SamplesAreRefusedTogether) {
   const auto refused = std::make_shared<Sink>();
   Request request = IdsRequest({1, 2}, 3);
   request.samples = 2;
-  EXPECT_EQ(engine->Start(request, {refused, refused}).status().code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(engine->Start(request, refused).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(engine->Snapshot().schedule.waiting, 5U);
   EXPECT_EQ(engine->Snapshot().schedule.waiting_tokens, 10U);
   EXPECT_EQ(refused.use_count(), 1);
   request.samples = 7;
-  EXPECT_EQ(
-      engine->Start(request, std::vector<std::shared_ptr<RequestSink>>(7, refused)).status().code(),
-      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine->Start(request, refused).status().code(), absl::StatusCode::kInvalidArgument);
   go_on.count_down();
   for (const auto& sink : accepted) EXPECT_TRUE(sink->Wait().status.ok());
 }
@@ -298,10 +297,11 @@ TEST(EngineTest, DestructionCancelsWhatRuns) {
   const auto sink = std::make_shared<Sink>();
   auto engine = MakeSmallEngine(HaltUntil(go_on));
   ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 250), {sink}).ok());
+  sink->WaitForTokens(1);
   std::thread destroyer([&engine] { engine.reset(); });
-  EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);
   go_on.count_down();
   destroyer.join();
+  EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kCancelled);
 }
 
 TEST(EngineTest, ManyThreadsStartAndCancel) {
@@ -330,6 +330,134 @@ TEST(EngineTest, ManyThreadsStartAndCancel) {
   const EngineSnapshot snapshot = engine->Snapshot();
   EXPECT_EQ(snapshot.schedule.pages_free, 256U);
   EXPECT_EQ(snapshot.schedule.running + snapshot.schedule.waiting, 0U);
+}
+
+// Notes who calls it.
+class ThreadNotes final : public RequestSink {
+ public:
+  void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override { Note(); }
+  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override { Note(); }
+  void OnFinished(uint32_t, Finish) override { Note(); }
+
+  std::set<std::thread::id> threads() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return threads_;
+  }
+
+ private:
+  void Note() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    threads_.insert(std::this_thread::get_id());
+  }
+  std::mutex mutex_;
+  std::set<std::thread::id> threads_;
+};
+
+// Whatever ends a sample: its length, Cancel, Drain, the engine's destruction or a failed step.
+TEST(EngineTest, OneThreadCallsAllSinks) {
+  for (const bool fails : {false, true}) {
+    const auto notes = std::make_shared<ThreadNotes>();
+    auto engine = MakeSmallEngine([fails](uint32_t epoch) {
+      return fails && epoch == 40 ? absl::InternalError("broken") : absl::OkStatus();
+    });
+    std::vector<std::thread> callers;
+    for (uint32_t t = 0; t < 3; ++t) {
+      callers.emplace_back([&engine, &notes, t] {
+        for (uint32_t i = 0; i < 20; ++i) {
+          Request request = IdsRequest({t, i, 3}, 1 + i * 4);
+          request.samples = 1 + i % 2;
+          request.prompt_logprobs = i % 3 == 0;
+          if (i % 5 == 0) request.time_limit = std::chrono::steady_clock::now();
+          const auto started = engine->Start(request, notes);
+          if (started.ok() && i % 4 == 0) engine->Cancel(started->id);
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    if (!fails) engine->Drain(std::chrono::steady_clock::now());
+    engine.reset();
+    const std::set<std::thread::id> threads = notes->threads();
+    EXPECT_EQ(threads.size(), 1U);
+    EXPECT_FALSE(threads.contains(std::this_thread::get_id()));
+  }
+}
+
+// What is accepted while a step runs waits for the loop, and is counted where it waits.
+TEST(EngineTest, NoCallWaitsForAStep) {
+  std::latch in_step(1), go_on(1);
+  const auto engine = MakeSmallEngine([&](uint32_t epoch) {
+    if (epoch == 1) in_step.count_down();
+    go_on.wait();
+    return absl::OkStatus();
+  });
+  const auto running = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2}, 3), running).ok());
+  in_step.wait();
+  const auto kept = std::make_shared<Sink>(), cancelled = std::make_shared<Sink>();
+  ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3}, 3), kept).ok());
+  const auto started = engine->Start(IdsRequest({4, 5, 6, 7}, 3), cancelled);
+  ASSERT_TRUE(started.ok());
+  engine->Cancel(started->id);
+  engine->Cancel(started->id);
+  EngineSnapshot snapshot = engine->Snapshot();
+  EXPECT_EQ(snapshot.schedule.running, 1U);
+  EXPECT_EQ(snapshot.schedule.waiting, 2U);
+  EXPECT_EQ(snapshot.schedule.waiting_tokens, 7U);
+  EXPECT_EQ(snapshot.prompt_tokens, 9U);
+  go_on.count_down();
+  EXPECT_EQ(cancelled->Wait().status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(kept->Wait().generated_tokens, 3U);
+  EXPECT_TRUE(running->Wait().status.ok());
+  snapshot = engine->Snapshot();
+  EXPECT_EQ(snapshot.schedule.running + snapshot.schedule.waiting, 0U);
+  EXPECT_EQ(snapshot.schedule.waiting_tokens, 0U);
+}
+
+class SettableClock final : public Clock {
+ public:
+  SteadyTime Now() const override { return SteadyTime(std::chrono::seconds(seconds)); }
+  std::atomic<int> seconds = 1000;
+};
+
+// The step comes back after all, to nobody.
+TEST(EngineTest, AStepThatDoesNotComeBackTakesNobodyWithIt) {
+  for (const uint32_t queue_depth : {0U, 1U}) {
+    SettableClock clock;
+    std::latch in_step(1), go_on(1);
+    Assembly assembly = SmallAssembly(
+        [&](uint32_t epoch) {
+          if (epoch != 5) return absl::OkStatus();
+          in_step.count_down();
+          go_on.wait();
+          return absl::OkStatus();
+        },
+        queue_depth);
+    assembly.clock = &clock;
+    assembly.step_timeout = std::chrono::seconds(30);
+    auto engine = MakeEngine(std::move(assembly));
+    const auto sink = std::make_shared<Sink>();
+    const auto started = engine->Start(IdsRequest({1, 2}, 100), sink);
+    ASSERT_TRUE(started.ok());
+    in_step.wait();
+    const size_t tokens = sink->tokens().size();
+    clock.seconds += 30;  // not longer
+    EXPECT_EQ(engine->Snapshot().step_age, std::chrono::seconds(30));
+    EXPECT_FALSE(engine->Snapshot().failed);
+    clock.seconds += 1;
+    const absl::Status failure = engine->WaitForFailure();
+    EXPECT_EQ(failure.code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(failure.message(), "a step has not come back within --step_timeout=30000ms");
+    EXPECT_TRUE(engine->Snapshot().stuck);
+    EXPECT_TRUE(engine->Snapshot().failed);
+    EXPECT_EQ(engine->Start(IdsRequest({1}, 1), sink).status().code(),
+              absl::StatusCode::kUnavailable);
+    engine->Cancel(started->id);
+    engine->Drain(SteadyTime::max());
+    go_on.count_down();
+    engine.reset();
+    EXPECT_EQ(sink->tokens().size(), tokens);
+    EXPECT_FALSE(sink->finished());
+  }
 }
 
 TEST(EngineTest, CreateNamesTheOption) {

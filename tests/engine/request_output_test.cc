@@ -25,13 +25,16 @@ constexpr char kTokenizer[] = R"({
             "merges": []}})";
 constexpr uint32_t kA = 0, kB = 1, kC = 2, kEuro0 = 5, kEuro1 = 6, kEuro2 = 7, kEnd = 8;
 
+constexpr uint32_t kSample = 0;  // which alone has the prompt's log probabilities
+
 struct Sink final : public RequestSink {
-  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
+  void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs> logprobs) override {
     EXPECT_TRUE(tokens.empty());
     prompt_logprobs = std::move(logprobs);
     ++prompt_logprobs_told;
   }
-  void OnTokens(std::vector<TokenEvent> more, uint32_t generated) override {
+  void OnTokens(uint32_t sample, std::vector<TokenEvent> more, uint32_t generated) override {
+    EXPECT_EQ(sample, kSample);
     EXPECT_FALSE(more.empty());
     for (TokenEvent& token : more) {
       text += token.text;
@@ -39,7 +42,8 @@ struct Sink final : public RequestSink {
     }
     generated_tokens = generated;
   }
-  void OnFinished(Finish how) override {
+  void OnFinished(uint32_t sample, Finish how) override {
+    EXPECT_EQ(sample, kSample);
     finish = std::move(how);
     ++finished;
   }
@@ -55,10 +59,11 @@ struct Sink final : public RequestSink {
 class RequestOutputTest : public testing::Test {
  protected:
   void Make(const Request& request, bool with_tokenizer = true) {
-    auto output = RequestOutput::Create(request, with_tokenizer ? tokenizer_.get() : nullptr, sink_,
-                                        [this] { ++ended_; });
+    auto output =
+        RequestOutput::Create(request, kSample, with_tokenizer ? tokenizer_.get() : nullptr, sink_);
     ASSERT_TRUE(output.ok()) << output.status();
     output_ = *std::move(output);
+    output_->WhenEnded([this] { ++ended_; });
   }
   bool Push(uint32_t token, uint32_t depth = 1, bool stop_id = false) {
     return output_->OnToken({token, position_++, depth, stop_id, {}});
@@ -69,7 +74,10 @@ class RequestOutputTest : public testing::Test {
     ending.prompt_tokens = prompt_tokens;
     ending.reason = reason;
     ending.status = StatusOf(reason, status);
+    const int finished = sink_->finished;
     output_->OnEnded(std::move(ending));
+    EXPECT_EQ(sink_->finished, finished);
+    output_->TellEnd();
   }
 
   const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Parse(kTokenizer);

@@ -22,13 +22,14 @@
 
 namespace recurve {
 
+// Of one sample, whichever.
 class Sink final : public RequestSink {
  public:
-  void OnPromptLogprobs(std::vector<PositionLogprobs> logprobs) override {
+  void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs> logprobs) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     prompt_logprobs_ = logprobs.size();
   }
-  void OnTokens(std::vector<TokenEvent> more, uint32_t) override {
+  void OnTokens(uint32_t, std::vector<TokenEvent> more, uint32_t) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const TokenEvent& token : more) {
       tokens_.push_back(token.id);
@@ -36,7 +37,7 @@ class Sink final : public RequestSink {
     }
     changed_.notify_all();
   }
-  void OnFinished(Finish finish) override {
+  void OnFinished(uint32_t, Finish finish) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     EXPECT_FALSE(finish_.has_value()) << "finished twice";
     finish_ = std::move(finish);
@@ -59,6 +60,10 @@ class Sink final : public RequestSink {
     const std::lock_guard<std::mutex> lock(mutex_);
     return logprobs_;
   }
+  bool finished() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return finish_.has_value();
+  }
   size_t prompt_logprobs() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return prompt_logprobs_;
@@ -71,6 +76,25 @@ class Sink final : public RequestSink {
   std::vector<float> logprobs_;  // of the tokens
   size_t prompt_logprobs_ = 0;
   std::optional<Finish> finish_;
+};
+
+// Of several samples, each with a sink of its own.
+class SampleSinks final : public RequestSink {
+ public:
+  explicit SampleSinks(std::vector<std::shared_ptr<Sink>> sinks) : sinks_(std::move(sinks)) {}
+
+  void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) override {
+    sinks_[sample]->OnPromptLogprobs(sample, std::move(logprobs));
+  }
+  void OnTokens(uint32_t sample, std::vector<TokenEvent> more, uint32_t generated) override {
+    sinks_[sample]->OnTokens(sample, std::move(more), generated);
+  }
+  void OnFinished(uint32_t sample, Finish finish) override {
+    sinks_[sample]->OnFinished(sample, std::move(finish));
+  }
+
+ private:
+  const std::vector<std::shared_ptr<Sink>> sinks_;
 };
 
 // Called before each step, with its epoch, on the engine's thread: what Submit returns if not OK.
@@ -103,8 +127,8 @@ inline BeforeStep HaltUntil(std::latch& go_on) {
 }
 
 // A running engine over the expert-choice model.
-inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
-                                               uint32_t queue_depth = 0) {
+inline Assembly SmallAssembly(BeforeStep before_step, uint32_t queue_depth,
+                              uint32_t max_queued_requests = 6) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   ScheduleOptions options;
   options.limits.slots = 4;
@@ -118,7 +142,7 @@ inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
   options.entries_per_page = PageEntries(model->config);
   options.vocab_size = model->config.vocab_size;
   options.eos_ids = model->config.eos_token_ids;
-  options.max_queued_requests = 6;
+  options.max_queued_requests = max_queued_requests;
   options.max_queued_tokens = 512;
   Assembly assembly;
   assembly.config = model->config;
@@ -131,7 +155,12 @@ inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
   assembly.queue_depth = queue_depth;
   assembly.info.recursions = model->config.recursions();
   assembly.info.kv_pages = options.limits.pages;
-  return MakeEngine(std::move(assembly));
+  return assembly;
+}
+
+inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
+                                               uint32_t queue_depth = 0) {
+  return MakeEngine(SmallAssembly(std::move(before_step), queue_depth));
 }
 
 inline Request IdsRequest(std::vector<uint32_t> ids, uint32_t max_tokens) {

@@ -47,7 +47,7 @@ FakeEngine::~FakeEngine() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    EndAllLocked(EndedWith(absl::CancelledError("the engine is destroyed")));
+    jobs_.push_back([this] { EndAll(EndedWith(absl::CancelledError("the engine is destroyed"))); });
     changed_.notify_all();
   }
   loop_.join();
@@ -67,46 +67,53 @@ Request FakeEngine::WaitForRequest(size_t index) {
 void FakeEngine::OnLoop(std::function<void()> job) {
   bool done = false;
   std::unique_lock lock(mutex_);
-  jobs_.push_back([&] {
-    job();
-    done = true;
-  });
+  jobs_.push_back(std::move(job));
+  jobs_.push_back([&done] { done = true; });  // the sinks have been told in between
   changed_.notify_all();
   changed_.wait(lock, [&] { return done; });
 }
 
 void FakeEngine::EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> logprobs) {
-  OnLoop([&] {
-    const auto found = running_.find(id);
-    if (found != running_.end()) found->second.sink->OnPromptLogprobs(std::move(logprobs));
+  OnLoop([this, id, &logprobs] {
+    Running* const running = Find(id);
+    if (running == nullptr) return;
+    calls_.push_back([sink = running->sink, sample = running->sample, told = std::move(logprobs)] {
+      sink->OnPromptLogprobs(sample, told);
+    });
   });
 }
 
 void FakeEngine::Emit(RequestId id, std::vector<TokenEvent> tokens) {
-  OnLoop([&] {
-    const auto found = running_.find(id);
-    if (found != running_.end()) EmitLocked(found->second, std::move(tokens));
+  OnLoop([this, id, &tokens] {
+    if (Running* const running = Find(id)) Emit(running, std::move(tokens));
   });
 }
 
 void FakeEngine::HoldBack(RequestId id, uint32_t tokens) {
-  OnLoop([&] {
-    const auto found = running_.find(id);
-    if (found == running_.end()) return;
-    found->second.emitted += tokens;
+  OnLoop([this, id, tokens] {
+    Running* const running = Find(id);
+    if (running == nullptr) return;
+    running->emitted += tokens;
     generated_ += tokens;
   });
 }
 
 void FakeEngine::End(RequestId id, Finish finish) {
-  OnLoop([&] { EndLocked(id, std::move(finish)); });
+  OnLoop([this, id, &finish] { EndSample(id, std::move(finish)); });
 }
 
 void FakeEngine::Fail(absl::Status status) {
-  OnLoop([&] {
+  OnLoop([this, &status] {
     failure_ = std::move(status);
-    EndAllLocked(EndedWith(absl::UnavailableError("the engine has failed")));
+    EndAll(EndedWith(absl::UnavailableError("the engine has failed")));
   });
+}
+
+void FakeEngine::GetStuck() {
+  const std::lock_guard lock(mutex_);
+  stuck_ = true;
+  failure_ = absl::DeadlineExceededError("a step has not come back");
+  changed_.notify_all();
 }
 
 void FakeEngine::IgnoreCancels() {
@@ -162,21 +169,21 @@ size_t FakeEngine::num_accepted() {
 }
 
 absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
-                                                  std::vector<std::shared_ptr<RequestSink>> sinks) {
+                                                  std::shared_ptr<RequestSink> sink) {
   const std::lock_guard lock(mutex_);
   if (!failure_.ok()) return absl::UnavailableError("the engine has failed");
   if (draining_) return absl::UnavailableError("the server is draining");
   if (!refusal_.ok()) return refusal_;
   Running running;
+  running.sink = std::move(sink);
   if (const auto* ids = std::get_if<std::vector<uint32_t>>(&request.prompt)) {
     running.prompt_tokens = static_cast<uint32_t>(ids->size());
   } else {
     running.prompt_tokens = static_cast<uint32_t>(std::get<std::string>(request.prompt).size());
   }
   const RequestId first = accepted_.size() + 1;
-  for (std::shared_ptr<RequestSink>& sink : sinks) {
+  for (running.sample = 0; running.sample < request.samples; ++running.sample) {
     accepted_.push_back(request);
-    running.sink = std::move(sink);
     running_[accepted_.size()] = running;
   }
   changed_.notify_all();
@@ -186,17 +193,20 @@ absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
 void FakeEngine::Cancel(RequestId id) {
   const std::lock_guard lock(mutex_);
   if (ignore_cancels_) return;
-  jobs_.push_back([this, id] { EndLocked(id, EndedWith(absl::CancelledError("cancelled"))); });
+  jobs_.push_back([this, id] { EndSample(id, EndedWith(absl::CancelledError("cancelled"))); });
   changed_.notify_all();
 }
 
 void FakeEngine::Drain(SteadyTime until) {
   std::unique_lock lock(mutex_);
   draining_ = true;
-  changed_.wait_until(lock, until, [this] { return running_.empty() || drain_over_; });
+  const auto over = [this] { return running_.empty() || !failure_.ok(); };
+  changed_.wait_until(lock, until, [&] { return over() || drain_over_; });
   Finish drained;
   drained.reason = EndReason::kDrained;
-  EndAllLocked(drained);
+  jobs_.push_back([this, drained] { EndAll(drained); });
+  changed_.notify_all();
+  changed_.wait(lock, over);
 }
 
 absl::Status FakeEngine::WaitForFailure() {
@@ -218,7 +228,7 @@ void FakeEngine::Loop() {
   std::unique_lock lock(mutex_);
   while (true) {
     const bool scripted = script_ && !running_.empty();
-    if (jobs_.empty() && !scripted) {
+    if (stuck_ || (jobs_.empty() && !scripted)) {
       if (stopping_) return;
       changed_.wait(lock);
       continue;
@@ -227,58 +237,68 @@ void FakeEngine::Loop() {
       const auto job = std::move(jobs_.front());
       jobs_.pop_front();
       job();
-      changed_.notify_all();
+      TellSinks(&lock);
     }
-    if (script_) {
-      StepLocked();
-      lock.unlock();  // let others in between two steps
-      std::this_thread::yield();
-      lock.lock();
-    }
+    if (script_) Step();
+    TellSinks(&lock);
   }
 }
 
-void FakeEngine::StepLocked() {
-  std::vector<RequestId> ended;
-  for (auto& [id, running] : running_) {
-    if (running.emitted < script_->tokens.size()) {
-      EmitLocked(running, {script_->tokens[running.emitted]});
-    } else {
-      ended.push_back(id);
-    }
-  }
-  Finish finish;
-  finish.reason = script_->reason;
-  for (const RequestId id : ended) EndLocked(id, finish);
-}
-
-void FakeEngine::EmitLocked(Running& running, std::vector<TokenEvent> tokens) {
-  running.emitted += static_cast<uint32_t>(tokens.size());
-  generated_ += tokens.size();
-  running.last_token = steady_clock::now();
-  if (!running.first_token) running.first_token = running.last_token;
-  running.sink->OnTokens(std::move(tokens), running.emitted);
-}
-
-void FakeEngine::EndLocked(RequestId id, Finish finish) {
-  const auto found = running_.find(id);
-  if (found == running_.end()) return;
-  const Running running = std::move(found->second);
-  running_.erase(found);
-  finish.prompt_tokens = running.prompt_tokens;
-  finish.generated_tokens = running.emitted;
-  finish.prompt_depth = {{1, 0, 1}, {1, 0, 1}};
-  finish.generated_depth = {{running.emitted, 0, 0}, {0, running.emitted, 0}};
-  if (!absl::IsResourceExhausted(finish.status)) finish.admitted = accepted_[id - 1].arrival;
-  finish.first_token = running.first_token;
-  finish.last_token = running.last_token;
-  finish.ended = steady_clock::now();
-  running.sink->OnFinished(std::move(finish));
+void FakeEngine::TellSinks(std::unique_lock<std::mutex>* lock) {
+  const std::vector<std::function<void()>> calls = std::exchange(calls_, {});
+  lock->unlock();
+  for (const auto& call : calls) call();
+  std::this_thread::yield();  // lets others in between two steps
+  lock->lock();
+  std::erase_if(running_, [](const auto& entry) { return entry.second.ended; });
   changed_.notify_all();
 }
 
-void FakeEngine::EndAllLocked(const Finish& finish) {
-  while (!running_.empty()) EndLocked(running_.begin()->first, finish);
+FakeEngine::Running* FakeEngine::Find(RequestId id) {
+  const auto found = running_.find(id);
+  return found == running_.end() || found->second.ended ? nullptr : &found->second;
+}
+
+void FakeEngine::Step() {
+  Finish finish;
+  finish.reason = script_->reason;
+  for (auto& [id, running] : running_) {
+    if (running.emitted < script_->tokens.size()) {
+      Emit(&running, {script_->tokens[running.emitted]});
+    } else {
+      EndSample(id, finish);
+    }
+  }
+}
+
+void FakeEngine::Emit(Running* running, std::vector<TokenEvent> tokens) {
+  running->emitted += static_cast<uint32_t>(tokens.size());
+  generated_ += tokens.size();
+  running->last_token = steady_clock::now();
+  if (!running->first_token) running->first_token = running->last_token;
+  calls_.push_back([sink = running->sink, sample = running->sample, told = std::move(tokens),
+                    emitted = running->emitted] { sink->OnTokens(sample, told, emitted); });
+}
+
+void FakeEngine::EndSample(RequestId id, Finish finish) {
+  Running* const running = Find(id);
+  if (running == nullptr) return;
+  running->ended = true;
+  finish.prompt_tokens = running->prompt_tokens;
+  finish.generated_tokens = running->emitted;
+  finish.prompt_depth = {{1, 0, 1}, {1, 0, 1}};
+  finish.generated_depth = {{running->emitted, 0, 0}, {0, running->emitted, 0}};
+  if (!absl::IsResourceExhausted(finish.status)) finish.admitted = accepted_[id - 1].arrival;
+  finish.first_token = running->first_token;
+  finish.last_token = running->last_token;
+  finish.ended = steady_clock::now();
+  calls_.push_back([sink = running->sink, sample = running->sample, told = std::move(finish)] {
+    sink->OnFinished(sample, told);
+  });
+}
+
+void FakeEngine::EndAll(const Finish& finish) {
+  for (const auto& [id, running] : running_) EndSample(id, finish);
 }
 
 EngineSnapshot FakeEngine::Snapshot() const {
@@ -301,6 +321,7 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.schedule.depth_cap = 2;
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
+  snapshot.stuck = stuck_;
   snapshot.encoded_bytes = 300;
   snapshot.prompt_tokens = 60;
   snapshot.schedule.generated_tokens = generated_;

@@ -19,9 +19,9 @@
 
 namespace recurve {
 
-// Thread-safe. Calls sinks with its mutex held, as the real one does; but from one loop thread,
-// where that calls them from Cancel's and Drain's too. By default a request waits until the test
-// emits its tokens; with a script it streams by itself, a token of each running request a step.
+// Thread-safe. As the real one it calls sinks from one loop thread, which holds no lock, and asks
+// that thread for what Cancel, Drain and the destructor want. By default a sample waits until the
+// test emits its tokens; with a script it streams by itself, a token of each running sample a step.
 // Destruction ends what still runs as cancelled.
 class FakeEngine final : public Engine {
  public:
@@ -48,6 +48,9 @@ class FakeEngine final : public Engine {
   void End(RequestId id, Finish finish);
   // Ends everything with Unavailable and lets WaitForFailure return `status`.
   void Fail(absl::Status status);
+  // Fails as an engine whose step has not come back: no sink hears anything more. Must not be
+  // destroyed then.
+  void GetStuck();
   // Cancellations do nothing from now on, as in an engine that has not come to them yet.
   void IgnoreCancels();
   // Bytes from which a text prompt is refused by its size; before the server starts.
@@ -65,8 +68,7 @@ class FakeEngine final : public Engine {
   size_t num_running();
   size_t num_accepted();
 
-  absl::StatusOr<Started> Start(Request request,
-                                std::vector<std::shared_ptr<RequestSink>> sinks) override;
+  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
   void Cancel(RequestId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
@@ -83,18 +85,23 @@ class FakeEngine final : public Engine {
  private:
   struct Running {
     std::shared_ptr<RequestSink> sink;
+    uint32_t sample = 0;
     uint32_t prompt_tokens = 0;
     uint32_t emitted = 0;
     std::optional<SteadyTime> first_token, last_token;
+    bool ended = false;  // its sink is about to be told
   };
 
-  // Runs `job` on the loop thread and waits for it.
+  // Runs `job` on the loop thread, with the mutex held, and waits until the sinks know of it.
   void OnLoop(std::function<void()> job);
   void Loop();
-  void StepLocked();
-  void EmitLocked(Running& running, std::vector<TokenEvent> tokens);
-  void EndLocked(RequestId id, Finish finish);
-  void EndAllLocked(const Finish& finish);
+  // All of these on the loop thread, with the mutex held; the sinks are told afterwards, without.
+  void Step();
+  Running* Find(RequestId id);  // null if it has ended
+  void Emit(Running* running, std::vector<TokenEvent> tokens);
+  void EndSample(RequestId id, Finish finish);
+  void EndAll(const Finish& finish);
+  void TellSinks(std::unique_lock<std::mutex>* lock);
 
   const std::optional<Script> script_;
   EngineInfo info_;
@@ -104,6 +111,7 @@ class FakeEngine final : public Engine {
   bool hold_tokenize_ = false;
   mutable int held_tokenize_ = 0;
   std::deque<std::function<void()>> jobs_;
+  std::vector<std::function<void()>> calls_;  // of sinks, to be made
   std::vector<Request> accepted_;
   std::map<RequestId, Running> running_;
   absl::Status refusal_;
@@ -111,6 +119,7 @@ class FakeEngine final : public Engine {
   bool draining_ = false;
   bool drain_over_ = false;
   bool stopping_ = false;
+  bool stuck_ = false;
   bool withhold_failure_ = false;
   bool ignore_cancels_ = false;
   bool waiting_stopped_ = false;

@@ -60,6 +60,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--adaptive_depth",
                                    "--queue_time_goal=2s",
                                    "--queue_depth=1",
+                                   "--step_timeout=45s",
                                    "--kv_pages=7",
                                    "--kv_memory_share=0.25",
                                    "--max_context=8",
@@ -95,6 +96,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_TRUE(o.engine.schedule.adaptive_depth);
   EXPECT_EQ(o.engine.schedule.queue_time_goal, Milliseconds(2000));
   EXPECT_EQ(o.engine.schedule.queue_depth, 1U);
+  EXPECT_EQ(o.engine.schedule.step_timeout, std::chrono::seconds(45));
   EXPECT_EQ(o.engine.memory.kv_pages, 7U);
   EXPECT_EQ(o.engine.memory.kv_memory_share, 0.25);
   EXPECT_EQ(o.engine.memory.max_context, 8U);

@@ -268,6 +268,37 @@ TEST_F(LifecycleTest, FailedStepIsToldByHealthAndByOpenStreams) {
   EXPECT_EQ(exit_code_, kExitEngineFailed);
 }
 
+// Its calls end with what they have and UNAVAILABLE, and the engine is left to itself, since its
+// destructor would wait for the step.
+class StuckEngineTest : public LifecycleTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(StuckEngineTest, EndsCallsAndProcess) {
+  const bool draining = GetParam();
+  options_.drain.budget = std::chrono::hours(1);
+  Launch();
+  WaitUntilServing();
+  StreamEnd end;
+  std::thread client([&] { end = Generate(); });
+  engine_->WaitForRequest(0);
+  engine_->Emit(1, MakeTokens({"so far"}));
+  if (draining) {
+    events_.Stop();
+    while (!engine_->draining()) std::this_thread::yield();
+  }
+  engine_->GetStuck();
+  client.join();
+  EXPECT_EQ(end.text(), "so far");
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(end.status.error_message(), HasSubstr("a step has not come back"));
+  process_.join();
+  EXPECT_EQ(exit_code_, kExitEngineFailed);
+  EXPECT_THAT(LogText(), HasSubstr("stopped flushed=true cut=0 engine_failed=true"));
+  EXPECT_THAT(LogText(), HasSubstr("code=UNAVAILABLE reason=unavailable"));
+}
+
+INSTANTIATE_TEST_SUITE_P(StuckEngine, StuckEngineTest, testing::Bool(),
+                         [](const auto& test) { return test.param ? "draining" : "serving"; });
+
 // The requests end before the thread that watches for failures has said a word.
 TEST_F(LifecycleTest, FailureDuringTheDrainEndsTheProcessAsFailed) {
   options_.drain.budget = std::chrono::hours(1);

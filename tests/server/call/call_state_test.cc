@@ -82,6 +82,12 @@ Event Ended(uint32_t sample, const absl::Status& status = absl::OkStatus()) {
             return call.SampleEnded(sample, finish);
           }};
 }
+Event Lost() {
+  return {"Lost", [](CallState& call) {
+            call.EngineLost(At(0));
+            return CallActions();
+          }};
+}
 Event Next(int at = 0) {
   return {"Next", [=](CallState& call) { return call.Next(At(at)); }};
 }
@@ -367,6 +373,41 @@ TEST_F(CallStateTest, WhoeverLeftBeforeAdmissionIsCancelledAtIt) {
         {Next(), ""}});
 }
 
+// ---- An engine that is stuck ----
+
+TEST_F(CallStateTest, LostEngineEndsWhatHasNotEnded) {
+  Play({{Submitted(2), ""},
+        {Lost(), ""},  // the engine refuses it, or it is admitted yet
+        {Admitted(), "wake"},
+        {Tokens(0, "a"), "wake"},
+        {Ended(1), "wake"},
+        {Lost(), ""},
+        {Next(), "write(1:.)"},
+        {Written(), "wake"},
+        {Next(), "write(0:a)"},
+        {Written(), "wake"},
+        {Next(), "record(UNAVAILABLE, unavailable) status(UNAVAILABLE)"},
+        {Ended(0), ""},  // as it was about to say when it was lost
+        {Lost(), ""},
+        {Next(), ""}});
+}
+
+TEST_F(CallStateTest, LostEngineEndsAnAnswerAndTheRecordOfWhoeverHasLeft) {
+  Play(Writing() + Story{{Gone(), "cancel(7,8) wake"},
+                         {Written(false), "wake"},
+                         {Next(), "status(CANCELLED)"},
+                         {Done(), ""},
+                         {Lost(), ""},
+                         {Next(), "record(CANCELLED, cancelled)"}});
+  origin_.streams = false;
+  Play({{Submitted(1), ""},
+        {Admitted(), "wake"},
+        {Tokens(0, "a"), ""},
+        {Lost(), ""},
+        {Next(), "status(UNAVAILABLE)"},
+        {Done(), "record(UNAVAILABLE, unavailable)"}});
+}
+
 // ---- Times ----
 
 TEST_F(CallStateTest, TimesAreSinceArrivalAndSinceTheTokensBefore) {
@@ -440,7 +481,7 @@ class Walk {
 
   void Move() {
     now_ += Milliseconds(random_() % 20);
-    switch (random_() % 7) {
+    switch (random_() % 8) {
       case 0:
         return Admit();
       case 1:
@@ -460,6 +501,14 @@ class Walk {
         }
         return;
       case 5:
+        if (running_ > 0 && Chance(20)) {  // the engine is stuck
+          running_ = 0;
+          ended_.assign(ended_.size(), true);
+          call_.EngineLost(now_);
+          Take(call_.Next(now_));
+        }
+        return;
+      case 6:
         if (statuses_ == 1 && !done_ && !patient_) {
           done_ = true;
           Take(call_.Done());

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine_loop.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace recurve {
+
+EngineLoop::EngineLoop(std::unique_ptr<Backend> backend, std::unique_ptr<Schedule> schedule,
+                       uint32_t queue_depth, const Clock* clock, Inbox* inbox, StepWatch* watch)
+    : backend_(std::move(backend)),
+      schedule_(std::move(schedule)),
+      queue_depth_(queue_depth),
+      clock_(clock),
+      inbox_(inbox),
+      watch_(watch) {
+  Publish();
+}
+
+void EngineLoop::Run() {
+  const absl::Status status = RunSteps();
+  const bool too_late = watch_->expired();
+  if (status.ok() && !too_late) return;
+  inbox_->Fail(status);  // after a step that came too late it has failed already
+  TakeIn(/*wait=*/false);
+  if (too_late) {
+    for (const auto& [id, output] : outputs_) output->Abandon();
+  }
+  schedule_->EndAll(EndReason::kFailed, absl::UnavailableError(absl::StrCat(
+                                            "the engine has failed: ", status.message())));
+  Publish();
+  TellEnds();
+}
+
+absl::Status EngineLoop::RunSteps() {
+  StepResult result;
+  while (true) {
+    const StepPlan* plan = NextPlan();
+    if (plan != nullptr) {
+      watch_->Began(clock_->Now());
+      RETURN_IF_ERROR(backend_->Submit(*plan));
+    } else if (backend_->Outstanding() == 0) {
+      return absl::OkStatus();
+    }
+    if (backend_->Outstanding() > (plan != nullptr ? queue_depth_ : 0)) {
+      RETURN_IF_ERROR(backend_->Collect(result));
+      if (!Commit(result)) return absl::OkStatus();
+    }
+  }
+}
+
+const StepPlan* EngineLoop::NextPlan() {
+  TakeIn(/*wait=*/false);
+  while (!schedule_->HasWork() && backend_->Outstanding() == 0) {
+    Publish();
+    TellEnds();
+    if (inbox_->stopped()) return nullptr;
+    TakeIn(/*wait=*/true);
+  }
+  if (!schedule_->HasWork()) return nullptr;
+  const StepPlan& plan = schedule_->Plan();
+  Publish();
+  TellEnds();
+  return &plan;
+}
+
+void EngineLoop::TakeIn(bool wait) {
+  Inbox::Batch batch = inbox_->Take(wait);
+  for (Arrival& arrival : batch.arrivals) Accept(std::move(arrival));
+  for (const uint64_t id : batch.cancels) schedule_->Cancel(id);
+  if (batch.end_all) schedule_->EndAll(*batch.end_all, absl::OkStatus());
+}
+
+void EngineLoop::Accept(Arrival arrival) {
+  for (size_t sample = 0; sample < arrival.samples.size(); ++sample) {
+    ScheduledRequest& request = arrival.samples[sample];
+    const uint64_t id = request.id = arrival.first_id + sample;
+    std::unique_ptr<RequestOutput>& output = arrival.outputs[sample];
+    output->WhenEnded([this, id] { ended_.push_back(id); });
+    request.observer = output.get();
+    outputs_[id] = std::move(output);
+    schedule_->Accept(std::move(request), arrival.queued);
+  }
+}
+
+bool EngineLoop::Commit(const StepResult& result) {
+  if (!watch_->Ended(clock_->Now(), backend_->Outstanding() > 0)) return false;
+  statistics_.Add(result);
+  schedule_->Commit(result);
+  Publish();
+  TellEnds();
+  return true;
+}
+
+void EngineLoop::Publish() {
+  ScheduleCounters counters = schedule_->counters();
+  inbox_->SetScheduled({counters.waiting, counters.waiting_tokens});
+  const MutexLock lock(published_mutex_);
+  published_counters_ = std::move(counters);
+  published_totals_ = statistics_.totals();
+}
+
+void EngineLoop::TellEnds() {
+  if (ended_.empty()) return;
+  for (const uint64_t id : ended_) {
+    const auto output = outputs_.find(id);
+    output->second->TellEnd();
+    outputs_.erase(output);
+  }
+  inbox_->Ended(ended_);
+  ended_.clear();
+}
+
+void EngineLoop::Describe(EngineSnapshot* snapshot) const {
+  const MutexLock lock(published_mutex_);
+  snapshot->schedule = published_counters_;
+  snapshot->steps = published_totals_;
+}
+
+}  // namespace recurve
