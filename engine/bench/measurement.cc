@@ -11,6 +11,7 @@
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
+#include "engine/schedule/step_loop.h"
 
 namespace recurve {
 namespace {
@@ -214,19 +215,17 @@ absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& tot
     request.observer = &counter;
     RETURN_IF_ERROR(schedule.Add(std::move(request)));
   }
-  const uint32_t queue_depth = options_.queue_depth.value_or(facts_.queue_depth);
-  StepResult result;
-  while (schedule.HasWork() || backend_->Outstanding() > 0) {
-    const bool has_work = schedule.HasWork();
-    if (has_work) RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
-    if (backend_->Outstanding() <= (has_work ? queue_depth : 0)) continue;
-    RETURN_IF_ERROR(backend_->Collect(result));
+  const auto next_plan = [&schedule] { return schedule.HasWork() ? &schedule.Plan() : nullptr; };
+  const auto commit = [&schedule, &totals](const StepResult& result) {
     schedule.Commit(result);
     totals.Add(result);
-  }
+  };
+  RETURN_IF_ERROR(
+      RunSteps(*backend_, options_.queue_depth.value_or(facts_.queue_depth), next_plan, commit));
   totals.end = std::chrono::steady_clock::now();
   // The last streams' drops reach the backend, so that the next run finds its slots free.
   RETURN_IF_ERROR(backend_->Submit(schedule.Plan()));
+  StepResult result;
   RETURN_IF_ERROR(backend_->Collect(result));
   if (counter.failed()) return absl::InternalError("a stream ended before its last token");
   return absl::OkStatus();

@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What runs next. The schedule holds every request from its acceptance to its end, makes the plan
-// of each step, and learns from each step's result what became of it. The loop around it:
-//
-//   while (true) {
-//     const bool work = schedule->HasWork();  // waits for some when nothing is outstanding
-//     if (work) RETURN_IF_ERROR(backend->Submit(schedule->Plan()));
-//     else if (backend->Outstanding() == 0) return absl::OkStatus();
-//     if (backend->Outstanding() > (work ? depth : 0)) {
-//       RETURN_IF_ERROR(backend->Collect(result));
-//       schedule->Commit(result);
-//     }
-//   }
+// of each step, and learns from each step's result what became of it. The loop around it is
+// RunSteps (step_loop.h), which has a plan for as long as HasWork.
 //
 // Rules
 //   Admission is in the queue's order. A request leaves the queue when a slot, for a prompt of

@@ -14,6 +14,7 @@
 #include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/schedule/schedule.h"
+#include "engine/schedule/step_loop.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
@@ -125,19 +126,10 @@ class World {
 
  private:
   void RunToEnd() {
-    StepResult result;
-    while (schedule_->HasWork() || backend_->Outstanding() > 0) {
-      const bool work = schedule_->HasWork();
-      if (work) {
-        const absl::Status status = backend_->Submit(schedule_->Plan());
-        ASSERT_TRUE(status.ok()) << status;
-      }
-      if (backend_->Outstanding() > (work ? way_.queue_depth : 0)) {
-        const absl::Status status = backend_->Collect(result);
-        ASSERT_TRUE(status.ok()) << way_.name << ": " << status;
-        schedule_->Commit(result);
-      }
-    }
+    const auto next_plan = [this] { return schedule_->HasWork() ? &schedule_->Plan() : nullptr; };
+    const auto commit = [this](const StepResult& result) { schedule_->Commit(result); };
+    const absl::Status status = RunSteps(*backend_, way_.queue_depth, next_plan, commit);
+    ASSERT_TRUE(status.ok()) << way_.name << ": " << status;
   }
 
   const Way way_;

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/schedule/schedule.h"
+#include "engine/schedule/step_loop.h"
 #include "tests/engine/schedule/cap_witness.h"
 #include "tests/engine/schedule/drawn_load.h"
 #include "tests/engine/schedule/fake_model.h"
@@ -39,6 +40,8 @@ class RandomLoad {
   };
 
   std::string Loop();
+  const StepPlan* NextPlan();
+  const StepPlan* MakePlan();
   std::string Act(uint64_t iteration);
   std::string Add(size_t i);
   std::string CheckPlan(const StepPlan& plan, uint64_t preemptions_before) const;
@@ -54,6 +57,8 @@ class RandomLoad {
   const FakeModel& model_ = drawn_.model;
   const ScheduleOptions& options_ = drawn_.options;
   std::vector<Load> loads_;
+  uint64_t iteration_ = 0;  // the next one
+  std::string error_;       // the first one
   bool drained_ = false;
   std::vector<uint64_t> started_order_;
   std::unique_ptr<Schedule> schedule_;
@@ -78,32 +83,37 @@ std::string RandomLoad::Run() {
   return error;
 }
 
-// The engine's loop, as it stands in schedule.h.
 std::string RandomLoad::Loop() {
-  StepResult result;
-  for (uint64_t iteration = 0; iteration < 20'000; ++iteration) {
-    if (std::string error = Act(iteration); !error.empty()) return error;
-    if (schedule_->HasWork()) {
-      const uint64_t preemptions = schedule_->counters().preemptions_for_memory;
-      const StepPlan& plan = schedule_->Plan();
-      witness_.See(plan, schedule_->counters());
-      if (std::string error = CheckPlan(plan, preemptions); !error.empty()) return error;
-      const absl::Status status = backend_->Submit(plan);
-      if (!status.ok()) return status.ToString();
-      ++figures_.steps;
-      figures_.copies += plan.copies.size();
-      if (!plan.copies.empty() && !plan.evicts.empty()) ++figures_.mixed_plans;
-    } else if (backend_->Outstanding() == 0 && iteration > 200) {
-      return "";
-    }
-    if (backend_->Outstanding() > (schedule_->HasWork() ? drawn_.depth : 0)) {
-      const absl::Status status = backend_->Collect(result);
-      if (!status.ok()) return status.ToString();
-      schedule_->Commit(result);
-    }
-    clock_.now += milliseconds(1);
+  const auto next_plan = [this] { return NextPlan(); };
+  const auto commit = [this](const StepResult& result) { schedule_->Commit(result); };
+  const absl::Status status = RunSteps(*backend_, drawn_.depth, next_plan, commit);
+  if (!error_.empty()) return error_;
+  return status.ok() ? "" : status.ToString();
+}
+
+// Lets time pass until there is something to run. Null: a result must come first, or all is over,
+// or error_ says what is wrong.
+const StepPlan* RandomLoad::NextPlan() {
+  while (error_.empty()) {
+    const uint64_t iteration = iteration_++;
+    if (iteration > 0) clock_.now += milliseconds(1);
+    error_ = iteration < 20'000 ? Act(iteration) : "some request never ends";
+    if (error_.empty() && schedule_->HasWork()) return MakePlan();
+    if (backend_->Outstanding() > 0 || iteration > 200) return nullptr;
   }
-  return "some request never ends";
+  return nullptr;
+}
+
+const StepPlan* RandomLoad::MakePlan() {
+  const uint64_t preemptions = schedule_->counters().preemptions_for_memory;
+  const StepPlan& plan = schedule_->Plan();
+  witness_.See(plan, schedule_->counters());
+  error_ = CheckPlan(plan, preemptions);
+  if (!error_.empty()) return nullptr;
+  ++figures_.steps;
+  figures_.copies += plan.copies.size();
+  if (!plan.copies.empty() && !plan.evicts.empty()) ++figures_.mixed_plans;
+  return &plan;
 }
 
 std::string RandomLoad::Act(uint64_t iteration) {
