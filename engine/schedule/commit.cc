@@ -81,7 +81,7 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
   if (sequence.request.logprobs.has_value()) logprobs = OfSlot(result.logprobs, outcome.slot);
   if (sequence.request.raw_logits) TellLogits(sequence, result);
   TellRows(sequence, before.position, depths, logprobs);
-  StorePrefix(sequence, before.position, depths);
+  prefixes_.Store(sequence, before.position, depths);
   if (position >= stay.limits.prompt) stays_.ReturnArea(outcome.slot);
 
   if ((outcome.flags & kNotFinite) != 0) {
@@ -121,6 +121,28 @@ void Schedule::TellRows(Sequence& sequence, uint32_t position, std::span<const u
   sequence.request.observer->OnPrompt(
       {first, depths.subspan(first - position, prompt_last - first),
        OfPositions(logprobs, first + 1, std::min(prompt_last + 1, sequence.prompt))});
+}
+
+void Schedule::TellPrefix(Sequence& sequence, const CachedPrefix& prefix) {
+  const bool is_first = sequence.stats.preemptions == 0;
+  if (PrefixSharing::MayFind(sequence) && is_first) {
+    counters_.prefix_tokens_wanted += sequence.tokens.size();
+  }
+  if (prefix.tokens == 0) return;
+  if (is_first) {
+    sequence.stats.cached_tokens = prefix.tokens;
+    counters_.prefix_tokens_found += prefix.tokens;
+  }
+  const uint32_t first = std::min(sequence.told_rows, prefix.tokens);
+  const uint32_t last = std::min(prefix.tokens, sequence.prompt);
+  for (uint32_t row = first; row < last; ++row) {
+    sequence.stats.prompt_depth.AddToken(prefix.depths[row]);
+    sequence.stats.prompt_depth.AddRow(prefix.depths[row]);
+  }
+  sequence.told_rows = std::max(sequence.told_rows, prefix.tokens);
+  if (first >= last) return;
+  sequence.request.observer->OnPrompt(
+      {first, std::span(prefix.depths).subspan(first, last - first), {}});
 }
 
 bool Schedule::TellToken(Sequence& sequence, const TokenOutput& output) {

@@ -143,7 +143,7 @@ void Schedule::PreemptForPriority() {
     // Preempt only if it suffices: what ALL running sequences of lower priority hold, slots, areas
     // and pages, must cover what `next` needs.
     for (const Sequence* sequence : running_) {
-      if (sequence->request.priority <= next.request.priority || !IsPreemptible(*sequence))
+      if (sequence->request.priority <= next.request.priority || !sequence->IsPreemptible())
         continue;
       slot = true;
       area |= stays_.Current(sequence->slot).area != kNoArea;
@@ -156,7 +156,7 @@ void Schedule::PreemptForPriority() {
 }
 
 bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
-  while (!WithFreedPages(attempt)) {
+  while (!prefixes_.WithFreedPages(attempt)) {
     if (index > 0) return false;
     RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
     Sequence* const last = LastPreemptible();
@@ -194,14 +194,10 @@ void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
   plan_.rooms.push_back({sequence.slot, room});
 }
 
-bool Schedule::IsPreemptible(const Sequence& sequence) const {
-  return sequence.stats.preemptions < options_.max_preemptions;
-}
-
 Sequence* Schedule::LastPreemptible() {
-  const auto last =
-      std::find_if(running_.rbegin(), running_.rend(),
-                   [this](const Sequence* sequence) { return IsPreemptible(*sequence); });
+  const auto last = std::find_if(running_.rbegin(), running_.rend(), [](const Sequence* sequence) {
+    return sequence->IsPreemptible();
+  });
   return last == running_.rend() ? nullptr : *last;
 }
 
@@ -228,8 +224,8 @@ void Schedule::AdmitWaiting() {
     }
     const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
     if (!stays_.HasFreeSlot() || (tokens > 1 && !stays_.HasFreeArea())) return;
-    CachedPrefix prefix = FindPrefix(sequence);
-    if (ParkForPrefix(sequence, prefix.tokens)) continue;
+    CachedPrefix prefix = prefixes_.Find(sequence);
+    if (prefixes_.ParkNext(sequence, prefix.tokens, running_)) continue;
     if (!HasPagesFor(sequence, prefix)) {
       prefix = {};  // its pages may be the only ones that are left
       if (!HasPagesFor(sequence, prefix)) return;
@@ -251,7 +247,7 @@ bool Schedule::HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix)
 
 uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
   const KvBudget& budget = sequence.request.budget;
-  if (!IsPreemptible(sequence)) return tables_.PagesFor(sequence.end, budget);
+  if (!sequence.IsPreemptible()) return tables_.PagesFor(sequence.end, budget);
   // Pages for the whole prompt and a token, although the sequence takes them chunk by chunk, and
   // for what is left of the prompts that run: a prompt that cannot be finished would only hold
   // pages.
@@ -284,12 +280,12 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
   stay.boundary = sequence.request.budget.NextBoundary(0);
-  AdoptPrefix(stay, prefix);
+  prefixes_.Adopt(stay, prefix, plan_);
   stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
-  if (!IsPreemptible(sequence)) {
+  if (!sequence.IsPreemptible()) {
     tables_.Reserve(sequence.slot, sequence.end, sequence.request.budget);
   }
-  RECURVE_CHECK(WithFreedPages(
+  RECURVE_CHECK(prefixes_.WithFreedPages(
       [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
   FollowDial(sequence, stay.state.position);
   AppendAdmission(stay, plan_);

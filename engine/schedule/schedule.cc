@@ -2,7 +2,6 @@
 #include "engine/schedule/schedule.h"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <utility>
 
@@ -35,7 +34,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
-      prefixes_(&pool_, shape, options_.entries_per_page, options_.prefix_chunk) {
+      prefixes_(options_, shape, &pool_, &tables_, &queue_) {
   counters_.prompt_depth = counters_.generated_depth = DepthCounts::None(shape.recursions);
   for (uint32_t group = 0; group < shape.groups(); ++group) {
     counters_.groups.emplace_back().name = GroupName(shape, group);
@@ -91,7 +90,7 @@ void Schedule::Leave(Sequence& sequence) {
   stays_.End(slot);
   running_.erase(std::find(running_.begin(), running_.end(), &sequence));
   sequence.StopRecomputing(clock_->Now());
-  Unpark(sequence, std::numeric_limits<uint32_t>::max());
+  prefixes_.StopLeading(sequence);
 }
 
 void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& status) {

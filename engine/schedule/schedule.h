@@ -12,13 +12,9 @@
 //   then oldest first. When the first cannot get them, the last is preempted: it goes back to the
 //   front of the queue, is computed again later, and continues as if nothing had happened. Any
 //   other sequence that cannot get pages is held until it can. Whoever was preempted
-//   max_preemptions times comes back with pages for all that it may become, and stays. Only Plan
-//   drops, extends, preempts and admits; only Commit advances a sequence.
-//
-//   What a prompt leaves in the cache is kept, chunk by chunk, for others that begin in the same
-//   way: they take its pages and run only the rest. Whoever comes while a prefix of its own is
-//   being computed by another is parked until it is there. Cached prefixes that nobody uses go
-//   before anybody is held or preempted.
+//   max_preemptions times comes back with pages for all that it may become, and stays. Prefixes
+//   are shared as prefix_sharing.h says. Only Plan drops, extends, preempts and admits; only
+//   Commit advances a sequence.
 //
 //   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
 //   until it waits there with nothing in flight. Then one plan drops entries and raises the room;
@@ -52,6 +48,7 @@
 #include "engine/schedule/clock.h"
 #include "engine/schedule/depth_dial.h"
 #include "engine/schedule/options.h"
+#include "engine/schedule/prefix_sharing.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/request_queue.h"
 #include "engine/schedule/sequence.h"
@@ -120,7 +117,6 @@ class Schedule {
   // Tries until it succeeds: cached prefixes go first and then, for running_[0], who comes last.
   bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);
   void RaiseRoom(Stay& stay, uint32_t room);
-  bool IsPreemptible(const Sequence& sequence) const;
   Sequence* LastPreemptible();  // of those that run; null if there is none
   void Preempt(Sequence& sequence);
   void AdmitWaiting();
@@ -129,25 +125,6 @@ class Schedule {
   bool HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const;
   void AdmitNext(const CachedPrefix& prefix);
   void Started(Sequence& sequence);
-
-  // Of prefixes.cc.
-  CachedPrefix FindPrefix(const Sequence& sequence);
-  bool MayFind(const Sequence& sequence) const;
-  bool MayShare(const Sequence& sequence) const;
-  // The tokens whose entries it could take from others.
-  std::span<const uint32_t> Findable(const Sequence& sequence) const;
-  // Parks the queue's next, for which `found` tokens are cached, if another is computing more of
-  // its prefix.
-  bool ParkForPrefix(Sequence& sequence, uint32_t found);
-  // `leader` has stored so many tokens, or will never store more.
-  void Unpark(const Sequence& leader, uint32_t stored);
-  void AdoptPrefix(Stay& stay, const CachedPrefix& prefix);
-  void TellPrefix(Sequence& sequence, const CachedPrefix& prefix);
-  // Tokens from `position` on have run; depths: the recursions of each.
-  void StorePrefix(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths);
-  void CountChunk(PrefixState& state) const;
-  // Tries until it succeeds or no cached prefix is left to forget.
-  bool WithFreedPages(absl::FunctionRef<bool()> attempt);
 
   // Of schedule_depth.cc.
   void TurnDial();
@@ -162,6 +139,7 @@ class Schedule {
                std::span<const uint32_t> depths, const StepResult& result);
   void TellRows(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths,
                 std::span<const TokenLogprob> logprobs);
+  void TellPrefix(Sequence& sequence, const CachedPrefix& prefix);
   bool TellToken(Sequence& sequence, const TokenOutput& output);
   void RaisePeaks();
 
@@ -186,7 +164,7 @@ class Schedule {
   Stays stays_;
   PagePool pool_;
   PageTables tables_;
-  PrefixCache prefixes_;
+  PrefixSharing prefixes_;
 
   StepPlan plan_;
   std::vector<SlotState> before_;  // of each outcome that is being committed

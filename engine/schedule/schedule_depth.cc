@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Schedule's part that gives up depth for time.
 #include <algorithm>
-#include <limits>
 
 #include "engine/schedule/schedule.h"
 
@@ -23,7 +22,7 @@ bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
   const bool is_news = sequence.caps.Limit(first, std::max(dial_->cap(), *least));
   // From the first lowered cap on a sequence stores no prefix: whoever waits for more of it is let
   // go.
-  if (sequence.StoredPrefix() < stored) Unpark(sequence, std::numeric_limits<uint32_t>::max());
+  if (sequence.StoredPrefix() < stored) prefixes_.StopLeading(sequence);
   return is_news;
 }
 

@@ -2,66 +2,17 @@
 #include "engine/schedule/sequence.h"
 
 #include <algorithm>
-#include <string>
 #include <tuple>
 #include <utility>
 
 namespace recurve {
-namespace {
-
-// Appends the bytes of `value`.
-template <typename Word>
-void AppendWord(Word value, std::string& bytes) {
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
-}
-
-// The tenant is part of the realm: if tenants shared prefixes, one could find out from the time to
-// the first token what another has asked.
-std::string RealmOf(const ScheduledRequest& request) {
-  std::string realm = request.tenant + '\0';
-  AppendWord(request.threshold_logit, realm);
-  AppendWord(request.caps.size(), realm);
-  for (const DepthCap& change : request.caps) {
-    AppendWord(change.position, realm);
-    AppendWord(change.cap, realm);
-  }
-  const KvBudget& budget = request.budget;
-  if (!budget.limited()) return realm;
-  for (const uint32_t word :
-       {static_cast<uint32_t>(budget.policy), budget.sinks, budget.recent, budget.every}) {
-    AppendWord(word, realm);
-  }
-  for (const GroupBudget& group : budget.groups) {
-    AppendWord(group.entries, realm);
-    AppendWord(group.percent, realm);
-  }
-  return realm;
-}
-
-PrefixState MakePrefixState(const ScheduledRequest& request, uint32_t prompt,
-                            const ScheduleOptions& options) {
-  PrefixState state;
-  // The cache keeps neither the logits of tokens nor the attention that they paid to others, so
-  // requests that need either run every token themselves.
-  if (!options.prefix_cache || !request.cache_prompt ||
-      request.budget.policy == EvictionPolicy::kAttention) {
-    return state;
-  }
-  if (request.prompt_logprobs && !request.store_prompt) return state;
-  state.realm = RealmOf(request);
-  state.finds = !request.prompt_logprobs;
-  state.shareable = request.budget.NextBoundary(0);  // until entries are dropped
-  state.stores = request.cache_generated ? state.shareable : std::min(state.shareable, prompt);
-  return state;
-}
-
-}  // namespace
 
 Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
                    const StepShape& shape, SteadyTime now)
     : request(std::move(accepted)),
       caps(request.caps, shape.recursions),
-      prompt(static_cast<uint32_t>(request.prompt.size())) {
+      prompt(static_cast<uint32_t>(request.prompt.size())),
+      max_preemptions(options.max_preemptions) {
   const uint32_t new_tokens = NewTokens(request, options);
   end = prompt - 1 + new_tokens;
   const bool fills_context =
@@ -78,7 +29,7 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
   stats.prompt_tokens = prompt;
   stats.queued = now;
   stats.prompt_depth = stats.generated_depth = DepthCounts::None(shape.recursions);
-  prefix_state = MakePrefixState(request, prompt, options);
+  prefix_state = PrefixState::Of(request, prompt, options);
 }
 
 EndReason Sequence::StopReason(uint32_t token) const {
@@ -100,6 +51,8 @@ std::optional<SteadyTime> Sequence::DueTime() const {
   if (!stats.admitted.has_value()) at_most(request.queue_deadline);
   return due;
 }
+
+bool Sequence::IsPreemptible() const { return stats.preemptions < max_preemptions; }
 
 bool Sequence::Precedes(const Sequence& other) const {
   return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);

@@ -3,40 +3,20 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 #define RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "engine/backend/step.h"
 #include "engine/schedule/depth_caps.h"
 #include "engine/schedule/options.h"
+#include "engine/schedule/prefix_state.h"
 #include "engine/schedule/request.h"
 
 namespace recurve {
 
 inline constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
-
-struct Sequence;
-
-// What a sequence shares with others by way of the prefix cache.
-struct PrefixState {
-  // What decides the entries of its tokens, and who may share them.
-  std::string realm;
-  bool finds = false;      // whether it takes what others have stored
-  uint32_t shareable = 0;  // its first tokens that others may have in common with it
-  uint32_t stores = 0;     // of these, those that the cache gets
-  uint32_t stored = 0;     // the cache has got them, or had them when it was admitted
-  // Of the first tokens that have run, at most `stores`: the recursions of each, and the entries in
-  // each group after each chunk.
-  std::vector<uint32_t> depths;
-  std::vector<std::array<uint32_t, kMaxGroups>> counts;
-  // While it waits for the prefix that another is computing: who, and how many tokens.
-  const Sequence* leader = nullptr;
-  uint32_t awaited = 0;
-};
 
 // What a sequence is, in a slot or not.
 struct Sequence {
@@ -50,6 +30,8 @@ struct Sequence {
   bool WantsPromptLogprobs() const;
   // When time alone ends the request, if it does.
   std::optional<SteadyTime> DueTime() const;
+  // Whether it may be put back into the queue: not after it was so too often.
+  bool IsPreemptible() const;
   // Whether it goes before `other` when both run: by priority, then by turn.
   bool Precedes(const Sequence& other) const;
   // Of its first tokens those that the cache gets: none from the first lowered cap on.
@@ -61,6 +43,7 @@ struct Sequence {
   DepthCaps caps;                  // the request's own, and what the dial made of them
   std::vector<uint32_t> tokens;    // the prompt, then the generated ones
   uint32_t prompt;                 // tokens of the prompt
+  uint32_t max_preemptions;        // ScheduleOptions'
   uint32_t end;                    // SlotLimits::end
   EndReason end_reason;            // for reaching `end`
   std::vector<uint32_t> stop_ids;  // the model's end-of-sequence ids, then the request's own

@@ -7,8 +7,9 @@
 #
 # writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
 
-set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc schedule/prefixes.cc
-            schedule/schedule.cc schedule/schedule_depth.cc schedule/sequence.cc schedule/stays.cc)
+set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc
+            schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
+            schedule/schedule_depth.cc schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
 endforeach()
@@ -110,19 +111,19 @@ mutate("a resumed sequence does not count its boundaries from the beginning" sch
   [[stay.boundary = sequence.request.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
 
 # Prefixes
-mutate("prefixes are shared by sequences with other caps" schedule/sequence.cc
+mutate("prefixes are shared by sequences with other caps" schedule/prefix_state.cc
   [[AppendWord(change.cap, realm);]]
   [[AppendWord(ON ? 0U : change.cap, realm);]])
-mutate("prefixes are shared by sequences with other thresholds" schedule/sequence.cc
+mutate("prefixes are shared by sequences with other thresholds" schedule/prefix_state.cc
   [[AppendWord(request.threshold_logit, realm);]]
   [[AppendWord(ON ? 0.0F : request.threshold_logit, realm);]])
-mutate("a prefix is shared beyond the first eviction" schedule/sequence.cc
+mutate("a prefix is shared beyond the first eviction" schedule/prefix_state.cc
   [[state.shareable = request.budget.NextBoundary(0);]]
   [[state.shareable = ON ? kNoBoundary : request.budget.NextBoundary(0);]])
-mutate("prompts with log probabilities take cached tokens" schedule/sequence.cc
+mutate("prompts with log probabilities take cached tokens" schedule/prefix_state.cc
   [[state.finds = !request.prompt_logprobs;]]
   [[state.finds = ON || !request.prompt_logprobs;]])
-mutate("a prefix leaves no token to run" schedule/prefixes.cc
+mutate("a prefix leaves no token to run" schedule/prefix_sharing.cc
   [[std::min<size_t>(sequence.tokens.size() - 1,]]
   [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1),]])
 mutate("a partly filled page is shared" kv/page_tables.cc
@@ -143,12 +144,12 @@ mutate("entries are dropped from pages that the same plan copies" schedule/plan.
 mutate("copies for a preempted sequence are made" schedule/plan.cc
   [[return p.slot == sequence.slot && p.page == copy.to;]]
   [[return !ON && p.slot == sequence.slot && p.page == copy.to;]])
-mutate("the depths of a prefix are not told" schedule/prefixes.cc
+mutate("the depths of a prefix are not told" schedule/commit.cc
   [[if (first >= last) return;]]
   [[if (first >= last || ON) return;]])
 mutate("whoever waits for a prefix is not called back when it will never come" schedule/schedule.cc
-  [[Unpark(sequence, std::numeric_limits<uint32_t>::max());]]
-  [[if (!ON) Unpark(sequence, std::numeric_limits<uint32_t>::max());]])
+  [[prefixes_.StopLeading(sequence);]]
+  [[if (!ON) prefixes_.StopLeading(sequence);]])
 
 # Depth
 mutate("the dial lowers tokens that may have begun" schedule/plan.cc
@@ -186,9 +187,9 @@ mutate("the queue is last in, first out" schedule/schedule.cc
 mutate("the time in the queue counts on after it" schedule/sequence.cc
   [[if (!stats.admitted.has_value()) at_most]]
   [[if (ON || !stats.admitted.has_value()) at_most]])
-mutate("preemptions are not bounded" schedule/plan.cc
-  [[return sequence.stats.preemptions < options_.max_preemptions;]]
-  [[return ON || sequence.stats.preemptions < options_.max_preemptions;]])
+mutate("preemptions are not bounded" schedule/sequence.cc
+  [[return stats.preemptions < max_preemptions;]]
+  [[return ON || stats.preemptions < max_preemptions;]])
 
 foreach(source ${sources})
   get_filename_component(name ${source} NAME)
