@@ -25,30 +25,10 @@ const StepPlan& Schedule::Plan() {
   // take back the pages that it gave up.
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
-  CountEvictions();
+  accounts_.CountEvictions(plan_, stays_);
   for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
   dropped_.clear();
   return plan_;
-}
-
-void Schedule::CountEvictions() {
-  for (const Evict& evict : plan_.evicts) {
-    auto& evicted = counters_.groups[evict.group].evicted;
-    const uint32_t entries = evict.count - evict.keep;
-    switch (stays_.Current(evict.slot).sequence->request.budget.policy) {
-      case EvictionPolicy::kNone:
-        break;
-      case EvictionPolicy::kWindow:
-        evicted.window += entries;
-        break;
-      case EvictionPolicy::kAttention:
-        evicted.attention += entries;
-        break;
-      case EvictionPolicy::kRouter:
-        evicted.router += entries;
-        break;
-    }
-  }
 }
 
 void Schedule::EndDue() {
@@ -151,7 +131,7 @@ void Schedule::PreemptForPriority() {
     }
     if (!slot || (wants_area && !area) || PagesToAdmit(next) > pages) return;
     Preempt(*LastPreemptible());
-    ++counters_.preemptions_for_priority;
+    accounts_.CountPreemptionForPriority();
   }
 }
 
@@ -164,7 +144,7 @@ bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
     // The pages that are lacking come when one of them ends.
     if (last == nullptr || last == running_[0]) return false;
     Preempt(*last);
-    ++counters_.preemptions_for_memory;
+    accounts_.CountPreemptionForMemory();
     preempted_ = true;
   }
   return true;
@@ -291,7 +271,8 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   AppendAdmission(stay, plan_);
   AppendTokens(stay, 0, plan_);
   Started(sequence);
-  TellPrefix(sequence, prefix);
+  accounts_.CountPrefix(sequence, prefix, PrefixSharing::MayFind(sequence));
+  sequence.TellRows(0, prefix.depths, {});
   const auto later = [](const Sequence* a, const Sequence* b) { return a->Precedes(*b); };
   running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, later), &sequence);
 }

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
@@ -34,12 +33,8 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
-      prefixes_(options_, shape, &pool_, &tables_, &queue_) {
-  counters_.prompt_depth = counters_.generated_depth = DepthCounts::None(shape.recursions);
-  for (uint32_t group = 0; group < shape.groups(); ++group) {
-    counters_.groups.emplace_back().name = GroupName(shape, group);
-  }
-}
+      prefixes_(options_, shape, &pool_, &tables_, &queue_),
+      accounts_(shape, options_.entries_per_page) {}
 
 absl::Status Schedule::Add(ScheduledRequest request) {
   std::vector<ScheduledRequest> requests;
@@ -101,7 +96,7 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
   }
   const uint64_t id = sequence.request.id;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
-  counters_.recompute_time += sequence.stats.recompute_time;
+  accounts_.CountEnd(sequence.stats);
   Ending ending{std::move(sequence.stats), reason, StatusOf(reason, status)};
   ending.ended = clock_->Now();
   RequestObserver* const observer = sequence.request.observer;
@@ -110,7 +105,7 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
 }
 
 ScheduleCounters Schedule::counters() const {
-  ScheduleCounters counters = counters_;
+  ScheduleCounters counters = accounts_.Now(running_, stays_, tables_);
   counters.running = static_cast<uint32_t>(running_.size());
   counters.waiting = queue_.load().requests;
   counters.waiting_tokens = queue_.load().tokens;
@@ -119,26 +114,7 @@ ScheduleCounters Schedule::counters() const {
   counters.pages_cached = pool_.cached();
   counters.pages_reserved = pool_.in_use() - pool_.cached();
   counters.pages_in_use_peak = pool_.peak();
-  CountEntries(counters);
   return counters;
-}
-
-void Schedule::CountEntries(ScheduleCounters& counters) const {
-  counters.pages_filled = 0;
-  counters.pages_packed = 0.0;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    ScheduleCounters::Group& counted = counters.groups[group];
-    counted.entries = counted.filled = 0;
-    for (const Sequence* sequence : running_) {
-      const uint32_t entries = stays_.Current(sequence->slot).state.count[group];
-      counted.entries += entries;
-      counted.filled += tables_.GroupPagesFor(group, entries);
-    }
-    counted.reserved = tables_.group_pages(group);
-    counters.pages_filled += counted.filled;
-    const uint32_t per_page = options_.entries_per_page[group];
-    if (per_page > 0) counters.pages_packed += static_cast<double>(counted.entries) / per_page;
-  }
 }
 
 }  // namespace recurve

@@ -51,6 +51,7 @@
 #include "engine/schedule/prefix_sharing.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/request_queue.h"
+#include "engine/schedule/schedule_accounts.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/stays.h"
 
@@ -100,7 +101,6 @@ class Schedule {
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
 
   // Of plan.cc.
-  void CountEvictions();
   void EndDue();
   void ReturnSurplusPages();
   void PreemptForPriority();
@@ -132,19 +132,10 @@ class Schedule {
   // request allows that; but not those that are computed again. Whether the backend must hear of
   // it.
   bool FollowDial(Sequence& sequence, uint32_t position);
-  void CountLowered(Sequence& sequence, uint32_t row, uint32_t depth);
 
   // Of commit.cc.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
                std::span<const uint32_t> depths, const StepResult& result);
-  void TellRows(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths,
-                std::span<const TokenLogprob> logprobs);
-  void TellPrefix(Sequence& sequence, const CachedPrefix& prefix);
-  bool TellToken(Sequence& sequence, const TokenOutput& output);
-  void RaisePeaks();
-
-  // Fills in what is known of pages and entries at this moment.
-  void CountEntries(ScheduleCounters& counters) const;
   // Takes a running sequence out of its slot.
   void Leave(Sequence& sequence);
   // Takes the sequence out of everything and tells its observer.
@@ -165,6 +156,7 @@ class Schedule {
   PagePool pool_;
   PageTables tables_;
   PrefixSharing prefixes_;
+  ScheduleAccounts accounts_;
 
   StepPlan plan_;
   std::vector<SlotState> before_;  // of each outcome that is being committed
@@ -172,7 +164,6 @@ class Schedule {
   bool preempted_ = false;         // for memory, in this plan
   uint32_t planned_ = 0;           // epoch of the last plan
   uint32_t committed_ = 0;         // epoch of the last committed result
-  ScheduleCounters counters_;      // what counters() need not compute
 };
 
 }  // namespace recurve

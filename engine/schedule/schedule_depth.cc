@@ -26,15 +26,4 @@ bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
   return is_news;
 }
 
-void Schedule::CountLowered(Sequence& sequence, uint32_t row, uint32_t depth) {
-  const uint32_t cap = sequence.caps.At(row);
-  const uint32_t own = sequence.caps.OwnAt(row);
-  if (cap >= own) return;
-  RequestStats& stats = sequence.stats;
-  stats.lowest_cap = stats.lowered_tokens == 0 ? cap : std::min(stats.lowest_cap, cap);
-  ++stats.lowered_tokens;
-  ++counters_.lowered_tokens;
-  if (depth == cap) counters_.recursions_given_up += own - cap;
-}
-
 }  // namespace recurve

@@ -6,6 +6,21 @@
 #include <utility>
 
 namespace recurve {
+namespace {
+
+using Logprobs = std::span<const TokenLogprob>;
+
+// Those of positions first .. last - 1; `all` is in position order.
+Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
+  const auto below = [&all](uint32_t position) {
+    return std::partition_point(all.begin(), all.end(), [position](const TokenLogprob& l) {
+      return l.position < position;
+    });
+  };
+  return first < last ? Logprobs{below(first), below(last)} : Logprobs{};
+}
+
+}  // namespace
 
 Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
                    const StepShape& shape, SteadyTime now)
@@ -60,6 +75,27 @@ bool Sequence::Precedes(const Sequence& other) const {
 
 uint32_t Sequence::StoredPrefix() const {
   return std::min(prefix_state.stores, caps.FirstLowered());
+}
+
+uint32_t Sequence::FirstUntold(uint32_t position, uint32_t last) const {
+  return std::clamp(told_rows, position, last);
+}
+
+void Sequence::TellRows(uint32_t position, std::span<const uint32_t> depths, Logprobs logprobs) {
+  const uint32_t last = position + static_cast<uint32_t>(depths.size());
+  const uint32_t first = FirstUntold(position, last);
+  told_rows = std::max(told_rows, last);
+  const uint32_t prompt_last = std::min(last, prompt);
+  if (first >= prompt_last) return;
+  if (!request.prompt_logprobs) logprobs = {};
+  request.observer->OnPrompt({first, depths.subspan(first - position, prompt_last - first),
+                              OfPositions(logprobs, first + 1, std::min(prompt_last + 1, prompt))});
+}
+
+bool Sequence::TellToken(TokenOutput output) {
+  output.logprobs = OfPositions(output.logprobs, output.position, output.position + 1);
+  tokens.push_back(output.token);
+  return request.observer->OnToken(output);
 }
 
 void Sequence::StopRecomputing(SteadyTime now) {

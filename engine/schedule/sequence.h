@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/backend/step.h"
@@ -36,6 +37,15 @@ struct Sequence {
   bool Precedes(const Sequence& other) const;
   // Of its first tokens those that the cache gets: none from the first lowered cap on.
   uint32_t StoredPrefix() const;
+  // Of its rows from `position` to `last` - 1 the first that the observer does not know; `last` if
+  // there is none.
+  uint32_t FirstUntold(uint32_t position, uint32_t last) const;
+  // Tells the observer of those rows that it does not know: from `position` on, with the recursions
+  // of each. logprobs: all of this step, in position order.
+  void TellRows(uint32_t position, std::span<const uint32_t> depths,
+                std::span<const TokenLogprob> logprobs);
+  // Appends a token and tells the observer; output.logprobs: as above. True: the text ends here.
+  bool TellToken(TokenOutput output);
   // A recomputed sequence is where it was before, or has left its slot again.
   void StopRecomputing(SteadyTime now);
 

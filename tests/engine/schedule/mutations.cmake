@@ -9,7 +9,8 @@
 
 set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc
             schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
-            schedule/schedule_depth.cc schedule/sequence.cc schedule/stays.cc)
+            schedule/schedule_accounts.cc schedule/schedule_depth.cc schedule/sequence.cc
+            schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
 endforeach()
@@ -93,9 +94,13 @@ mutate("the cap is not sent on resume" schedule/sequence.cc
   [[if (!ON || sequence.stats.preemptions == 0) {
     sequence.caps.Append(sequence.slot, 0, plan.caps);
   }]])
-mutate("recomputed rows are told again" schedule/commit.cc
-  [[std::clamp(sequence.told_rows, position, last)]]
-  [[(ON ? position : std::clamp(sequence.told_rows, position, last))]])
+mutate("recomputed rows are told again" schedule/sequence.cc
+  [[return std::clamp(told_rows, position, last);]]
+  [[return ON ? position : std::clamp(told_rows, position, last);]])
+
+mutate("recomputed rows are counted again" schedule/schedule_accounts.cc
+  [[const uint32_t first = sequence.FirstUntold(position, last);]]
+  [[const uint32_t first = ON ? position : sequence.FirstUntold(position, last);]])
 
 # Eviction
 mutate("a span crosses a boundary" schedule/sequence.cc
@@ -144,9 +149,13 @@ mutate("entries are dropped from pages that the same plan copies" schedule/plan.
 mutate("copies for a preempted sequence are made" schedule/plan.cc
   [[return p.slot == sequence.slot && p.page == copy.to;]]
   [[return !ON && p.slot == sequence.slot && p.page == copy.to;]])
-mutate("the depths of a prefix are not told" schedule/commit.cc
-  [[if (first >= last) return;]]
-  [[if (first >= last || ON) return;]])
+mutate("the depths of a prefix are not told" schedule/plan.cc
+  [[sequence.TellRows(0, prefix.depths, {});]]
+  [[if (ON) {
+    sequence.told_rows = std::max(sequence.told_rows, prefix.tokens);
+  } else {
+    sequence.TellRows(0, prefix.depths, {});
+  }]])
 mutate("whoever waits for a prefix is not called back when it will never come" schedule/schedule.cc
   [[prefixes_.StopLeading(sequence);]]
   [[if (!ON) prefixes_.StopLeading(sequence);]])
