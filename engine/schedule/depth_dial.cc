@@ -4,10 +4,11 @@
 namespace recurve {
 
 void DepthDial::Turn(SteadyTime now, std::chrono::nanoseconds longest_wait) {
-  if (longest_wait >= goal_ / kCalmShare) {
+  const std::chrono::nanoseconds goal = *goal_;
+  if (longest_wait >= goal / kCalmShare) {
     calm_since_.reset();
-    const bool had_time = !lowered_.has_value() || now - *lowered_ >= goal_;
-    if (longest_wait > goal_ && had_time && cap_ > 1) {
+    const bool had_time = !lowered_.has_value() || now - *lowered_ >= goal;
+    if (longest_wait > goal && had_time && cap_ > 1) {
       --cap_;
       lowered_ = now;
     }
@@ -15,7 +16,7 @@ void DepthDial::Turn(SteadyTime now, std::chrono::nanoseconds longest_wait) {
   }
   if (!calm_since_.has_value()) calm_since_ = now;
   // Several rises at once, after a time without plans in which nothing waited.
-  const std::chrono::nanoseconds calm = kCalmGoals * goal_;
+  const std::chrono::nanoseconds calm = kCalmGoals * goal;
   for (; cap_ < recursions_ && now - *calm_since_ >= calm; *calm_since_ += calm) ++cap_;
 }
 

@@ -9,8 +9,9 @@
 namespace recurve {
 
 const StepPlan& Schedule::Plan() {
-  EndDue();
-  TurnDial();
+  const SteadyTime now = clock_->Now();
+  EndDue(now);
+  if (dial_.has_goal()) dial_.Turn(now, now - queue_.OldestArrival().value_or(now));
   plan_.Clear();
   preempted_ = false;
   plan_.epoch = ++planned_;
@@ -31,8 +32,7 @@ const StepPlan& Schedule::Plan() {
   return plan_;
 }
 
-void Schedule::EndDue() {
-  const SteadyTime now = clock_->Now();
+void Schedule::EndDue(SteadyTime now) {
   while (!due_.empty() && due_.begin()->first <= now) {
     Sequence& sequence = sequences_.at(due_.begin()->second);
     const auto is_past = [now](const std::optional<SteadyTime>& t) { return t && *t <= now; };
@@ -172,6 +172,15 @@ void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
   stay.limits.room = room;
   AppendTokens(stay, sent, plan_);
   plan_.rooms.push_back({sequence.slot, room});
+}
+
+bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
+  const uint32_t stored = sequence.StoredPrefix();
+  const bool is_news = sequence.FollowCap(position, dial_.cap());
+  // From the first lowered cap on a sequence stores no prefix: whoever waits for more of it is let
+  // go.
+  if (is_news && sequence.StoredPrefix() < stored) prefixes_.StopLeading(sequence);
+  return is_news;
 }
 
 Sequence* Schedule::LastPreemptible() {

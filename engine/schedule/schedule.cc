@@ -2,21 +2,12 @@
 #include "engine/schedule/schedule.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
-namespace {
-
-std::optional<DepthDial> MakeDial(const ScheduleOptions& options, const StepShape& shape) {
-  if (!options.queue_time_goal.has_value()) return std::nullopt;
-  return DepthDial(shape.recursions, *options.queue_time_goal);
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Schedule>> Schedule::Create(ScheduleOptions options,
                                                            const StepShape& shape,
@@ -29,7 +20,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
     : options_(std::move(options)),
       shape_(shape),
       clock_(clock),
-      dial_(MakeDial(options_, shape_)),
+      dial_(shape.recursions, options_.queue_time_goal),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
@@ -109,7 +100,7 @@ ScheduleCounters Schedule::counters() const {
   counters.running = static_cast<uint32_t>(running_.size());
   counters.waiting = queue_.load().requests;
   counters.waiting_tokens = queue_.load().tokens;
-  counters.depth_cap = dial_.has_value() ? dial_->cap() : shape_.recursions;
+  counters.depth_cap = dial_.cap();
   counters.pages_free = pool_.free();
   counters.pages_cached = pool_.cached();
   counters.pages_reserved = pool_.in_use() - pool_.cached();

@@ -13,7 +13,8 @@
 //   front of the queue, is computed again later, and continues as if nothing had happened. Any
 //   other sequence that cannot get pages is held until it can. Whoever was preempted
 //   max_preemptions times comes back with pages for all that it may become, and stays. Prefixes
-//   are shared as prefix_sharing.h says. Only Plan drops, extends, preempts and admits; only
+//   are shared as prefix_sharing.h says; depth_dial.h says which tokens may be given fewer
+//   recursions, and when. Only Plan drops, extends, preempts and admits; only
 //   Commit advances a sequence.
 //
 //   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
@@ -21,16 +22,11 @@
 //   if some of its pages are shared, plans before give it copies. Evictions are chosen before
 //   anybody gets copies, so that no plan changes a page that it copies. So what a sequence keeps
 //   depends on nothing but the sequence.
-//
-//   With a goal for the time in the queue, a dial lowers the depth caps of tokens that have not
-//   begun, of requests that allow it, and lifts them again. A plan that raises a room says the cap
-//   of the tokens from the old room on; each token that is computed again has the cap it had.
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -101,7 +97,7 @@ class Schedule {
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
 
   // Of plan.cc.
-  void EndDue();
+  void EndDue(SteadyTime now);
   void ReturnSurplusPages();
   void PreemptForPriority();
   void EvictAtBoundaries();
@@ -117,6 +113,8 @@ class Schedule {
   // Tries until it succeeds: cached prefixes go first and then, for running_[0], who comes last.
   bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);
   void RaiseRoom(Stay& stay, uint32_t room);
+  // Sequence::FollowCap, with the dial's present cap.
+  bool FollowDial(Sequence& sequence, uint32_t position);
   Sequence* LastPreemptible();  // of those that run; null if there is none
   void Preempt(Sequence& sequence);
   void AdmitWaiting();
@@ -125,13 +123,6 @@ class Schedule {
   bool HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const;
   void AdmitNext(const CachedPrefix& prefix);
   void Started(Sequence& sequence);
-
-  // Of schedule_depth.cc.
-  void TurnDial();
-  // Puts tokens from `position` on, none of which has begun, under the dial's present cap, if their
-  // request allows that; but not those that are computed again. Whether the backend must hear of
-  // it.
-  bool FollowDial(Sequence& sequence, uint32_t position);
 
   // Of commit.cc.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
@@ -145,7 +136,7 @@ class Schedule {
   const StepShape shape_;
   const Clock* const clock_;
 
-  std::optional<DepthDial> dial_;                     // none: depth is never given up
+  DepthDial dial_;
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
   std::vector<Sequence*> running_;  // in order of precedence

@@ -73,6 +73,14 @@ bool Sequence::Precedes(const Sequence& other) const {
   return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);
 }
 
+bool Sequence::FollowCap(uint32_t position, uint32_t cap) {
+  const auto& least = request.adaptive_min;
+  if (!least.has_value()) return false;
+  // Rows that were told were computed under the caps of that time, and keep them if a preemption
+  // has them computed again.
+  return caps.Limit(std::max(position, told_rows), std::max(cap, *least));
+}
+
 uint32_t Sequence::StoredPrefix() const {
   return std::min(prefix_state.stores, caps.FirstLowered());
 }

@@ -35,6 +35,9 @@ struct Sequence {
   bool IsPreemptible() const;
   // Whether it goes before `other` when both run: by priority, then by turn.
   bool Precedes(const Sequence& other) const;
+  // Puts tokens from `position` on, none of which has begun, under the dial's `cap`, if the request
+  // allows that; but not those that are computed again. Whether the backend must hear of it.
+  bool FollowCap(uint32_t position, uint32_t cap);
   // Of its first tokens those that the cache gets: none from the first lowered cap on.
   uint32_t StoredPrefix() const;
   // Of its rows from `position` to `last` - 1 the first that the observer does not know; `last` if

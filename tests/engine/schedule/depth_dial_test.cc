@@ -3,6 +3,7 @@
 #include "engine/schedule/depth_dial.h"
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -90,6 +91,12 @@ TEST_F(DepthDialTest, AnIdleTimeWithoutPlansIsCalm) {
   ASSERT_EQ(dial_.cap(), 1U);
   dial_.Turn(now_ + 2 * kCalm, milliseconds(0));
   EXPECT_EQ(dial_.cap(), 3U);
+}
+
+TEST(DepthDialWithoutAGoalTest, IsNotTurned) {
+  const DepthDial dial(4, std::nullopt);
+  EXPECT_FALSE(dial.has_goal());
+  EXPECT_EQ(dial.cap(), 4U);
 }
 
 std::vector<std::pair<uint32_t, uint32_t>> Sent(const DepthCaps& caps, uint32_t position) {

@@ -9,8 +9,7 @@
 
 set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc
             schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
-            schedule/schedule_accounts.cc schedule/schedule_depth.cc schedule/sequence.cc
-            schedule/stays.cc)
+            schedule/schedule_accounts.cc schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
 endforeach()
@@ -164,15 +163,15 @@ mutate("whoever waits for a prefix is not called back when it will never come" s
 mutate("the dial lowers tokens that may have begun" schedule/plan.cc
   [[const uint32_t old = stay.limits.room;]]
   [[const uint32_t old = stay.limits.room - (ON ? 1 : 0);]])
-mutate("a resumed sequence is computed again under the present cap" schedule/schedule_depth.cc
-  [[std::max(position, sequence.told_rows)]]
-  [[(ON ? position : std::max(position, sequence.told_rows))]])
-mutate("requests that do not allow it are lowered" schedule/schedule_depth.cc
-  [[const auto& least = sequence.request.adaptive_min;]]
-  [[const auto& least = ON ? std::optional<uint32_t>(1) : sequence.request.adaptive_min;]])
-mutate("requests are lowered below what they allow" schedule/schedule_depth.cc
-  [[std::max(dial_->cap(), *least)]]
-  [[(ON ? dial_->cap() : std::max(dial_->cap(), *least))]])
+mutate("a resumed sequence is computed again under the present cap" schedule/sequence.cc
+  [[std::max(position, told_rows)]]
+  [[(ON ? position : std::max(position, told_rows))]])
+mutate("requests that do not allow it are lowered" schedule/sequence.cc
+  [[const auto& least = request.adaptive_min;]]
+  [[const auto& least = ON ? std::optional<uint32_t>(1) : request.adaptive_min;]])
+mutate("requests are lowered below what they allow" schedule/sequence.cc
+  [[std::max(cap, *least)]]
+  [[(ON ? cap : std::max(cap, *least))]])
 mutate("the dial raises a request's own cap" schedule/depth_caps.cc
   [[std::min(OwnAt(position), CapAt(limits_, position, recursions_))]]
   [[std::min(ON ? recursions_ : OwnAt(position), CapAt(limits_, position, recursions_))]])
