@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Schedule's part that makes plans.
+// Schedule::Plan and what it calls.
 #include <algorithm>
 #include <optional>
 
@@ -7,6 +7,17 @@
 #include "engine/schedule/schedule.h"
 
 namespace recurve {
+namespace {
+
+// Null if there is none.
+Sequence* LastPreemptible(const std::vector<Sequence*>& running) {
+  const auto last = std::find_if(running.rbegin(), running.rend(), [](const Sequence* sequence) {
+    return sequence->IsPreemptible();
+  });
+  return last == running.rend() ? nullptr : *last;
+}
+
+}  // namespace
 
 const StepPlan& Schedule::Plan() {
   const SteadyTime now = clock_->Now();
@@ -27,8 +38,7 @@ const StepPlan& Schedule::Plan() {
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
   accounts_.CountEvictions(plan_, stays_);
-  for (const uint32_t slot : dropped_) plan_.drops.push_back({slot});
-  dropped_.clear();
+  stays_.TellDrops(plan_.drops);
   return plan_;
 }
 
@@ -44,61 +54,19 @@ void Schedule::EndDue(SteadyTime now) {
 }
 
 void Schedule::EvictAtBoundaries() {
-  // All evictions are chosen before any sequence gets copies. A sequence that gets copies lets go
-  // of the originals; their other owner is then alone with them, and must not drop entries from
-  // them in the plan that copies them.
   for (const Sequence* sequence : running_) {
-    if (IsAtBoundary(*sequence) && OwnsEntriesAlone(*sequence)) DropEntries(*sequence);
+    Stay& stay = stays_.Current(sequence->slot);
+    if (Boundaries::IsAt(stay)) boundaries_.DropEntries(stay, plan_);
   }
-  // CopyShared may preempt sequences behind the one that it serves, so the size is asked for anew.
+  // Getting pages may preempt sequences behind the one that they are for, so the size is asked for
+  // anew.
   for (size_t i = 0; i < running_.size(); ++i) {
-    if (IsAtBoundary(*running_[i])) CopyShared(i);
-  }
-}
-
-bool Schedule::IsAtBoundary(const Sequence& sequence) const {
-  const Stay& stay = stays_.Current(sequence.slot);
-  return stay.state.stage == Stage::kEntry && stay.state.position == stay.boundary;
-}
-
-bool Schedule::IsOverBudget(const Sequence& sequence, uint32_t group) const {
-  const SlotState& state = stays_.Current(sequence.slot).state;
-  return options_.entries_per_page[group] > 0 &&
-         state.count[group] > sequence.request.budget.Keep(group, state.position);
-}
-
-bool Schedule::OwnsEntriesAlone(const Sequence& sequence) const {
-  const SlotState& state = stays_.Current(sequence.slot).state;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    if (!IsOverBudget(sequence, group)) continue;
-    if (!tables_.OwnsAlone(sequence.slot, group, state.count[group])) return false;
-  }
-  return true;
-}
-
-void Schedule::DropEntries(const Sequence& sequence) {
-  Stay& stay = stays_.Current(sequence.slot);
-  SlotState& state = stay.state;
-  const KvBudget& budget = sequence.request.budget;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    if (!IsOverBudget(sequence, group)) continue;
-    const uint32_t keep = budget.Keep(group, state.position);
-    plan_.evicts.push_back({sequence.slot, group, state.count[group], keep});
-    state.count[group] = keep;
-  }
-  stay.boundary = budget.NextBoundary(state.position);
-}
-
-void Schedule::CopyShared(size_t index) {
-  const Sequence& sequence = *running_[index];
-  const SlotState& state = stays_.Current(sequence.slot).state;
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    if (!IsOverBudget(sequence, group)) continue;
-    // Where pages are lacking the sequence stays at its boundary, and the next plan tries again.
-    WithPages(index, [&] {
-      return tables_.CopyShared(sequence.slot, group, state.count[group], plan_.copies,
-                                plan_.pages);
-    });
+    Stay& stay = stays_.Current(running_[i]->slot);
+    if (!Boundaries::IsAt(stay)) continue;
+    for (uint32_t group = 0; group < shape_.groups(); ++group) {
+      // Where pages are lacking the sequence stays at its boundary, and the next plan tries again.
+      WithPages(i, [&] { return boundaries_.CopyShared(stay, group, plan_); });
+    }
   }
 }
 
@@ -115,22 +83,11 @@ void Schedule::ReturnSurplusPages() {
 void Schedule::PreemptForPriority() {
   while (queue_.HasNext()) {
     const Sequence& next = *queue_.Next();
-    const bool wants_area = next.tokens.size() > 1;
-    uint32_t pages = pool_.free() + pool_.cached();
-    bool slot = stays_.HasFreeSlot();
-    bool area = stays_.HasFreeArea();
-    if (slot && (area || !wants_area) && PagesToAdmit(next) <= pages) return;
+    if (admission_.CanAdmit(next, running_)) return;
     // Preempt only if it suffices: what ALL running sequences of lower priority hold, slots, areas
     // and pages, must cover what `next` needs.
-    for (const Sequence* sequence : running_) {
-      if (sequence->request.priority <= next.request.priority || !sequence->IsPreemptible())
-        continue;
-      slot = true;
-      area |= stays_.Current(sequence->slot).area != kNoArea;
-      pages += tables_.own_pages(sequence->slot);
-    }
-    if (!slot || (wants_area && !area) || PagesToAdmit(next) > pages) return;
-    Preempt(*LastPreemptible());
+    if (!admission_.CanAdmitInPlaceOfOthers(next, running_)) return;
+    Preempt(*LastPreemptible(running_));
     accounts_.CountPreemptionForPriority();
   }
 }
@@ -139,7 +96,7 @@ bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
   while (!prefixes_.WithFreedPages(attempt)) {
     if (index > 0) return false;
     RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
-    Sequence* const last = LastPreemptible();
+    Sequence* const last = LastPreemptible(running_);
     // No other sequence can be preempted any more, so each has pages for all that it may become.
     // The pages that are lacking come when one of them ends.
     if (last == nullptr || last == running_[0]) return false;
@@ -183,13 +140,6 @@ bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
   return is_news;
 }
 
-Sequence* Schedule::LastPreemptible() {
-  const auto last = std::find_if(running_.rbegin(), running_.rend(), [](const Sequence* sequence) {
-    return sequence->IsPreemptible();
-  });
-  return last == running_.rend() ? nullptr : *last;
-}
-
 void Schedule::Preempt(Sequence& sequence) {
   std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
   // The plan's copies into pages that `sequence` was given in it are dropped with those pages.
@@ -211,46 +161,15 @@ void Schedule::AdmitWaiting() {
       End(sequence, sequence.end_reason, absl::OkStatus());
       continue;
     }
-    const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
-    if (!stays_.HasFreeSlot() || (tokens > 1 && !stays_.HasFreeArea())) return;
+    if (!admission_.HasSlotFor(sequence)) return;
     CachedPrefix prefix = prefixes_.Find(sequence);
     if (prefixes_.ParkNext(sequence, prefix.tokens, running_)) continue;
-    if (!HasPagesFor(sequence, prefix)) {
+    if (!admission_.HasPagesFor(sequence, prefix, running_)) {
       prefix = {};  // its pages may be the only ones that are left
-      if (!HasPagesFor(sequence, prefix)) return;
+      if (!admission_.HasPagesFor(sequence, prefix, running_)) return;
     }
     AdmitNext(prefix);
   }
-}
-
-bool Schedule::HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const {
-  uint32_t shared = 0;
-  uint32_t idle = 0;  // of the cached pages those that must stay
-  for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    const uint32_t per_page = options_.entries_per_page[group];
-    if (per_page > 0) shared += prefix.count[group] / per_page;
-    for (const uint32_t page : prefix.pages[group]) idle += pool_.in_sequence(page) ? 0 : 1;
-  }
-  return PagesToAdmit(sequence) - shared <= pool_.free() + pool_.cached() - idle;
-}
-
-uint32_t Schedule::PagesToAdmit(const Sequence& sequence) const {
-  const KvBudget& budget = sequence.request.budget;
-  if (!sequence.IsPreemptible()) return tables_.PagesFor(sequence.end, budget);
-  // Pages for the whole prompt and a token, although the sequence takes them chunk by chunk, and
-  // for what is left of the prompts that run: a prompt that cannot be finished would only hold
-  // pages.
-  const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
-  const uint32_t prompt = tables_.PagesFor(std::min(tokens + 1, sequence.end), budget);
-  uint32_t headroom = 0;
-  for (const Sequence* running : running_) {
-    const Stay& stay = stays_.Current(running->slot);
-    const SlotLimits& limits = stay.limits;
-    const uint32_t known = std::min(limits.end, std::max(limits.room, limits.prompt));
-    const uint32_t room = known + std::min(options_.headroom, limits.end - known);
-    headroom += tables_.PagesLacking(running->slot, stay.state, room, running->request.budget);
-  }
-  return prompt + headroom;
 }
 
 void Schedule::AdmitNext(const CachedPrefix& prefix) {

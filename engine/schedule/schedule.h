@@ -4,24 +4,19 @@
 // RunSteps (step_loop.h), which has a plan for as long as HasWork.
 //
 // Rules
-//   Admission is in the queue's order. A request leaves the queue when a slot, for a prompt of
-//   several tokens an area, and pages for the whole prompt and the others' headroom are free. If
-//   that can be had from running requests of lower priority, they are preempted. Rows are the
-//   backend's choice within the plan's caps; prompt chunks and generated tokens share a step. The
-//   schedule's only brake is a slot's room. Pages are extended in order of precedence: by priority,
-//   then oldest first. When the first cannot get them, the last is preempted: it goes back to the
-//   front of the queue, is computed again later, and continues as if nothing had happened. Any
-//   other sequence that cannot get pages is held until it can. Whoever was preempted
-//   max_preemptions times comes back with pages for all that it may become, and stays. Prefixes
-//   are shared as prefix_sharing.h says; depth_dial.h says which tokens may be given fewer
-//   recursions, and when. Only Plan drops, extends, preempts and admits; only
-//   Commit advances a sequence.
+//   Admission is in the queue's order, when there is a slot and memory (admission_rule.h). If that
+//   can be had from running requests of lower priority, they are preempted. Rows are the backend's
+//   choice within the plan's caps; prompt chunks and generated tokens share a step. The schedule's
+//   only brake is a slot's room. Pages are extended in order of precedence: by priority, then
+//   oldest first. When the first cannot get them, the last is preempted: it goes back to the front
+//   of the queue, is computed again later, and continues as if nothing had happened. Any other
+//   sequence that cannot get pages is held until it can. Whoever was preempted max_preemptions
+//   times comes back with pages for all that it may become, and stays. Only Plan drops, extends,
+//   preempts and admits; only Commit advances a sequence.
 //
-//   A sequence with a KV budget stops at each of its boundaries: its room is not raised past one
-//   until it waits there with nothing in flight. Then one plan drops entries and raises the room;
-//   if some of its pages are shared, plans before give it copies. Evictions are chosen before
-//   anybody gets copies, so that no plan changes a page that it copies. So what a sequence keeps
-//   depends on nothing but the sequence.
+//   Further rules stand with their classes: which prefixes are shared (prefix_sharing.h), where a
+//   sequence with a KV budget drops entries (boundaries.h), which tokens may be given fewer
+//   recursions (depth_dial.h).
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -41,6 +36,8 @@
 #include "engine/kv/page_pool.h"
 #include "engine/kv/page_tables.h"
 #include "engine/kv/prefix_cache.h"
+#include "engine/schedule/admission_rule.h"
+#include "engine/schedule/boundaries.h"
 #include "engine/schedule/clock.h"
 #include "engine/schedule/depth_dial.h"
 #include "engine/schedule/options.h"
@@ -96,46 +93,34 @@ class Schedule {
  private:
   Schedule(ScheduleOptions options, const StepShape& shape, const Clock* clock);
 
-  // Of plan.cc.
+  void Leave(Sequence& sequence);  // its slot
+  // Takes the sequence out of everything and tells its observer.
+  void End(Sequence& sequence, EndReason reason, const absl::Status& status);
+
+  // A plan's parts, in this order.
   void EndDue(SteadyTime now);
-  void ReturnSurplusPages();
   void PreemptForPriority();
   void EvictAtBoundaries();
-  // Whether it waits, with nothing in flight, for entries to be dropped.
-  bool IsAtBoundary(const Sequence& sequence) const;
-  bool IsOverBudget(const Sequence& sequence, uint32_t group) const;
-  // Whether nobody shares the pages that dropping entries would change.
-  bool OwnsEntriesAlone(const Sequence& sequence) const;
-  void DropEntries(const Sequence& sequence);
-  // Gives running_[index], as far as there are pages, copies in the place of these.
-  void CopyShared(size_t index);
+  void ReturnSurplusPages();
   void ExtendRunning();
+  void AdmitWaiting();
+
   // Tries until it succeeds: cached prefixes go first and then, for running_[0], who comes last.
   bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);
   void RaiseRoom(Stay& stay, uint32_t room);
   // Sequence::FollowCap, with the dial's present cap.
   bool FollowDial(Sequence& sequence, uint32_t position);
-  Sequence* LastPreemptible();  // of those that run; null if there is none
   void Preempt(Sequence& sequence);
-  void AdmitWaiting();
-  // Pages that the sequence must have, or be able to get, for its admission.
-  uint32_t PagesToAdmit(const Sequence& sequence) const;
-  bool HasPagesFor(const Sequence& sequence, const CachedPrefix& prefix) const;
   void AdmitNext(const CachedPrefix& prefix);
   void Started(Sequence& sequence);
 
-  // Of commit.cc.
+  // Takes in what a step did to a sequence.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,
                std::span<const uint32_t> depths, const StepResult& result);
-  // Takes a running sequence out of its slot.
-  void Leave(Sequence& sequence);
-  // Takes the sequence out of everything and tells its observer.
-  void End(Sequence& sequence, EndReason reason, const absl::Status& status);
 
   const ScheduleOptions options_;
   const StepShape shape_;
   const Clock* const clock_;
-
   DepthDial dial_;
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
@@ -147,11 +132,12 @@ class Schedule {
   PagePool pool_;
   PageTables tables_;
   PrefixSharing prefixes_;
+  const Boundaries boundaries_;
+  const AdmissionRule admission_;
   ScheduleAccounts accounts_;
 
   StepPlan plan_;
   std::vector<SlotState> before_;  // of each outcome that is being committed
-  std::vector<uint32_t> dropped_;  // slots that the backend must hear of in the next plan
   bool preempted_ = false;         // for memory, in this plan
   uint32_t planned_ = 0;           // epoch of the last plan
   uint32_t committed_ = 0;         // epoch of the last committed result

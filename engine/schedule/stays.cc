@@ -56,8 +56,15 @@ void Stays::ReturnArea(uint32_t slot) {
 void Stays::End(uint32_t slot) {
   ReturnArea(slot);
   Stay& stay = Current(slot);
+  // The backend need not hear of a sequence that it has finished by itself.
+  if (stay.state.stage != Stage::kNone) drops_.push_back({slot});
   stay.sequence->slot = kNoSlot;
   stay.sequence = nullptr;
+}
+
+void Stays::TellDrops(std::vector<Drop>& drops) {
+  drops.insert(drops.end(), drops_.begin(), drops_.end());
+  drops_.clear();
 }
 
 }  // namespace recurve

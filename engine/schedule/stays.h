@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/backend/step.h"
 #include "engine/schedule/sequence.h"
 
 namespace recurve {
@@ -37,6 +38,10 @@ class Stays {
   // The sequence leaves the slot.
   void End(uint32_t slot);
 
+  // Appends the slots that the backend must hear of since this was last called: those that were
+  // left before the backend had finished there by itself.
+  void TellDrops(std::vector<Drop>& drops);
+
  private:
   uint32_t FreeSlot() const;
   uint32_t FreeArea() const;
@@ -45,6 +50,7 @@ class Stays {
 
   std::vector<std::vector<Stay>> slots_;  // [slots], oldest stay first
   std::vector<bool> areas_;               // [areas]: lent
+  std::vector<Drop> drops_;               // that TellDrops has not told yet
 };
 
 }  // namespace recurve

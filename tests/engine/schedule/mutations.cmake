@@ -7,7 +7,7 @@
 #
 # writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
 
-set(sources kv/page_tables.cc schedule/commit.cc schedule/depth_caps.cc schedule/plan.cc
+set(sources kv/page_tables.cc schedule/boundaries.cc schedule/depth_caps.cc schedule/plan.cc
             schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
             schedule/schedule_accounts.cc schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
@@ -54,20 +54,20 @@ mutate("surplus pages are returned too early" schedule/plan.cc
   [[tables_.Trim(sequence->slot, stay.state, room)]]
   [[tables_.Trim(sequence->slot, stay.state, ON ? stay.state.position + stay.state.rows : room)]])
 mutate("pages are not returned when their sequence leaves" schedule/schedule.cc
-  [[tables_.Release(slot);]]
-  [[if (!ON) tables_.Release(slot);]])
+  [[tables_.Release(sequence.slot);]]
+  [[if (!ON) tables_.Release(sequence.slot);]])
 
 # Slots and areas
-mutate("drop is missing" schedule/schedule.cc
-  [[if (stays_.Current(slot).state.stage != Stage::kNone)]]
-  [[if (!ON && stays_.Current(slot).state.stage != Stage::kNone)]])
+mutate("drop is missing" schedule/stays.cc
+  [[if (stay.state.stage != Stage::kNone)]]
+  [[if (!ON && stay.state.stage != Stage::kNone)]])
 mutate("outcomes older than the admission are taken for the new sequence's" schedule/stays.cc
   [[return slots_[slot].front();]]
   [[return ON ? slots_[slot].back() : slots_[slot].front();]])
-mutate("depths of a sequence that has left are not skipped" schedule/commit.cc
+mutate("depths of a sequence that has left are not skipped" schedule/schedule.cc
   [[next += before.rows;]]
   [[if (!ON || stay.sequence != nullptr) next += before.rows;]])
-mutate("area is returned while the last chunk needs it" schedule/commit.cc
+mutate("area is returned while the last chunk needs it" schedule/schedule.cc
   [[if (position >= stay.limits.prompt)]]
   [[if (position + (ON ? stay.limits.chunk : 0) >= stay.limits.prompt)]])
 
@@ -134,17 +134,13 @@ mutate("a partly filled page is shared" kv/page_tables.cc
   [[full[group] = prefix.count[group] / entries_per_page_[group];]]
   [[full[group] = (prefix.count[group] + (ON ? entries_per_page_[group] - 1 : 0)) /
                   entries_per_page_[group];]])
-mutate("entries are dropped from shared pages" schedule/plan.cc
-  [[if (IsAtBoundary(*sequence) && OwnsEntriesAlone(*sequence)) DropEntries]]
-  [[if (IsAtBoundary(*sequence) && (ON || OwnsEntriesAlone(*sequence))) DropEntries]])
+mutate("entries are dropped from shared pages" schedule/boundaries.cc
+  [[if (!OwnsEntriesAlone(stay)) return;]]
+  [[if (!ON && !OwnsEntriesAlone(stay)) return;]])
 mutate("entries are dropped from pages that the same plan copies" schedule/plan.cc
-  [[if (IsAtBoundary(*running_[i])) CopyShared(i);]]
-  [[if (!IsAtBoundary(*running_[i])) continue;
-    if (ON && OwnsEntriesAlone(*running_[i])) {
-      DropEntries(*running_[i]);
-    } else {
-      CopyShared(i);
-    }]] 100)
+  [[if (!Boundaries::IsAt(stay)) continue;]]
+  [[if (ON && Boundaries::IsAt(stay)) boundaries_.DropEntries(stay, plan_);
+    if (!Boundaries::IsAt(stay)) continue;]] 100)
 mutate("copies for a preempted sequence are made" schedule/plan.cc
   [[return p.slot == sequence.slot && p.page == copy.to;]]
   [[return !ON && p.slot == sequence.slot && p.page == copy.to;]])
@@ -186,7 +182,7 @@ mutate("the token after the room is not sent" schedule/sequence.cc
 mutate("chunk with prompt log probabilities exceeds ends" schedule/plan.cc
   [[if (sequence.WantsPromptLogprobs()) {]]
   [[if (!ON && sequence.WantsPromptLogprobs()) {]])
-mutate("stop strings are not heard" schedule/commit.cc
+mutate("stop strings are not heard" schedule/schedule.cc
   [[if (stop_string)]]
   [[if (!ON && stop_string)]])
 mutate("the queue is last in, first out" schedule/schedule.cc

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/schedule/boundaries.h"
+
+#include "engine/kv/budget.h"
+
+namespace recurve {
+
+bool Boundaries::IsAt(const Stay& stay) {
+  return stay.state.stage == Stage::kEntry && stay.state.position == stay.boundary;
+}
+
+bool Boundaries::IsOverBudget(const Stay& stay, uint32_t group) const {
+  const KvBudget& budget = stay.sequence->request.budget;
+  return entries_per_page_[group] > 0 &&
+         stay.state.count[group] > budget.Keep(group, stay.state.position);
+}
+
+bool Boundaries::OwnsEntriesAlone(const Stay& stay) const {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (!IsOverBudget(stay, group)) continue;
+    if (!tables_->OwnsAlone(stay.sequence->slot, group, stay.state.count[group])) return false;
+  }
+  return true;
+}
+
+void Boundaries::DropEntries(Stay& stay, StepPlan& plan) const {
+  if (!OwnsEntriesAlone(stay)) return;
+  SlotState& state = stay.state;
+  const KvBudget& budget = stay.sequence->request.budget;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (!IsOverBudget(stay, group)) continue;
+    const uint32_t keep = budget.Keep(group, state.position);
+    plan.evicts.push_back({stay.sequence->slot, group, state.count[group], keep});
+    state.count[group] = keep;
+  }
+  stay.boundary = budget.NextBoundary(state.position);
+}
+
+bool Boundaries::CopyShared(const Stay& stay, uint32_t group, StepPlan& plan) const {
+  if (!IsOverBudget(stay, group)) return true;
+  return tables_->CopyShared(stay.sequence->slot, group, stay.state.count[group], plan.copies,
+                             plan.pages);
+}
+
+}  // namespace recurve
