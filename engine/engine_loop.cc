@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/status_macros.h"
+#include "engine/schedule/step_loop.h"
 
 namespace recurve {
 
@@ -20,7 +20,9 @@ EngineLoop::EngineLoop(std::unique_ptr<Backend> backend, std::unique_ptr<Schedul
 }
 
 void EngineLoop::Run() {
-  const absl::Status status = RunSteps();
+  const absl::Status status = RunSteps(
+      *backend_, queue_depth_, [this] { return NextPlan(); },
+      [this](const StepResult& result) { Commit(result); });
   const bool too_late = watch_->expired();
   if (status.ok() && !too_late) return;
   inbox_->Fail(status);  // after a step that came too late it has failed already
@@ -34,24 +36,8 @@ void EngineLoop::Run() {
   TellEnds();
 }
 
-absl::Status EngineLoop::RunSteps() {
-  StepResult result;
-  while (true) {
-    const StepPlan* plan = NextPlan();
-    if (plan != nullptr) {
-      watch_->Began(clock_->Now());
-      RETURN_IF_ERROR(backend_->Submit(*plan));
-    } else if (backend_->Outstanding() == 0) {
-      return absl::OkStatus();
-    }
-    if (backend_->Outstanding() > (plan != nullptr ? queue_depth_ : 0)) {
-      RETURN_IF_ERROR(backend_->Collect(result));
-      if (!Commit(result)) return absl::OkStatus();
-    }
-  }
-}
-
 const StepPlan* EngineLoop::NextPlan() {
+  if (watch_->expired()) return nullptr;
   TakeIn(/*wait=*/false);
   while (!schedule_->HasWork() && backend_->Outstanding() == 0) {
     Publish();
@@ -61,8 +47,11 @@ const StepPlan* EngineLoop::NextPlan() {
   }
   if (!schedule_->HasWork()) return nullptr;
   const StepPlan& plan = schedule_->Plan();
-  Publish();
+  // Most plans change nothing that the commit of their step does not change again.
+  if (!ended_.empty() || !plan.admits.empty()) Publish();
+  inbox_->SetScheduled(schedule_->waiting());
   TellEnds();
+  watch_->Began(clock_->Now());
   return &plan;
 }
 
@@ -85,18 +74,17 @@ void EngineLoop::Accept(Arrival arrival) {
   }
 }
 
-bool EngineLoop::Commit(const StepResult& result) {
-  if (!watch_->Ended(clock_->Now(), backend_->Outstanding() > 0)) return false;
+void EngineLoop::Commit(const StepResult& result) {
+  if (!watch_->Ended(clock_->Now(), backend_->Outstanding() > 0)) return;
   statistics_.Add(result);
   schedule_->Commit(result);
   Publish();
   TellEnds();
-  return true;
 }
 
 void EngineLoop::Publish() {
+  inbox_->SetScheduled(schedule_->waiting());
   ScheduleCounters counters = schedule_->counters();
-  inbox_->SetScheduled({counters.waiting, counters.waiting_tokens});
   const MutexLock lock(published_mutex_);
   published_counters_ = std::move(counters);
   published_totals_ = statistics_.totals();

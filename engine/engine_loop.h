@@ -36,15 +36,15 @@ class EngineLoop {
   // Unavailable; after one that came back too late, too, but no sink hears of it any more.
   void Run();
 
-  // Fills in `schedule` and `steps`, as of the last plan or committed step.
+  // Fills in `schedule` and `steps`, as of the last committed step, or the last plan if that let a
+  // sample in or ended one.
   void Describe(EngineSnapshot* snapshot) const;
 
  private:
-  absl::Status RunSteps();
   // The next plan; null if there is nothing to do. With nothing outstanding that is the end.
   const StepPlan* NextPlan();
-  // False: the step came too late.
-  bool Commit(const StepResult& result);
+  // Not of a step that came too late.
+  void Commit(const StepResult& result);
 
   void TakeIn(bool wait);
   void Accept(Arrival arrival);

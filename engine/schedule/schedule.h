@@ -87,6 +87,7 @@ class Schedule {
   void Commit(const StepResult& result);
 
   ScheduleCounters counters() const;
+  const QueueLoad& waiting() const { return queue_.load(); }
   const ScheduleOptions& options() const { return options_; }
   const StepShape& shape() const { return shape_; }
 
