@@ -4,9 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -14,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
 #include "client/server_name.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "recurve/v1/generation.grpc.pb.h"
@@ -96,8 +95,7 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
 
   ~ReactorStream() override {
     context_.TryCancel();
-    std::unique_lock<std::mutex> lock(mutex_);
-    ended_.wait(lock, [this] { return done_; });
+    ended_.WaitForNotification();
   }
 
   void Start(v1::GenerationService::Stub& stub) {
@@ -120,10 +118,7 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
  private:
   void End(const absl::Status& status) {
     on_end_(status);
-    // Notified under the lock: the destructor may run as soon as it is released.
-    const std::lock_guard<std::mutex> lock(mutex_);
-    done_ = true;
-    ended_.notify_all();
+    ended_.Notify();  // the destructor may run at once
   }
 
   const v1::GenerateRequest request_;
@@ -132,9 +127,7 @@ class ReactorStream final : public Stream, public grpc::ClientReadReactor<v1::Ge
   grpc::ClientContext context_;
   const absl::Status prepared_;
   v1::GenerateResponse message_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool done_ = false;  // guarded by mutex_
+  absl::Notification ended_;
 };
 
 // A unary call: `method` of `stub` with `request`.

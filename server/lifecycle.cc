@@ -172,37 +172,38 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
 
 void Events::Stop() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     state_.stop = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Events::Loaded(absl::Status status) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     state_.loaded = std::move(status);
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Events::Failed() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     state_.failed = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 Events::State Events::WaitUntil(SteadyTime until, const std::function<bool(const State&)>& wanted) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, until, [&] { return wanted(state_); });
+  const MutexLock lock(mutex_);
+  while (!wanted(state_) && changed_.WaitUntil(mutex_, until)) {
+  }
   return state_;
 }
 
 Events::State Events::Wait(const std::function<bool(const State&)>& wanted) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return wanted(state_); });
+  const MutexLock lock(mutex_);
+  while (!wanted(state_)) changed_.Wait(mutex_);
   return state_;
 }
 

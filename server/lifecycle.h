@@ -3,12 +3,12 @@
 #ifndef RECURVE_SERVER_LIFECYCLE_H_
 #define RECURVE_SERVER_LIFECYCLE_H_
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 
 #include "absl/status/statusor.h"
+#include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "server/observe/log.h"
 #include "server/options.h"
@@ -37,9 +37,9 @@ class Events {
   State Wait(const std::function<bool(const State&)>& wanted);
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  State state_;
+  Mutex mutex_;
+  CondVar changed_;
+  State state_ ABSL_GUARDED_BY(mutex_);
 };
 
 using EngineFactory =

@@ -7,11 +7,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
 #include "server/call/call.h"
 #include "server/call/egress.h"
@@ -86,7 +86,7 @@ class Server::Impl {
   }
 
   void SetServing(bool serving) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     serving_ = serving;
     TellHealth();
   }
@@ -180,7 +180,7 @@ class Server::Impl {
     SelfCheck::Listeners listeners;
     listeners.unanswered = [this] { metrics_.CountSelfCheckFailure(); };
     listeners.verdict = [this](bool deaf) {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       deaf_ = deaf;
       TellHealth();
     };
@@ -189,17 +189,16 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
-  // With the lock.
-  void TellHealth() {
+  void TellHealth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const bool ready = serving_ && !deaf_;
     metrics_.SetReady(ready);
     metrics_.SetLive(!deaf_);
     health_.Set(ready, /*live=*/!deaf_);
   }
 
-  std::mutex mutex_;      // guards what follows
-  bool serving_ = false;  // as far as the engine and the process's life go
-  bool deaf_ = false;
+  Mutex mutex_;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;  // as far as the engine and the process's life go
+  bool deaf_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
+#include <stop_token>
 #include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 
 namespace recurve::client {
 namespace {
@@ -21,15 +23,20 @@ double Seconds(Clock::duration duration) { return std::chrono::duration<double>(
 class EndedLanes {
  public:
   void Push(uint32_t lane) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const absl::MutexLock lock(&mutex_);
     lanes_.push_back(lane);
-    changed_.notify_one();
+    changed_.Signal();
   }
 
   // None once `stop` has been requested, whatever has ended.
   std::optional<uint32_t> Pop(const std::stop_token& stop) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, stop, [this] { return !lanes_.empty(); });
+    // Made before the mutex is taken and destroyed after, since the callback takes it too.
+    const std::stop_callback wake(stop, [this] {
+      const absl::MutexLock lock(&mutex_);
+      changed_.SignalAll();
+    });
+    const absl::MutexLock lock(&mutex_);
+    while (lanes_.empty() && !stop.stop_requested()) changed_.Wait(&mutex_);
     if (stop.stop_requested()) return std::nullopt;
     const uint32_t lane = lanes_.front();
     lanes_.pop_front();
@@ -37,9 +44,9 @@ class EndedLanes {
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::deque<uint32_t> lanes_;  // guarded by mutex_
+  absl::Mutex mutex_;
+  absl::CondVar changed_;
+  std::deque<uint32_t> lanes_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One of the concurrent streams. Its callbacks run one at a time; the loop looks at it between

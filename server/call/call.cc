@@ -22,14 +22,14 @@ Call::~Call() { context_->metrics->AddBacklog(-static_cast<double>(state_.backlo
 
 template <typename Event>
 CallActions Call::Tell(const Event& event) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return TellLocked(event);
 }
 
 template <typename Event>
 CallActions Call::TellLocked(const Event& event) {
   const auto backlog = static_cast<double>(state_.backlog());
-  CallActions actions = event(steady_clock::now());
+  CallActions actions = event(state_, steady_clock::now());
   // With the lock held, so that what is taken from the backlog was added to it before.
   Metrics* const metrics = context_->metrics;
   metrics->AddBacklog(static_cast<double>(state_.backlog()) - backlog);
@@ -63,7 +63,7 @@ void Call::Admit(absl::StatusOr<Request> request) {
   Rejection why = Rejection::kInvalid;
   const absl::StatusOr<Engine::Started> started = Start(std::move(request), &why);
   if (started.ok()) {
-    Perform(Tell([&](SteadyTime) { return state_.Admitted(*started); }));
+    Perform(Tell([&](CallState& state, SteadyTime) { return state.Admitted(*started); }));
   } else {
     Refuse(started.status(), why);
   }
@@ -72,7 +72,7 @@ void Call::Admit(absl::StatusOr<Request> request) {
 absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejection* why) {
   {
     // A prompt is long work to tokenize: not for somebody who has left.
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (absl::Status status = state_.Wanted(steady_clock::now()); !status.ok()) {
       *why = Rejection::kAbandoned;
       return status;
@@ -90,7 +90,7 @@ absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejec
   request.cumulative_logprob = !origin_.streams && request.samples > 1;
   RETURN_IF_ERROR(ValidateRequest(request));  // of which the number of samples is used here
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     state_.Submitted(request.samples, request.sampling.seed());
   }
   auto started = engine->Start(std::move(request), shared_from_this());
@@ -104,55 +104,62 @@ absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejec
 
 void Call::Refuse(absl::Status status, Rejection why) {
   context_->metrics->CountRejection(why);
-  Perform(Tell([&](SteadyTime) { return state_.Refused(std::move(status), why); }));
+  Perform(
+      Tell([&](CallState& state, SteadyTime) { return state.Refused(std::move(status), why); }));
 }
 
 // ---- From the engine ----
 
 void Call::OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   state_.PromptLogprobsCame(sample, std::move(logprobs), steady_clock::now());
 }
 
 void Call::OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
-  Perform(Tell([&](SteadyTime now) {
-    return state_.TokensCame(sample, std::move(tokens), generated_tokens, now);
+  Perform(Tell([&](CallState& state, SteadyTime now) {
+    return state.TokensCame(sample, std::move(tokens), generated_tokens, now);
   }));
 }
 
 void Call::OnFinished(uint32_t sample, Finish finish) {
-  Perform(Tell([&](SteadyTime) { return state_.SampleEnded(sample, std::move(finish)); }));
+  Perform(Tell(
+      [&](CallState& state, SteadyTime) { return state.SampleEnded(sample, std::move(finish)); }));
 }
 
 // ---- Writing: the egress thread ----
 
 void Call::Pump() {
-  Perform(Tell([&](SteadyTime now) {
-    if (context_->engine_stuck) state_.EngineLost(now);
-    return state_.Next(now);
+  Perform(Tell([&](CallState& state, SteadyTime now) {
+    if (context_->engine_stuck) state.EngineLost(now);
+    return state.Next(now);
   }));
 }
 
 void Call::CheckStall(SteadyTime now) {
-  std::unique_lock lock(mutex_);
-  const CallActions actions = TellLocked([&](SteadyTime) { return state_.Tick(now); });
+  MutexLock lock(mutex_);
+  const CallActions actions =
+      TellLocked([&](CallState& state, SteadyTime) { return state.Tick(now); });
   // Once it has the status, the transport may let go at any time, but not while the lock is held.
-  if (!state_.ended()) lock.unlock();
+  if (state_.ended()) return Perform(actions);
+  lock.Unlock();
   Perform(actions);
 }
 
 // ---- Reactions of the transport ----
 
 void Call::WriteDone(bool ok) {
-  Perform(Tell([&](SteadyTime now) { return state_.WriteDone(ok, now, context_->cutting); }));
+  Perform(Tell([&](CallState& state, SteadyTime now) {
+    return state.WriteDone(ok, now, context_->cutting);
+  }));
 }
 
 void Call::PeerGone() {
-  Perform(Tell([&](SteadyTime now) { return state_.PeerGone(now, context_->cutting); }));
+  Perform(Tell(
+      [&](CallState& state, SteadyTime now) { return state.PeerGone(now, context_->cutting); }));
 }
 
 void Call::TransportDone() {
-  Perform(Tell([&](SteadyTime) { return state_.Done(); }));
+  Perform(Tell([&](CallState& state, SteadyTime) { return state.Done(); }));
   context_->metrics->AddOpenStreams(-1);
   context_->egress->Close(this);
 }

@@ -8,12 +8,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "server/call/call_record.h"
 #include "server/call/call_state.h"
@@ -89,18 +89,18 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
 
   absl::StatusOr<Engine::Started> Start(absl::StatusOr<Request> given, Rejection* why);
 
-  // Tells the state of an event, `event(now)`; the first takes the lock, the second has it held.
+  // Tells the state of an event, `event(state, now)`.
   template <typename Event>
-  CallActions Tell(const Event& event);
+  CallActions Tell(const Event& event) ABSL_LOCKS_EXCLUDED(mutex_);
   template <typename Event>
-  CallActions TellLocked(const Event& event);
+  CallActions TellLocked(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Perform(const CallActions& actions);
 
   CallContext* const context_;
   const CallOrigin origin_;
 
-  std::mutex mutex_;  // guards what follows
-  CallState state_;
+  Mutex mutex_;
+  CallState state_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace recurve

@@ -16,39 +16,39 @@ Egress::Egress(const StreamOptions& options)
 
 Egress::~Egress() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  work_.notify_one();
+  work_.NotifyOne();
   thread_.join();
 }
 
 void Egress::Open(std::shared_ptr<EgressClient> client) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     EgressClient* key = client.get();
     open_.emplace(key, std::move(client));
   }
-  work_.notify_one();  // from now on there is something to sweep
+  work_.NotifyOne();  // from now on there is something to sweep
 }
 
 void Egress::Close(EgressClient* client) {
   std::shared_ptr<EgressClient> last;  // destroyed without the lock
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = open_.find(client);
   if (found == open_.end()) return;
   last = std::move(found->second);
   open_.erase(found);
-  if (open_.empty()) none_open_.notify_all();
+  if (open_.empty()) none_open_.NotifyAll();
 }
 
 void Egress::Schedule(std::shared_ptr<EgressClient> client) {
   if (client->scheduled_.exchange(true, std::memory_order_acq_rel)) return;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ready_.push_back(std::move(client));
   }
-  work_.notify_one();
+  work_.NotifyOne();
 }
 
 void Egress::ScheduleAll() {
@@ -56,7 +56,7 @@ void Egress::ScheduleAll() {
 }
 
 std::vector<std::shared_ptr<EgressClient>> Egress::OpenClients() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<EgressClient>> open;
   open.reserve(open_.size());
   for (const auto& [key, client] : open_) open.push_back(client);
@@ -64,8 +64,9 @@ std::vector<std::shared_ptr<EgressClient>> Egress::OpenClients() {
 }
 
 size_t Egress::WaitUntilNoneOpen(SteadyTime until) {
-  std::unique_lock lock(mutex_);
-  none_open_.wait_until(lock, until, [this] { return open_.empty(); });
+  const MutexLock lock(mutex_);
+  while (!open_.empty() && none_open_.WaitUntil(mutex_, until)) {
+  }
   return open_.size();
 }
 
@@ -74,11 +75,11 @@ void Egress::Run() {
   SteadyTime next_sweep = steady_clock::now() + sweep_every_;
   while (true) {
     {
-      std::unique_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       while (ready_.empty() && !stopping_) {
         if (open_.empty()) {
-          work_.wait(lock);  // idle: nothing to write and nobody to watch
-        } else if (work_.wait_until(lock, next_sweep) == std::cv_status::timeout) {
+          work_.Wait(mutex_);  // idle: nothing to write and nobody to watch
+        } else if (!work_.WaitUntil(mutex_, next_sweep)) {
           break;
         }
       }

@@ -5,13 +5,12 @@
 #define RECURVE_SERVER_CALL_EGRESS_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "engine/base/mutex.h"
 #include "engine/base/steady_time.h"
 #include "server/options.h"
 
@@ -51,17 +50,17 @@ class Egress {
 
  private:
   void Run();
-  void Sweep(SteadyTime now);
-  std::vector<std::shared_ptr<EgressClient>> OpenClients();
+  void Sweep(SteadyTime now) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<std::shared_ptr<EgressClient>> OpenClients() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::chrono::nanoseconds sweep_every_;
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable work_;
-  std::condition_variable none_open_;
-  std::vector<std::shared_ptr<EgressClient>> ready_;
-  std::unordered_map<EgressClient*, std::shared_ptr<EgressClient>> open_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar work_;
+  CondVar none_open_;
+  std::vector<std::shared_ptr<EgressClient>> ready_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<EgressClient*, std::shared_ptr<EgressClient>> open_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: starts when the rest is there
 };

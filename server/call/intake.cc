@@ -14,16 +14,16 @@ Intake::Intake(size_t max_waiting, uint64_t max_waiting_bytes)
 
 Intake::~Intake() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  work_.notify_all();
+  work_.NotifyAll();
   for (std::thread& thread : threads_) thread.join();
 }
 
 bool Intake::Post(TextKind kind, size_t bytes, Job job) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Length& length = bytes <= kShortBytes ? short_ : long_;
     Line& line = length.lines[static_cast<size_t>(kind)];
     if (line.waiting.size() >= max_waiting_) return false;
@@ -32,13 +32,14 @@ bool Intake::Post(TextKind kind, size_t bytes, Job job) {
     line.bytes += bytes;
     ++unfinished_;
   }
-  work_.notify_all();  // not each thread may take it
+  work_.NotifyAll();  // not each thread may take it
   return true;
 }
 
 void Intake::WaitUntilIdle(SteadyTime until) {
-  std::unique_lock lock(mutex_);
-  idle_.wait_until(lock, until, [this] { return unfinished_ == 0; });
+  const MutexLock lock(mutex_);
+  while (unfinished_ > 0 && idle_.WaitUntil(mutex_, until)) {
+  }
 }
 
 Intake::Job Intake::Line::Take() {
@@ -70,18 +71,18 @@ std::optional<Intake::Job> Intake::Take(bool takes_long) {
 }
 
 void Intake::Run(bool takes_long) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
     if (std::optional<Job> job = Take(takes_long)) {
-      lock.unlock();
+      lock.Unlock();
       (*job)();
       job.reset();
-      lock.lock();
-      if (--unfinished_ == 0) idle_.notify_all();
+      lock.Lock();
+      if (--unfinished_ == 0) idle_.NotifyAll();
     } else if (stopping_) {
       return;
     } else {
-      work_.wait(lock);
+      work_.Wait(mutex_);
     }
   }
 }

@@ -5,15 +5,14 @@
 #define RECURVE_SERVER_CALL_INTAKE_H_
 
 #include <array>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <thread>
 
+#include "engine/base/mutex.h"
 #include "engine/base/steady_time.h"
 #include "server/observe/labels.h"
 
@@ -64,16 +63,16 @@ class Intake {
   };
 
   void Run(bool takes_long);
-  std::optional<Job> Take(bool takes_long);
+  std::optional<Job> Take(bool takes_long) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t max_waiting_;
   const uint64_t max_waiting_bytes_;
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable work_;
-  Length short_, long_;
-  std::condition_variable idle_;
-  size_t unfinished_ = 0;  // jobs that wait or run
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar work_;
+  Length short_ ABSL_GUARDED_BY(mutex_), long_ ABSL_GUARDED_BY(mutex_);
+  CondVar idle_;
+  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // jobs that wait or run
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::array<std::thread, 2> threads_;  // last: they start when the rest is there
 };

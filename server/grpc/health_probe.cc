@@ -83,7 +83,7 @@ absl::Status HealthProbe::Ask(SteadyTime until) {
 void HealthProbe::Cancel() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(cancelled_.get(), &one, sizeof(one));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   cancelling_ = true;
   if (call_ != nullptr) call_->TryCancel();
 }
@@ -132,14 +132,14 @@ absl::Status HealthProbe::Call(ScopedDescriptor connection, SteadyTime until) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + (until - steady_clock::now()));
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (cancelling_) return absl::CancelledError("the server shuts down");
     call_ = &context;
   }
   ::grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = stub->Check(&context, {}, &response);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     call_ = nullptr;
   }
   if (status.ok()) return absl::OkStatus();

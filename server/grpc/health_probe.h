@@ -5,9 +5,11 @@
 
 #include <sys/socket.h>
 
-#include <mutex>
+#include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/base/mutex.h"
 #include "engine/base/scoped_descriptor.h"
 #include "server/net/acceptor.h"
 #include "server/observe/self_check.h"
@@ -48,9 +50,9 @@ class HealthProbe final : public Probe {
   Acceptor* const acceptor_;
   ScopedDescriptor next_;
 
-  std::mutex mutex_;                     // guards what follows
-  grpc::ClientContext* call_ = nullptr;  // in progress
-  bool cancelling_ = false;
+  Mutex mutex_;
+  grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;  // in progress
+  bool cancelling_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace recurve

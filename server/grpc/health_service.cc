@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 
+#include "engine/base/mutex.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
 namespace recurve {
@@ -26,7 +26,7 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
 
   void Set(Status status) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       wanted_ = status;
     }
     Go();
@@ -34,7 +34,7 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
 
   void Close() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       closing_ = true;
     }
     Go();
@@ -42,7 +42,7 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
 
   void OnWriteDone(bool ok) override {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       writing_ = false;
       cancelled_ = cancelled_ || !ok;
     }
@@ -51,7 +51,7 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
 
   void OnCancel() override {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       cancelled_ = true;
     }
     Go();
@@ -62,10 +62,10 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
  private:
   // Starts what is due. gRPC is called without the lock; `writing_` and `finished_` keep others
   // out.
-  void Go() {
+  void Go() ABSL_LOCKS_EXCLUDED(mutex_) {
     bool write = false;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (writing_ || finished_) return;
       write = !cancelled_ && wanted_ && wanted_ != written_;
       if (write) {
@@ -86,10 +86,13 @@ class Watcher final : public ::grpc::ServerWriteReactor<HealthCheckResponse> {
   }
 
   const std::function<void(Watcher*)> on_done_;
-  std::mutex mutex_;  // guards what follows
-  std::optional<Status> wanted_, written_;
-  bool writing_ = false, cancelled_ = false, closing_ = false, finished_ = false;
-  HealthCheckResponse response_;
+  Mutex mutex_;
+  std::optional<Status> wanted_ ABSL_GUARDED_BY(mutex_), written_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  HealthCheckResponse response_;  // of whoever set `writing_`, until the write is done
 };
 
 }  // namespace
@@ -108,7 +111,7 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
       return reactor;
     }
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       response->set_status(StatusOf(kind));
     }
     reactor->Finish(::grpc::Status::OK);
@@ -121,7 +124,7 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
     auto watcher = std::make_shared<Watcher>([this](Watcher* done) { Remove(done); });
     // With the lock, so that no later change is overwritten; gRPC only takes note of what a reactor
     // starts before it is returned.
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     watchers_.emplace(watcher.get(), Entry{watcher, kind});
     watcher->Set(StatusOf(kind));
     if (closed_) watcher->Close();
@@ -134,7 +137,7 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
     };
     std::vector<std::pair<std::shared_ptr<Watcher>, Status>> changes;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (closed_) return;
       closed_ = close;
       ready_ = status(ready);
@@ -162,26 +165,25 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
     return known ? Kind::kReadiness : Kind::kUnknown;
   }
 
-  // With the lock.
-  Status StatusOf(Kind kind) const {
+  Status StatusOf(Kind kind) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (kind == Kind::kUnknown) return HealthCheckResponse::SERVICE_UNKNOWN;
     return kind == Kind::kLiveness ? live_ : ready_;
   }
 
-  void Remove(Watcher* watcher) {
+  void Remove(Watcher* watcher) ABSL_LOCKS_EXCLUDED(mutex_) {
     Entry last;  // destroyed without the lock
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = watchers_.find(watcher);
     last = std::move(found->second);
     watchers_.erase(found);
   }
 
   const std::vector<std::string> names_;
-  std::mutex mutex_;  // guards what follows
-  Status ready_ = HealthCheckResponse::NOT_SERVING;
-  Status live_ = HealthCheckResponse::SERVING;
-  bool closed_ = false;
-  std::unordered_map<Watcher*, Entry> watchers_;
+  Mutex mutex_;
+  Status ready_ ABSL_GUARDED_BY(mutex_) = HealthCheckResponse::NOT_SERVING;
+  Status live_ ABSL_GUARDED_BY(mutex_) = HealthCheckResponse::SERVING;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unordered_map<Watcher*, Entry> watchers_ ABSL_GUARDED_BY(mutex_);
 };
 
 HealthService::HealthService(std::vector<std::string> names)

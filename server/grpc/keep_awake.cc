@@ -21,24 +21,28 @@ KeepAwake::KeepAwake(std::shared_ptr<grpc::Channel> channel)
 
 KeepAwake::~KeepAwake() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  stop_.notify_one();
+  stop_.NotifyOne();
   thread_.join();
 }
 
 void KeepAwake::Run() {
   const auto stub = ::grpc::health::v1::Health::NewStub(channel_);
-  std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, kPeriod, [this] { return stopping_; })) {
-    lock.unlock();
+  MutexLock lock(mutex_);
+  while (true) {
+    const SteadyTime next = std::chrono::steady_clock::now() + kPeriod;
+    while (!stopping_ && stop_.WaitUntil(mutex_, next)) {
+    }
+    if (stopping_) return;
+    lock.Unlock();
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kTimeout);
     ::grpc::health::v1::HealthCheckResponse response;
     // The answer does not matter, only that the pollers had something to do.
     stub->Check(&context, {}, &response);
-    lock.lock();
+    lock.Lock();
   }
 }
 

@@ -5,10 +5,10 @@
 #ifndef RECURVE_SERVER_GRPC_KEEP_AWAKE_H_
 #define RECURVE_SERVER_GRPC_KEEP_AWAKE_H_
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <thread>
+
+#include "engine/base/mutex.h"
 
 namespace grpc {
 class Channel;
@@ -27,9 +27,9 @@ class KeepAwake {
   void Run();
 
   const std::shared_ptr<grpc::Channel> channel_;
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable stop_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar stop_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: starts when the rest is there
 };
 

@@ -9,13 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/base/mutex.h"
 #include "server/observe/line_limit.h"
 
 // Later versions of protobuf write to Abseil's log.
@@ -49,13 +49,13 @@ class Sink {
   }
 
   void Open(Log* log) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     log_ = log;
     limits_ = {};
   }
 
   void Close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (size_t library = 0; library < kLibraries; ++library) {
       const uint64_t suppressed = limits_[library].TakeSuppressed();
       if (suppressed == 0) continue;
@@ -66,7 +66,7 @@ class Sink {
   }
 
   void Write(const Line& line) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (log_ == nullptr) return;
     LineLimit& limit = limits_[line.library];
     if (!limit.Admit(std::chrono::steady_clock::now()) && !line.fatal) return;
@@ -84,7 +84,7 @@ class Sink {
 
   // The last line of all.
   void WriteEnd(std::string_view event, const std::string& message) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (log_ == nullptr) {
       std::fprintf(stderr, "%s: %s\n", std::string(event).c_str(), message.c_str());
       return;
@@ -94,9 +94,9 @@ class Sink {
   }
 
  private:
-  std::mutex mutex_;
-  Log* log_ = nullptr;  // guarded by mutex_, as what follows
-  std::array<LineLimit, kLibraries> limits_;
+  Mutex mutex_;
+  Log* log_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::array<LineLimit, kLibraries> limits_ ABSL_GUARDED_BY(mutex_);
 };
 
 void WriteGrpc(gpr_log_func_args* args) {

@@ -100,19 +100,19 @@ void Acceptor::Stop() {
 }
 
 void Acceptor::HangUp() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [connection, socket] : open_) {
     if (IsSocket(connection, socket)) shutdown(connection, SHUT_WR);
   }
 }
 
 void Acceptor::Expect(const std::string& key) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   own_[key] = false;
 }
 
 bool Acceptor::Forget(const std::string& key) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = own_.find(key);
   if (found == own_.end()) return false;
   const bool accepted = found->second;
@@ -121,7 +121,7 @@ bool Acceptor::Forget(const std::string& key) {
 }
 
 Acceptor::Counts Acceptor::counts() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   DropClosed();
   Counts counts = counts_;
   counts.open = open_.size();
@@ -193,7 +193,7 @@ void Acceptor::Settle(ScopedDescriptor connection, const std::string& peer,
 }
 
 bool Acceptor::IsOwn(const std::string& peer) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = own_.find(peer);
   if (found == own_.end() || found->second) return false;
   found->second = true;
@@ -204,7 +204,7 @@ bool Acceptor::IsOwn(const std::string& peer) {
 bool Acceptor::Admit(int connection) {
   struct stat socket {};
   if (fstat(connection, &socket) != 0) return false;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   open_.erase(connection);  // whatever had that descriptor is closed
   if (open_.size() >= max_connections_) {
     // A tenth of the time at most, whatever the number of connections and of those that come.
@@ -222,7 +222,7 @@ bool Acceptor::Admit(int connection) {
 
 void Acceptor::Refuse(uint64_t Counts::*counter, std::string_view reason) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++(counts_.*counter);
   }
   ++untold_refusals_;

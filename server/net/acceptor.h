@@ -10,13 +10,13 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
 
 #include "absl/status/status.h"
+#include "engine/base/mutex.h"
 #include "engine/base/scoped_descriptor.h"
 #include "engine/base/steady_time.h"
 #include "server/observe/log.h"
@@ -84,11 +84,11 @@ class Acceptor {
   int AcceptOne();
   int Accept(ScopedDescriptor* connection, std::string* peer);
   void Settle(ScopedDescriptor connection, const std::string& peer, bool in_place_of_spare);
-  bool IsOwn(const std::string& peer);
-  bool Admit(int connection);
-  void Refuse(uint64_t Counts::*counter, std::string_view reason);
+  bool IsOwn(const std::string& peer) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Admit(int connection) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Refuse(uint64_t Counts::*counter, std::string_view reason) ABSL_LOCKS_EXCLUDED(mutex_);
   void LogFailure(int error);
-  void DropClosed();  // with `mutex_`
+  void DropClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Pause(Milliseconds time);
 
   const uint32_t max_connections_;
@@ -103,11 +103,13 @@ class Acceptor {
   SteadyTime next_refusal_line_, next_failure_line_;  // of the log, not before then
   uint64_t untold_refusals_ = 0;                      // since the last such line
 
-  std::mutex mutex_;                     // guards what follows
-  std::unordered_map<int, ino_t> open_;  // descriptors handed over, and which socket each was then
-  SteadyTime next_drop_;                 // DropClosed for a newcomer, not before then
-  std::unordered_map<std::string, bool> own_;  // expected addresses; true: accepted
-  Counts counts_;                              // but for `open`
+  Mutex mutex_;
+  // Descriptors handed over, and which socket each was then.
+  std::unordered_map<int, ino_t> open_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime next_drop_ ABSL_GUARDED_BY(mutex_);  // DropClosed for a newcomer, not before then
+  // Expected addresses; true: accepted.
+  std::unordered_map<std::string, bool> own_ ABSL_GUARDED_BY(mutex_);
+  Counts counts_ ABSL_GUARDED_BY(mutex_);  // but for `open`
 
   std::thread thread_;
 };

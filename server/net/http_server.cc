@@ -17,12 +17,12 @@
 #include <boost/system/error_code.hpp>
 #include <cerrno>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/mutex.h"
 
 namespace recurve {
 namespace {
@@ -82,7 +82,7 @@ class HttpServer::Impl {
 
   const Address& address() const { return listener_->address(); }
   Counts counts() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return counts_;
   }
 
@@ -97,8 +97,8 @@ class HttpServer::Impl {
   void Drop(Connection* connection);
   void Touch(Connection* connection);
   template <typename Change>
-  void Count(Change change) {
-    const std::lock_guard lock(mutex_);
+  void Count(Change change) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
     change(&counts_);
   }
 
@@ -109,8 +109,8 @@ class HttpServer::Impl {
   Acceptor acceptor_{context_};
   asio::steady_timer pause_{context_};
   Connections connections_;  // the one whose last request or answer was whole the longest ago first
-  mutable std::mutex mutex_;
-  Counts counts_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  Counts counts_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

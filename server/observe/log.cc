@@ -94,17 +94,17 @@ Log::~Log() {
   Flush();
   give_up_ = true;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  work_.notify_one();
+  work_.NotifyOne();
   thread_.join();
 }
 
 void Log::Write(std::string_view event, const std::vector<LogField>& fields) {
   const std::string line = FormatLogLine(format_, Now(), event, fields);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (waiting_.size() + line.size() + 1 > max_waiting_) {
       ++dropped_;
       return;
@@ -112,18 +112,20 @@ void Log::Write(std::string_view event, const std::vector<LogField>& fields) {
     waiting_ += line;
     waiting_ += '\n';
   }
-  work_.notify_one();
+  work_.NotifyOne();
 }
 
 void Log::Flush() {
-  std::unique_lock lock(mutex_);
-  idle_.wait_for(lock, kFlushTime, [this] { return waiting_.empty() && !writing_; });
+  const SteadyTime until = std::chrono::steady_clock::now() + kFlushTime;
+  const MutexLock lock(mutex_);
+  while ((!waiting_.empty() || writing_) && idle_.WaitUntil(mutex_, until)) {
+  }
 }
 
 void Log::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    while (!stopping_ && waiting_.empty()) work_.Wait(mutex_);
     if (waiting_.empty()) return;
     std::string lines = std::exchange(waiting_, {});
     if (const uint64_t dropped = std::exchange(dropped_, 0); dropped > 0) {
@@ -131,11 +133,11 @@ void Log::Run() {
       lines += '\n';
     }
     writing_ = true;
-    lock.unlock();
+    lock.Unlock();
     WriteOut(lines);
-    lock.lock();
+    lock.Lock();
     writing_ = false;
-    idle_.notify_all();
+    idle_.NotifyAll();
   }
 }
 

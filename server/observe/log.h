@@ -4,9 +4,7 @@
 #define RECURVE_SERVER_OBSERVE_LOG_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -14,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/base/mutex.h"
 #include "server/options.h"
 
 namespace recurve {
@@ -48,13 +47,13 @@ class Log {
   const size_t max_waiting_;
   std::atomic<bool> give_up_{false};  // stop waiting for the reader
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable work_;
-  std::condition_variable idle_;
-  std::string waiting_;   // whole lines
-  uint64_t dropped_ = 0;  // lines, since the last that said so
-  bool writing_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar work_;
+  CondVar idle_;
+  std::string waiting_ ABSL_GUARDED_BY(mutex_);   // whole lines
+  uint64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;  // lines, since the last that said so
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: starts when the rest is there
 };

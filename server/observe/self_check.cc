@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace recurve {
+namespace {
+
+double Seconds(std::chrono::nanoseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+}  // namespace
 
 bool Verdict::Answered() {
   unanswered_ = 0;
@@ -34,23 +41,27 @@ SelfCheck::SelfCheck(const SelfCheckOptions& options, std::unique_ptr<Probe> pro
 
 SelfCheck::~SelfCheck() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  stop_.notify_one();
+  stop_.NotifyOne();
   probe_->Cancel();
   thread_.join();
 }
 
 void SelfCheck::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   std::chrono::nanoseconds wait(0);
-  while (!stop_.wait_for(lock, wait, [this] { return stopping_; })) {
-    lock.unlock();
+  while (true) {
+    const SteadyTime next = std::chrono::steady_clock::now() + wait;
+    while (!stopping_ && stop_.WaitUntil(mutex_, next)) {
+    }
+    if (stopping_) return;
+    lock.Unlock();
     const SteadyTime asked = now_();
     const absl::Status answer = probe_->Ask(asked + options_.timeout / 2);
     const SteadyTime now = now_();
-    lock.lock();
+    lock.Lock();
     if (stopping_) return;  // a question that was cancelled says nothing
     Judge(answer, asked, now);
     wait = std::max<std::chrono::nanoseconds>(asked + options_.interval - now, wait.zero());
@@ -58,18 +69,17 @@ void SelfCheck::Run() {
 }
 
 void SelfCheck::Judge(const absl::Status& answer, SteadyTime asked, SteadyTime now) {
-  const auto seconds = [&] { return std::chrono::duration<double>(verdict_.silence(now)).count(); };
   if (answer.ok()) {
     if (verdict_.unanswered() == 0) return;
-    log_->Write("self_check_answered", {{"after_seconds", seconds()}});
+    log_->Write("self_check_answered", {{"after_seconds", Seconds(verdict_.silence(now))}});
     if (verdict_.Answered()) listeners_.verdict(/*deaf=*/false);
     return;
   }
   listeners_.unanswered();
   const bool deaf = verdict_.Unanswered(asked, now);
   if (!deaf && verdict_.unanswered() > 1) return;
-  log_->Write(deaf ? "deaf" : "self_check_unanswered",
-              {{"seconds", seconds()}, {"error", std::string(answer.message())}});
+  log_->Write(deaf ? "deaf" : "self_check_unanswered", {{"seconds", Seconds(verdict_.silence(now))},
+                                                        {"error", std::string(answer.message())}});
   if (deaf) listeners_.verdict(/*deaf=*/true);
 }
 

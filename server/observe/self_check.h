@@ -4,14 +4,13 @@
 #ifndef RECURVE_SERVER_OBSERVE_SELF_CHECK_H_
 #define RECURVE_SERVER_OBSERVE_SELF_CHECK_H_
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "absl/status/status.h"
+#include "engine/base/mutex.h"
 #include "engine/base/steady_time.h"
 #include "server/observe/log.h"
 #include "server/options.h"
@@ -66,7 +65,8 @@ class SelfCheck {
 
  private:
   void Run();
-  void Judge(const absl::Status& answer, SteadyTime asked, SteadyTime now);  // with `mutex_`
+  void Judge(const absl::Status& answer, SteadyTime asked, SteadyTime now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const SelfCheckOptions options_;
   const std::unique_ptr<Probe> probe_;
@@ -74,10 +74,10 @@ class SelfCheck {
   Log* const log_;
   const std::function<SteadyTime()> now_;
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable stop_;
-  bool stopping_ = false;
-  Verdict verdict_;
+  Mutex mutex_;
+  CondVar stop_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  Verdict verdict_ ABSL_GUARDED_BY(mutex_);
 
   std::thread thread_;  // last: starts when the rest is there
 };
