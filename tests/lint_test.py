@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/lint finds what is broken in a copy of the project, and nothing in a whole one."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -20,7 +21,7 @@ class LintTest(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.copy = pathlib.Path(scratch.name)
-        for name in (".clang-format", "tools/lint", "run", "Dockerfile"):
+        for name in (".clang-format", ".clang-tidy", "tools/lint", "run", "Dockerfile"):
             self.write(name, (ROOT / name).read_text())
         for name, text in WHOLE.items():
             self.write(name, text)
@@ -50,6 +51,19 @@ class LintTest(unittest.TestCase):
         self.assertIn("lint: format: run tools/lint --fix format", said)
         self.assertEqual(self.lint("--fix", "format")[0], 0)
         self.assertEqual((self.copy / "engine/a.cc").read_text(), "int main() { return 0; }\n")
+
+    def test_tidy_is_found(self):
+        command = {"directory": str(self.copy), "file": str(self.copy / "engine/a.cc"), "command": "c++ -c engine/a.cc"}
+        self.write("build/cpu/compile_commands.json", json.dumps([command]))
+        status, said = self.lint("--all", "tidy")
+        if "tidy: left out" in said:
+            self.skipTest(said)
+        self.assertEqual(status, 0, said)
+        self.write("engine/a.cc", "#include <cstddef>\nint* f() { return 0; }\nint main() { return f() != nullptr; }\n")
+        status, said = self.lint("--all", "tidy")
+        self.assertEqual(status, 1)
+        self.assertIn("modernize-use-nullptr", said)
+        self.assertEqual(self.lint("--all", "--in=server", "tidy"), (0, ""))
 
     def test_shell_is_found(self):
         self.write("tools/b", "#!/usr/bin/env bash\necho $1\n")
