@@ -26,6 +26,10 @@ struct BackendLimits {
   uint32_t max_logprobs = 20;
   uint32_t max_biases = 1024;  // of one slot
   uint32_t max_stop_ids = 64;  // of one slot
+  // Most changes of one kind in a plan; step_sizes.h says what follows from it. A page, a token of
+  // the history and a depth cap are a change each, so a prefix of p tokens that was found, or a
+  // sequence of p tokens that is resumed, takes some p / plan_changes plans until it runs.
+  uint32_t plan_changes = 16'384;
 };
 
 // Thread-compatible: one thread calls Submit, Collect and Outstanding.

@@ -16,7 +16,8 @@ absl::Status CheckLimits(const BackendLimits& limits, const ModelConfig& config,
                                                        {"ends", limits.ends},
                                                        {"block_rows", limits.block_rows},
                                                        {"pages", limits.pages},
-                                                       {"max_positions", limits.max_positions}};
+                                                       {"max_positions", limits.max_positions},
+                                                       {"plan_changes", limits.plan_changes}};
   for (const auto& [name, value] : positive) {
     if (value == 0) {
       return absl::InvalidArgumentError(absl::StrCat(name, ": found 0, expected at least 1"));

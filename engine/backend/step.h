@@ -190,6 +190,8 @@ struct Drop {
 inline constexpr uint32_t kWantsPromptLogprobs = 1;
 inline constexpr uint32_t kWantsRawLogits = 2;  // tests alone: every row with logits returns them
 
+// A slot whose room is its position is held: it runs nothing until a later plan raises its room,
+// when plans have told all that its rows need.
 struct Admission {
   uint32_t slot;
   uint32_t area;  // of the spans below limits.prompt; kNoArea: a one-row prompt needs none, and
@@ -225,7 +227,8 @@ struct PageChange {
 };
 
 // The slot's history holds `token` at `position`; of tokens before the state that the slot is
-// admitted with too, since penalties count them.
+// admitted with too, since penalties count them. Of each slot in ascending positions, and no later
+// than the plan that gives it room for a row which needs the token.
 struct TokenChange {
   uint32_t slot, position, token;
 };
@@ -235,9 +238,9 @@ struct DepthCap {
   uint32_t position, cap;
 };
 
-// A DepthCap of a slot, never below the slot's room before this plan. It takes the place of all
-// that earlier plans said of later positions. A slot admitted without a cap at or before its
-// position has none.
+// A DepthCap of a slot, never below the slot's room before this plan, and no later than the plan
+// that raises the room over it. It takes the place of all that earlier plans said of later
+// positions. A slot that begins without a cap at or before its position has none.
 struct CapChange {
   uint32_t slot, position, cap;
 };

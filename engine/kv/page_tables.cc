@@ -61,53 +61,69 @@ uint32_t PageTables::PagesLacking(uint32_t slot, const SlotState& state, uint32_
   return lacking;
 }
 
-bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room,
-                        std::vector<PageChange>& changes) {
-  std::vector<uint32_t>* const tables = &tables_[slot * shape_.groups()];  // [groups]
+bool PageTables::Extend(uint32_t slot, const SlotState& state, uint32_t room) {
   std::array<uint32_t, kMaxGroups> missing{};
   uint32_t total = 0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     const uint32_t needed = Needed(slot, group, state, room);
-    const uint32_t held = static_cast<uint32_t>(tables[group].size());
+    const uint32_t held = static_cast<uint32_t>(pages(slot, group).size());
     missing[group] = needed > held ? needed - held : 0;
     total += missing[group];
   }
   if (total > pool_->free()) return false;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    const uint32_t first = static_cast<uint32_t>(tables[group].size());
-    RECURVE_CHECK(pool_->Allocate(missing[group], tables[group]));
-    for (uint32_t index = first; index < first + missing[group]; ++index) {
-      changes.push_back({slot, group, index, tables[group][index]});
-    }
+    RECURVE_CHECK(pool_->Allocate(missing[group], TableOf(slot, group).pages));
     group_pages_[group] += missing[group];
   }
   return true;
 }
 
-bool PageTables::Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<PageCopy>& copies,
-                       std::vector<PageChange>& changes) {
-  std::vector<uint32_t>* const tables = &tables_[slot * shape_.groups()];  // [groups]
+bool PageTables::Adopt(uint32_t slot, const CachedPrefix& prefix) {
   std::array<uint32_t, kMaxGroups> full{};
   uint32_t partial = 0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    RECURVE_CHECK(tables[group].empty());
+    RECURVE_CHECK(pages(slot, group).empty());
     if (entries_per_page_[group] == 0) continue;
     full[group] = prefix.count[group] / entries_per_page_[group];
     partial += static_cast<uint32_t>(prefix.pages[group].size()) - full[group];
   }
   if (partial > pool_->free()) return false;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    const std::span<const uint32_t> pages = prefix.pages[group];
-    pool_->Share(pages.first(full[group]));
-    tables[group].assign(pages.begin(), pages.begin() + full[group]);
-    if (full[group] < pages.size()) {
-      RECURVE_CHECK(pool_->Allocate(1, tables[group]));
-      copies.push_back({pages.back(), tables[group].back()});
+    const std::span<const uint32_t> found = prefix.pages[group];
+    Table& table = TableOf(slot, group);
+    pool_->Share(found);
+    table.pages.assign(found.begin(), found.begin() + full[group]);
+    if (full[group] < found.size()) {
+      RECURVE_CHECK(pool_->Allocate(1, table.pages));
+      table.copied_from = found.back();
+      table.copy = full[group];
     }
-    for (uint32_t index = 0; index < tables[group].size(); ++index) {
-      changes.push_back({slot, group, index, tables[group][index]});
+    group_pages_[group] += static_cast<uint32_t>(table.pages.size());
+  }
+  return true;
+}
+
+bool PageTables::Tell(uint32_t slot, size_t most, std::vector<PageCopy>& copies,
+                      std::vector<PageChange>& changes) {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    Table& table = TableOf(slot, group);
+    for (; table.told < table.pages.size(); ++table.told) {
+      if (changes.size() >= most) return false;
+      const uint32_t page = table.pages[table.told];
+      if (table.copied_from.has_value() && table.told == table.copy) {
+        copies.push_back({*table.copied_from, page});
+        pool_->Free(std::span(&*table.copied_from, 1));
+        table.copied_from.reset();
+      }
+      changes.push_back({slot, group, table.told, page});
     }
-    group_pages_[group] += static_cast<uint32_t>(tables[group].size());
+  }
+  return true;
+}
+
+bool PageTables::IsTold(uint32_t slot) const {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    if (TableOf(slot, group).told < pages(slot, group).size()) return false;
   }
   return true;
 }
@@ -118,11 +134,13 @@ bool PageTables::OwnsAlone(uint32_t slot, uint32_t group, uint32_t entries) cons
                       [this](uint32_t page) { return pool_->shared(page); });
 }
 
-bool PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
+bool PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries, size_t most,
                             std::vector<PageCopy>& copies, std::vector<PageChange>& changes) {
-  std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
+  RECURVE_CHECK(IsTold(slot));
+  std::vector<uint32_t>& table = TableOf(slot, group).pages;
   std::vector<uint32_t> shared;  // indices
   for (uint32_t index = 0; index < GroupPagesFor(group, entries); ++index) {
+    if (changes.size() + shared.size() >= most) break;
     if (pool_->shared(table[index])) shared.push_back(index);
   }
   std::vector<uint32_t> own;
@@ -139,21 +157,25 @@ bool PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
 
 void PageTables::Trim(uint32_t slot, const SlotState& state, uint32_t room) {
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
+    Table& table = TableOf(slot, group);
     const uint32_t needed = Needed(slot, group, state, room);
-    if (table.size() <= needed) continue;
-    group_pages_[group] -= static_cast<uint32_t>(table.size()) - needed;
-    pool_->Free(std::span(table).subspan(needed));
-    table.resize(needed);
+    if (table.pages.size() <= needed) continue;
+    group_pages_[group] -= static_cast<uint32_t>(table.pages.size()) - needed;
+    pool_->Free(std::span(table.pages).subspan(needed));
+    table.pages.resize(needed);
+    table.told = std::min(table.told, needed);
   }
 }
 
 void PageTables::Release(uint32_t slot) {
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    std::vector<uint32_t>& table = tables_[slot * shape_.groups() + group];
-    group_pages_[group] -= static_cast<uint32_t>(table.size());
-    pool_->Free(table);
-    table.clear();
+    Table& table = TableOf(slot, group);
+    group_pages_[group] -= static_cast<uint32_t>(table.pages.size());
+    pool_->Free(table.pages);
+    if (table.copied_from.has_value()) pool_->Free(std::span(&*table.copied_from, 1));
+    table.copied_from.reset();
+    table.pages.clear();
+    table.told = 0;
   }
   reserved_[slot] = {};
 }

@@ -10,11 +10,16 @@
 // what it holds now, what the span in flight may still append, and one entry for each token that
 // may start below `room`. The bound falls when a row is let go early, so the same formula says
 // which pages the survivors did not need.
+//
+// What a table holds and what a backend has been told of it are two things: a plan has space for so
+// many changes, and the rest is told in later ones.
 #ifndef RECURVE_ENGINE_KV_PAGE_TABLES_H_
 #define RECURVE_ENGINE_KV_PAGE_TABLES_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -48,23 +53,30 @@ class PageTables {
   // says, until Release. Nothing changes yet.
   void Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget);
 
-  // Gives every group of `slot` the pages of the bound above and appends one change for each new
-  // page. False, and nothing changes, when the pool lacks pages.
-  [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room,
-                            std::vector<PageChange>& changes);
+  // Gives every group of `slot` the pages of the bound above. False, and nothing changes, when the
+  // pool lacks pages.
+  [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room);
 
   // Gives every group of `slot`, which has none yet, pages with the entries of `prefix`: full pages
-  // are shared with their other owners, the rest is copied. Appends the changes. False, and nothing
-  // changes, when the pool lacks pages for the copies.
-  [[nodiscard]] bool Adopt(uint32_t slot, const CachedPrefix& prefix, std::vector<PageCopy>& copies,
-                           std::vector<PageChange>& changes);
+  // are shared with their other owners, the rest is copied. False, and nothing changes, when the
+  // pool lacks pages for the copies. What is copied from stays owned until Tell has told of the
+  // copy.
+  [[nodiscard]] bool Adopt(uint32_t slot, const CachedPrefix& prefix);
+
+  // Appends the changes of `slot` that were not told yet, in the order of each table, until
+  // `changes` holds `most`; each copy with the change that gives its page to the slot. Whether all
+  // have been told now.
+  bool Tell(uint32_t slot, size_t most, std::vector<PageCopy>& copies,
+            std::vector<PageChange>& changes);
+  bool IsTold(uint32_t slot) const;  // all of them
 
   // Whether `slot` is the only owner of the pages of its first `entries` entries in `group`.
   bool OwnsAlone(uint32_t slot, uint32_t group, uint32_t entries) const;
 
-  // Makes it so, with copies of those that have others too, and appends the changes. False, and
-  // nothing changes, when the pool lacks pages.
-  [[nodiscard]] bool CopyShared(uint32_t slot, uint32_t group, uint32_t entries,
+  // Makes it so, with copies of those that have others too, and appends the changes until `changes`
+  // holds `most`; then some are left. False, and nothing changes, when the pool lacks pages. All of
+  // the slot's changes have been told before.
+  [[nodiscard]] bool CopyShared(uint32_t slot, uint32_t group, uint32_t entries, size_t most,
                                 std::vector<PageCopy>& copies, std::vector<PageChange>& changes);
 
   // Returns the pages beyond the bound. `room` must not be below the slot's own.
@@ -86,7 +98,7 @@ class PageTables {
 
   // The pages of one group of a slot, in table order.
   std::span<const uint32_t> pages(uint32_t slot, uint32_t group) const {
-    return tables_[slot * shape_.groups() + group];
+    return TableOf(slot, group).pages;
   }
   // Pages that `slot` holds in all groups and shares with no other slot.
   uint32_t own_pages(uint32_t slot) const;
@@ -95,6 +107,17 @@ class PageTables {
   uint32_t group_pages(uint32_t group) const { return group_pages_[group]; }
 
  private:
+  struct Table {
+    std::vector<uint32_t> pages;
+    uint32_t told = 0;  // of these, the first ones
+    // The page that the adopted one at `copy` must become a copy of, until that has been told.
+    std::optional<uint32_t> copied_from;
+    uint32_t copy = 0;
+  };
+  Table& TableOf(uint32_t slot, uint32_t group) { return tables_[slot * shape_.groups() + group]; }
+  const Table& TableOf(uint32_t slot, uint32_t group) const {
+    return tables_[slot * shape_.groups() + group];
+  }
   // The bound above: entries.
   uint32_t Bound(uint32_t group, const SlotState& state, uint32_t room) const;
   // Pages that `group` needs by it, or has reserved.
@@ -103,7 +126,7 @@ class PageTables {
   PagePool* const pool_;
   const StepShape shape_;
   const EntriesPerPage entries_per_page_;
-  std::vector<std::vector<uint32_t>> tables_;               // [slots * groups]
+  std::vector<Table> tables_;                               // [slots * groups]
   std::vector<std::array<uint32_t, kMaxGroups>> reserved_;  // [slots]: entries
   std::array<uint32_t, kMaxGroups> group_pages_{};
 };

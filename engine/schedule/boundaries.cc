@@ -5,8 +5,9 @@
 
 namespace recurve {
 
-bool Boundaries::IsAt(const Stay& stay) {
-  return stay.state.stage == Stage::kEntry && stay.state.position == stay.boundary;
+bool Boundaries::IsAt(const Stay& stay) const {
+  return stay.state.stage == Stage::kEntry && stay.state.position == stay.boundary &&
+         tables_->IsTold(stay.sequence->slot);
 }
 
 bool Boundaries::IsOverBudget(const Stay& stay, uint32_t group) const {
@@ -23,23 +24,29 @@ bool Boundaries::OwnsEntriesAlone(const Stay& stay) const {
   return true;
 }
 
-void Boundaries::DropEntries(Stay& stay, StepPlan& plan) const {
+void Boundaries::DropEntries(Stay& stay, PlanBuilder& builder) const {
   if (!OwnsEntriesAlone(stay)) return;
+  uint32_t evictions = 0;
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    evictions += IsOverBudget(stay, group) ? 1 : 0;
+  }
+  if (!builder.HasSpaceToEvict(evictions)) return;
   SlotState& state = stay.state;
   const KvBudget& budget = stay.sequence->request.budget;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     if (!IsOverBudget(stay, group)) continue;
     const uint32_t keep = budget.Keep(group, state.position);
-    plan.evicts.push_back({stay.sequence->slot, group, state.count[group], keep});
+    builder.plan().evicts.push_back({stay.sequence->slot, group, state.count[group], keep});
     state.count[group] = keep;
   }
   stay.boundary = budget.NextBoundary(state.position);
 }
 
-bool Boundaries::CopyShared(const Stay& stay, uint32_t group, StepPlan& plan) const {
+bool Boundaries::CopyShared(const Stay& stay, uint32_t group, PlanBuilder& builder) const {
   if (!IsOverBudget(stay, group)) return true;
-  return tables_->CopyShared(stay.sequence->slot, group, stay.state.count[group], plan.copies,
-                             plan.pages);
+  StepPlan& plan = builder.plan();
+  return tables_->CopyShared(stay.sequence->slot, group, stay.state.count[group],
+                             builder.most_pages(), plan.copies, plan.pages);
 }
 
 }  // namespace recurve

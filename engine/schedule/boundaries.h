@@ -8,6 +8,7 @@
 #include "engine/backend/step.h"
 #include "engine/kv/page_pool.h"
 #include "engine/kv/page_tables.h"
+#include "engine/schedule/plan_builder.h"
 #include "engine/schedule/sequence.h"
 
 namespace recurve {
@@ -27,16 +28,17 @@ class Boundaries {
   Boundaries(const StepShape& shape, const EntriesPerPage& entries_per_page, PageTables* tables)
       : shape_(shape), entries_per_page_(entries_per_page), tables_(tables) {}
 
-  // Whether the sequence of `stay` waits, with nothing in flight, for entries to be dropped.
-  static bool IsAt(const Stay& stay);
+  // Whether the sequence of `stay` waits, with nothing in flight and nothing left to be told of its
+  // pages, for entries to be dropped.
+  bool IsAt(const Stay& stay) const;
 
   // Drops entries of a sequence that is at its boundary, which moves on; but not if it shares pages
-  // that this would change: it must have copies first.
-  void DropEntries(Stay& stay, StepPlan& plan) const;
+  // that this would change: it must have copies first. Nor if the plan has no space.
+  void DropEntries(Stay& stay, PlanBuilder& builder) const;
 
-  // Gives it copies of those pages of `group` that it shares and that DropEntries would change.
-  // False, and nothing changes: the pool lacks pages.
-  [[nodiscard]] bool CopyShared(const Stay& stay, uint32_t group, StepPlan& plan) const;
+  // Gives it copies of those pages of `group` that it shares and that DropEntries would change, or
+  // of as many as the plan has space for. False, and nothing changes: the pool lacks pages.
+  [[nodiscard]] bool CopyShared(const Stay& stay, uint32_t group, PlanBuilder& builder) const;
 
  private:
   bool IsOverBudget(const Stay& stay, uint32_t group) const;

@@ -3,6 +3,7 @@
 #ifndef RECURVE_ENGINE_SCHEDULE_DEPTH_CAPS_H_
 #define RECURVE_ENGINE_SCHEDULE_DEPTH_CAPS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -35,13 +36,14 @@ class DepthCaps {
   // there on is no other request's prefix.
   uint32_t FirstLowered() const;
 
-  // Appends the caps in force that begin at `position` or later.
-  void Append(uint32_t slot, uint32_t position, std::vector<CapChange>& changes) const;
+  // Appends the caps in force that begin at `begin` or later and before `end`, until `changes`
+  // holds `most`. Returns where to go on: at `end`, or at the first one that was left out.
+  uint32_t Append(uint32_t slot, uint32_t begin, uint32_t end, size_t most,
+                  std::vector<CapChange>& changes) const;
+
+  uint32_t recursions() const { return recursions_; }
 
  private:
-  // The positions from `position` on at which a cap begins, in order.
-  std::vector<uint32_t> BeginningsFrom(uint32_t position) const;
-
   const std::vector<DepthCap> own_;
   const uint32_t recursions_;
   std::vector<DepthCap> limits_;  // in ascending positions

@@ -102,6 +102,7 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   RETURN_IF_ERROR(Within("ends", limits.ends, 1, kMost));
   RETURN_IF_ERROR(Within("block_rows", limits.block_rows, 1, kMost));
   RETURN_IF_ERROR(Within("prompt_rows", limits.prompt_rows, 1, kMost));
+  RETURN_IF_ERROR(AtLeast("plan_changes", limits.plan_changes, 1));
   if (limits.chunk > limits.prompt_rows) {
     return Invalid("chunk", limits.chunk,
                    absl::StrCat("at most prompt_rows, ", limits.prompt_rows,

@@ -23,13 +23,8 @@ const StepPlan& Schedule::Plan() {
   const SteadyTime now = clock_->Now();
   EndDue(now);
   if (dial_.has_goal()) dial_.Turn(now, now - queue_.OldestArrival().value_or(now));
-  plan_.Clear();
   preempted_ = false;
-  plan_.epoch = ++planned_;
-  plan_.ends = options_.limits.ends;
-  plan_.ends_min = options_.policy.ends_min();
-  plan_.block_rows = options_.limits.block_rows;
-  plan_.prompt_rows = options_.limits.prompt_rows;
+  builder_.Begin(++planned_, options_.policy.ends_min());
   PreemptForPriority();
   EvictAtBoundaries();
   ReturnSurplusPages();
@@ -37,9 +32,9 @@ const StepPlan& Schedule::Plan() {
   // take back the pages that it gave up.
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
-  accounts_.CountEvictions(plan_, stays_);
-  stays_.TellDrops(plan_.drops);
-  return plan_;
+  accounts_.CountEvictions(builder_.plan(), stays_);
+  stays_.TellDrops(builder_.plan().drops);
+  return builder_.plan();
 }
 
 void Schedule::EndDue(SteadyTime now) {
@@ -56,16 +51,17 @@ void Schedule::EndDue(SteadyTime now) {
 void Schedule::EvictAtBoundaries() {
   for (const Sequence* sequence : running_) {
     Stay& stay = stays_.Current(sequence->slot);
-    if (Boundaries::IsAt(stay)) boundaries_.DropEntries(stay, plan_);
+    if (boundaries_.IsAt(stay)) boundaries_.DropEntries(stay, builder_);
   }
   // Getting pages may preempt sequences behind the one that they are for, so the size is asked for
   // anew.
   for (size_t i = 0; i < running_.size(); ++i) {
     Stay& stay = stays_.Current(running_[i]->slot);
-    if (!Boundaries::IsAt(stay)) continue;
+    if (!boundaries_.IsAt(stay)) continue;
     for (uint32_t group = 0; group < shape_.groups(); ++group) {
-      // Where pages are lacking the sequence stays at its boundary, and the next plan tries again.
-      WithPages(i, [&] { return boundaries_.CopyShared(stay, group, plan_); });
+      // Where pages are lacking, or space in the plan, the sequence stays at its boundary, and the
+      // next plan tries again.
+      WithPages(i, [&] { return boundaries_.CopyShared(stay, group, builder_); });
     }
   }
 }
@@ -113,42 +109,32 @@ void Schedule::ExtendRunning() {
   for (size_t i = 0; i < running_.size(); ++i) {
     const uint32_t slot = running_[i]->slot;
     Stay& stay = stays_.Current(slot);
+    // Until all of its pages have been told a sequence may own pages that copies are still to be
+    // made of, so it gets no more of them.
+    if (!builder_.TellUpTo(stay, stay.limits.room, tables_)) continue;
     const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
     if (room == stay.limits.room) continue;
-    const bool fits =
-        WithPages(i, [&] { return tables_.Extend(slot, stay.state, room, plan_.pages); });
+    const bool fits = WithPages(i, [&] { return tables_.Extend(slot, stay.state, room); });
     if (fits) RaiseRoom(stay, room);
   }
 }
 
 void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
-  Sequence& sequence = *stay.sequence;
-  const uint32_t old = stay.limits.room;
-  if (FollowDial(sequence, old)) sequence.caps.Append(sequence.slot, old, plan_.caps);
-  const uint32_t sent = std::min(old + 1, stay.limits.prompt);
-  stay.limits.room = room;
-  AppendTokens(stay, sent, plan_);
-  plan_.rooms.push_back({sequence.slot, room});
+  // Not if a plan has told some of these caps already, but had no space for the rest.
+  if (stay.told_caps <= stay.limits.room) FollowDial(*stay.sequence, stay.limits.room);
+  if (builder_.TellUpTo(stay, room, tables_)) builder_.RaiseRoom(stay, room);
 }
 
-bool Schedule::FollowDial(Sequence& sequence, uint32_t position) {
+void Schedule::FollowDial(Sequence& sequence, uint32_t position) {
   const uint32_t stored = sequence.StoredPrefix();
-  const bool is_news = sequence.FollowCap(position, dial_.cap());
+  sequence.FollowCap(position, dial_.cap());
   // From the first lowered cap on a sequence stores no prefix: whoever waits for more of it is let
   // go.
-  if (is_news && sequence.StoredPrefix() < stored) prefixes_.StopLeading(sequence);
-  return is_news;
+  if (sequence.StoredPrefix() < stored) prefixes_.StopLeading(sequence);
 }
 
 void Schedule::Preempt(Sequence& sequence) {
-  std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });
-  // The plan's copies into pages that `sequence` was given in it are dropped with those pages.
-  std::erase_if(plan_.copies, [this, &sequence](const PageCopy& copy) {
-    return std::any_of(plan_.pages.begin(), plan_.pages.end(), [&](const PageChange& p) {
-      return p.slot == sequence.slot && p.page == copy.to;
-    });
-  });
-  std::erase_if(plan_.pages, [&sequence](const PageChange& p) { return p.slot == sequence.slot; });
+  builder_.TakeBack(sequence.slot);
   Leave(sequence);
   queue_.Return(&sequence);
   ++sequence.stats.preemptions;
@@ -161,7 +147,7 @@ void Schedule::AdmitWaiting() {
       End(sequence, sequence.end_reason, absl::OkStatus());
       continue;
     }
-    if (!admission_.HasSlotFor(sequence)) return;
+    if (!admission_.HasSlotFor(sequence) || !builder_.HasSpaceToAdmit(sequence)) return;
     CachedPrefix prefix = prefixes_.Find(sequence);
     if (prefixes_.ParkNext(sequence, prefix.tokens, running_)) continue;
     if (!admission_.HasPagesFor(sequence, prefix, running_)) {
@@ -188,16 +174,17 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
   stay.boundary = sequence.request.budget.NextBoundary(0);
-  prefixes_.Adopt(stay, prefix, plan_);
-  stay.limits.room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+  prefixes_.Adopt(stay, prefix);
+  stay.limits.room = stay.state.position;  // held
+  const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
   if (!sequence.IsPreemptible()) {
     tables_.Reserve(sequence.slot, sequence.end, sequence.request.budget);
   }
-  RECURVE_CHECK(prefixes_.WithFreedPages(
-      [&] { return tables_.Extend(sequence.slot, stay.state, stay.limits.room, plan_.pages); }));
+  RECURVE_CHECK(
+      prefixes_.WithFreedPages([&] { return tables_.Extend(sequence.slot, stay.state, room); }));
   FollowDial(sequence, stay.state.position);
-  AppendAdmission(stay, plan_);
-  AppendTokens(stay, 0, plan_);
+  if (builder_.TellUpTo(stay, room, tables_)) stay.limits.room = room;
+  builder_.Admit(stay);
   Started(sequence);
   accounts_.CountPrefix(sequence, prefix, PrefixSharing::MayFind(sequence));
   sequence.TellRows(0, prefix.depths, {});

@@ -87,15 +87,14 @@ void PrefixSharing::StopLeading(const Sequence& leader) {
   CallBack(leader, std::numeric_limits<uint32_t>::max());
 }
 
-void PrefixSharing::Adopt(Stay& stay, const CachedPrefix& prefix, StepPlan& plan) {
+void PrefixSharing::Adopt(Stay& stay, const CachedPrefix& prefix) {
   Sequence& sequence = *stay.sequence;
   stay.state.position = prefix.tokens;
   std::copy(prefix.count.begin(), prefix.count.end(), stay.state.count);
   // WithFreedPages frees pages for the copies by forgetting cached prefixes, perhaps this very one.
   // Its pages are held until the sequence owns them.
   for (const auto& pages : prefix.pages) pool_->Share(pages);
-  RECURVE_CHECK(WithFreedPages(
-      [&] { return tables_->Adopt(sequence.slot, prefix, plan.copies, plan.pages); }));
+  RECURVE_CHECK(WithFreedPages([&] { return tables_->Adopt(sequence.slot, prefix); }));
   for (const auto& pages : prefix.pages) pool_->Free(pages);
   PrefixState& state = sequence.prefix_state;
   state.stored = prefix.tokens;

@@ -39,9 +39,9 @@ class PrefixSharing {
   // computing more of its prefix. Whether it has done so.
   bool ParkNext(Sequence& sequence, uint32_t found, std::span<Sequence* const> running);
 
-  // Has `stay`, which has no pages yet, begin behind `prefix`, whose tokens were found for it, and
-  // tells `plan` of the pages. There must be pages for the copies, cached ones included.
-  void Adopt(Stay& stay, const CachedPrefix& prefix, StepPlan& plan);
+  // Has `stay`, which has no pages yet, begin behind `prefix`, whose tokens were found for it.
+  // There must be pages for the copies, cached ones included.
+  void Adopt(Stay& stay, const CachedPrefix& prefix);
 
   // The tokens of `sequence` from `position` on have run; depths: the recursions of each. Stores
   // what has become a whole chunk, and calls back those who wait for it.

@@ -51,7 +51,8 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       prefixes_(options_, shape, &pool_, &tables_, &queue_),
       boundaries_(shape, options_.entries_per_page, &tables_),
       admission_(options_, &stays_, &pool_, &tables_),
-      accounts_(shape, options_.entries_per_page) {}
+      accounts_(shape, options_.entries_per_page),
+      builder_(options_.limits) {}
 
 absl::Status Schedule::Add(ScheduledRequest request) {
   std::vector<ScheduledRequest> requests;

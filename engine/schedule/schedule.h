@@ -16,7 +16,7 @@
 //
 //   Further rules stand with their classes: which prefixes are shared (prefix_sharing.h), where a
 //   sequence with a KV budget drops entries (boundaries.h), which tokens may be given fewer
-//   recursions (depth_dial.h).
+//   recursions (depth_dial.h), how what a plan has no space for waits (plan_builder.h).
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -41,6 +41,7 @@
 #include "engine/schedule/clock.h"
 #include "engine/schedule/depth_dial.h"
 #include "engine/schedule/options.h"
+#include "engine/schedule/plan_builder.h"
 #include "engine/schedule/prefix_sharing.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/request_queue.h"
@@ -110,7 +111,7 @@ class Schedule {
   bool WithPages(size_t index, absl::FunctionRef<bool()> attempt);
   void RaiseRoom(Stay& stay, uint32_t room);
   // Sequence::FollowCap, with the dial's present cap.
-  bool FollowDial(Sequence& sequence, uint32_t position);
+  void FollowDial(Sequence& sequence, uint32_t position);
   void Preempt(Sequence& sequence);
   void AdmitNext(const CachedPrefix& prefix);
   void Started(Sequence& sequence);
@@ -125,10 +126,9 @@ class Schedule {
   DepthDial dial_;
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
   RequestQueue queue_;
-  std::vector<Sequence*> running_;  // in order of precedence
-  uint64_t admitted_ = 0;           // requests, each counted once
-  // The next time at which a request ends, and its id.
-  std::set<std::pair<SteadyTime, uint64_t>> due_;
+  std::vector<Sequence*> running_;                 // in order of precedence
+  uint64_t admitted_ = 0;                          // requests, each counted once
+  std::set<std::pair<SteadyTime, uint64_t>> due_;  // when a request ends next, and its id
   Stays stays_;
   PagePool pool_;
   PageTables tables_;
@@ -137,7 +137,7 @@ class Schedule {
   const AdmissionRule admission_;
   ScheduleAccounts accounts_;
 
-  StepPlan plan_;
+  PlanBuilder builder_;
   std::vector<SlotState> before_;  // of each outcome that is being committed
   bool preempted_ = false;         // for memory, in this plan
   uint32_t planned_ = 0;           // epoch of the last plan

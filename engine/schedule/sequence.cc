@@ -73,12 +73,12 @@ bool Sequence::Precedes(const Sequence& other) const {
   return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);
 }
 
-bool Sequence::FollowCap(uint32_t position, uint32_t cap) {
+void Sequence::FollowCap(uint32_t position, uint32_t cap) {
   const auto& least = request.adaptive_min;
-  if (!least.has_value()) return false;
+  if (!least.has_value()) return;
   // Rows that were told were computed under the caps of that time, and keep them if a preemption
   // has them computed again.
-  return caps.Limit(std::max(position, told_rows), std::max(cap, *least));
+  caps.Limit(std::max(position, told_rows), std::max(cap, *least));
 }
 
 uint32_t Sequence::StoredPrefix() const {
@@ -121,40 +121,6 @@ uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& sha
     wanted = static_cast<uint32_t>(std::min<uint64_t>(limits.prompt, next + rows));
   }
   return std::max(limits.room, std::min({wanted, limits.end, stay.boundary}));
-}
-
-void AppendAdmission(const Stay& stay, StepPlan& plan) {
-  const Sequence& sequence = *stay.sequence;
-  const ScheduledRequest& request = sequence.request;
-  Admission admission{};
-  admission.slot = sequence.slot;
-  admission.area = stay.area;
-  admission.state = stay.state;
-  admission.limits = stay.limits;
-  admission.sampling = request.sampling;
-  admission.threshold_logit = request.threshold_logit;
-  admission.logprobs = request.logprobs.value_or(kNoLogprobs);
-  admission.eviction = request.budget.policy;
-  admission.sinks = request.budget.sinks;
-  admission.recent = request.budget.recent;
-  if (sequence.WantsPromptLogprobs()) admission.wants |= kWantsPromptLogprobs;
-  if (request.raw_logits) admission.wants |= kWantsRawLogits;
-  admission.bias_begin = static_cast<uint32_t>(plan.biases.size());
-  admission.bias_count = static_cast<uint32_t>(request.biases.size());
-  plan.biases.insert(plan.biases.end(), request.biases.begin(), request.biases.end());
-  admission.stop_begin = static_cast<uint32_t>(plan.stop_ids.size());
-  admission.stop_count = static_cast<uint32_t>(sequence.stop_ids.size());
-  plan.stop_ids.insert(plan.stop_ids.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
-  plan.admits.push_back(admission);
-  sequence.caps.Append(sequence.slot, 0, plan.caps);
-}
-
-void AppendTokens(const Stay& stay, uint32_t first, StepPlan& plan) {
-  const Sequence& sequence = *stay.sequence;
-  const uint32_t last = std::min(stay.limits.room + 1, stay.limits.prompt);
-  for (uint32_t position = first; position < last; ++position) {
-    plan.tokens.push_back({sequence.slot, position, sequence.tokens[position]});
-  }
 }
 
 }  // namespace recurve

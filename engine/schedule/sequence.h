@@ -36,8 +36,8 @@ struct Sequence {
   // Whether it goes before `other` when both run: by priority, then by turn.
   bool Precedes(const Sequence& other) const;
   // Puts tokens from `position` on, none of which has begun, under the dial's `cap`, if the request
-  // allows that; but not those that are computed again. Whether the backend must hear of it.
-  bool FollowCap(uint32_t position, uint32_t cap);
+  // allows that; but not those that are computed again.
+  void FollowCap(uint32_t position, uint32_t cap);
   // Of its first tokens those that the cache gets: none from the first lowered cap on.
   uint32_t StoredPrefix() const;
   // Of its rows from `position` to `last` - 1 the first that the observer does not know; `last` if
@@ -78,19 +78,16 @@ struct Stay {
   SlotState state;                  // after the last committed step
   SlotLimits limits;                // of the last plan
   uint32_t boundary = kNoBoundary;  // `room` stays at or below it until entries have been dropped
+  // What plans have told of it: the given tokens below this position, and the depth caps below that
+  // one; unset: none, since it has had no room.
+  uint32_t told_tokens = 0;
+  std::optional<uint32_t> told_caps;
 };
 
 // The room that `stay` should have when `outstanding` steps run before the one being planned: the
 // next prompt chunk, or one token for each of these steps. Never less than it has, never past its
 // end.
 uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape);
-
-// Appends the admission of `stay` to `plan`, with the caps of all its tokens.
-void AppendAdmission(const Stay& stay, StepPlan& plan);
-
-// Appends the given tokens from position `first` on that rows below the room of `stay` need: their
-// own and, for prompt log probabilities, the one after the last.
-void AppendTokens(const Stay& stay, uint32_t first, StepPlan& plan);
 
 }  // namespace recurve
 

@@ -68,6 +68,7 @@ struct Way {
   uint32_t chunk = 256, threads = 1, queue_depth = 0, slots = 8, areas = 4, ends = 8,
            block_rows = 8;
   uint32_t pages = 0;  // 0: enough for all slots
+  uint32_t plan_changes = BackendLimits().plan_changes;
   bool alone = false;  // one request after another
   bool prefix_cache = true;
   bool twin = false;  // the fastest kernels and the scalar ones side by side, each step compared
@@ -86,6 +87,7 @@ class World {
     options_.limits.prompt_rows = 256;
     options_.limits.max_positions = config.max_positions;
     options_.limits.pages = way.pages != 0 ? way.pages : 2048;
+    options_.limits.plan_changes = way.plan_changes;
     options_.entries_per_page = PageEntries(config);
     options_.vocab_size = config.vocab_size;
     options_.eos_ids = config.eos_token_ids;
@@ -216,6 +218,7 @@ std::vector<Way> Ways() {
       {.name = "queue of 1, two threads", .threads = 2, .queue_depth = 1},
       {.name = "queue of 1, chunks of 9", .policy = "lockstep", .chunk = 9, .queue_depth = 1},
       {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
+      {.name = "few changes a plan", .chunk = 9, .queue_depth = 1, .plan_changes = 3},
       {.name = "twins", .chunk = 11, .queue_depth = 1, .twin = true},
   };
   return ways;
@@ -284,6 +287,7 @@ TEST_P(InvarianceTest, CachedPrefixesChangeNothing) {
   const Way ways[] = {{.name = "at once", .chunk = 13},
                       {.name = "at once, queue of 1", .chunk = 7, .queue_depth = 1},
                       {.name = "one after another", .alone = true},
+                      {.name = "few changes a plan", .chunk = 7, .plan_changes = 5},
                       {.name = "tight memory", .chunk = 9, .queue_depth = 1, .pages = 48}};
   for (const Way& way : ways) {
     World world(small.model, way);
@@ -309,7 +313,11 @@ TEST_P(InvarianceTest, PreemptionChangesNothing) {
     if (entries[group] != 0) pages += 3 * ((130 + entries[group] - 1) / entries[group]) / 2;
   }
   for (const uint32_t queue_depth : {0U, 1U}) {
-    const Way tight{.name = "tight", .chunk = 13, .queue_depth = queue_depth, .pages = pages};
+    const Way tight{.name = "tight",
+                    .chunk = 13,
+                    .queue_depth = queue_depth,
+                    .pages = pages,
+                    .plan_changes = queue_depth == 0 ? 4 : BackendLimits().plan_changes};
     World world(small.model, tight);
     const std::vector<Transcript> found = world.Run(requests);
     EXPECT_GT(world.preemptions(), 0U) << "memory was not tight";

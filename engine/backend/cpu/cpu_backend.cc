@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
+#include "engine/backend/step_sizes.h"
 #include "engine/base/check.h"
 #include "engine/base/machine.h"
 #include "engine/base/status_macros.h"
@@ -107,10 +108,10 @@ absl::Status CpuBackend::Submit(const StepPlan& plan) {
   StepResult& result = results_[(first_result_ + outstanding_) % kMaxOutstanding];
   result.Clear();
   // The most that a step can report, so that only the first use of a result's memory allocates.
-  const BackendLimits& limits = options_.limits;
-  result.outcomes.reserve(limits.slots);
-  result.depths.reserve(MaxRows(limits));
-  result.logprobs.reserve(size_t{limits.ends} * (1 + limits.max_logprobs));
+  const ResultSizes most = MostOfResult(options_.limits);
+  result.outcomes.reserve(most.outcomes);
+  result.depths.reserve(most.depths);
+  result.logprobs.reserve(most.logprobs);
   status_ = Step(plan, result);
   if (status_.ok()) ++outstanding_;
   return status_;
@@ -139,7 +140,7 @@ absl::Status CpuBackend::CheckPlan(const StepPlan& plan) const {
           absl::StrCat("plan: ", cap.name, " is ", cap.found, ", expected at most ", cap.limit));
     }
   }
-  return absl::OkStatus();
+  return CheckPlanSizes(plan, limits);
 }
 
 absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
@@ -148,8 +149,11 @@ absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
       plan, [this](const Evict& evict) { evictor_.Run(table_.slot(evict.slot), evict, pool_); }));
   for (const PageCopy& copy : plan.copies) pool_.Copy(copy);
   for (const Admission& admission : plan.admits) {
-    RETURN_IF_ERROR(sampling_.Begin(table_.slot(admission.slot), admission.slot));
+    sampling_.Begin(admission.slot);
     evictor_.Reset(admission.slot, admission.eviction);
+  }
+  for (const TokenChange& change : plan.tokens) {
+    sampling_.Take(table_.slot(change.slot), change);
   }
   result.epoch = plan.epoch;
   for (uint32_t id = 0; id < table_.size(); ++id) {

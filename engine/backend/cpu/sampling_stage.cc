@@ -22,7 +22,8 @@ SamplingStage::SamplingStage(const BackendLimits& limits, uint32_t vocab_size, u
       threads_(threads),
       row_logprobs_(1 + std::min(limits.max_logprobs, vocab_size)),
       results_(limits.ends),
-      logprobs_(size_t{limits.ends} * row_logprobs_) {
+      logprobs_(size_t{limits.ends} * row_logprobs_),
+      counted_(limits.slots) {
   // Built in place: a copy would not have the memory that was set aside.
   scratch_.reserve(threads);
   for (uint32_t i = 0; i < threads; ++i) scratch_.emplace_back(vocab_size, limits.max_logprobs);
@@ -30,17 +31,30 @@ SamplingStage::SamplingStage(const BackendLimits& limits, uint32_t vocab_size, u
   for (uint32_t i = 0; i < limits.slots; ++i) counts_.emplace_back(vocab_size);
 }
 
-absl::Status SamplingStage::Begin(const Slot& slot, uint32_t id) {
+void SamplingStage::Begin(uint32_t id) {
   counts_[id].Clear();
-  return CountTokens(slot, id, 0, slot.state.position);
+  counted_[id] = 0;
 }
 
-absl::Status SamplingStage::CountTokens(const Slot& slot, uint32_t id, uint32_t begin,
-                                        uint32_t end) {
+void SamplingStage::Count(const Slot& slot, uint32_t id, uint32_t token) {
+  counts_[id].Add(token, counted_[id] >= slot.sampling.generated);
+  ++counted_[id];
+}
+
+void SamplingStage::Take(const Slot& slot, const TokenChange& change) {
+  if (change.position >= slot.state.position || !UsesTokenCounts(slot.sampling)) return;
+  // One that is left out is missed by CountSpan.
+  if (change.position == counted_[change.slot]) Count(slot, change.slot, change.token);
+}
+
+absl::Status SamplingStage::CountSpan(const Slot& slot, uint32_t id) {
   if (!UsesTokenCounts(slot.sampling)) return absl::OkStatus();
-  for (uint32_t position = begin; position < end; ++position) {
-    if (slot.TokenAt(position) == kNoToken) return MissingToken(id, position);
-    counts_[id].Add(slot.TokenAt(position), position >= slot.sampling.generated);
+  const uint32_t position = slot.state.position;
+  if (counted_[id] != position) return MissingToken(id, counted_[id]);
+  for (uint32_t row = 0; row < slot.state.rows; ++row) {
+    const uint32_t token = slot.TokenAt(position + row);
+    if (token == kNoToken) return MissingToken(id, position + row);
+    Count(slot, id, token);
   }
   return absl::OkStatus();
 }
@@ -55,11 +69,7 @@ absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<ui
       return MissingToken(row.slot, given);
     }
   }
-  for (const uint32_t id : slots) {
-    const Slot& slot = table.slot(id);
-    const uint32_t position = slot.state.position;
-    RETURN_IF_ERROR(CountTokens(slot, id, position, position + slot.state.rows));
-  }
+  for (const uint32_t id : slots) RETURN_IF_ERROR(CountSpan(table.slot(id), id));
   return absl::OkStatus();
 }
 

@@ -22,8 +22,12 @@ class SamplingStage {
  public:
   SamplingStage(const BackendLimits& limits, uint32_t vocab_size, uint32_t threads);
 
-  // A new sequence was admitted to slot `id`: counts the tokens before its position.
-  absl::Status Begin(const Slot& slot, uint32_t id);
+  // A new sequence was admitted to slot `id`.
+  void Begin(uint32_t id);
+
+  // A plan has sent a token of `slot`: counts it if it stands before the span in flight. Such
+  // tokens come in the order of their positions, from 0 on.
+  void Take(const Slot& slot, const TokenChange& change);
 
   // Before the shares of Run: counts the tokens of the spans of `slots`, which pass EXIT now.
   // Internal names the slot and the position of a token that some row needs and no plan has sent.
@@ -46,8 +50,10 @@ class SamplingStage {
               StepResult& result) const;
 
  private:
-  // Those at begin .. end - 1, if the slot's penalties ask for it. Internal: one is missing.
-  absl::Status CountTokens(const Slot& slot, uint32_t id, uint32_t begin, uint32_t end);
+  // Those of the span in flight, if the slot's penalties ask for it. Internal: one is missing, or
+  // one before it is.
+  absl::Status CountSpan(const Slot& slot, uint32_t id);
+  void Count(const Slot& slot, uint32_t id, uint32_t token);
   struct RowResult {
     Verdict verdict;
     uint32_t logprobs;  // of this row, in logprobs_
@@ -64,6 +70,7 @@ class SamplingStage {
   std::vector<TokenCounts> counts_;      // [slots]
   std::vector<RowResult> results_;       // [ends]
   std::vector<TokenLogprob> logprobs_;   // [ends][row_logprobs_]
+  std::vector<uint32_t> counted_;        // [slots]: so many tokens are in counts_, the first ones
 };
 
 }  // namespace recurve

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/backend/backend.h"
+#include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
 #include "tests/engine/backend/step_driver.h"
 #include "tests/engine/backend/test_backends.h"
@@ -340,6 +341,80 @@ Admission OneToken(uint32_t slot) {
   return a;
 }
 
+// Admits a slot that begins at the last token of `history`, and tells it all tokens at once or one
+// a plan, the room with the last of them. Returns the token that it samples.
+uint32_t TokenAfter(Backend& backend, const ModelConfig& config,
+                    const std::vector<uint32_t>& history, float repetition_penalty, bool at_once) {
+  const auto tokens = static_cast<uint32_t>(history.size());
+  Admission admission = OneToken(0);
+  admission.state.position = tokens - 1;
+  admission.limits = {.prompt = tokens, .end = tokens, .room = tokens - 1, .chunk = 1};
+  admission.sampling.repetition_penalty = repetition_penalty;
+  StepPlan plan;
+  plan.ends = plan.block_rows = plan.prompt_rows = 1;
+  plan.admits = {admission};
+  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+    if (PageEntries(config)[group] > 0) plan.pages.push_back({0, group, 0, group});
+  }
+  StepResult result;
+  for (uint32_t position = 0; position < tokens + 10; ++position) {
+    if (position < tokens) plan.tokens.push_back({0, position, history[position]});
+    if (position + 1 == tokens) plan.rooms = {{0, tokens}};
+    if (at_once && position + 1 < tokens) continue;
+    ++plan.epoch;
+    EXPECT_EQ(backend.Submit(plan), absl::OkStatus());
+    EXPECT_EQ(backend.Collect(result), absl::OkStatus());
+    for (const Outcome& outcome : result.outcomes) {
+      if (outcome.token != kNoToken) return outcome.token;
+    }
+    plan.admits.clear();
+    plan.pages.clear();
+    plan.tokens.clear();
+    plan.rooms.clear();
+  }
+  return kNoToken;
+}
+
+TEST_P(BackendTest, PenaltiesCountAHistoryThatComesInSeveralPlans) {
+  const ModelConfig config = TestConfig();
+  const auto model = MakeModel(config);
+  const std::vector<uint32_t> plain = {1, 2, 3, 4};
+  const uint32_t favourite = TokenAfter(*Make(model), config, plain, 1.0F, /*at_once=*/true);
+  ASSERT_NE(favourite, kNoToken);
+  ASSERT_NE(favourite, 4U);
+  const std::vector<uint32_t> history = {favourite, 2, 3, 4};
+  const uint32_t other = TokenAfter(*Make(model), config, history, 50.0F, /*at_once=*/true);
+  EXPECT_NE(other, favourite);
+  EXPECT_EQ(TokenAfter(*Make(model), config, history, 50.0F, /*at_once=*/false), other);
+}
+
+TEST_P(BackendTest, PenaltiesMissATokenOfTheHistoryThatNoPlanHasTold) {
+  const ModelConfig config = TestConfig();
+  const auto backend = Make(MakeModel(config));
+  StepPlan plan;
+  plan.ends = plan.block_rows = plan.prompt_rows = 1;
+  plan.admits.push_back(OneToken(2));
+  plan.admits[0].state.position = 2;
+  plan.admits[0].limits.prompt = 3;
+  plan.admits[0].sampling.presence_penalty = 1.0F;
+  plan.tokens = {{2, 0, 1}, {2, 2, 1}};
+  for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+    if (PageEntries(config)[group] > 0) plan.pages.push_back({2, group, 0, group});
+  }
+  StepResult result;
+  absl::Status status = absl::OkStatus();
+  for (int step = 0; step < 10 && status.ok(); ++step) {
+    ++plan.epoch;
+    status = backend->Submit(plan);
+    if (status.ok()) status = backend->Collect(result);
+    plan.admits.clear();
+    plan.tokens.clear();
+    plan.pages.clear();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("slot 2 has no token at position 1"));
+}
+
 TEST_P(BackendTest, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
   const ModelConfig config = TestConfig();
   StepPlan no_page;
@@ -351,12 +426,15 @@ TEST_P(BackendTest, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
   no_token.pages = {{2, 0, 0, 0}};
   StepPlan too_many;
   too_many.block_rows = 4;
+  StepPlan too_large;
+  too_large.rooms.resize(6);
   StepPlan no_slot;
   no_slot.drops.push_back({5});
   const std::pair<const StepPlan*, const char*> cases[] = {
       {&no_page, "slot 2 has no page 0 of group 0 for entries 0..0"},
       {&no_token, "slot 2 has no token at position 0"},
       {&too_many, "block_rows is 4, expected at most 3"},
+      {&too_large, "rooms holds 6, expected at most 5"},
       {&no_slot, "drop names slot 5"}};
   for (const auto& [plan, message] : cases) {
     const auto backend = Make(MakeModel(config));

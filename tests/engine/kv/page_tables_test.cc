@@ -32,11 +32,30 @@ SlotState Waiting() {
   return state;
 }
 
+constexpr size_t kAll = 1000;
+
+// Extends, and tells of all.
+bool Extend(PageTables& tables, uint32_t slot, const SlotState& state, uint32_t room,
+            std::vector<PageChange>& changes) {
+  std::vector<PageCopy> copies;
+  const bool fits = tables.Extend(slot, state, room);
+  EXPECT_TRUE(tables.Tell(slot, kAll, copies, changes));
+  EXPECT_THAT(copies, IsEmpty());
+  return fits;
+}
+
+bool Adopt(PageTables& tables, uint32_t slot, const CachedPrefix& prefix,
+           std::vector<PageCopy>& copies, std::vector<PageChange>& changes) {
+  const bool fits = tables.Adopt(slot, prefix);
+  EXPECT_TRUE(tables.Tell(slot, kAll, copies, changes));
+  return fits;
+}
+
 TEST(PageTablesTest, ExtendsEveryGroupWithLayers) {
   PagePool pool(10);
   PageTables tables(&pool, 2, kThreeRecursions, {0, 4, 4, 4, 8});
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(1, Waiting(), 5, changes));
+  ASSERT_TRUE(Extend(tables, 1, Waiting(), 5, changes));
   EXPECT_THAT(changes, ElementsAre(IsPage(1, 1, 0, 0), IsPage(1, 1, 1, 1), IsPage(1, 2, 0, 2),
                                    IsPage(1, 2, 1, 3), IsPage(1, 3, 0, 4), IsPage(1, 3, 1, 5),
                                    IsPage(1, 4, 0, 6)));
@@ -47,7 +66,7 @@ TEST(PageTablesTest, ExtendsEveryGroupWithLayers) {
   EXPECT_EQ(tables.GroupPagesFor(4, 9), 2U);
 
   changes.clear();
-  EXPECT_FALSE(tables.Extend(0, Waiting(), 5, changes));  // 7 pages, of which 3 are free
+  EXPECT_FALSE(Extend(tables, 0, Waiting(), 5, changes));  // 7 pages, of which 3 are free
   EXPECT_THAT(changes, IsEmpty());
   EXPECT_THAT(tables.pages(0, 1), IsEmpty());
   EXPECT_EQ(pool.free(), 3U);
@@ -59,7 +78,7 @@ TEST(PageTablesTest, TrimsWhatSurvivorsDidNotNeed) {
   PagePool pool(100);
   PageTables tables(&pool, 1, kThreeRecursions, {4, 4, 4, 4, 4});
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(0, Waiting(), 16, changes));
+  ASSERT_TRUE(Extend(tables, 0, Waiting(), 16, changes));
   // A span of 16 rows, of which 5 have been let into recursion 2.
   SlotState state = Waiting();
   const SlotLimits limits{16, 100, 16, 16};
@@ -175,7 +194,7 @@ class RandomTables {
     }
     const bool fits = missing <= pool_.free();
     std::vector<PageChange> changes;
-    ASSERT_EQ(tables_.Extend(slot, state, room, changes), fits);
+    ASSERT_EQ(recurve::Extend(tables_, slot, state, room, changes), fits);
     ASSERT_EQ(changes.size(), fits ? missing : 0);
     for (const PageChange& change : changes) {
       EXPECT_EQ(change.slot, slot);
@@ -255,11 +274,11 @@ TEST(PageTablesTest, AdoptSharesFullPagesAndCopiesTheRest) {
   const EntriesPerPage per_page = {8, 5, 5, 5, 8};
   PageTables tables(&pool, 2, {3, 0}, per_page);
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  ASSERT_TRUE(Extend(tables, 0, Ran20(), 20, changes));
   const CachedPrefix prefix = PrefixOf(tables, 0, Ran20());
   changes.clear();
   std::vector<PageCopy> copies;
-  ASSERT_TRUE(tables.Adopt(1, prefix, copies, changes));
+  ASSERT_TRUE(Adopt(tables, 1, prefix, copies, changes));
   // Groups 0 and 4 hold 8 + 8 + 4 entries, groups 1 and 2 full pages alone, group 3 holds 5 + 4.
   EXPECT_EQ(copies.size(), 3U);
   EXPECT_EQ(changes.size(), 3U + 4 + 3 + 2 + 3);
@@ -277,11 +296,53 @@ TEST(PageTablesTest, AdoptSharesFullPagesAndCopiesTheRest) {
   EXPECT_EQ(pool.in_use(), 0U);
 }
 
+TEST(PageTablesTest, ChangesAreToldAsFarAsThereIsSpace) {
+  PagePool pool(40);
+  PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
+  std::vector<PageCopy> copies;
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(tables.Extend(0, Ran20(), 20));
+  EXPECT_FALSE(tables.IsTold(0));
+  EXPECT_FALSE(tables.Tell(0, 4, copies, changes));
+  EXPECT_EQ(changes.size(), 4U);
+  EXPECT_FALSE(tables.Tell(0, 4, copies, changes)) << "no space";
+  EXPECT_EQ(changes.size(), 4U);
+  EXPECT_TRUE(tables.Tell(0, kAll, copies, changes));
+  EXPECT_TRUE(tables.IsTold(0));
+  EXPECT_EQ(changes.size(), 15U);
+  EXPECT_THAT(changes[3], IsPage(0, 1, 0, tables.pages(0, 1)[0]));
+  tables.Release(0);
+}
+
+TEST(PageTablesTest, WhatACopyIsMadeOfStaysOwnedUntilThatIsTold) {
+  PagePool pool(40);
+  PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
+  std::vector<PageCopy> copies;
+  std::vector<PageChange> changes;
+  ASSERT_TRUE(Extend(tables, 0, Ran20(), 20, changes));
+  const CachedPrefix prefix = PrefixOf(tables, 0, Ran20());
+  ASSERT_TRUE(tables.Adopt(1, prefix));
+  tables.Release(0);
+  EXPECT_EQ(pool.in_use(), 15U + 3);
+  changes.clear();
+  EXPECT_FALSE(tables.Tell(1, 2, copies, changes));  // the full pages of group 0
+  EXPECT_THAT(copies, IsEmpty());
+  EXPECT_EQ(pool.in_use(), 15U + 3);
+  EXPECT_FALSE(tables.Tell(1, 3, copies, changes));
+  ASSERT_EQ(copies.size(), 1U);
+  EXPECT_EQ(copies[0].from, prefix.pages[0][2]);
+  EXPECT_EQ(copies[0].to, tables.pages(1, 0)[2]);
+  EXPECT_THAT(changes.back(), IsPage(1, 0, 2, copies[0].to));
+  EXPECT_EQ(pool.in_use(), 15U + 2);
+  tables.Release(1);  // before the other two are told
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
 TEST(PageTablesTest, WhatIsLackingIsWhatExtendTakesUnlessABudgetForbidsIt) {
   PagePool pool(40);
   PageTables tables(&pool, 1, {3, 0}, {8, 5, 5, 5, 8});
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  ASSERT_TRUE(Extend(tables, 0, Ran20(), 20, changes));
   EXPECT_EQ(tables.PagesLacking(0, Ran20(), 20, KvBudget()), 0U);
   // 4 + 6 + 5 + 4 + 4 pages, of which it has 3 + 4 + 3 + 2 + 3.
   EXPECT_EQ(tables.PagesLacking(0, Ran20(), 30, KvBudget()), 8U);
@@ -292,7 +353,7 @@ TEST(PageTablesTest, WhatIsLackingIsWhatExtendTakesUnlessABudgetForbidsIt) {
   ASSERT_EQ(budget.MostEntries(1, 30), 21U);  // so group 1 needs one page more, not two
   EXPECT_EQ(tables.PagesLacking(0, Ran20(), 30, budget), 7U);
   changes.clear();
-  ASSERT_TRUE(tables.Extend(0, Ran20(), 30, changes));
+  ASSERT_TRUE(Extend(tables, 0, Ran20(), 30, changes));
   EXPECT_EQ(changes.size(), 8U);
   tables.Release(0);
 }
@@ -301,11 +362,11 @@ TEST(PageTablesTest, AdoptTakesNothingWhenThePoolLacksPagesForCopies) {
   PagePool pool(16);
   PageTables tables(&pool, 2, {3, 0}, {8, 5, 5, 5, 8});
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(0, Ran20(), 20, changes));
+  ASSERT_TRUE(Extend(tables, 0, Ran20(), 20, changes));
   const CachedPrefix prefix = PrefixOf(tables, 0, Ran20());
   changes.clear();
   std::vector<PageCopy> copies;
-  EXPECT_FALSE(tables.Adopt(1, prefix, copies, changes));
+  EXPECT_FALSE(Adopt(tables, 1, prefix, copies, changes));
   EXPECT_THAT(copies, IsEmpty());
   EXPECT_THAT(changes, IsEmpty());
   EXPECT_EQ(tables.own_pages(0), 15U);
@@ -320,28 +381,28 @@ TEST(PageTablesTest, CopySharedMakesTheSlotTheOnlyOwner) {
   state.position = 10;
   state.count[1] = 10;
   std::vector<PageChange> changes;
-  ASSERT_TRUE(tables.Extend(0, state, 20, changes));
+  ASSERT_TRUE(Extend(tables, 0, state, 20, changes));
   const std::vector<uint32_t> cached(tables.pages(0, 1).begin(), tables.pages(0, 1).begin() + 2);
   pool.Keep(cached);
   std::vector<PageCopy> copies;
   changes.clear();
   EXPECT_FALSE(tables.OwnsAlone(0, 1, 4));
-  EXPECT_TRUE(tables.CopyShared(0, 1, 4, copies, changes));
+  EXPECT_TRUE(tables.CopyShared(0, 1, 4, kAll, copies, changes));
   EXPECT_TRUE(tables.OwnsAlone(0, 1, 4));
   EXPECT_FALSE(tables.OwnsAlone(0, 1, 5));
   EXPECT_EQ(copies.size(), 1U);
-  EXPECT_TRUE(tables.CopyShared(0, 1, 10, copies, changes));
+  EXPECT_TRUE(tables.CopyShared(0, 1, 10, kAll, copies, changes));
   EXPECT_EQ(copies.size(), 2U);
   EXPECT_EQ(copies[1].from, cached[1]);
   EXPECT_EQ(copies[1].to, tables.pages(0, 1)[1]);
-  EXPECT_TRUE(tables.CopyShared(0, 1, 10, copies, changes)) << "nothing is shared any more";
+  EXPECT_TRUE(tables.CopyShared(0, 1, 10, kAll, copies, changes)) << "nothing is shared any more";
   EXPECT_EQ(copies.size(), 2U);
   EXPECT_EQ(pool.cached(), 2U);
 
   pool.Keep(tables.pages(0, 1).first(1));
   std::vector<uint32_t> rest;
   ASSERT_TRUE(pool.Allocate(pool.free(), rest));
-  EXPECT_FALSE(tables.CopyShared(0, 1, 10, copies, changes));
+  EXPECT_FALSE(tables.CopyShared(0, 1, 10, kAll, copies, changes));
   EXPECT_EQ(copies.size(), 2U);
   pool.Free(rest);
   pool.Forget(tables.pages(0, 1).first(1));

@@ -44,8 +44,7 @@ class AdmissionRuleTest : public testing::Test {
     stay.limits.prompt = sequence.prompt;
     stay.limits.end = sequence.end;
     stay.limits.room = room;
-    std::vector<PageChange> changes;
-    ASSERT_TRUE(tables_.Extend(sequence.slot, stay.state, room, changes));
+    ASSERT_TRUE(tables_.Extend(sequence.slot, stay.state, room));
     running_.push_back(&sequence);
   }
   bool CanAdmit(const Sequence& next) const { return rule_.CanAdmit(next, running_); }

@@ -14,20 +14,42 @@ void CapWitness::See(const StepPlan& plan, const ScheduleCounters& counters) {
   if (counters.depth_cap > cap_) ++rises_;
   cap_ = counters.depth_cap;
   for (const Admission& admission : plan.admits) {
-    request_in_[admission.slot] = admission.sampling.top_k;
-    sent_[admission.sampling.top_k].clear();  // what counts is said anew
+    told_[admission.slot] = {admission.sampling.top_k, admission.state.position, {}};
   }
   for (const CapChange& change : plan.caps) {
-    std::vector<DepthCap>& caps = sent_[request_in_[change.slot]];
+    std::vector<DepthCap>& caps = told_[change.slot].caps;
     std::erase_if(caps, [&](const DepthCap& cap) { return cap.position >= change.position; });
     caps.push_back({change.position, change.cap});
+  }
+  for (const Admission& admission : plan.admits) {
+    Raise(told_[admission.slot], admission.limits.room);
+  }
+  for (const RoomChange& change : plan.rooms) Raise(told_[change.slot], change.room);
+}
+
+void CapWitness::Raise(Told& told, uint32_t room) {
+  for (; told.room < room; ++told.room) {
+    caps_[told.request][told.room] = CapAt(told.caps, told.room, recursions_);
   }
 }
 
 ScheduledRequest CapWitness::AsRun(const ScheduledRequest& request) const {
+  const auto found = caps_.find(request.sampling.top_k);
+  if (found == caps_.end()) return request;  // it never ran
   ScheduledRequest as_run = request;
-  const auto sent = sent_.find(request.sampling.top_k);
-  if (sent != sent_.end()) as_run.caps = sent->second;  // else it never ran
+  as_run.caps.clear();
+  const uint32_t end = found->second.rbegin()->first + 1;
+  for (uint32_t position = 0; position < end; ++position) {
+    const auto said = found->second.find(position);
+    const uint32_t cap =
+        said != found->second.end() ? said->second : CapAt(request.caps, position, recursions_);
+    if (as_run.caps.empty() || as_run.caps.back().cap != cap)
+      as_run.caps.push_back({position, cap});
+  }
+  as_run.caps.push_back({end, CapAt(request.caps, end, recursions_)});
+  for (const DepthCap& own : request.caps) {
+    if (own.position > end) as_run.caps.push_back(own);
+  }
   return as_run;
 }
 

@@ -24,7 +24,8 @@ class CapWitness {
   // `counters`: those of the schedule after it has made `plan`.
   void See(const StepPlan& plan, const ScheduleCounters& counters);
 
-  // `request` with the caps that its tokens ran with, and those after them would have had.
+  // `request` with the caps that its tokens ran with, and its own for those that plans never gave
+  // room.
   ScheduledRequest AsRun(const ScheduledRequest& request) const;
 
   // Whether the caps are such as `request` allows, and `ending` counts them right. row_depths: of
@@ -37,10 +38,20 @@ class CapWitness {
   void AddTo(LoadFigures& figures) const;
 
  private:
+  // What plans have said of the sequence in a slot.
+  struct Told {
+    uint32_t request = 0;
+    uint32_t room = 0;
+    std::vector<DepthCap> caps;
+  };
+
+  // Tokens below `room` may begin, with the caps that were said of them.
+  void Raise(Told& told, uint32_t room);
+
   uint32_t recursions_;
-  uint32_t cap_;                                    // the dial's last one
-  std::map<uint32_t, uint32_t> request_in_;         // by slot
-  std::map<uint32_t, std::vector<DepthCap>> sent_;  // by request
+  uint32_t cap_;                                           // the dial's last one
+  std::map<uint32_t, Told> told_;                          // by slot
+  std::map<uint32_t, std::map<uint32_t, uint32_t>> caps_;  // by request and position
   uint64_t falls_ = 0, rises_ = 0;
   uint64_t lowered_rows_ = 0, recursions_given_up_ = 0;
 };

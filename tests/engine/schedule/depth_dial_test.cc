@@ -101,7 +101,7 @@ TEST(DepthDialWithoutAGoalTest, IsNotTurned) {
 
 std::vector<std::pair<uint32_t, uint32_t>> Sent(const DepthCaps& caps, uint32_t position) {
   std::vector<CapChange> changes;
-  caps.Append(7, position, changes);
+  EXPECT_EQ(caps.Append(7, position, 100, /*most=*/100, changes), 100U);
   std::vector<std::pair<uint32_t, uint32_t>> sent;
   for (const CapChange& change : changes) {
     EXPECT_EQ(change.slot, 7U);
@@ -158,6 +158,20 @@ TEST(DepthCapsTest, ALaterLimitOfTheSameTokensTakesTheirPlace) {
   EXPECT_TRUE(caps.Limit(4, 3));
   EXPECT_THAT(Sent(caps, 0), ElementsAre(Pair(4, 3)));
   EXPECT_EQ(caps.FirstLowered(), DepthCaps::kNowhere);
+}
+
+TEST(DepthCapsTest, WhatThereIsNoSpaceForIsLeftOut) {
+  DepthCaps caps({{2, 1}, {4, 2}, {6, 1}, {9, 2}}, 3);
+  caps.Limit(5, 1);
+  std::vector<CapChange> changes;
+  EXPECT_EQ(caps.Append(0, 3, 9, /*most=*/2, changes), 6U);
+  EXPECT_EQ(changes.size(), 2U);
+  EXPECT_EQ(changes[0].position, 4U);
+  EXPECT_EQ(changes[1].position, 5U);
+  EXPECT_EQ(caps.Append(0, 6, 9, /*most=*/3, changes), 9U);
+  EXPECT_EQ(changes.size(), 3U);
+  EXPECT_EQ(changes[2].position, 6U);
+  EXPECT_EQ(caps.Append(0, 9, 8, /*most=*/3, changes), 9U) << "nothing to say";
 }
 
 }  // namespace

@@ -162,7 +162,8 @@ TEST_F(DepthTest, APreemptedSequenceIsComputedAgainWithTheCapsItHad) {
   std::vector<std::pair<uint32_t, uint32_t>> sent;
   while (told(id).ended == 0) {
     Step();
-    if (!plan_.admits.empty()) sent = CapsOf(0);
+    if (!plan_.admits.empty()) sent.clear();
+    for (const auto& cap : CapsOf(0)) sent.push_back(cap);
   }
   // Full depth, then the cap of that time, and full depth again from the first new row on.
   const auto lowered_at =

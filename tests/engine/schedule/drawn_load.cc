@@ -30,6 +30,7 @@ class LoadDrawer {
 
   void DrawModel();
   void DrawOptions();
+  void DrawPlanChanges();
   KvBudget DrawBudget();
   ScheduledRequest DrawRequest(uint64_t id);
   void AlignWith(const ScheduledRequest& first, ScheduledRequest& request);
@@ -84,6 +85,11 @@ void LoadDrawer::DrawOptions() {
   if (adapts) options_.queue_time_goal = milliseconds(Draw(1, 6));
 }
 
+// Often so few that a prompt, its caps and its pages take many plans.
+void LoadDrawer::DrawPlanChanges() {
+  if (Chance(0.5)) options_.limits.plan_changes = Chance(0.4) ? Draw(1, 3) : Draw(4, 24);
+}
+
 KvBudget LoadDrawer::DrawBudget() {
   KvBudget budget;
   budget.policy = static_cast<EvictionPolicy>(Draw(1, 3));
@@ -113,7 +119,8 @@ ScheduledRequest LoadDrawer::DrawRequest(uint64_t id) {
   request.sampling.top_k = static_cast<uint32_t>(id);  // for CapWitness alone
   if (Chance(0.3)) request.threshold_logit = static_cast<float>(Draw(1, 9));
   if (Chance(0.3)) {
-    for (uint32_t position = 0; position < 60; position += Draw(1, 40)) {
+    const uint32_t apart = Chance(0.3) ? 2 : 40;
+    for (uint32_t position = 0; position < 60; position += Draw(1, apart)) {
       request.caps.push_back({position, Draw(1, model_.shape.recursions)});
     }
   }
@@ -263,6 +270,7 @@ DrawnLoad LoadDrawer::Draw() {
   }
   if (Chance(0.05)) load_.drained_at = Draw(0, 100);
   DrawPages();
+  DrawPlanChanges();
   load_.backend_seed = random_();
   return std::move(load_);
 }

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "engine/backend/step_sizes.h"
+
 namespace recurve {
 
 FakeBackend::FakeBackend(const FakeModel& model, const BackendLimits& limits,
@@ -27,6 +29,7 @@ absl::Status FakeBackend::Submit(const StepPlan& plan) {
   Check(plan.ends <= limits_.ends && plan.block_rows <= limits_.block_rows &&
             plan.prompt_rows <= limits_.prompt_rows,
         "plan exceeds the backend's limits");
+  Check(CheckPlanSizes(plan, limits_).ok(), "plan is larger than the limits allow");
   epoch_ = plan.epoch;
   if (fault_ == FakeFault::kChangesAtSubmit) Apply(plan);
   plans_.push_back(plan);
@@ -39,6 +42,11 @@ absl::Status FakeBackend::Collect(StepResult& result) {
   if (!violation_.empty()) return absl::InternalError(violation_);
   result = std::move(results_.front());
   results_.pop_front();
+  const ResultSizes sizes = SizesOf(result);
+  const ResultSizes most = MostOfResult(limits_);
+  Check(sizes.outcomes <= most.outcomes && sizes.depths <= most.depths &&
+            sizes.logprobs <= most.logprobs,
+        "result is larger than the limits allow");
   return absl::OkStatus();
 }
 

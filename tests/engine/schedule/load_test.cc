@@ -33,7 +33,8 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
             << " for priority, " << figures.evicted << " entries evicted, "
             << figures.recomputed_rows << " rows recomputed, " << figures.cached_tokens
             << " tokens found in the prefix cache, " << figures.copies << " pages copied, "
-            << figures.mixed_plans << " plans with copies and evictions, cap lowered "
+            << figures.mixed_plans << " plans with copies and evictions, " << figures.full_plans
+            << " full plans, " << figures.held << " held admissions, cap lowered "
             << figures.cap_falls << " and raised " << figures.cap_rises << " times, "
             << figures.lowered_rows << " rows under a lowered cap; ended by reason:";
   for (const uint64_t count : figures.by_reason) std::cout << ' ' << count;
@@ -47,6 +48,8 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   EXPECT_GT(figures.cached_tokens, cases / 2);
   EXPECT_GT(figures.copies, 5 * cases);
   EXPECT_GT(figures.mixed_plans, cases / 20);
+  EXPECT_GT(figures.full_plans, 5 * cases);
+  EXPECT_GT(figures.held, cases);
   EXPECT_GT(figures.cap_falls, cases / 10);
   EXPECT_GT(figures.cap_rises, cases / 10);
   EXPECT_GT(figures.lowered_rows, 5 * cases);

@@ -8,7 +8,7 @@
 # writes <folder>/<source's name> for each source and <folder>/mutation_names.inc.
 
 set(sources kv/page_tables.cc schedule/boundaries.cc schedule/depth_caps.cc schedule/plan.cc
-            schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
+            schedule/plan_builder.cc schedule/prefix_sharing.cc schedule/prefix_state.cc schedule/schedule.cc
             schedule/schedule_accounts.cc schedule/sequence.cc schedule/stays.cc)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/${source} text_${source})
@@ -47,6 +47,28 @@ mutate("tokens that may start are not reserved" kv/page_tables.cc
 mutate("room is raised without pages" schedule/plan.cc
   [[if (fits) RaiseRoom]]
   [[if (fits || ON) RaiseRoom]])
+mutate("room is raised before all of its pages are told" schedule/plan_builder.cc
+  [[return pages && tokens && caps;]]
+  [[return (pages || ON) && tokens && caps;]])
+mutate("room is raised before all of its tokens are told" schedule/plan_builder.cc
+  [[if (plan_.tokens.size() >= most_.tokens) return false;]]
+  [[if (plan_.tokens.size() >= most_.tokens) return ON;]])
+mutate("room is raised before all of its caps are told" schedule/plan_builder.cc
+  [[return *stay.told_caps >= room;]]
+  [[return ON || *stay.told_caps >= room;]])
+mutate("a plan holds more tokens than its limits allow" schedule/plan_builder.cc
+  [[for (uint32_t& next = stay.told_tokens; next < last; ++next) {]]
+  [[for (uint32_t& next = stay.told_tokens; next < last; ++next) {
+    if (ON) {
+      plan_.tokens.push_back({sequence.slot, next, sequence.tokens[next]});
+      continue;
+    }]])
+mutate("what a copy is made of is free before the copy is told" kv/page_tables.cc
+  [[pool_->Share(found);]]
+  [[pool_->Share(ON ? found.first(full[group]) : found);]])
+mutate("entries are dropped from pages that were not told" schedule/boundaries.cc
+  [[tables_->IsTold(stay.sequence->slot);]]
+  [[(ON || tables_->IsTold(stay.sequence->slot));]])
 mutate("room is raised past the end" schedule/sequence.cc
   [[std::min({wanted, limits.end,]]
   [[std::min({wanted, ON ? wanted : limits.end,]])
@@ -84,15 +106,16 @@ mutate("a plan that preempts admits" schedule/plan.cc
 mutate("a resumed sequence forgets what it has generated" schedule/plan.cc
   [[stay.limits.prompt = tokens;]]
   [[stay.limits.prompt = ON ? sequence.prompt : tokens;]])
-mutate("a resumed sequence counts its tokens as prompt" schedule/sequence.cc
+mutate("a resumed sequence counts its tokens as prompt" schedule/plan_builder.cc
   [[admission.sampling = request.sampling;]]
   [[admission.sampling = request.sampling;
   if (ON) admission.sampling.generated += sequence.stats.generated_tokens;]])
-mutate("the cap is not sent on resume" schedule/sequence.cc
-  [[sequence.caps.Append(sequence.slot, 0, plan.caps);]]
-  [[if (!ON || sequence.stats.preemptions == 0) {
-    sequence.caps.Append(sequence.slot, 0, plan.caps);
-  }]])
+mutate("the cap is not sent on resume" schedule/plan_builder.cc
+  [[if (room <= position) return true;]]
+  [[if (room <= position || (ON && stay.sequence->stats.preemptions > 0)) return true;]])
+mutate("the cap in force where a prefix ends is not sent" schedule/plan_builder.cc
+  [[if (cap < caps.recursions()) {]]
+  [[if (cap < caps.recursions() && (!ON || position == 0)) {]])
 mutate("recomputed rows are told again" schedule/sequence.cc
   [[return std::clamp(told_rows, position, last);]]
   [[return ON ? position : std::clamp(told_rows, position, last);]])
@@ -105,11 +128,9 @@ mutate("recomputed rows are counted again" schedule/schedule_accounts.cc
 mutate("a span crosses a boundary" schedule/sequence.cc
   [[stay.boundary})]]
   [[ON ? wanted : stay.boundary})]])
-mutate("the entries of a preempted sequence are dropped" schedule/plan.cc
-  [=[std::erase_if(plan_.evicts, [&sequence](const Evict& e) { return e.slot == sequence.slot; });]=]
-  [=[std::erase_if(plan_.evicts, [&sequence](const Evict& e) {
-    return !ON && e.slot == sequence.slot;
-  });]=])
+mutate("the entries of a preempted sequence are dropped" schedule/plan_builder.cc
+  [=[std::erase_if(plan_.evicts, [slot](const Evict& e) { return e.slot == slot; });]=]
+  [=[std::erase_if(plan_.evicts, [slot](const Evict& e) { return !ON && e.slot == slot; });]=])
 mutate("a resumed sequence does not count its boundaries from the beginning" schedule/plan.cc
   [[stay.boundary = sequence.request.budget.NextBoundary(0);]]
   [[stay.boundary = sequence.request.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
@@ -138,12 +159,12 @@ mutate("entries are dropped from shared pages" schedule/boundaries.cc
   [[if (!OwnsEntriesAlone(stay)) return;]]
   [[if (!ON && !OwnsEntriesAlone(stay)) return;]])
 mutate("entries are dropped from pages that the same plan copies" schedule/plan.cc
-  [[if (!Boundaries::IsAt(stay)) continue;]]
-  [[if (ON && Boundaries::IsAt(stay)) boundaries_.DropEntries(stay, plan_);
-    if (!Boundaries::IsAt(stay)) continue;]] 100)
-mutate("copies for a preempted sequence are made" schedule/plan.cc
-  [[return p.slot == sequence.slot && p.page == copy.to;]]
-  [[return !ON && p.slot == sequence.slot && p.page == copy.to;]])
+  [[if (!boundaries_.IsAt(stay)) continue;]]
+  [[if (ON && boundaries_.IsAt(stay)) boundaries_.DropEntries(stay, builder_);
+    if (!boundaries_.IsAt(stay)) continue;]] 100)
+mutate("copies for a preempted sequence are made" schedule/plan_builder.cc
+  [[return p.slot == slot && p.page == copy.to;]]
+  [[return !ON && p.slot == slot && p.page == copy.to;]])
 mutate("the depths of a prefix are not told" schedule/plan.cc
   [[sequence.TellRows(0, prefix.depths, {});]]
   [[if (ON) {
@@ -157,8 +178,11 @@ mutate("whoever waits for a prefix is not called back when it will never come" s
 
 # Depth
 mutate("the dial lowers tokens that may have begun" schedule/plan.cc
-  [[const uint32_t old = stay.limits.room;]]
-  [[const uint32_t old = stay.limits.room - (ON ? 1 : 0);]])
+  [[FollowDial(*stay.sequence, stay.limits.room);]]
+  [[FollowDial(*stay.sequence, stay.limits.room - (ON && stay.limits.room > 0 ? 1 : 0));]])
+mutate("the dial changes caps of which some were told" schedule/plan.cc
+  [[if (stay.told_caps <= stay.limits.room)]]
+  [[if (ON || stay.told_caps <= stay.limits.room)]])
 mutate("a resumed sequence is computed again under the present cap" schedule/sequence.cc
   [[std::max(position, told_rows)]]
   [[(ON ? position : std::max(position, told_rows))]])
@@ -176,9 +200,9 @@ mutate("a prefix is stored beyond the first lowered cap" schedule/sequence.cc
   [[return ON ? prefix_state.stores : std::min(prefix_state.stores, caps.FirstLowered());]])
 
 # Prompts and order
-mutate("the token after the room is not sent" schedule/sequence.cc
-  [[std::min(stay.limits.room + 1, stay.limits.prompt)]]
-  [[std::min(stay.limits.room + (ON ? 0 : 1), stay.limits.prompt)]])
+mutate("the token after the room is not sent" schedule/plan_builder.cc
+  [[std::min(room + 1, stay.limits.prompt)]]
+  [[std::min(room + (ON ? 0 : 1), stay.limits.prompt)]])
 mutate("chunk with prompt log probabilities exceeds ends" schedule/plan.cc
   [[if (sequence.WantsPromptLogprobs()) {]]
   [[if (!ON && sequence.WantsPromptLogprobs()) {]])

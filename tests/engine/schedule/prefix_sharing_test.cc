@@ -55,7 +55,7 @@ class PrefixSharingTest : public testing::Test {
   Sequence& Run(Sequence& sequence) {
     Stay& stay = Begin(sequence);
     stay.state.stage = Stage::kEntry;
-    EXPECT_TRUE(tables_.Extend(sequence.slot, stay.state, sequence.prompt, plan_.pages));
+    EXPECT_TRUE(tables_.Extend(sequence.slot, stay.state, sequence.prompt));
     return sequence;
   }
   // Tokens from `first` up to `last` - 1 run.
@@ -85,7 +85,8 @@ class PrefixSharingTest : public testing::Test {
   PrefixSharing sharing_{options_, kOneRecursion, &pool_, &tables_, &queue_};
   std::deque<Sequence> sequences_;
   std::vector<Sequence*> running_;
-  StepPlan plan_;
+  std::vector<PageCopy> copies_;
+  std::vector<PageChange> changes_;
 };
 
 TEST_F(PrefixSharingTest, WholeChunksAreFoundAndTheLastTokenAlwaysRuns) {
@@ -174,12 +175,12 @@ TEST_F(PrefixSharingTest, AdoptionSharesFullPages) {
   Sequence& second = Add(13);
   const CachedPrefix prefix = sharing_.Find(second);
   Stay& stay = Begin(second);
-  plan_.Clear();
-  sharing_.Adopt(stay, prefix, plan_);
+  sharing_.Adopt(stay, prefix);
   EXPECT_EQ(stay.state.position, 12U);
   EXPECT_EQ(stay.state.count[2], 12U);
-  EXPECT_THAT(plan_.copies, IsEmpty()) << "12 entries fill three pages";
-  EXPECT_EQ(plan_.pages.size(), 9U);
+  EXPECT_TRUE(tables_.Tell(second.slot, /*most=*/100, copies_, changes_));
+  EXPECT_THAT(copies_, IsEmpty()) << "12 entries fill three pages";
+  EXPECT_EQ(changes_.size(), 9U);
   EXPECT_EQ(second.prefix_state.stored, 12U);
   // What it goes on to compute is counted from there on.
   Compute(second, 12, 13);
@@ -202,9 +203,9 @@ TEST_F(PrefixSharingTest, WhatNobodyUsesGoesForTheCopiesOfPartlyFilledPages) {
   Sequence& next = Add(7, 10);
   const CachedPrefix prefix = sharing.Find(next);
   ASSERT_EQ(prefix.tokens, 6U);
-  plan_.Clear();
-  sharing.Adopt(Begin(next), prefix, plan_);
-  EXPECT_EQ(plan_.copies.size(), 3U) << "two of six entries in each group";
+  sharing.Adopt(Begin(next), prefix);
+  EXPECT_TRUE(tables_.Tell(next.slot, /*most=*/100, copies_, changes_));
+  EXPECT_EQ(copies_.size(), 3U) << "two of six entries in each group";
   EXPECT_EQ(sharing.Find(Add(7, 10)).tokens, 6U);
   EXPECT_EQ(sharing.Find(Add(7, 30)).tokens, 0U) << "gave its pages to the copies";
   pool_.Free(taken);

@@ -113,6 +113,14 @@ const StepPlan* RandomLoad::MakePlan() {
   ++figures_.steps;
   figures_.copies += plan.copies.size();
   if (!plan.copies.empty() && !plan.evicts.empty()) ++figures_.mixed_plans;
+  const size_t changes = options_.limits.plan_changes;
+  if (plan.pages.size() == changes || plan.tokens.size() == changes ||
+      plan.caps.size() == changes) {
+    ++figures_.full_plans;
+  }
+  for (const Admission& admission : plan.admits) {
+    if (admission.limits.room == admission.state.position) ++figures_.held;
+  }
   return &plan;
 }
 

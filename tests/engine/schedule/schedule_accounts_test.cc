@@ -39,8 +39,7 @@ class ScheduleAccountsTest : public testing::Test {
     running_.push_back(&sequence);
     Stay& stay = stays_.Begin(&sequence, /*wants_area=*/false, /*epoch=*/1, /*committed=*/0);
     stay.state.stage = Stage::kEntry;
-    std::vector<PageChange> changes;
-    EXPECT_TRUE(tables_.Extend(sequence.slot, stay.state, room, changes));
+    EXPECT_TRUE(tables_.Extend(sequence.slot, stay.state, room));
     return stay;
   }
   void CountRows(Sequence& sequence, uint32_t position, const std::vector<uint32_t>& depths) {
