@@ -110,8 +110,7 @@ absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
     return absl::InvalidArgumentError(absl::StrCat("--slots is ", s.slots, "; the backend ",
                                                    facts.name, " has at most ", facts.max_slots));
   }
-  if (s.ends == 0) s.ends = s.slots;
-  if (s.block_rows == 0) s.block_rows = s.slots;
+  s.FillIn();
 
   MemoryOptions& memory = options.memory;
   const uint32_t model_context = model.config.max_positions;
@@ -144,14 +143,8 @@ absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
 }
 
 BackendLimits LimitsOf(const EngineOptions& options) {
-  const ScheduleLimits& s = options.schedule;
   BackendLimits limits;
-  limits.slots = s.slots;
-  limits.areas = s.areas;
-  limits.chunk = s.chunk;
-  limits.ends = s.ends;
-  limits.block_rows = s.block_rows;
-  limits.prompt_rows = s.prompt_rows;
+  static_cast<StepLimits&>(limits) = options.schedule;
   limits.pages = options.memory.kv_pages;
   limits.max_positions = options.memory.max_context;
   limits.max_logprobs = kMaxTopLogprobs;
@@ -188,18 +181,14 @@ EngineInfo InfoOf(const Model& model, const EngineOptions& options, const Backen
 absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config,
                                                        const EngineOptions& options) {
   ScheduleOptions schedule;
+  static_cast<AdmissionLimits&>(schedule) = options.schedule;
   schedule.limits = LimitsOf(options);
   schedule.entries_per_page = PageEntries(config);
   schedule.vocab_size = config.vocab_size;
   schedule.eos_ids = config.eos_token_ids;
   ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
   if (options.schedule.adaptive_depth) schedule.queue_time_goal = options.schedule.queue_time_goal;
-  schedule.headroom = options.schedule.admission_headroom;
-  schedule.max_preemptions = options.schedule.max_preemptions;
   schedule.prefix_cache = options.memory.prefix_cache;
-  schedule.default_max_tokens = options.schedule.default_max_tokens;
-  schedule.max_queued_requests = options.schedule.max_queued_requests;
-  schedule.max_queued_tokens = options.schedule.max_queued_tokens;
   return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
 }
 

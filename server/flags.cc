@@ -137,7 +137,7 @@ void AddAdmissionFlags(CLI::App* app, ScheduleLimits* limits, AdmissionOptions* 
       "prompts up to 64 KiB, for longer ones, and for short and for longer Tokenize and Detokenize "
       "calls, each for itself. More are refused with RESOURCE_EXHAUSTED.");
   group.Value(
-      "--admission_headroom", &limits->admission_headroom,
+      "--admission_headroom", &limits->headroom,
       "Tokens for which admission leaves pages to each sequence that runs. More means fewer "
       "sequences at once when memory is tight, and fewer that are put back for each other.");
   group.Bounded("--max_preemptions", &limits->max_preemptions, 0, 1000,

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/api/limits.h"
+
 namespace recurve {
 
 struct ModelOptions {
@@ -21,21 +23,9 @@ struct ModelOptions {
   bool operator==(const ModelOptions&) const = default;
 };
 
-struct ScheduleLimits {
+struct ScheduleLimits : StepLimits, AdmissionLimits {
   std::string policy = "depthwise";  // when EXIT and ENTRY run: depthwise (every step) or lockstep
                                      // (only when no row waits for the block)
-  uint32_t slots = 32;               // sequences in flight
-  uint32_t areas = 4;                // prompts in progress at once
-  uint32_t chunk = 256;              // most prompt rows of one sequence in a step
-  uint32_t ends = 0;        // most generated rows in ENTRY and EXIT of a step; 0: as many as slots
-  uint32_t block_rows = 0;  // most generated rows in the block of a step; 0: as many as slots
-  uint32_t prompt_rows = 256;           // most prompt rows in each stage of a step; at least chunk
-  uint32_t max_queued_requests = 256;   // waiting for a slot; more are refused
-  uint64_t max_queued_tokens = 262144;  // prompt tokens waiting for a slot; more are refused; if
-                                        // less than the context, the context
-  uint32_t admission_headroom = 64;     // tokens for which admission leaves pages to each sequence
-  uint32_t max_preemptions = 3;         // of a request; then it has pages for all of it, and stays
-  uint32_t default_max_tokens = 1024;   // new tokens of a request that does not say
   // While requests wait longer than the goal, new tokens of those that allow it run fewer
   // recursions.
   bool adaptive_depth = false;

@@ -33,7 +33,7 @@ struct RequestTerms {
   std::string tenant;
   SamplingParams sampling;        // but for `generated` and `min_end`, which the schedule fills in
   uint32_t generated_prefix = 0;  // trailing prompt ids that an earlier stream had generated
-  // New tokens. Unset: what is left of the context, at most ScheduleLimits::default_max_tokens. 0
+  // New tokens. Unset: what is left of the context, at most AdmissionLimits::default_max_tokens. 0
   // needs prompt_logprobs; the last prompt token then becomes no row.
   std::optional<uint32_t> max_tokens;
   uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included

@@ -7,19 +7,15 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "engine/api/limits.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
 
-// What a backend is dimensioned for, once, at its creation. The schedule keeps its plans within.
-struct BackendLimits {
-  uint32_t slots = 32;         // sequences in flight
-  uint32_t areas = 4;          // prompts in progress
-  uint32_t chunk = 256;        // most rows of a prompt span
-  uint32_t ends = 32;          // upper bound of StepPlan::ends
-  uint32_t block_rows = 32;    // upper bound of StepPlan::block_rows
-  uint32_t prompt_rows = 256;  // upper bound of StepPlan::prompt_rows; >= chunk
-  uint32_t pages = 1024;       // in the pool
+// What a backend is dimensioned for, once, at its creation. The schedule keeps its plans within:
+// `ends`, `block_rows` and `prompt_rows`, all filled in, are the upper bounds of StepPlan's.
+struct BackendLimits : StepLimits {
+  uint32_t pages = 1024;  // in the pool
   // Entries that one slot can hold in a group, and tokens that its history holds from the span in
   // flight on. A sequence whose budget bounds every group may go on to any position.
   uint32_t max_positions = 2048;

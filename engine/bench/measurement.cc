@@ -31,12 +31,11 @@ uint64_t PagesFor(const ModelConfig& config, const BenchOptions& options) {
 BackendLimits LimitsFor(const ModelConfig& config, const BenchOptions& options) {
   BackendLimits limits;
   limits.slots = options.streams;
-  limits.ends = options.streams;
-  limits.block_rows = options.block_rows == 0 ? options.streams : options.block_rows;
+  limits.block_rows = options.block_rows;
+  limits.FillIn();
+  limits.chunk = std::min(options.prompt_tokens, limits.chunk);
+  limits.areas = std::min(options.streams, 8U);  // more than by default: all prompts come at once
   limits.max_positions = options.prompt_tokens + options.new_tokens;
-  limits.chunk = std::min(options.prompt_tokens, 256U);
-  limits.prompt_rows = std::max(limits.chunk, 256U);
-  limits.areas = std::min(options.streams, 8U);
   limits.pages = static_cast<uint32_t>(PagesFor(config, options));  // CheckBench saw that it fits
   return limits;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/api/limits.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/step.h"
 #include "engine/kv/page_pool.h"
@@ -23,27 +24,18 @@ struct QueueLoad {
   uint64_t tokens = 0;
 };
 
-struct ScheduleOptions {
+struct ScheduleOptions : AdmissionLimits {
   BackendLimits limits;  // the backend's own. `ends`, `block_rows` and `prompt_rows` are each
                          // plan's caps; `max_positions` is the context
   EntriesPerPage entries_per_page{};
   uint32_t vocab_size = 0;
   std::vector<uint32_t> eos_ids;  // end of sequence, unless a request ignores them
   Policy policy;
-  uint32_t default_max_tokens = 1024;  // new tokens of a request that does not say
-  // Tokens for which admission leaves pages to each sequence that runs, as far as it may still go:
-  // who is admitted into their last pages is soon preempted for them.
-  uint32_t headroom = 64;
-  // A request that was preempted so often is admitted only with pages for all that it may become,
-  // and then stays.
-  uint32_t max_preemptions = 3;
   bool prefix_cache = true;
   uint32_t prefix_chunk = 64;  // tokens that are cached, or not, together
   // While requests wait longer than this, new tokens of those that allow it may run fewer
   // recursions (depth_dial.h); unset: never.
   std::optional<std::chrono::nanoseconds> queue_time_goal;
-  uint32_t max_queued_requests = 256;    // more waiting ones are refused
-  uint64_t max_queued_tokens = 262'144;  // prompt ids of waiting requests; at least the context
   QueueLoad most_queued() const { return {max_queued_requests, max_queued_tokens}; }
 };
 

@@ -87,7 +87,7 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_context", info.max_context},
       {"default_max_tokens", schedule.default_max_tokens},
       {"max_preemptions", schedule.max_preemptions},
-      {"admission_headroom", schedule.admission_headroom},
+      {"admission_headroom", schedule.headroom},
       {"kv_pages", info.kv_pages},
       {"stream_buffer_tokens", options.stream.buffer_tokens},
       {"stream_stall_timeout", std::chrono::duration<double>(options.stream.stall_timeout).count()},

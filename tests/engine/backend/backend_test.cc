@@ -31,17 +31,13 @@ std::shared_ptr<const Model> MakeModel(const ModelConfig& config) {
 
 // Few slots, areas and rows, so that rows have to wait at every stage.
 BackendLimits Limits(const ModelConfig& config) {
-  BackendLimits limits = {.slots = 5,
-                          .areas = 2,
-                          .chunk = 8,
-                          .ends = 8,
-                          .block_rows = 3,
-                          .prompt_rows = 9,
-                          .pages = 0,
-                          .max_positions = 64,
-                          .max_logprobs = 5,
-                          .max_biases = 4,
-                          .max_stop_ids = 4};
+  BackendLimits limits = {
+      {.slots = 5, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
+      /*pages=*/0,
+      /*max_positions=*/64,
+      /*max_logprobs=*/5,
+      /*max_biases=*/4,
+      /*max_stop_ids=*/4};
   limits.pages = PagesNeeded(config, limits);
   return limits;
 }

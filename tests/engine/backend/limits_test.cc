@@ -11,14 +11,10 @@
 namespace recurve {
 namespace {
 
-constexpr BackendLimits kLimits = {.slots = 4,
-                                   .areas = 2,
-                                   .chunk = 8,
-                                   .ends = 3,
-                                   .block_rows = 5,
-                                   .prompt_rows = 9,
-                                   .pages = 10,
-                                   .max_positions = 64};
+constexpr BackendLimits kLimits = {
+    {.slots = 4, .areas = 2, .chunk = 8, .ends = 3, .block_rows = 5, .prompt_rows = 9},
+    /*pages=*/10,
+    /*max_positions=*/64};
 constexpr BackendMaxima kMaxima = {.slots = 4, .hidden_rows = 20};
 
 ModelConfig Config() {

@@ -16,7 +16,7 @@ namespace recurve {
 
 inline constexpr StepShape kPairsShape = {.recursions = 2, .shared_kv = 0};
 inline constexpr BackendLimits kPairsLimits = {
-    .slots = 5, .chunk = 4, .pages = 20, .max_positions = 64};
+    {.slots = 5, .chunk = 4, .ends = 5, .block_rows = 5}, /*pages=*/20, /*max_positions=*/64};
 // Groups 1 and 2, four entries a page.
 inline constexpr std::array<uint32_t, kMaxGroups> kPairsEntriesPerPage = {0, 4, 4, 0};
 

@@ -11,13 +11,17 @@
 namespace recurve {
 namespace {
 
-constexpr BackendLimits kLimits = {.slots = 30,
-                                   .ends = 3,
-                                   .prompt_rows = 9,
-                                   .max_logprobs = 4,
-                                   .max_biases = 50,
-                                   .max_stop_ids = 7,
-                                   .plan_changes = 20};
+constexpr BackendLimits kLimits = [] {
+  BackendLimits limits;
+  limits.slots = 30;
+  limits.ends = 3;
+  limits.prompt_rows = 9;
+  limits.max_logprobs = 4;
+  limits.max_biases = 50;
+  limits.max_stop_ids = 7;
+  limits.plan_changes = 20;
+  return limits;
+}();
 
 // As large as kLimits allow.
 StepPlan LargestPlan() {

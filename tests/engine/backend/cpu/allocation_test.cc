@@ -53,17 +53,13 @@ TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
   config.router.type = RouterType::kExpertChoice;
   CpuBackendOptions options;
   options.threads = 2;
-  options.limits = {.slots = 4,
-                    .areas = 1,
-                    .chunk = 8,
-                    .ends = 8,
-                    .block_rows = 3,
-                    .prompt_rows = 8,
-                    .pages = 0,
-                    .max_positions = 256,
-                    .max_logprobs = 4,
-                    .max_biases = 4,
-                    .max_stop_ids = 4};
+  options.limits = {
+      {.slots = 4, .areas = 1, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 8},
+      /*pages=*/0,
+      /*max_positions=*/256,
+      /*max_logprobs=*/4,
+      /*max_biases=*/4,
+      /*max_stop_ids=*/4};
   options.limits.pages = PagesNeeded(config, options.limits);
   auto backend =
       CpuBackend::Create(std::make_shared<Model>(RandomModel(config, DataType::kF32, 1)), options);

@@ -20,6 +20,7 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
   const ModelConfig config = TestConfig();
   const auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 5));
   CpuBackendOptions options;
+  options.limits.FillIn();
   options.limits.max_positions = 64;
   options.limits.prompt_rows = 7;
   EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
@@ -28,7 +29,9 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
   EXPECT_THAT(std::string(CpuBackend::Create(model, options).status().message()),
               HasSubstr("expected at most 16777216 rows of areas and slots"));
   for (const uint32_t threads : {0U, 4097U}) {
-    options.limits = {.max_positions = 64};
+    options.limits = {};
+    options.limits.FillIn();
+    options.limits.max_positions = 64;
     options.threads = threads;
     EXPECT_EQ(CpuBackend::Create(model, options).status(),
               absl::InvalidArgumentError(

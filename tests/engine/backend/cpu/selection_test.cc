@@ -29,6 +29,7 @@ class SelectionTest : public ::testing::Test {
     limits.slots = 8;
     limits.areas = 8;
     limits.chunk = 8;
+    limits.FillIn();
     limits.max_positions = 64;
     return limits;
   }

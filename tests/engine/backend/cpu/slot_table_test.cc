@@ -16,17 +16,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr StepShape kShape = {.recursions = 3, .shared_kv = 0};
-constexpr BackendLimits kLimits = {.slots = 4,
-                                   .areas = 2,
-                                   .chunk = 8,
-                                   .ends = 4,
-                                   .block_rows = 4,
-                                   .prompt_rows = 8,
-                                   .pages = 10,
-                                   .max_positions = 64,
-                                   .max_logprobs = 5,
-                                   .max_biases = 2,
-                                   .max_stop_ids = 2};
+constexpr BackendLimits kLimits = {
+    {.slots = 4, .areas = 2, .chunk = 8, .ends = 4, .block_rows = 4, .prompt_rows = 8},
+    /*pages=*/10,
+    /*max_positions=*/64,
+    /*max_logprobs=*/5,
+    /*max_biases=*/2,
+    /*max_stop_ids=*/2};
 constexpr uint32_t kVocab = 50;
 
 SlotTable MakeTable() { return SlotTable(kShape, kLimits, kVocab, {32, 16, 16, 16, 32}); }

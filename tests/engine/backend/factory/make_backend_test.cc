@@ -39,6 +39,7 @@ TEST(MakeBackendTest, MostSlotsAreThoseThatItSays) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   const BackendOptions options;
   BackendLimits limits;
+  limits.FillIn();
   limits.max_positions = model->config.max_positions;
   const auto backend = MakeBackend(model, options, limits);
   ASSERT_TRUE(backend.ok()) << backend.status();
