@@ -198,7 +198,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                                                          uint32_t vocab_size,
                                                          std::vector<std::string>* warnings) {
   const std::string path = absl::StrCat(directory, "/tokenizer.json");
-  const auto id_limit = static_cast<int32_t>(std::min<uint32_t>(vocab_size, kMaxTokenId + 1));
+  const TokenId id_limit = std::min<uint32_t>(vocab_size, kMaxTokenId + 1);
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path, id_limit);
   if (absl::IsNotFound(tokenizer.status())) {
     warnings->push_back(absl::StrCat(
@@ -207,7 +207,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
     return nullptr;
   }
   RETURN_IF_ERROR(tokenizer.status());
-  const uint32_t ids = static_cast<uint32_t>((*tokenizer)->vocab_size());
+  const uint32_t ids = (*tokenizer)->vocab_size();
   if (ids > vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": the largest id is ", ids - 1,
                                                    "; expected ids below vocab_size, ", vocab_size,

@@ -143,13 +143,12 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<uint32_t>& 
           "ids holds ", id, "; the model's vocabulary has ", config_.vocab_size, " tokens"));
     }
   }
-  return tokenizer_->Decode(std::vector<int32_t>(ids.begin(), ids.end()), skip_special_tokens);
+  return tokenizer_->Decode(ids, skip_special_tokens);
 }
 
 std::string EngineImpl::TokenText(uint32_t id) const {
   if (tokenizer_ == nullptr || id >= config_.vocab_size) return "";
-  const int32_t ids[] = {static_cast<int32_t>(id)};
-  return tokenizer_->Decode(ids, /*skip_special_tokens=*/false);
+  return tokenizer_->Decode({&id, 1}, /*skip_special_tokens=*/false);
 }
 
 }  // namespace

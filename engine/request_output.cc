@@ -96,7 +96,7 @@ bool RequestOutput::OnToken(const TokenOutput& token) {
     SendAllWithoutText();
     return false;
   }
-  Send(text_->Push(static_cast<int32_t>(token.token)));
+  Send(text_->Push(token.token));
   return text_->stopped();
 }
 

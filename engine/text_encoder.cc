@@ -2,6 +2,7 @@
 #include "engine/text_encoder.h"
 
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -20,23 +21,23 @@ absl::StatusOr<Tokenizer::Encoding> TextEncoder::EncodeUpTo(size_t most_tokens,
   return encoding;
 }
 
-absl::StatusOr<std::vector<uint32_t>> TextEncoder::EncodePrompt(std::string_view text,
-                                                                bool add_special_tokens) const {
-  ASSIGN_OR_RETURN(const Tokenizer::Encoding encoding,
+absl::StatusOr<std::vector<TokenId>> TextEncoder::EncodePrompt(std::string_view text,
+                                                               bool add_special_tokens) const {
+  ASSIGN_OR_RETURN(Tokenizer::Encoding encoding,
                    EncodeUpTo(max_context_, text, add_special_tokens));
   if (!encoding.is_whole) {
     return absl::InvalidArgumentError(
         absl::StrCat("text of ", text.size(), " bytes has more than ", max_context_,
                      " tokens; expected at most the context of ", max_context_, " tokens"));
   }
-  return std::vector<uint32_t>(encoding.ids.begin(), encoding.ids.end());
+  return std::move(encoding.ids);
 }
 
-absl::StatusOr<std::vector<uint32_t>> TextEncoder::Encode(std::string_view text,
-                                                          bool add_special_tokens) const {
-  ASSIGN_OR_RETURN(const Tokenizer::Encoding encoding,
+absl::StatusOr<std::vector<TokenId>> TextEncoder::Encode(std::string_view text,
+                                                         bool add_special_tokens) const {
+  ASSIGN_OR_RETURN(Tokenizer::Encoding encoding,
                    EncodeUpTo(std::numeric_limits<size_t>::max(), text, add_special_tokens));
-  return std::vector<uint32_t>(encoding.ids.begin(), encoding.ids.end());
+  return std::move(encoding.ids);
 }
 
 std::optional<uint64_t> TextEncoder::MaxPromptBytes() const {

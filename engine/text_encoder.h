@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/token_id.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace recurve {
@@ -23,12 +24,11 @@ class TextEncoder {
 
   // The ids of a prompt. INVALID_ARGUMENT without a tokenizer, for text that is not UTF-8, and for
   // one of more than `max_context` tokens, which is not encoded further than to this certainty.
-  absl::StatusOr<std::vector<uint32_t>> EncodePrompt(std::string_view text,
-                                                     bool add_special_tokens) const;
+  absl::StatusOr<std::vector<TokenId>> EncodePrompt(std::string_view text,
+                                                    bool add_special_tokens) const;
 
   // The ids of any text. INVALID_ARGUMENT without a tokenizer or for text that is not UTF-8.
-  absl::StatusOr<std::vector<uint32_t>> Encode(std::string_view text,
-                                               bool add_special_tokens) const;
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, bool add_special_tokens) const;
 
   bool has_tokenizer() const { return tokenizer_ != nullptr; }
 

@@ -12,11 +12,12 @@
 
 #include "absl/status/status.h"
 #include "engine/base/steady_time.h"
+#include "engine/base/token_id.h"
 
 namespace recurve {
 
 struct LogprobEntry {
-  uint32_t id;
+  TokenId id;
   float logprob;
 };
 
@@ -27,7 +28,7 @@ struct PositionLogprobs {
 
 // A token whose text is certain.
 struct TokenEvent {
-  uint32_t id = 0;
+  TokenId id = 0;
   uint32_t depth = 0;  // recursions of the row it was sampled from
   std::string text;    // its share of the output; may be empty
   std::optional<PositionLogprobs> logprobs;
@@ -98,7 +99,7 @@ struct Ending : RequestStats {
 // The same with what its text and its tokens said.
 struct Finish : Ending {
   std::optional<std::string> stop_string;     // that matched
-  std::optional<uint32_t> stop_token_id;      // that was sampled
+  std::optional<TokenId> stop_token_id;       // that was sampled
   std::vector<uint32_t> prompt_token_depths;  // iff asked for
   // Of all generated tokens, under the raw logits; iff asked for.
   std::optional<double> cumulative_logprob;

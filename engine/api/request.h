@@ -12,6 +12,7 @@
 
 #include "engine/api/priority.h"
 #include "engine/base/steady_time.h"
+#include "engine/base/token_id.h"
 #include "engine/sampling/params.h"
 
 namespace recurve {
@@ -37,7 +38,7 @@ struct RequestTerms {
   // needs prompt_logprobs; the last prompt token then becomes no row.
   std::optional<uint32_t> max_tokens;
   uint32_t min_tokens = 0;  // no stop id before so many generated tokens, generated_prefix included
-  std::vector<uint32_t> stop_token_ids;  // beside the model's end-of-sequence ids
+  std::vector<TokenId> stop_token_ids;  // beside the model's end-of-sequence ids
   bool ignore_eos = false;
   bool prompt_logprobs = false;  // sample 0 alone has them
   // Adaptive depth may lower the cap of tokens that have not been computed as far as this; unset:
@@ -53,10 +54,10 @@ struct RequestTerms {
 struct Request : RequestTerms {
   std::string id;  // for the log
   // UTF-8 text, or token ids used as they are.
-  std::variant<std::string, std::vector<uint32_t>> prompt;
+  std::variant<std::string, std::vector<TokenId>> prompt;
   bool add_special_tokens = true;
   uint32_t samples = 1;  // of this prompt, each with a seed and a sink of its own
-  std::map<uint32_t, float> logit_bias;
+  std::map<TokenId, float> logit_bias;
 
   std::vector<std::string> stop_strings;
   bool include_stop_string = false;

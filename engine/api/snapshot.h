@@ -20,7 +20,7 @@ struct EngineInfo {
   std::string model_name, backend, precision, isa, sharing, router, kv_mode;
   uint32_t vocab_size = 0, max_context = 0, recursions = 1, threads = 1;
   float router_threshold = 0.0F;  // the model's; 0 without an expert-choice router
-  std::vector<uint32_t> eos_token_ids;
+  std::vector<TokenId> eos_token_ids;
   uint64_t parameters = 0;  // distinct ones
   bool has_tokenizer = false;
   // A text prompt of more bytes has more than max_context tokens whatever it says; unset: no such

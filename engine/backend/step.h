@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "engine/base/host_device.h"
+#include "engine/base/token_id.h"
 #include "engine/sampling/params.h"
 
 namespace recurve {
@@ -37,7 +38,6 @@ namespace recurve {
 // Entry group, at most 14 recursions, exit group. A model with more is refused at load.
 inline constexpr uint32_t kMaxGroups = 16;
 inline constexpr uint32_t kNoArea = std::numeric_limits<uint32_t>::max();
-inline constexpr uint32_t kNoToken = std::numeric_limits<uint32_t>::max();
 // `ends_min` of a policy that runs EXIT and ENTRY only when no row waits for the block.
 inline constexpr uint32_t kEndsWhenBlockEmpty = std::numeric_limits<uint32_t>::max();
 
@@ -92,11 +92,11 @@ struct SlotState {
 // What one step did to one slot.
 struct Outcome {
   uint32_t slot = 0;
-  uint32_t ran = 0;           // kRan* bits
-  uint32_t rows = 0;          // kRanEntry: rows of the span that began
-  uint32_t active = 0;        // kRanBlock: rows that take the next recursion
-  uint32_t token = kNoToken;  // kRanExit: the sampled token, or kNoToken
-  uint32_t flags = 0;         // kStopId, kNotFinite
+  uint32_t ran = 0;          // kRan* bits
+  uint32_t rows = 0;         // kRanEntry: rows of the span that began
+  uint32_t active = 0;       // kRanBlock: rows that take the next recursion
+  TokenId token = kNoToken;  // kRanExit: the sampled token, or kNoToken
+  uint32_t flags = 0;        // kStopId, kNotFinite
   RECURVE_HOST_DEVICE constexpr bool stop() const { return flags != 0; }
 };
 
@@ -230,7 +230,8 @@ struct PageChange {
 // admitted with too, since penalties count them. Of each slot in ascending positions, and no later
 // than the plan that gives it room for a row which needs the token.
 struct TokenChange {
-  uint32_t slot, position, token;
+  uint32_t slot, position;
+  TokenId token;
 };
 
 // From `position` on tokens run at most `cap` recursions, until the next cap.
@@ -276,8 +277,8 @@ struct StepPlan {
   std::vector<TokenChange> tokens;
   std::vector<CapChange> caps;
   std::vector<RoomChange> rooms;
-  std::vector<TokenBias> biases;   // of the admissions above
-  std::vector<uint32_t> stop_ids;  // of the admissions above
+  std::vector<TokenBias> biases;  // of the admissions above
+  std::vector<TokenId> stop_ids;  // of the admissions above
 
   // Empties every list, keeping its memory.
   void Clear() {
@@ -312,7 +313,8 @@ enum StepPart : uint32_t {
 // of one slot lie together, in position order. With kWantsPromptLogprobs and kNoLogprobs each
 // prompt token's own comes alone.
 struct TokenLogprob {
-  uint32_t slot, position, id;
+  uint32_t slot, position;
+  TokenId id;
   float value;
 };
 

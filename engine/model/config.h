@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/token_id.h"
 #include "engine/model/router_config.h"
 
 namespace recurve {
@@ -58,7 +59,7 @@ struct ModelConfig {
   float rope_theta = 10000.0F;
   RopeScaling rope_scaling;
   bool tie_word_embeddings = false;
-  std::vector<uint32_t> eos_token_ids;  // generation_config.json's, else config.json's
+  std::vector<TokenId> eos_token_ids;  // generation_config.json's, else config.json's
 
   Sharing sharing = Sharing::kNone;
   uint32_t num_recursions = 1;  // as configured; see recursions()

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "engine/base/token_id.h"
+
 namespace recurve {
 
 // Defaults mean "off": a default SamplingParams picks the most likely token.
@@ -38,7 +40,7 @@ static_assert(std::is_trivially_copyable_v<SamplingParams> && sizeof(SamplingPar
 
 // A logit bias: `value` is added to the logit of `token`.
 struct TokenBias {
-  uint32_t token;
+  TokenId token;
   float value;
 };
 static_assert(sizeof(TokenBias) == 2 * 4);

@@ -14,7 +14,7 @@ namespace {
 using Candidate = SamplerScratch::Candidate;
 
 // Spreads token ids over a table whose size is a power of two.
-uint32_t HashToken(uint32_t token) { return token * 0x9E3779B1U; }
+uint32_t HashToken(TokenId token) { return token * 0x9E3779B1U; }
 
 // Ids are searched for in two levels: a block that the compiler's vectors run through, then one by
 // one.
@@ -161,7 +161,7 @@ std::span<const Candidate> Filter(const SamplingParams& params, SamplerScratch& 
 
 // Penalties, biases and the mask of stop ids, on the row in scratch.
 void AdjustLogits(const SamplingParams& params, std::span<const TokenCount> counts,
-                  std::span<const TokenBias> biases, std::span<const uint32_t> stop_ids,
+                  std::span<const TokenBias> biases, std::span<const TokenId> stop_ids,
                   uint32_t position, std::vector<float>& logits) {
   if (UsesTokenCounts(params)) {
     for (const TokenCount& count : counts) {
@@ -172,7 +172,7 @@ void AdjustLogits(const SamplingParams& params, std::span<const TokenCount> coun
     logits[bias.token] = ClampLogit(logits[bias.token] + bias.value);
   }
   if (position < params.min_end) {
-    for (const uint32_t id : stop_ids) {
+    for (const TokenId id : stop_ids) {
       if (id < logits.size()) logits[id] = -std::numeric_limits<float>::infinity();
     }
   }
@@ -206,7 +206,7 @@ void TokenCounts::Clear() {
   std::fill(table_.begin(), table_.end(), 0);
 }
 
-void TokenCounts::Add(uint32_t token, bool generated) {
+void TokenCounts::Add(TokenId token, bool generated) {
   const size_t mask = table_.size() - 1;
   size_t place = HashToken(token) & mask;
   while (table_[place] != 0 && entries_[table_[place] - 1].token != token) {
@@ -238,7 +238,7 @@ bool AllFinite(std::span<const float> logits) {
 
 SampleResult SampleToken(std::span<const float> logits, const SamplingParams& params,
                          std::span<const TokenCount> counts, std::span<const TokenBias> biases,
-                         std::span<const uint32_t> stop_ids, uint32_t position,
+                         std::span<const TokenId> stop_ids, uint32_t position,
                          SamplerScratch& scratch) {
   RECURVE_CHECK(!logits.empty() && logits.size() == scratch.logits.size());
   if (!AllFinite(logits)) return {.finite = false};
@@ -251,21 +251,21 @@ SampleResult SampleToken(std::span<const float> logits, const SamplingParams& pa
     AdjustLogits(params, counts, biases, {}, position, scratch.logits);
     largest = FindLargest(scratch.logits);
   }
-  const uint32_t token = params.temperature > 0.0F
-                             ? Draw(params, position, scratch, scratch.logits[largest])
-                             : largest;
+  const TokenId token = params.temperature > 0.0F
+                            ? Draw(params, position, scratch, scratch.logits[largest])
+                            : largest;
   const bool is_stop_id = std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end();
   return {.token = token, .is_stop_id = is_stop_id};
 }
 
-std::span<const IdLogprob> Logprobs(std::span<const float> logits, uint32_t token, uint32_t top_n,
+std::span<const IdLogprob> Logprobs(std::span<const float> logits, TokenId token, uint32_t top_n,
                                     SamplerScratch& scratch) {
   RECURVE_CHECK(token < logits.size() && logits.size() == scratch.weights.size());
   const float largest = logits[FindLargest(logits)];
   const uint64_t sum = ComputeWeights(logits, largest, kLog2OfE, scratch.weights);
   const size_t wanted = 1 + std::min<size_t>(top_n, logits.size());
   RECURVE_CHECK(wanted <= scratch.logprobs.capacity());
-  const auto logprob = [&](uint32_t id) {
+  const auto logprob = [&](TokenId id) {
     return IdLogprob{id, LogProbability(logits[id] - largest, sum)};
   };
   std::vector<IdLogprob>& best = scratch.logprobs;

@@ -9,13 +9,14 @@
 #include <span>
 #include <vector>
 
+#include "engine/base/token_id.h"
 #include "engine/sampling/params.h"
 
 namespace recurve {
 
 // One token of a sequence's history.
 struct TokenCount {
-  uint32_t token;
+  TokenId token;
   uint32_t generated;  // times that it was generated; 0: it stands in the prompt alone
 };
 
@@ -31,7 +32,7 @@ class TokenCounts {
 
   // Appends a token of the history; `generated`: its position is at or past
   // SamplingParams::generated.
-  void Add(uint32_t token, bool generated);
+  void Add(TokenId token, bool generated);
 
   // Distinct tokens in the order in which they first appeared.
   std::span<const TokenCount> entries() const { return entries_; }
@@ -48,7 +49,7 @@ class TokenCounts {
 bool UsesTokenCounts(const SamplingParams& params);
 
 struct IdLogprob {
-  uint32_t id;
+  TokenId id;
   float value;  // natural logarithm of the probability
 };
 
@@ -56,7 +57,7 @@ struct IdLogprob {
 // Nothing is allocated after construction.
 struct SamplerScratch {
   struct Candidate {
-    uint32_t id;
+    TokenId id;
     uint32_t key;     // orders candidates by their logits
     uint32_t weight;  // > 0
   };
@@ -73,7 +74,7 @@ struct SamplerScratch {
 };
 
 struct SampleResult {
-  uint32_t token = 0;       // meaningless unless `finite`
+  TokenId token = 0;        // meaningless unless `finite`
   bool is_stop_id = false;  // `token` is one of `stop_ids`
   // False: the logits hold a NaN or an infinity of either sign; nothing was sampled.
   bool finite = true;
@@ -93,7 +94,7 @@ struct SampleResult {
 // `params` has been validated: its fields are within the ranges of params.h. O(vocab).
 SampleResult SampleToken(std::span<const float> logits, const SamplingParams& params,
                          std::span<const TokenCount> counts, std::span<const TokenBias> biases,
-                         std::span<const uint32_t> stop_ids, uint32_t position,
+                         std::span<const TokenId> stop_ids, uint32_t position,
                          SamplerScratch& scratch);
 
 // Whether a row ([vocab]) holds neither NaN nor infinity.
@@ -103,7 +104,7 @@ bool AllFinite(std::span<const float> logits);
 // then the min(top_n, vocab) most likely ones, best first, ties to the lower id (so `token` may
 // come twice). The result lies in `scratch` until its next use. Absolute error below 3e-5 for
 // vocabularies to 2^18.
-std::span<const IdLogprob> Logprobs(std::span<const float> logits, uint32_t token, uint32_t top_n,
+std::span<const IdLogprob> Logprobs(std::span<const float> logits, TokenId token, uint32_t top_n,
                                     SamplerScratch& scratch);
 
 }  // namespace recurve

@@ -12,6 +12,7 @@
 #include "engine/api/limits.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/step.h"
+#include "engine/base/token_id.h"
 #include "engine/kv/page_pool.h"
 #include "engine/schedule/policy.h"
 #include "engine/schedule/request.h"
@@ -29,7 +30,7 @@ struct ScheduleOptions : AdmissionLimits {
                          // plan's caps; `max_positions` is the context
   EntriesPerPage entries_per_page{};
   uint32_t vocab_size = 0;
-  std::vector<uint32_t> eos_ids;  // end of sequence, unless a request ignores them
+  std::vector<TokenId> eos_ids;  // end of sequence, unless a request ignores them
   Policy policy;
   bool prefix_cache = true;
   uint32_t prefix_chunk = 64;  // tokens that are cached, or not, together

@@ -13,6 +13,7 @@
 #include "engine/api/output.h"
 #include "engine/api/request.h"
 #include "engine/backend/step.h"
+#include "engine/base/token_id.h"
 #include "engine/kv/budget.h"
 #include "engine/sampling/params.h"
 
@@ -29,7 +30,7 @@ struct PromptOutput {
 };
 
 struct TokenOutput {
-  uint32_t token;
+  TokenId token;
   uint32_t position;                       // where it stands: prompt tokens first, counted from 0
   uint32_t depth;                          // recursions of the row it was sampled from
   bool stop_id;                            // one of the stop or end-of-sequence ids: the last token
@@ -61,8 +62,8 @@ class RequestObserver {
 
 // One sample of a request.
 struct ScheduledRequest : RequestTerms {
-  uint64_t id = 0;               // unique among the requests that have not ended
-  std::vector<uint32_t> prompt;  // token ids
+  uint64_t id = 0;  // unique among the requests that have not ended
+  std::vector<TokenId> prompt;
   float threshold_logit = 0.0F;  // Admission::threshold_logit
   std::vector<DepthCap> caps;    // ascending positions; none: N recursions
   KvBudget budget;

@@ -92,14 +92,14 @@ bool AddedTokenMatcher::Split(std::string_view text,
       while (StartsWith(text.substr(end), kSpace)) end += DecodeUtf8(text, end).length;
       space_end = end;
     }
-    if (done < begin && !take({text.substr(done, begin - done), -1})) return false;
+    if (done < begin && !take({text.substr(done, begin - done), kNoToken})) return false;
     // White space that an rstrip token before has taken can hold a whole match of its own. As in
     // `tokenizers` it then counts again; where the bounds would be inverted, `tokenizers` fails and
     // we find nothing.
     if (begin < end && !take({text.substr(begin, end - begin), token.id})) return false;
     done = end;
   }
-  return done == text.size() || take({text.substr(done), -1});
+  return done == text.size() || take({text.substr(done), kNoToken});
 }
 
 }  // namespace recurve

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "engine/base/token_id.h"
 #include "engine/tokenizer/tokenizer_config.h"
 
 namespace recurve {
@@ -20,7 +21,7 @@ class AddedTokenMatcher {
  public:
   struct Piece {
     std::string_view text;  // a part of the text given
-    int32_t id;             // -1: text between added tokens
+    TokenId id;             // kNoToken: text between added tokens
   };
 
   // Looks for `pattern` (not empty) from now on; a match is `token`. False if it is already there.
@@ -39,7 +40,7 @@ class AddedTokenMatcher {
     char byte = 0;
   };
   struct Token {
-    int32_t id;
+    TokenId id;
     bool single_word, lstrip, rstrip;
   };
 

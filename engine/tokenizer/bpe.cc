@@ -8,9 +8,7 @@
 namespace recurve {
 namespace {
 
-uint64_t PairKey(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
+uint64_t PairKey(TokenId left, TokenId right) { return uint64_t{left} << 32 | right; }
 
 }  // namespace
 
@@ -32,16 +30,16 @@ size_t MergeTable::Slot(uint64_t pair) const {
   return slot;
 }
 
-MergeTable::Entry MergeTable::Find(int32_t left, int32_t right) const {
+MergeTable::Entry MergeTable::Find(TokenId left, TokenId right) const {
   return buckets_[Slot(PairKey(left, right))].entry;
 }
 
-Bpe::Bpe(const std::array<int32_t, 256>& byte_ids, MergeTable merges)
+Bpe::Bpe(const std::array<TokenId, 256>& byte_ids, MergeTable merges)
     : byte_ids_(byte_ids), merges_(std::move(merges)) {}
 
 size_t Bpe::KnownBytes(std::string_view word) const {
   return static_cast<size_t>(std::count_if(word.begin(), word.end(), [this](char c) {
-    return byte_ids_[static_cast<uint8_t>(c)] >= 0;
+    return byte_ids_[static_cast<uint8_t>(c)] != kNoToken;
   }));
 }
 
@@ -53,7 +51,7 @@ void Bpe::AddCandidate(int32_t at, Scratch* scratch) const {
   if (found.rank >= 0) scratch->candidates_.push_back({found.rank, at, found.merged});
 }
 
-void Bpe::EncodeWord(std::string_view word, Scratch* scratch, std::vector<int32_t>* ids) const {
+void Bpe::EncodeWord(std::string_view word, Scratch* scratch, std::vector<TokenId>* ids) const {
   auto& symbols = scratch->symbols_;
   auto& heap = scratch->candidates_;
   const auto later = [](const Scratch::Candidate& a, const Scratch::Candidate& b) {
@@ -62,8 +60,8 @@ void Bpe::EncodeWord(std::string_view word, Scratch* scratch, std::vector<int32_
   symbols.clear();
   heap.clear();
   for (const char c : word) {
-    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    if (id < 0) continue;
+    const TokenId id = byte_ids_[static_cast<uint8_t>(c)];
+    if (id == kNoToken) continue;
     const int32_t at = static_cast<int32_t>(symbols.size());
     symbols.push_back({id, at - 1, at + 1});
   }
@@ -78,14 +76,14 @@ void Bpe::EncodeWord(std::string_view word, Scratch* scratch, std::vector<int32_
     const Scratch::Candidate top = heap.back();
     heap.pop_back();
     Scratch::Symbol& left = symbols[top.at];
-    if (left.id < 0 || left.next < 0) continue;
+    if (left.id == kNoToken || left.next < 0) continue;
     Scratch::Symbol& right = symbols[left.next];
     // Either symbol may have changed since. What counts, as in `tokenizers`, is that the pair still
     // merges to the same token, be it by another merge of another rank.
     if (merges_.Find(left.id, right.id).merged != top.merged) continue;
     left.id = top.merged;
     left.next = right.next;
-    right.id = -1;
+    right.id = kNoToken;
     if (left.next >= 0) symbols[left.next].previous = top.at;
     const size_t size = heap.size();
     if (left.previous >= 0) AddCandidate(left.previous, scratch);

@@ -9,12 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/token_id.h"
+
 namespace recurve {
 
 struct Merge {
-  int32_t left;  // token ids
-  int32_t right;
-  int32_t merged;
+  TokenId left;
+  TokenId right;
+  TokenId merged;
 };
 
 // (left, right) -> (rank, merged), an open-addressing hash table. Immutable once built.
@@ -22,7 +24,7 @@ class MergeTable {
  public:
   struct Entry {
     int32_t rank = -1;  // -1: no such merge
-    int32_t merged = -1;
+    TokenId merged = kNoToken;
   };
 
   MergeTable() : MergeTable(std::vector<Merge>()) {}
@@ -30,7 +32,7 @@ class MergeTable {
   // The rank of a merge is its index. Of merges of the same pair the last one counts.
   explicit MergeTable(const std::vector<Merge>& merges);
 
-  Entry Find(int32_t left, int32_t right) const;
+  Entry Find(TokenId left, TokenId right) const;
 
  private:
   struct Bucket {
@@ -52,27 +54,27 @@ class Bpe {
   class Scratch {
     friend class Bpe;
     struct Symbol {
-      int32_t id;  // -1: merged into a symbol to its left
+      TokenId id;  // kNoToken: merged into a symbol to its left
       int32_t previous;
       int32_t next;
     };
     struct Candidate {
       int32_t rank;
       int32_t at;
-      int32_t merged;
+      TokenId merged;
     };
     std::vector<Symbol> symbols_;        // [bytes of the word that have an id]
     std::vector<Candidate> candidates_;  // a heap, lowest (rank, at) first
   };
 
-  // byte_ids: the token of each byte value, -1 where the vocabulary has none: `tokenizers` drops
-  // such bytes, and so do we.
-  Bpe(const std::array<int32_t, 256>& byte_ids, MergeTable merges);
+  // byte_ids: the token of each byte value, kNoToken where the vocabulary has none: `tokenizers`
+  // drops such bytes, and so do we.
+  Bpe(const std::array<TokenId, 256>& byte_ids, MergeTable merges);
 
   // Appends the ids of `word` (fewer than 2^31 bytes). The lowest-ranked merge goes first, the
   // leftmost among equals: O(n log n) with a heap over a linked list, the algorithm of
   // `tokenizers`.
-  void EncodeWord(std::string_view word, Scratch* scratch, std::vector<int32_t>* ids) const;
+  void EncodeWord(std::string_view word, Scratch* scratch, std::vector<TokenId>* ids) const;
 
   // Bytes of `word` that have a token; the others have no part in its ids.
   size_t KnownBytes(std::string_view word) const;
@@ -80,7 +82,7 @@ class Bpe {
  private:
   void AddCandidate(int32_t at, Scratch* scratch) const;
 
-  std::array<int32_t, 256> byte_ids_;
+  std::array<TokenId, 256> byte_ids_;
   MergeTable merges_;
 };
 

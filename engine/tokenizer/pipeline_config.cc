@@ -22,7 +22,7 @@ absl::StatusOr<bool> KeepsMatches(const Json& split) {
 }
 
 // The ids that the template adds where it names the special token `name`.
-absl::StatusOr<std::vector<int32_t>> ReadTemplateIds(const Json& processor, const std::string& name,
+absl::StatusOr<std::vector<TokenId>> ReadTemplateIds(const Json& processor, const std::string& name,
                                                      const std::string& path) {
   const Json* specials = Find(processor, "special_tokens");
   const Json* special = specials == nullptr ? nullptr : Find(*specials, name.c_str());
@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<int32_t>> ReadTemplateIds(const Json& processor, cons
     return Unexpected(absl::StrCat(path, ".special_tokens[", Print(name), "].ids"), list,
                       "an array");
   }
-  std::vector<int32_t> ids;
+  std::vector<TokenId> ids;
   for (const Json& value : *list) {
     ASSIGN_OR_RETURN(ids.emplace_back(), ReadId(value, absl::StrCat(path, ".special_tokens.ids")));
   }

@@ -159,7 +159,7 @@ std::span<const TextStream::Released> TextStream::ReleaseCut() {
   return released_;
 }
 
-std::span<const TextStream::Released> TextStream::Push(int32_t id) {
+std::span<const TextStream::Released> TextStream::Push(TokenId id) {
   RECURVE_CHECK(!stopped_);
   DropReleased();
   const int64_t token = tokens_++;

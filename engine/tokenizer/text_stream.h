@@ -98,7 +98,7 @@ class TextStream {
 
   // Adds the next token. The result is valid until the next call. Not to be called once stopped or
   // finished.
-  std::span<const Released> Push(int32_t id);
+  std::span<const Released> Push(TokenId id);
 
   // Ends a stream that has not stopped: releases all that was held (or finds, in the U+FFFD of an
   // unfinished character, a stop string after all). The result is valid until the next call.

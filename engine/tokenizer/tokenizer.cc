@@ -20,9 +20,9 @@ namespace {
 
 constexpr uint64_t kMaxFileBytes = 256 << 20;
 
-std::array<int32_t, 256> ByteIds(const TokenizerConfig& config) {
-  std::array<int32_t, 256> ids;
-  ids.fill(-1);
+std::array<TokenId, 256> ByteIds(const TokenizerConfig& config) {
+  std::array<TokenId, 256> ids;
+  ids.fill(kNoToken);
   std::string bytes;
   for (const TokenizerConfig::VocabEntry& entry : config.vocab) {
     if (TokenBytes(entry.token, &bytes) && bytes.size() == 1) {
@@ -51,24 +51,26 @@ bool KnowsAllOfUtf8(const Bpe& bpe) {
   return true;
 }
 
-int32_t LargestId(const TokenizerConfig& config) {
-  int32_t largest = -1;
-  for (const TokenizerConfig::VocabEntry& entry : config.vocab)
-    largest = std::max(largest, entry.id);
-  for (const AddedToken& token : config.added) largest = std::max(largest, token.id);
-  return largest;
+// One more than the largest id.
+size_t CountIds(const TokenizerConfig& config) {
+  size_t ids = 0;
+  for (const TokenizerConfig::VocabEntry& entry : config.vocab) {
+    ids = std::max(ids, size_t{entry.id} + 1);
+  }
+  for (const AddedToken& token : config.added) ids = std::max(ids, size_t{token.id} + 1);
+  return ids;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path,
-                                                           int32_t id_limit) {
+                                                           TokenId id_limit) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxFileBytes));
   return Parse(text, id_limit);
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json_text,
-                                                            int32_t id_limit) {
+                                                            TokenId id_limit) {
   ASSIGN_OR_RETURN(const TokenizerConfig config, ParseTokenizerConfig(json_text, id_limit));
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(config));
   RETURN_IF_ERROR(tokenizer->SetAddedTokens(config.added));
@@ -84,7 +86,7 @@ Tokenizer::Tokenizer(const TokenizerConfig& config)
       prefix_space_last_(config.prefix_space_last),
       post_(config.post),
       bpe_(ByteIds(config), MergeTable(config.merges)),
-      tokens_(static_cast<size_t>(LargestId(config) + 1)) {
+      tokens_(CountIds(config)) {
   for (const TokenizerConfig::VocabEntry& entry : config.vocab) {
     std::string& bytes = tokens_[entry.id].bytes;
     const bool is_word = TokenBytes(entry.token, &bytes);
@@ -146,11 +148,11 @@ class Tokenizer::Encoder {
   bool EncodeText(std::string_view text) {
     if (!Fits(text.size(), tokenizer_.bytes_per_token_.of_text)) return false;
     return tokenizer_.raw_added_.Split(text, [this](const AddedTokenMatcher::Piece& part) {
-      return part.id >= 0 ? Add(part.id) : EncodePart(part.text);
+      return part.id != kNoToken ? Add(part.id) : EncodePart(part.text);
     });
   }
 
-  std::vector<int32_t>& ids() { return ids_; }
+  std::vector<TokenId>& ids() { return ids_; }
   size_t encoded_bytes() const { return encoded_bytes_; }
 
  private:
@@ -160,7 +162,7 @@ class Tokenizer::Encoder {
     return bytes / per_token + (bytes % per_token > 0 ? 1 : 0) <= most_ - ids_.size();
   }
 
-  bool Add(int32_t id) {
+  bool Add(TokenId id) {
     ids_.push_back(id);
     return ids_.size() <= most_;
   }
@@ -168,11 +170,11 @@ class Tokenizer::Encoder {
   bool EncodePart(std::string_view part) {
     if (!Fits(part.size(), tokenizer_.bytes_per_token_.of_part)) return false;
     const std::string normalized = tokenizer_.nfc_ ? NormalizeNfc(part) : std::string();
-    return tokenizer_.normalized_added_.Split(tokenizer_.nfc_ ? std::string_view(normalized) : part,
-                                              [this](const AddedTokenMatcher::Piece& piece) {
-                                                return piece.id >= 0 ? Add(piece.id)
-                                                                     : EncodePiece(piece.text);
-                                              });
+    return tokenizer_.normalized_added_.Split(
+        tokenizer_.nfc_ ? std::string_view(normalized) : part,
+        [this](const AddedTokenMatcher::Piece& piece) {
+          return piece.id != kNoToken ? Add(piece.id) : EncodePiece(piece.text);
+        });
   }
 
   bool EncodePiece(std::string_view piece) {
@@ -218,11 +220,11 @@ class Tokenizer::Encoder {
   const Tokenizer& tokenizer_;
   const size_t most_;
   Bpe::Scratch scratch_;
-  std::vector<int32_t> ids_;  // at most most_, until a method answers false
+  std::vector<TokenId> ids_;  // at most most_, until a method answers false
   size_t encoded_bytes_ = 0;
 };
 
-absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
+absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text,
                                                        bool add_special_tokens) const {
   ASSIGN_OR_RETURN(Encoding encoding,
                    EncodeUpTo(std::numeric_limits<size_t>::max(), text, add_special_tokens));
@@ -254,7 +256,7 @@ absl::StatusOr<Tokenizer::Encoding> Tokenizer::EncodeUpTo(size_t most_tokens, st
     return encoding;
   }
   for (const TokenizerConfig::TemplatePiece& piece : post_) {
-    const std::vector<int32_t>& more = piece.is_text ? encoder.ids() : piece.ids;
+    const std::vector<TokenId>& more = piece.is_text ? encoder.ids() : piece.ids;
     if (!piece.is_text && !add_special_tokens) continue;
     encoding.ids.insert(encoding.ids.end(), more.begin(), more.end());
   }
@@ -266,10 +268,10 @@ std::optional<uint64_t> Tokenizer::MostBytes(uint32_t tokens) const {
   return uint64_t{tokens} * bytes_per_token_.of_text;
 }
 
-std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+std::string Tokenizer::Decode(std::span<const TokenId> ids, bool skip_special_tokens) const {
   std::string text;
   Utf8Stream stream;
-  for (const int32_t id : ids) {
+  for (const TokenId id : ids) {
     if (skip_special_tokens && IsSpecial(id)) continue;
     stream.Append(IdToBytes(id), &text);
   }
@@ -277,7 +279,7 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_to
   return text;
 }
 
-std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
+std::optional<TokenId> Tokenizer::TokenToId(std::string_view token) const {
   const auto found = ids_.find(token);
   if (found == ids_.end()) return std::nullopt;
   return found->second;

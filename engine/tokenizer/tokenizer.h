@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/token_id.h"
 #include "engine/tokenizer/added_tokens.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/tokenizer_config.h"
@@ -28,14 +29,14 @@ class Tokenizer {
   // Reads the tokenizer.json at `path`: NOT_FOUND when nothing has that name, else as
   // ReadTextFile and Parse.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path,
-                                                         int32_t id_limit = kMaxTokenId + 1);
+                                                         TokenId id_limit = kMaxTokenId + 1);
 
   // From the text of a tokenizer.json, for a model that has ids below `id_limit`: added tokens from
   // there on are left out, and text that spells them is plain text. INVALID_ARGUMENT names the
   // field, what was found and what was expected, for malformed files and for what this engine does
   // not support.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string_view json_text,
-                                                          int32_t id_limit = kMaxTokenId + 1);
+                                                          TokenId id_limit = kMaxTokenId + 1);
 
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -43,11 +44,11 @@ class Tokenizer {
   // The ids of `text`; with `add_special_tokens` also those that the file's template puts around
   // it. Added tokens that `text` spells out are found in either case. O(n log n). INVALID_ARGUMENT
   // when `text` is not valid UTF-8 (names the offset) or has 2^31 bytes or more.
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, bool add_special_tokens) const;
 
   struct Encoding {
     bool is_whole = false;     // false: there are more ids than were asked for, and `ids` is empty
-    std::vector<int32_t> ids;  // all of them
+    std::vector<TokenId> ids;  // all of them
     size_t encoded_bytes = 0;  // of the normalized text, that became ids
   };
   // As Encode, but has no use for more than `most_tokens` ids: ends as soon as it is certain that
@@ -63,25 +64,25 @@ class Tokenizer {
 
   // The text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. Ids without
   // a token have no text, nor have special tokens with `skip_special_tokens`.
-  std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+  std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const;
 
   // What the file says and is not done, a sentence each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   // One more than the largest id. Ids below it may lack a token; a model may have more rows.
-  int32_t vocab_size() const { return static_cast<int32_t>(tokens_.size()); }
+  uint32_t vocab_size() const { return static_cast<uint32_t>(tokens_.size()); }
 
   // What the token adds to the text: bytes, not necessarily whole characters. Empty without a
   // token.
-  std::string_view IdToBytes(int32_t id) const {
+  std::string_view IdToBytes(TokenId id) const {
     return Known(id) ? std::string_view(tokens_[id].bytes) : std::string_view();
   }
 
   // Special tokens are those that Decode can skip. False without a token.
-  bool IsSpecial(int32_t id) const { return Known(id) && tokens_[id].special; }
+  bool IsSpecial(TokenId id) const { return Known(id) && tokens_[id].special; }
 
   // The id of a token as the file writes it (in the byte alphabet, if not an added token).
-  std::optional<int32_t> TokenToId(std::string_view token) const;
+  std::optional<TokenId> TokenToId(std::string_view token) const;
 
  private:
   struct TokenText {
@@ -92,7 +93,7 @@ class Tokenizer {
     using is_transparent = void;
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
-  using IdMap = std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>>;
+  using IdMap = std::unordered_map<std::string, TokenId, StringHash, std::equal_to<>>;
 
   explicit Tokenizer(const TokenizerConfig& config);
   absl::Status SetAddedTokens(const std::vector<AddedToken>& added);
@@ -108,7 +109,7 @@ class Tokenizer {
   };
   void SetBytesPerToken(const TokenizerConfig& config);
 
-  bool Known(int32_t id) const { return id >= 0 && id < vocab_size(); }
+  bool Known(TokenId id) const { return id < tokens_.size(); }
 
   std::vector<std::string> warnings_;
   bool nfc_;

@@ -25,7 +25,7 @@ namespace {
 constexpr int kMaxDepth = 64;  // of nesting; real files have 7
 
 using TokenIds =
-    std::unordered_map<std::string_view, int32_t>;  // views into TokenizerConfig::vocab
+    std::unordered_map<std::string_view, TokenId>;  // views into TokenizerConfig::vocab
 
 absl::Status ReadVocab(const Json& model, TokenizerConfig* config) {
   const Json* vocab = Find(model, "vocab");
@@ -33,11 +33,11 @@ absl::Status ReadVocab(const Json& model, TokenizerConfig* config) {
     return Unexpected("model.vocab", vocab == nullptr ? "missing" : "no object or empty",
                       "an object of tokens and ids");
   }
-  std::unordered_set<int32_t> ids;
+  std::unordered_set<TokenId> ids;
   config->vocab.reserve(vocab->size());
   for (const auto& [token, value] : vocab->items()) {
     const std::string path = absl::StrCat("model.vocab[", Print(token), "]");
-    ASSIGN_OR_RETURN(const int32_t id, ReadId(value, path));
+    ASSIGN_OR_RETURN(const TokenId id, ReadId(value, path));
     if (!ids.insert(id).second) {
       return Unexpected(path, absl::StrCat(id, ", the id of another token too"), "distinct ids");
     }
@@ -141,7 +141,7 @@ absl::Status ReadModel(const Json& root, TokenizerConfig* config) {
 // The added tokens that were read so far, by index.
 struct AddedBefore {
   std::map<std::string, size_t> by_content;
-  std::map<int32_t, size_t> by_id;
+  std::map<TokenId, size_t> by_id;
 };
 
 absl::StatusOr<AddedToken> ReadAddedToken(const Json& value, const std::string& path) {
@@ -179,7 +179,7 @@ absl::Status CheckIsNoDuplicate(const AddedToken& token, size_t index, const std
 }
 
 // One warning for all.
-void WarnOfDropped(const std::vector<AddedToken>& dropped, int32_t id_limit,
+void WarnOfDropped(const std::vector<AddedToken>& dropped, TokenId id_limit,
                    TokenizerConfig* config) {
   if (dropped.empty()) return;
   const std::string others =
@@ -194,25 +194,25 @@ void WarnOfDropped(const std::vector<AddedToken>& dropped, int32_t id_limit,
 // the vocabulary on: `tokenizers` numbers them so whatever the file says, so a file that says
 // otherwise would give ids that its author did not mean. Those from `id_limit` on, which the model
 // has no row for (a pad that only training needed), are dropped.
-absl::Status ReadAddedTokens(const Json& root, int32_t id_limit, TokenizerConfig* config) {
+absl::Status ReadAddedTokens(const Json& root, TokenId id_limit, TokenizerConfig* config) {
   const Json* added = Find(root, "added_tokens");
   if (added == nullptr) return absl::OkStatus();
   if (!added->is_array()) return Unexpected("added_tokens", added, "an array");
   TokenIds vocab;
-  std::unordered_set<int32_t> vocab_ids;
+  std::unordered_set<TokenId> vocab_ids;
   for (const TokenizerConfig::VocabEntry& entry : config->vocab) {
     vocab.emplace(entry.token, entry.id);
     vocab_ids.insert(entry.id);
   }
   AddedBefore before;
   std::vector<AddedToken> dropped;
-  int32_t next_id = static_cast<int32_t>(config->vocab.size());
+  TokenId next_id = static_cast<TokenId>(config->vocab.size());
   for (size_t i = 0; i < added->size(); ++i) {
     const std::string path = absl::StrCat("added_tokens[", i, "]");
     ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken((*added)[i], path));
     RETURN_IF_ERROR(CheckIsNoDuplicate(token, i, path, &before));
     const auto known = vocab.find(token.content);
-    const int32_t id = known != vocab.end() ? known->second : next_id++;
+    const TokenId id = known != vocab.end() ? known->second : next_id++;
     if (token.id != id || (known == vocab.end() && vocab_ids.count(id) > 0)) {
       return Unexpected(path + ".id", absl::StrCat(token.id),
                         absl::StrCat(id, known != vocab.end() ? ", its id in model.vocab"
@@ -226,11 +226,11 @@ absl::Status ReadAddedTokens(const Json& root, int32_t id_limit, TokenizerConfig
 }
 
 absl::Status CheckTemplateIds(const TokenizerConfig& config) {
-  std::unordered_set<int32_t> ids;
+  std::unordered_set<TokenId> ids;
   for (const TokenizerConfig::VocabEntry& entry : config.vocab) ids.insert(entry.id);
   for (const AddedToken& token : config.added) ids.insert(token.id);
   for (const TokenizerConfig::TemplatePiece& piece : config.post) {
-    for (const int32_t id : piece.ids) {
+    for (const TokenId id : piece.ids) {
       if (ids.count(id) == 0) {
         return Unexpected("post_processor.special_tokens.ids", absl::StrCat(id),
                           "the id of a token that the model has");
@@ -309,7 +309,7 @@ absl::StatusOr<Json> ParseJson(std::string_view text) {
   return root;
 }
 
-absl::StatusOr<TokenizerConfig> ReadTokenizer(const Json& root, int32_t id_limit) {
+absl::StatusOr<TokenizerConfig> ReadTokenizer(const Json& root, TokenId id_limit) {
   const Json* version = Find(root, "version");
   if (version != nullptr && *version != "1.0") return Unexpected("version", version, "\"1.0\"");
   RETURN_IF_ERROR(CheckKind(root));
@@ -331,7 +331,7 @@ absl::StatusOr<TokenizerConfig> ReadTokenizer(const Json& root, int32_t id_limit
 }  // namespace
 }  // namespace tokenizer_json
 
-absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text, int32_t id_limit) {
+absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text, TokenId id_limit) {
   ASSIGN_OR_RETURN(const tokenizer_json::Json root, tokenizer_json::ParseJson(json_text));
   return tokenizer_json::ReadTokenizer(root, id_limit);
 }

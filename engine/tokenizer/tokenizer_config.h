@@ -9,16 +9,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/token_id.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/pre_tokenizer.h"
 
 namespace recurve {
 
-inline constexpr int32_t kMaxTokenId = (1 << 22) - 1;
+inline constexpr TokenId kMaxTokenId = (1 << 22) - 1;
 
 struct AddedToken {
   std::string content;
-  int32_t id = 0;
+  TokenId id = 0;
   bool single_word = false;  // matches only if no word character touches it
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
@@ -29,12 +30,12 @@ struct AddedToken {
 struct TokenizerConfig {
   struct VocabEntry {
     std::string token;
-    int32_t id = 0;
+    TokenId id = 0;
   };
   // One step of the template: the text's ids, or ids that are added around it.
   struct TemplatePiece {
     bool is_text = false;
-    std::vector<int32_t> ids;
+    std::vector<TokenId> ids;
   };
 
   std::vector<VocabEntry> vocab;  // distinct tokens, distinct ids in [0, kMaxTokenId]
@@ -55,7 +56,7 @@ struct TokenizerConfig {
 // for malformed files and for all that would change the ids and is not supported. Fields that
 // `tokenizers` ignores are ignored.
 absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(std::string_view json_text,
-                                                     int32_t id_limit = kMaxTokenId + 1);
+                                                     TokenId id_limit = kMaxTokenId + 1);
 
 }  // namespace recurve
 

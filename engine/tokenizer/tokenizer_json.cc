@@ -51,11 +51,11 @@ absl::StatusOr<bool> ReadBool(const Json& object, const char* name, const std::s
   return value->get<bool>();
 }
 
-absl::StatusOr<int32_t> ReadId(const Json& value, const std::string& path) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(kMaxTokenId)) {
+absl::StatusOr<TokenId> ReadId(const Json& value, const std::string& path) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > kMaxTokenId) {
     return Unexpected(path, &value, absl::StrCat("a token id from 0 to ", kMaxTokenId));
   }
-  return static_cast<int32_t>(value.get<uint64_t>());
+  return static_cast<TokenId>(value.get<uint64_t>());
 }
 
 absl::StatusOr<std::string> ReadString(const Json& object, const char* name,

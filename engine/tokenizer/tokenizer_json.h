@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/token_id.h"
 
 namespace recurve::tokenizer_json {
 
@@ -46,7 +47,7 @@ absl::StatusOr<std::string> ReadString(const Json& object, const char* name,
                                        const std::string& path);
 
 // A number from 0 to kMaxTokenId.
-absl::StatusOr<int32_t> ReadId(const Json& value, const std::string& path);
+absl::StatusOr<TokenId> ReadId(const Json& value, const std::string& path);
 
 }  // namespace recurve::tokenizer_json
 

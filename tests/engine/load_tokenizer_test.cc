@@ -151,7 +151,7 @@ TEST(Assemble, LeavesOutAddedTokensBeyondTheModelWithOneWarning) {
   directory.Write("tokenizer.json", tokenizer.dump());
   const auto assembly = AssembleFrom(directory);
   ASSERT_TRUE(assembly.ok()) << assembly.status();
-  EXPECT_EQ(assembly->tokenizer->vocab_size(), 258);
+  EXPECT_EQ(assembly->tokenizer->vocab_size(), 258U);
   std::vector<std::string> warnings = whole->info.warnings;
   warnings.push_back("tokenizer.json: padding ignored: no prompt is cut or padded");
   warnings.push_back(

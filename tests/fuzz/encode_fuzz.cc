@@ -38,13 +38,13 @@ void CheckNfc(const std::string& text) {
 
 // That a bound below the number of ids, and no other, is noticed.
 void CheckBounds(const Tokenizer& tokenizer, const std::string& text,
-                 const std::vector<int32_t>& ids) {
+                 const std::vector<TokenId>& ids) {
   const size_t bounds[] = {0, ids.size() / 2, ids.size() - std::min<size_t>(ids.size(), 1),
                            ids.size()};
   for (const size_t bound : bounds) {
     const auto encoding = tokenizer.EncodeUpTo(bound, text, /*add_special_tokens=*/true);
     RECURVE_CHECK(encoding.ok() && encoding->is_whole == (bound == ids.size()));
-    RECURVE_CHECK(encoding->ids == (encoding->is_whole ? ids : std::vector<int32_t>()));
+    RECURVE_CHECK(encoding->ids == (encoding->is_whole ? ids : std::vector<TokenId>()));
   }
   const auto most = tokenizer.MostBytes(static_cast<uint32_t>(ids.size()));
   RECURVE_CHECK(most.has_value() && text.size() <= *most);
@@ -86,7 +86,7 @@ void CheckChosenStream(const Tokenizer& tokenizer, std::string_view bytes) {
     if (!stop.empty()) options.stop.push_back(stop);
     bytes.remove_prefix(end + 1);
   }
-  std::vector<int32_t> ids;
+  std::vector<TokenId> ids;
   for (size_t i = 0; i < bytes.size(); ++i) {
     // Most ids are single bytes; one behind 0xFE may be any.
     const bool any = bytes[i] == '\xFE' && i + 1 < bytes.size();

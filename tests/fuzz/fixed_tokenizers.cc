@@ -97,8 +97,8 @@ FixedTokenizer Make(const Json& pre_tokenizer, WordPattern pattern, bool isolate
 
 }  // namespace
 
-std::vector<int32_t> FixedTokenizer::SlowEncode(std::string_view text) const {
-  std::vector<int32_t> ids;
+std::vector<TokenId> FixedTokenizer::SlowEncode(std::string_view text) const {
+  std::vector<TokenId> ids;
   const std::string normalized = nfc ? NormalizeNfc(text) : std::string(text);
   std::string_view rest = normalized;
   while (!rest.empty()) {
@@ -106,10 +106,10 @@ std::vector<int32_t> FixedTokenizer::SlowEncode(std::string_view text) const {
     RECURVE_CHECK(unit > 0 && unit <= rest.size());
     const size_t length = WordLength(pattern, rest.substr(0, unit));
     RECURVE_CHECK(length > 0 && length <= unit);
-    std::vector<int32_t> word;
+    std::vector<TokenId> word;
     for (const char byte : rest.substr(0, length)) word.push_back(static_cast<uint8_t>(byte));
     while (true) {
-      std::pair<int, int32_t> best = {std::numeric_limits<int>::max(), -1};
+      std::pair<int, TokenId> best = {std::numeric_limits<int>::max(), kNoToken};
       size_t at = 0;
       for (size_t i = 0; i + 1 < word.size(); ++i) {
         const auto merge = merges.find({word[i], word[i + 1]});
@@ -117,7 +117,7 @@ std::vector<int32_t> FixedTokenizer::SlowEncode(std::string_view text) const {
         best = merge->second;
         at = i;
       }
-      if (best.second < 0) break;
+      if (best.second == kNoToken) break;
       word[at] = best.second;
       word.erase(word.begin() + static_cast<ptrdiff_t>(at) + 1);
     }

@@ -23,10 +23,10 @@ struct FixedTokenizer {
   WordPattern pattern = WordPattern::kGpt2;
   bool isolate_digits = false;
   bool nfc = false;
-  std::map<std::pair<int32_t, int32_t>, std::pair<int, int32_t>> merges;  // pair -> rank, merged id
+  std::map<std::pair<TokenId, TokenId>, std::pair<int, TokenId>> merges;  // pair -> rank, merged id
 
   // The ids of `text`, valid UTF-8, by merging the lowest-ranked pair of each word again and again.
-  std::vector<int32_t> SlowEncode(std::string_view text) const;
+  std::vector<TokenId> SlowEncode(std::string_view text) const;
 };
 
 // GPT-2's, SmolLM's, Llama 3's and Qwen 2's pre-tokenizers, the last with NFC.

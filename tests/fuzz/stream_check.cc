@@ -18,10 +18,10 @@ struct PlainText {
   std::vector<size_t> ends;  // [tokens]
 };
 
-PlainText PlainTextOf(const Tokenizer& tokenizer, std::span<const int32_t> ids, bool skip_special) {
+PlainText PlainTextOf(const Tokenizer& tokenizer, std::span<const TokenId> ids, bool skip_special) {
   PlainText plain;
   Utf8Stream stream;
-  for (const int32_t id : ids) {
+  for (const TokenId id : ids) {
     if (!skip_special || !tokenizer.IsSpecial(id)) {
       stream.Append(tokenizer.IdToBytes(id), &plain.text);
     }
@@ -56,7 +56,7 @@ Cut FindCut(const PlainText& plain, const TextStreamOptions& options) {
 
 }  // namespace
 
-void CheckTextStream(const Tokenizer& tokenizer, std::span<const int32_t> ids,
+void CheckTextStream(const Tokenizer& tokenizer, std::span<const TokenId> ids,
                      const TextStreamOptions& options) {
   const PlainText plain = PlainTextOf(tokenizer, ids, options.skip_special_tokens);
   RECURVE_CHECK(plain.text == tokenizer.Decode(ids, options.skip_special_tokens));

@@ -13,7 +13,7 @@ namespace recurve {
 // Streams `ids` and aborts unless the text is that of Tokenizer::Decode, cut at the first stop
 // string that counts as a plain search of the whole text finds it, in tokens that come in order,
 // each once. Stop strings must be valid.
-void CheckTextStream(const Tokenizer& tokenizer, std::span<const int32_t> ids,
+void CheckTextStream(const Tokenizer& tokenizer, std::span<const TokenId> ids,
                      const TextStreamOptions& options);
 
 }  // namespace recurve

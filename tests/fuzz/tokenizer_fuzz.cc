@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kMostText = 256;
 
-std::vector<int32_t> CheckEncode(const Tokenizer& tokenizer, std::string_view text) {
+std::vector<TokenId> CheckEncode(const Tokenizer& tokenizer, std::string_view text) {
   const auto ids = tokenizer.Encode(text, /*add_special_tokens=*/false);
   const auto with_special = tokenizer.Encode(text, /*add_special_tokens=*/true);
   if (FindInvalidUtf8(text) != text.npos) {
@@ -27,13 +27,13 @@ std::vector<int32_t> CheckEncode(const Tokenizer& tokenizer, std::string_view te
   }
   RECURVE_CHECK(ids.ok() && with_special.ok());
   RECURVE_CHECK(ids->size() <= with_special->size());
-  for (const int32_t id : *with_special) RECURVE_CHECK(id >= 0 && id < tokenizer.vocab_size());
+  for (const TokenId id : *with_special) RECURVE_CHECK(id < tokenizer.vocab_size());
   return *ids;
 }
 
 // Ids that need not come from a text: some of them without a token, some outside of the vocabulary.
-std::vector<int32_t> ArbitraryIds(std::string_view bytes, int32_t vocab_size) {
-  std::vector<int32_t> ids;
+std::vector<TokenId> ArbitraryIds(std::string_view bytes, uint32_t vocab_size) {
+  std::vector<TokenId> ids;
   for (const char byte : bytes) {
     const auto value = static_cast<uint8_t>(byte);
     ids.push_back(value == 0xFF ? INT32_MAX : value % (vocab_size + 2) - 1);
@@ -42,8 +42,8 @@ std::vector<int32_t> ArbitraryIds(std::string_view bytes, int32_t vocab_size) {
 }
 
 void CheckTokenizer(const Tokenizer& tokenizer, std::string_view text) {
-  const std::vector<int32_t> encoded = CheckEncode(tokenizer, text);
-  for (const std::vector<int32_t>& ids : {encoded, ArbitraryIds(text, tokenizer.vocab_size())}) {
+  const std::vector<TokenId> encoded = CheckEncode(tokenizer, text);
+  for (const std::vector<TokenId>& ids : {encoded, ArbitraryIds(text, tokenizer.vocab_size())}) {
     TextStreamOptions options;
     CheckTextStream(tokenizer, ids, options);
     options.skip_special_tokens = false;
@@ -73,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   recurve::CheckTokenizer(**tokenizer, text.substr(0, recurve::kMostText));
   // For a model that lacks the last id: refused, or without the added token that has it.
-  const int32_t id_limit = (*tokenizer)->vocab_size() - 1;
+  const recurve::TokenId id_limit = (*tokenizer)->vocab_size() - 1;
   const auto smaller = recurve::Tokenizer::Parse(json, id_limit);
   if (!smaller.ok()) {
     recurve::CheckRefusal(smaller.status());

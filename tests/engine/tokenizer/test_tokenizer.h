@@ -51,7 +51,7 @@ inline nlohmann::json TestTokenizer(
 }
 
 // Adds a token with the next id, which it returns; `flags` are the names of those that are true.
-inline int32_t AddToken(nlohmann::json* file, const std::string& content,
+inline TokenId AddToken(nlohmann::json* file, const std::string& content,
                         const std::vector<std::string>& flags = {"special"}) {
   const size_t id = (*file)["model"]["vocab"].size() + (*file)["added_tokens"].size();
   nlohmann::json token = {{"id", id},        {"content", content}, {"single_word", false},
@@ -59,7 +59,7 @@ inline int32_t AddToken(nlohmann::json* file, const std::string& content,
                           {"special", false}};
   for (const std::string& flag : flags) token[flag] = true;
   (*file)["added_tokens"].push_back(token);
-  return static_cast<int32_t>(id);
+  return static_cast<TokenId>(id);
 }
 
 // The tokenizer of a file that must be valid.

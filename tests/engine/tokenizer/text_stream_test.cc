@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using Text = std::pair<int64_t, std::string>;  // a token released and its text
 
 // Ids 0 to 255 are bytes; these are longer tokens.
-constexpr int32_t kHello = 259, kStopHalf = 261;
+constexpr TokenId kHello = 259, kStopHalf = 261;
 
 const Tokenizer& TestVocabulary() {
   static const Tokenizer* tokenizer = [] {
@@ -36,7 +36,7 @@ const Tokenizer& TestVocabulary() {
   }();
   return *tokenizer;
 }
-constexpr int32_t kEuroStart = 262, kSpecial = 263;
+constexpr TokenId kEuroStart = 262, kSpecial = 263;
 
 TextStream MakeStream(TextStreamOptions options) {
   auto stream = TextStream::Create(&TestVocabulary(), std::move(options));
@@ -190,12 +190,12 @@ Expected FindStop(const std::string& text, const std::vector<std::string>& stops
   return {};
 }
 
-std::vector<int32_t> RandomIds(std::mt19937* random) {
-  static const std::vector<int32_t> pool = {'a',  'b',  'a',  'b',  'S',  'T',  260,
+std::vector<TokenId> RandomIds(std::mt19937* random) {
+  static const std::vector<TokenId> pool = {'a',  'b',  'a',  'b',  'S',  'T',  260,
                                             261,  262,  263,  0xC3, 0xA9, 0xE2, 0x82,
                                             0xAC, 0xF0, 0x9F, 0x98, 0xFF, 0xED, 900};
-  std::vector<int32_t> ids((*random)() % 30);
-  for (int32_t& id : ids) id = pool[(*random)() % pool.size()];
+  std::vector<TokenId> ids((*random)() % 30);
+  for (TokenId& id : ids) id = pool[(*random)() % pool.size()];
   return ids;
 }
 
@@ -208,7 +208,7 @@ TEST(TextStream, AgreesWithANaiveSearchOverTheWholeText) {
       "bST", "\xC3\xA9", "\xEF\xBF\xBD", "b\xE2\x82\xAC", "aab"};
   int stops = 0;
   for (int round = 0; round < 20000; ++round) {
-    const std::vector<int32_t> ids = RandomIds(&random);
+    const std::vector<TokenId> ids = RandomIds(&random);
     TextStreamOptions options{.skip_special_tokens = random() % 2 == 0, .stop = {}};
     options.include_stop = random() % 2 == 0;
     for (size_t i = random() % 4; i > 0; --i) options.stop.push_back(pool[random() % pool.size()]);
@@ -217,7 +217,7 @@ TEST(TextStream, AgreesWithANaiveSearchOverTheWholeText) {
 
     TextStream stream = MakeStream(options);
     std::vector<Text> released;
-    for (const int32_t id : ids) {
+    for (const TokenId id : ids) {
       if (stream.stopped()) break;
       for (Text& text : Copy(stream.Push(id))) released.push_back(std::move(text));
     }

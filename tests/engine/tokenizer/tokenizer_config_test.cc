@@ -276,7 +276,7 @@ TEST(ParseTokenizerConfig, IgnoresWhatTrainingLeftWithOneWarning) {
 TEST(ParseTokenizerConfig, LeavesOutAddedTokensBeyondTheModel) {
   json file = ValidFile();  // vocabulary below 257, <s> is 257
   AddToken(&file, "<pad>");
-  const auto parse = [&file](int32_t id_limit) {
+  const auto parse = [&file](TokenId id_limit) {
     return ParseTokenizerConfig(file.dump(), id_limit);
   };
   EXPECT_TRUE(parse(259)->warnings.empty());

@@ -33,10 +33,10 @@ void Write(const void* data, size_t size) {
   }
 }
 
-std::string StreamText(const recurve::Tokenizer& tokenizer, std::span<const int32_t> ids) {
+std::string StreamText(const recurve::Tokenizer& tokenizer, std::span<const recurve::TokenId> ids) {
   auto stream = recurve::TextStream::Create(&tokenizer, {.skip_special_tokens = false, .stop = {}});
   std::string text;
-  for (const int32_t id : ids) {
+  for (const recurve::TokenId id : ids) {
     for (const auto& released : stream->Push(id)) text += released.text;
   }
   for (const auto& released : stream->Finish()) text += released.text;
@@ -47,7 +47,7 @@ std::string StreamText(const recurve::Tokenizer& tokenizer, std::span<const int3
 
 int main(int argc, char** argv) {
   if (argc != 2 && argc != 3) Fail("usage: tokenizer_dump TOKENIZER_JSON [IDS]");
-  const int32_t id_limit = argc == 3 ? std::atoi(argv[2]) : recurve::kMaxTokenId + 1;
+  const recurve::TokenId id_limit = argc == 3 ? std::atoi(argv[2]) : recurve::kMaxTokenId + 1;
   const auto tokenizer = recurve::Tokenizer::Load(argv[1], id_limit);
   if (!tokenizer.ok()) Fail(tokenizer.status().ToString());
   char operation;
@@ -59,11 +59,12 @@ int main(int argc, char** argv) {
     if (operation == 'e' || operation == 'E') {
       const auto ids = (*tokenizer)->Encode(payload, operation == 'E');
       if (!ids.ok()) Fail(ids.status().ToString());
-      Write(ids->data(), ids->size() * sizeof(int32_t));
+      Write(ids->data(), ids->size() * sizeof(recurve::TokenId));
       continue;
     }
-    std::vector<int32_t> ids(length / sizeof(int32_t));
-    if (!ids.empty()) std::memcpy(ids.data(), payload.data(), ids.size() * sizeof(int32_t));
+    std::vector<recurve::TokenId> ids(length / sizeof(recurve::TokenId));
+    if (!ids.empty())
+      std::memcpy(ids.data(), payload.data(), ids.size() * sizeof(recurve::TokenId));
     const std::string text = operation == 's' ? StreamText(**tokenizer, ids)
                                               : (*tokenizer)->Decode(ids, operation == 'D');
     Write(text.data(), text.size());

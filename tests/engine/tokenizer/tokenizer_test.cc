@@ -21,10 +21,10 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<int32_t> Ids(const json& file, std::string_view text, bool special = false) {
+std::vector<TokenId> Ids(const json& file, std::string_view text, bool special = false) {
   const auto ids = MustParse(file)->Encode(text, special);
   EXPECT_TRUE(ids.ok()) << ids.status();
-  return ids.ok() ? *ids : std::vector<int32_t>();
+  return ids.ok() ? *ids : std::vector<TokenId>();
 }
 
 TEST(Encode, MergesLowestRankFirst) {
@@ -67,7 +67,7 @@ TEST(Encode, AgreesWithTheDefinitionOnRandomMerges) {
         }
       }
     }
-    std::vector<int32_t> expected;
+    std::vector<TokenId> expected;
     expected.reserve(parts.size());
     for (const std::string& part : parts) expected.push_back(*tokenizer->TokenToId(part));
     ASSERT_EQ(*tokenizer->Encode(text, false), expected) << "round " << round << ": " << text;
@@ -116,12 +116,12 @@ TEST(EncodeUpTo, AgreesWithEncodeAtEveryBound) {
     const auto tokenizer = MustParse(file);
     std::string text;
     for (size_t i = random() % 20; i > 0; --i) text += characters[random() % std::size(characters)];
-    const std::vector<int32_t> ids = *tokenizer->Encode(text, true);
+    const std::vector<TokenId> ids = *tokenizer->Encode(text, true);
     for (size_t bound = 0; bound <= ids.size() + 1; ++bound) {
       const auto encoding = tokenizer->EncodeUpTo(bound, text, true);
       ASSERT_TRUE(encoding.ok());
       ASSERT_EQ(encoding->is_whole, bound >= ids.size()) << round << ": " << text;
-      ASSERT_EQ(encoding->ids, encoding->is_whole ? ids : std::vector<int32_t>());
+      ASSERT_EQ(encoding->ids, encoding->is_whole ? ids : std::vector<TokenId>());
     }
     const auto most = tokenizer->MostBytes(static_cast<uint32_t>(ids.size()));
     if (most.has_value()) {
@@ -132,7 +132,7 @@ TEST(EncodeUpTo, AgreesWithEncodeAtEveryBound) {
 
 TEST(EncodeUpTo, CountsWhatTheTemplateAdds) {
   json file = TestTokenizer();
-  const int32_t begin = AddToken(&file, "<s>");
+  const TokenId begin = AddToken(&file, "<s>");
   const json special = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
   const json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
   file["post_processor"] = {
@@ -166,7 +166,7 @@ TEST(Encode, PrefixSpace) {
 
 TEST(Encode, TemplatePutsSpecialTokensAround) {
   json file = TestTokenizer();
-  const int32_t begin = AddToken(&file, "<s>");
+  const TokenId begin = AddToken(&file, "<s>");
   file["post_processor"] = {
       {"type", "TemplateProcessing"},
       {"single",
@@ -195,15 +195,15 @@ TEST(Encode, InvalidUtf8NamesTheOffset) {
 
 TEST(AddedTokens, LeftmostLongest) {
   json file = TestTokenizer();
-  const int32_t shorter = AddToken(&file, "<a");
-  const int32_t longer = AddToken(&file, "<a>");
+  const TokenId shorter = AddToken(&file, "<a");
+  const TokenId longer = AddToken(&file, "<a>");
   EXPECT_THAT(Ids(file, "<a><ab"), ElementsAre(longer, shorter, 'b'));
 }
 
 TEST(AddedTokens, StripSpace) {
   json file = TestTokenizer();
-  const int32_t left = AddToken(&file, "<l>", {"lstrip"});
-  const int32_t right = AddToken(&file, "<r>", {"rstrip"});
+  const TokenId left = AddToken(&file, "<l>", {"lstrip"});
+  const TokenId right = AddToken(&file, "<r>", {"rstrip"});
   EXPECT_THAT(Ids(file, "a \n<l> b <r>\xC2\xA0 c"),
               ElementsAre('a', left, ' ', 'b', ' ', right, 'c'));
   EXPECT_THAT(Ids(file, "<r> <l>"), ElementsAre(right, left));
@@ -211,7 +211,7 @@ TEST(AddedTokens, StripSpace) {
 
 TEST(AddedTokens, SingleWord) {
   json file = TestTokenizer();
-  const int32_t id = AddToken(&file, "tok", {"single_word"});
+  const TokenId id = AddToken(&file, "tok", {"single_word"});
   EXPECT_THAT(Ids(file, "tok-tok"), ElementsAre(id, '-', id));
   EXPECT_THAT(Ids(file, "toks"), ElementsAre('t', 'o', 'k', 's'));
   EXPECT_THAT(Ids(file, "_tok"), ElementsAre('_', 't', 'o', 'k'));
@@ -220,24 +220,24 @@ TEST(AddedTokens, SingleWord) {
 TEST(AddedTokens, NormalizedOnesMatchNormalizedText) {
   json file = TestTokenizer();
   file["normalizer"] = {{"type", "NFC"}};
-  const int32_t id = AddToken(&file, "e\xCC\x81", {"normalized"});
+  const TokenId id = AddToken(&file, "e\xCC\x81", {"normalized"});
   EXPECT_THAT(Ids(file, "\xC3\xA9"), ElementsAre(id));
-  EXPECT_EQ(MustParse(file)->Decode(std::vector<int32_t>{id}, false), "\xEF\xBF\xBD");
+  EXPECT_EQ(MustParse(file)->Decode(std::vector<TokenId>{id}, false), "\xEF\xBF\xBD");
   // As tokenizers: the normalized form is all of the byte alphabet, so it decodes as a byte.
 }
 
 TEST(Decode, SkipsSpecialTokensAndIdsWithoutToken) {
   json file = TestTokenizer();
-  const int32_t special = AddToken(&file, "<s>");
-  const int32_t plain = AddToken(&file, "<p q>", {});
+  const TokenId special = AddToken(&file, "<s>");
+  const TokenId plain = AddToken(&file, "<p q>", {});
   const auto tokenizer = MustParse(file);
-  const std::vector<int32_t> ids = {'a',     special, plain,   -1,  plain + 1,
+  const std::vector<TokenId> ids = {'a',     special, plain,   kNoToken, plain + 1,
                                     1 << 30, 0xC3,    special, 0xA9};
   EXPECT_EQ(tokenizer->Decode(ids, true), "a<p q>\xC3\xA9");
   EXPECT_EQ(tokenizer->Decode(ids, false), "a<s><p q>\xEF\xBF\xBD<s>\xEF\xBF\xBD");
   EXPECT_TRUE(tokenizer->IsSpecial(special));
   EXPECT_FALSE(tokenizer->IsSpecial(plain));
-  EXPECT_FALSE(tokenizer->IsSpecial(-1));
+  EXPECT_FALSE(tokenizer->IsSpecial(kNoToken));
   EXPECT_EQ(tokenizer->vocab_size(), plain + 1);
   EXPECT_EQ(tokenizer->IdToBytes(0xC3), "\xC3");
   EXPECT_EQ(tokenizer->TokenToId("<s>"), special);
@@ -263,7 +263,7 @@ TEST(Load, FromAFile) {
   directory.Write("tokenizer.json", TestTokenizer().dump());
   const auto tokenizer = Tokenizer::Load(directory.path() + "/tokenizer.json");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  EXPECT_EQ((*tokenizer)->vocab_size(), 256);
+  EXPECT_EQ((*tokenizer)->vocab_size(), 256U);
 }
 
 TEST(Load, TakesRegularFilesAlone) {
@@ -285,11 +285,11 @@ TEST(Tokenizer, ATokenBeyondTheModelIsPlainText) {
   const auto tokenizer = Tokenizer::Parse(file.dump(), 258);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ((*tokenizer)->warnings().size(), 1u);
-  EXPECT_EQ((*tokenizer)->vocab_size(), 258);
+  EXPECT_EQ((*tokenizer)->vocab_size(), 258U);
   EXPECT_EQ((*tokenizer)->TokenToId("<pad>"), std::nullopt);
   EXPECT_EQ(*(*tokenizer)->Encode("<s><pad>", false),
-            (std::vector<int32_t>{257, '<', 256, 'd', '>'}));
-  EXPECT_EQ((*tokenizer)->Decode(std::vector<int32_t>{'a', 258, 'b'}, false), "ab");
+            (std::vector<TokenId>{257, '<', 256, 'd', '>'}));
+  EXPECT_EQ((*tokenizer)->Decode(std::vector<TokenId>{'a', 258, 'b'}, false), "ab");
   EXPECT_FALSE((*tokenizer)->IsSpecial(258));
 }
 
