@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,10 +58,6 @@ struct Measurement {
 
 // Whether the options fit the model. InvalidArgument names the flag, the value and the limit.
 absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options);
-
-// As MakeBackend; tests put another backend.
-using BackendMaker = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
-    std::shared_ptr<const Model>, const BackendOptions&, const BackendLimits&)>;
 
 // A model and a backend, kept between runs. Not thread-safe.
 class Bench {

@@ -11,6 +11,8 @@
 #include "engine/bench/shapes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/test_backends.h"
+#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
 
 namespace recurve {
@@ -104,11 +106,22 @@ TEST(ShapesTest, FlopBoundOfThePaperSizes) {
   EXPECT_NEAR(FlopsPerToken(config, {1, 0.75, 0.5, 0.25}, 100), expected + 2 * attention, 1);
 }
 
-TEST(BenchTest, DepthsAreThoseAskedFor) {
+class BenchOverBackendsTest : public testing::TestWithParam<TestBackend> {
+ protected:
+  void SetUp() override {
+    const std::string why = WhySkipped(GetParam(), *SmallModels()[3].model);
+    if (!why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, BenchOverBackendsTest, testing::ValuesIn(TestTwins()),
+                         NameOfParam);
+
+TEST_P(BenchOverBackendsTest, DepthsAreThoseAskedFor) {
   BenchOptions options = SmallLoad(6, 20, 150);
   options.shares = {1.0, 0.5, 0.25};
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
-  const auto bench = Bench::Create(model, options);
+  const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
   ASSERT_TRUE(bench.ok()) << bench.status();
   const auto first = (*bench)->Run();
   ASSERT_TRUE(first.ok()) << first.status();
@@ -123,13 +136,13 @@ TEST(BenchTest, DepthsAreThoseAskedFor) {
   EXPECT_GT(first->flop_ratio, 1.0);
 }
 
-TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
+TEST_P(BenchOverBackendsTest, WhatPromptsShareIsComputedOnce) {
   BenchOptions options = SmallLoad(4, 150, 4);
   options.shared_prompt_tokens = 140;
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   for (const bool cache : {true, false}) {
     options.prefix_cache = cache;
-    const auto bench = Bench::Create(model, options);
+    const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
     ASSERT_TRUE(bench.ok()) << bench.status();
     const auto run = (*bench)->Run();
     ASSERT_TRUE(run.ok()) << run.status();
@@ -139,14 +152,14 @@ TEST(BenchTest, WhatPromptsShareIsComputedOnce) {
 }
 
 // Just before the first stream ends, all hold what one alone holds in the end.
-TEST(BenchTest, AllStreamsAreInFlightTogether) {
+TEST_P(BenchOverBackendsTest, AllStreamsAreInFlightTogether) {
   BenchOptions options = SmallLoad(1, 160, 16);
   options.shares = {1.0, 1.0, 1.0};
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   uint64_t alone = 0;
   for (const uint32_t streams : {1U, 8U}) {
     options.streams = streams;
-    const auto bench = Bench::Create(model, options);
+    const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
     ASSERT_TRUE(bench.ok()) << bench.status();
     const auto run = (*bench)->Run();
     ASSERT_TRUE(run.ok()) << run.status();
@@ -166,18 +179,19 @@ TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
   EXPECT_LT(run->ended_early, 8U);
 }
 
-TEST(BenchTest, QueuesStepsAndLetsEndsWait) {
+TEST_P(BenchOverBackendsTest, QueuesStepsAndLetsEndsWait) {
   BenchOptions options = SmallLoad(6, 20, 30);
   Seen seen;
-  const auto make_backend =
-      [&seen](std::shared_ptr<const Model> model, const BackendOptions& backend_options,
-              const BackendLimits& limits) -> absl::StatusOr<std::unique_ptr<Backend>> {
-    ASSIGN_OR_RETURN(auto backend, MakeBackend(std::move(model), backend_options, limits));
+  const BackendMaker make_watched =
+      [&seen, make_backend = TestBackendMaker(GetParam())](
+          std::shared_ptr<const Model> model, const BackendOptions& backend_options,
+          const BackendLimits& limits) -> absl::StatusOr<std::unique_ptr<Backend>> {
+    ASSIGN_OR_RETURN(auto backend, make_backend(std::move(model), backend_options, limits));
     return std::make_unique<WatchedBackend>(std::move(backend), seen);
   };
   const auto run = [&] {
     seen = {};
-    const auto bench = Bench::Create(SmallModels()[3].model, options, make_backend);
+    const auto bench = Bench::Create(SmallModels()[3].model, options, make_watched);
     EXPECT_TRUE(bench.ok()) << bench.status();
     return *(*bench)->Run();
   };

@@ -11,17 +11,36 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/test_backends.h"
+#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_engine.h"
 
 namespace recurve {
 namespace {
 
-TEST(EngineTest, GeneratesAndCounts) {
+class EngineOverBackendsTest : public testing::TestWithParam<TestBackend> {
+ protected:
+  void SetUp() override {
+    const std::string why = WhySkipped(GetParam(), *SmallModels()[3].model);
+    if (!why.empty()) GTEST_SKIP() << why;
+  }
+
+  static std::unique_ptr<Engine> MakeSmallEngine(const BeforeStep& before_step = GoOn,
+                                                 uint32_t queue_depth = 0) {
+    return recurve::MakeSmallEngine(before_step, queue_depth, TestBackendMaker(GetParam()));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, EngineOverBackendsTest, testing::ValuesIn(TestTwins()),
+                         NameOfParam);
+
+TEST_P(EngineOverBackendsTest, GeneratesAndCounts) {
   const auto engine = MakeSmallEngine();
   const auto sink = std::make_shared<Sink>();
   ASSERT_TRUE(engine->Start(IdsRequest({1, 2, 3, 4, 5}, 20), {sink}).ok());
@@ -45,7 +64,7 @@ TEST(EngineTest, GeneratesAndCounts) {
   EXPECT_EQ(snapshot.schedule.groups[4].name, "exit");
 }
 
-TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
+TEST_P(EngineOverBackendsTest, SameTokensAtEitherDepthOfTheStepQueue) {
   std::vector<uint32_t> expected;
   for (const uint32_t depth : {0U, 1U}) {
     const auto engine = MakeSmallEngine(GoOn, depth);
@@ -58,7 +77,7 @@ TEST(EngineTest, SameTokensAtEitherDepthOfTheStepQueue) {
 }
 
 // With and without the log probabilities of the prompt, which sample 0 alone computes.
-TEST(EngineTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
+TEST_P(EngineOverBackendsTest, SamplesShareThePromptAndEachIsWhatItsSeedGivesAlone) {
   for (const bool prompt_logprobs : {false, true}) {
     Request request = IdsRequest(std::vector<uint32_t>(70, 3), 12);
     request.prompt_logprobs = prompt_logprobs;
@@ -125,7 +144,7 @@ TEST(EngineTest, SamplesAreRefusedTogether) {
 }
 
 // What a client does whose stream broke.
-TEST(EngineTest, ABrokenStreamIsContinuedExactly) {
+TEST_P(EngineOverBackendsTest, ABrokenStreamIsContinuedExactly) {
   const auto engine = MakeSmallEngine();
   Request request = IdsRequest({5, 6, 7}, 60);
   request.sampling.set_seed(11);
@@ -216,7 +235,7 @@ TEST(EngineTest, FullQueueIsResourceExhausted) {
   for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
 }
 
-TEST(EngineTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
+TEST_P(EngineOverBackendsTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   std::latch go_on(1);
   const auto engine = MakeSmallEngine(HaltUntil(go_on));
   const auto cancelled = std::make_shared<Sink>();

@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/backend/test_backends.h"
+#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {
@@ -76,7 +77,7 @@ void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, Sched
   const StepShape shape = ShapeOf(model->config);
   const auto schedule = Schedule::Create(options, shape, Clock::Steady());
   ASSERT_TRUE(schedule.ok()) << schedule.status();
-  const auto backend = MakeBackend(std::move(model), backend_options, limits);
+  const auto backend = MakeTestBackend(test, std::move(model), backend_options, limits);
   ASSERT_TRUE(backend.ok()) << backend.status();
   const absl::Status added = (*schedule)->Add(std::move(request));
   ASSERT_TRUE(added.ok()) << added;
@@ -84,7 +85,8 @@ void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, Sched
   while ((*schedule)->HasWork()) {
     const absl::Status status = (*backend)->Submit((*schedule)->Plan());
     ASSERT_TRUE(status.ok()) << status;
-    ASSERT_TRUE((*backend)->Collect(result).ok());
+    const absl::Status collected = (*backend)->Collect(result);
+    ASSERT_TRUE(collected.ok()) << collected;
     (*schedule)->Commit(result);
   }
 }
@@ -132,7 +134,7 @@ TEST_P(ForgettingTest, AgreesWithTheReference) {
   EXPECT_GE(cases, 3 * 16);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ForgettingTest, testing::ValuesIn(TestBackends()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Backends, ForgettingTest, testing::ValuesIn(TestTwins()), NameOfParam);
 
 }  // namespace
 }  // namespace recurve

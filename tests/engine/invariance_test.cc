@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <random>
@@ -16,6 +17,7 @@
 #include "engine/schedule/schedule.h"
 #include "engine/schedule/step_loop.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/test_backends.h"
 #include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
 
@@ -71,7 +73,7 @@ struct Way {
   uint32_t plan_changes = BackendLimits().plan_changes;
   bool alone = false;  // one request after another
   bool prefix_cache = true;
-  bool twin = false;  // the fastest kernels and the scalar ones side by side, each step compared
+  TestBackend backend = TestBackends().back();
 };
 
 class World {
@@ -99,11 +101,7 @@ class World {
     BackendOptions backend;
     backend.precision = way.precision;
     backend.threads = way.threads;
-    backend_ = *MakeBackend(model, backend, options_.limits);
-    if (!way.twin) return;
-    backend.force_scalar = true;
-    backend_ = std::make_unique<TwinBackend>(std::move(backend_),
-                                             *MakeBackend(model, backend, options_.limits));
+    backend_ = *MakeTestBackend(way.backend, std::move(model), backend, options_.limits);
   }
 
   // Runs all requests; transcripts in their order.
@@ -205,7 +203,7 @@ ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_
   return request;
 }
 
-std::vector<Way> Ways() {
+std::vector<Way> Ways(const Model& model) {
   std::vector<Way> ways = {
       {.name = "together"},
       {.name = "lockstep", .policy = "lockstep"},
@@ -219,8 +217,14 @@ std::vector<Way> Ways() {
       {.name = "queue of 1, chunks of 9", .policy = "lockstep", .chunk = 9, .queue_depth = 1},
       {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
       {.name = "few changes a plan", .chunk = 9, .queue_depth = 1, .plan_changes = 3},
-      {.name = "twins", .chunk = 11, .queue_depth = 1, .twin = true},
   };
+  for (const TestBackend& backend : TestTwins()) {
+    if (const std::string why = WhySkipped(backend, model); !why.empty()) {
+      std::printf("without the backend %s: %s\n", NameOf(backend).c_str(), why.c_str());
+      continue;
+    }
+    ways.push_back({.name = NameOf(backend), .chunk = 11, .queue_depth = 1, .backend = backend});
+  }
   return ways;
 }
 
@@ -258,7 +262,7 @@ TEST_P(InvarianceTest, NothingElseMatters) {
     size_t generated = 0;
     for (const Transcript& transcript : expected) generated += transcript.tokens.size();
     EXPECT_GT(generated, 50U);
-    for (Way way : Ways()) {
+    for (Way way : Ways(*small.model)) {
       way.precision = precision;
       const std::string where = small.name + ", " + way.name;
       ExpectSame(expected, World(small.model, way).Run(requests), where);

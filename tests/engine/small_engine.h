@@ -128,7 +128,8 @@ inline BeforeStep HaltUntil(std::latch& go_on) {
 
 // A running engine over the expert-choice model.
 inline Assembly SmallAssembly(BeforeStep before_step, uint32_t queue_depth,
-                              uint32_t max_queued_requests = 6) {
+                              uint32_t max_queued_requests = 6,
+                              const BackendMaker& make_backend = &MakeBackend) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   ScheduleOptions options;
   options.limits.slots = 4;
@@ -149,7 +150,7 @@ inline Assembly SmallAssembly(BeforeStep before_step, uint32_t queue_depth,
   BackendOptions backend;
   backend.precision = Precision::kF32;
   backend.threads = 1;
-  assembly.backend = std::make_unique<HookedBackend>(*MakeBackend(model, backend, options.limits),
+  assembly.backend = std::make_unique<HookedBackend>(*make_backend(model, backend, options.limits),
                                                      std::move(before_step));
   assembly.schedule = *Schedule::Create(options, ShapeOf(model->config), Clock::Steady());
   assembly.queue_depth = queue_depth;
@@ -159,8 +160,10 @@ inline Assembly SmallAssembly(BeforeStep before_step, uint32_t queue_depth,
 }
 
 inline std::unique_ptr<Engine> MakeSmallEngine(BeforeStep before_step = GoOn,
-                                               uint32_t queue_depth = 0) {
-  return MakeEngine(SmallAssembly(std::move(before_step), queue_depth));
+                                               uint32_t queue_depth = 0,
+                                               const BackendMaker& make_backend = &MakeBackend) {
+  return MakeEngine(SmallAssembly(std::move(before_step), queue_depth,
+                                  /*max_queued_requests=*/6, make_backend));
 }
 
 inline Request IdsRequest(std::vector<uint32_t> ids, uint32_t max_tokens) {

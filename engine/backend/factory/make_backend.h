@@ -4,6 +4,7 @@
 #define RECURVE_ENGINE_BACKEND_FACTORY_MAKE_BACKEND_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,6 +39,10 @@ BackendFacts DescribeBackend(const Model& model, const BackendOptions& options);
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(std::shared_ptr<const Model> model,
                                                      const BackendOptions& options,
                                                      const BackendLimits& limits);
+
+// As MakeBackend, which tests put another in the place of.
+using BackendMaker = std::function<absl::StatusOr<std::unique_ptr<Backend>>(
+    std::shared_ptr<const Model>, const BackendOptions&, const BackendLimits&)>;
 
 }  // namespace recurve
 

@@ -441,7 +441,7 @@ TEST_P(BackendTest, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, BackendTest, testing::ValuesIn(TestBackends()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Backends, BackendTest, testing::ValuesIn(TestBackends()), NameOfParam);
 
 }  // namespace
 }  // namespace recurve

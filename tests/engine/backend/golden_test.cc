@@ -16,6 +16,7 @@
 #include "engine/model/weights.h"
 #include "tests/engine/backend/step_driver.h"
 #include "tests/engine/backend/test_backends.h"
+#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {
@@ -70,18 +71,14 @@ BackendLimits Limits(const ModelConfig& config) {
 }
 
 // One with the limits above.
-std::unique_ptr<Backend> Make(std::shared_ptr<const Model> model, const BackendOptions& options) {
+std::unique_ptr<Backend> Make(const TestBackend& test, std::shared_ptr<const Model> model,
+                              Precision precision, uint32_t threads = 1) {
+  BackendOptions options = OptionsOf(test, precision);
+  options.threads = threads;
   const BackendLimits limits = Limits(model->config);
-  auto backend = MakeBackend(std::move(model), options, limits);
+  auto backend = MakeTestBackend(test, std::move(model), options, limits);
   EXPECT_TRUE(backend.ok()) << backend.status();
   return backend.ok() ? std::move(backend).value() : nullptr;
-}
-
-BackendOptions Options(Precision precision) {
-  BackendOptions options;
-  options.precision = precision;
-  options.threads = 1;
-  return options;
 }
 
 // The largest relative error of all positions; depths must agree if `exact_depths`.
@@ -130,7 +127,7 @@ void ExpectSame(const std::vector<DriverOutput>& a, const std::vector<DriverOutp
   }
 }
 
-class GoldenTest : public ::testing::Test {
+class GoldenTest : public ::testing::TestWithParam<TestBackend> {
  protected:
   void SetUp() override {
     const char* directory = std::getenv("RECURVE_GOLDEN_DIR");
@@ -140,6 +137,8 @@ class GoldenTest : public ::testing::Test {
       names_.push_back(entry["name"]);
     }
     ASSERT_FALSE(names_.empty());
+    const std::string why = WhySkipped(GetParam(), *Load(names_[0]));
+    if (!why.empty()) GTEST_SKIP() << why;
   }
 
   std::shared_ptr<const Model> Load(const std::string& name) {
@@ -152,11 +151,7 @@ class GoldenTest : public ::testing::Test {
   std::vector<std::string> names_;
 };
 
-class GoldenBackendTest : public GoldenTest, public ::testing::WithParamInterface<TestBackend> {};
-
-TEST_P(GoldenBackendTest, F32AgreesWithTheReference) {
-  const std::string why = WhySkipped(GetParam(), *Load(names_[0]));
-  if (!why.empty()) GTEST_SKIP() << why;
+TEST_P(GoldenTest, F32AgreesWithTheReference) {
   double worst = 0;
   for (const std::string& name : names_) {
     SCOPED_TRACE(name);
@@ -164,7 +159,7 @@ TEST_P(GoldenBackendTest, F32AgreesWithTheReference) {
     ASSERT_NE(model, nullptr);
     const BackendLimits limits = Limits(model->config);
     const std::vector<Case> cases = ReadCases(root_ / name, model->config);
-    const std::unique_ptr<Backend> backend = Make(model, OptionsOf(GetParam(), Precision::kF32));
+    const std::unique_ptr<Backend> backend = Make(GetParam(), model, Precision::kF32);
     ASSERT_NE(backend, nullptr);
     for (const Case& c : cases) {
       const auto outputs =
@@ -178,20 +173,32 @@ TEST_P(GoldenBackendTest, F32AgreesWithTheReference) {
   }
   RecordProperty("worst_relative_error", std::to_string(worst));
   std::printf("worst relative error of logits, f32, %s: %.2e in %zu models\n",
-              GetParam().name.c_str(), worst, names_.size());
+              NameOf(GetParam()).c_str(), worst, names_.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, GoldenBackendTest, ::testing::ValuesIn(TestBackends()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Backends, GoldenTest, testing::ValuesIn(TestBackends()), NameOfParam);
 
-TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
+// Over all backends but the first: that is slow, and runs as their twin.
+class GoldenTwinTest : public GoldenTest {};
+
+std::vector<TestBackend> TwinsAlone() {
+  std::vector<TestBackend> backends = TestTwins();
+  if (backends.size() > 1) backends.erase(backends.begin());
+  return backends;
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, GoldenTwinTest, testing::ValuesIn(TwinsAlone()), NameOfParam);
+
+TEST_P(GoldenTwinTest, ChunksThreadsPolicyAndDepthDoNotChangeBits) {
+  TestBackend single = GetParam();
+  single.twin = false;
   for (const std::string& name : names_) {
     SCOPED_TRACE(name);
     const std::shared_ptr<const Model> model = Load(name);
     ASSERT_NE(model, nullptr);
     const std::vector<Case> cases = ReadCases(root_ / name, model->config);
-    BackendOptions options = Options(Precision::kF32);
     const BackendLimits limits = Limits(model->config);
-    const std::unique_ptr<Backend> backend = Make(model, options);
+    const std::unique_ptr<Backend> backend = Make(single, model, Precision::kF32);
     ASSERT_NE(backend, nullptr);
     std::vector<DriverOutput> alone;
     for (const Case& c : cases) {
@@ -210,18 +217,16 @@ TEST_F(GoldenTest, ChunksThreadsIsaPolicyAndDepthDoNotChangeBits) {
     check(*backend, 7, {.ends_min = kEndsWhenBlockEmpty, .room_step = 10});
     check(*backend, 5, {.ends_min = 4, .depth = 1, .room_step = 1, .spread_admissions = true});
     // Large chunks, so few steps: a busy machine makes threads wait long at every barrier.
-    options.threads = 2;
-    const std::unique_ptr<Backend> two = Make(model, options);
+    const std::unique_ptr<Backend> two = Make(single, model, Precision::kF32, /*threads=*/2);
     ASSERT_NE(two, nullptr);
     check(*two, 48, {});
-    options.force_scalar = true;
-    const std::unique_ptr<Backend> scalar = Make(model, options);
-    ASSERT_NE(scalar, nullptr);
-    check(*scalar, 40, {});
+    const std::unique_ptr<Backend> twin = Make(GetParam(), model, Precision::kF32);
+    ASSERT_NE(twin, nullptr);
+    check(*twin, 40, {});
   }
 }
 
-TEST_F(GoldenTest, Bf16IsNear) {
+TEST_P(GoldenTwinTest, Bf16IsNear) {
   double worst = 0;
   size_t bounded_cases = 0, compared_cases = 0, positions = 0, other_depths = 0;
   for (const std::string& name : names_) {
@@ -232,9 +237,8 @@ TEST_F(GoldenTest, Bf16IsNear) {
     // A gate without a bound magnifies rounding errors as much as the residual stream.
     const bool bounded = model->config.router.type == RouterType::kNone ||
                          model->config.router.function != RouterFunction::kNone;
-    BackendOptions options = Options(Precision::kBf16);
     const BackendLimits limits = Limits(model->config);
-    const std::unique_ptr<Backend> backend = Make(model, options);
+    const std::unique_ptr<Backend> backend = Make(GetParam(), model, Precision::kBf16);
     ASSERT_NE(backend, nullptr);
     const auto outputs = RunRequests(*backend, model->config, limits, Requests(cases, 16));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
@@ -251,12 +255,6 @@ TEST_F(GoldenTest, Bf16IsNear) {
       EXPECT_LE(error, kBf16Tolerance);
       worst = std::max(worst, error);
     }
-    options.force_scalar = true;
-    const std::unique_ptr<Backend> scalar = Make(model, options);
-    ASSERT_NE(scalar, nullptr);
-    const auto others = RunRequests(*scalar, model->config, limits, Requests(cases, 80));
-    ASSERT_TRUE(others.ok()) << others.status();
-    ExpectSame(*outputs, *others);
   }
   std::printf("worst relative error of logits, bf16: %.2e in %zu models\n", worst, names_.size());
   std::printf("bf16: %zu of %zu cases compared; %zu of %zu positions have another depth\n",

@@ -38,12 +38,26 @@ inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
 
 // All of these give the same bits.
 struct TestBackend {
-  std::string name;  // as BackendFacts::device says it
+  std::string device;  // as BackendFacts::device says it
   bool force_scalar;
+  bool twin = false;  // with the first of TestBackends() beside it, each step's results compared
 };
 
 inline std::vector<TestBackend> TestBackends() {
-  return {{.name = "scalar", .force_scalar = true}, {.name = "avx2", .force_scalar = false}};
+  return {{.device = "scalar", .force_scalar = true}, {.device = "avx2", .force_scalar = false}};
+}
+
+// For tests of what runs on a backend: the first of TestBackends(), and the others as its twins.
+// Under a sanitizer, which costs ten times the time and looks for other errors than changed bits,
+// the last one alone.
+inline std::vector<TestBackend> TestTwins() {
+  std::vector<TestBackend> backends = TestBackends();
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return {backends.back()};
+#else
+  for (size_t i = 1; i < backends.size(); ++i) backends[i].twin = true;
+  return backends;
+#endif
 }
 
 // One thread; tests that want more say so.
@@ -58,16 +72,20 @@ inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision)
 // Why this machine or build has not the backend; empty: it has.
 inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
   const BackendFacts facts = DescribeBackend(model, OptionsOf(backend, Precision::kF32));
-  if (facts.device == backend.name) return "";
-  return absl::StrCat("no ", backend.name, " here: the fastest is ", facts.device);
+  if (facts.device == backend.device) return "";
+  return absl::StrCat("no ", backend.device, " here: the fastest is ", facts.device);
+}
+
+inline std::string NameOf(const TestBackend& backend) {
+  return absl::StrCat(backend.device, backend.twin ? "_twin" : "");
 }
 
 // What GoogleTest prints of a parameter; by itself it prints bytes, among them addresses.
-inline void PrintTo(const TestBackend& backend, std::ostream* out) { *out << backend.name; }
+inline void PrintTo(const TestBackend& backend, std::ostream* out) { *out << NameOf(backend); }
 
 // For INSTANTIATE_TEST_SUITE_P.
-inline std::string NameOf(const testing::TestParamInfo<TestBackend>& info) {
-  return info.param.name;
+inline std::string NameOfParam(const testing::TestParamInfo<TestBackend>& info) {
+  return NameOf(info.param);
 }
 
 }  // namespace recurve

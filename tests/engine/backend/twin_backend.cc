@@ -110,4 +110,23 @@ absl::Status TwinBackend::Collect(StepResult& result) {
   return absl::InternalError(absl::StrCat("step ", result.epoch, ", ", difference));
 }
 
+absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
+                                                         std::shared_ptr<const Model> model,
+                                                         BackendOptions options,
+                                                         const BackendLimits& limits) {
+  options.force_scalar = test.force_scalar;
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(model, options, limits));
+  if (!test.twin) return backend;
+  options.force_scalar = TestBackends().front().force_scalar;
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));
+  return std::make_unique<TwinBackend>(std::move(backend), std::move(first));
+}
+
+BackendMaker TestBackendMaker(const TestBackend& test) {
+  return [test](std::shared_ptr<const Model> model, const BackendOptions& options,
+                const BackendLimits& limits) {
+    return MakeTestBackend(test, std::move(model), options, limits);
+  };
+}
+
 }  // namespace recurve

@@ -8,8 +8,12 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/step.h"
+#include "engine/model/weights.h"
+#include "tests/engine/backend/test_backends.h"
 
 namespace recurve {
 
@@ -32,6 +36,13 @@ class TwinBackend final : public Backend {
   const std::unique_ptr<Backend> second_;
   StepResult second_result_;
 };
+
+// As MakeBackend; `test` says which one, and whether it has a twin.
+absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
+                                                         std::shared_ptr<const Model> model,
+                                                         BackendOptions options,
+                                                         const BackendLimits& limits);
+BackendMaker TestBackendMaker(const TestBackend& test);
 
 }  // namespace recurve
 
