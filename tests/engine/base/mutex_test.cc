@@ -22,8 +22,8 @@ TEST(MutexTest, IsHeldByOneThreadAtATime) {
       ++count;
     }
   };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) threads.emplace_back(add);
+  std::vector<std::thread> threads(4);
+  for (std::thread& thread : threads) thread = std::thread(add);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(count, 40'000);
 }
