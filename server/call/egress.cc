@@ -33,13 +33,13 @@ void Egress::Open(std::shared_ptr<EgressClient> client) {
 }
 
 void Egress::Close(EgressClient* client) {
-  std::shared_ptr<EgressClient> last;  // destroyed without the lock
   const MutexLock lock(mutex_);
   const auto found = open_.find(client);
   if (found == open_.end()) return;
-  last = std::move(found->second);
+  closed_.push_back(std::move(found->second));
   open_.erase(found);
   if (open_.empty()) none_open_.NotifyAll();
+  work_.NotifyOne();
 }
 
 void Egress::Schedule(std::shared_ptr<EgressClient> client) {
@@ -71,26 +71,28 @@ size_t Egress::WaitUntilNoneOpen(SteadyTime until) {
 }
 
 void Egress::Run() {
-  std::vector<std::shared_ptr<EgressClient>> batch;
+  std::vector<std::shared_ptr<EgressClient>> batch, closed;
   SteadyTime next_sweep = steady_clock::now() + sweep_every_;
   while (true) {
     {
       const MutexLock lock(mutex_);
-      while (ready_.empty() && !stopping_) {
+      while (ready_.empty() && closed_.empty() && !stopping_) {
         if (open_.empty()) {
           work_.Wait(mutex_);  // idle: nothing to write and nobody to watch
         } else if (!work_.WaitUntil(mutex_, next_sweep)) {
           break;
         }
       }
-      if (ready_.empty() && stopping_) return;
+      if (ready_.empty() && closed_.empty() && stopping_) return;
       batch.swap(ready_);
+      closed.swap(closed_);
     }
     for (const std::shared_ptr<EgressClient>& client : batch) {
       client->scheduled_.store(false, std::memory_order_release);
       client->Pump();
     }
     batch.clear();
+    closed.clear();  // here, without the lock, clients are destroyed
     if (const SteadyTime now = steady_clock::now(); now >= next_sweep) {
       Sweep(now);
       next_sweep = now + sweep_every_;

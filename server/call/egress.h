@@ -30,14 +30,16 @@ class EgressClient {
   std::atomic<bool> scheduled_{false};  // in the queue, so that a step's tokens enter it once
 };
 
-// Thread-safe. Owns the thread, and each open client until it is closed.
+// Thread-safe. Owns the thread, and each open client until it is closed and the thread has let go
+// of it.
 class Egress {
  public:
   explicit Egress(const StreamOptions& options);
   ~Egress();  // pumps what is scheduled, then joins
 
   void Open(std::shared_ptr<EgressClient> client);
-  void Close(EgressClient* client);  // may destroy it
+  // Lets go of it soon, on the egress thread, since its own method may be the caller.
+  void Close(EgressClient* client);
 
   // Has `client` pumped soon. Cheap, and never blocks on a client.
   void Schedule(std::shared_ptr<EgressClient> client);
@@ -60,6 +62,7 @@ class Egress {
   CondVar none_open_;
   std::vector<std::shared_ptr<EgressClient>> ready_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<EgressClient*, std::shared_ptr<EgressClient>> open_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<EgressClient>> closed_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: starts when the rest is there

@@ -2,7 +2,10 @@
 // A call of one sample, step by step.
 #include "server/call/call.h"
 
+#include <chrono>
+#include <future>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -127,6 +130,23 @@ TEST_F(CallTest, CompleteThatArrivedIsRecordedSo) {
   EXPECT_TRUE(call->WaitForStatus().ok());
   call->TransportDone();
   EXPECT_THAT(LogText(), HasSubstr("method=Complete code=OK reason=length"));
+}
+
+TEST_F(CallTest, IsNotDestroyedInItsOwnMethod) {
+  std::promise<std::thread::id> destroyer;
+  CallOrigin origin;
+  origin.arrival = std::chrono::steady_clock::now();
+  std::shared_ptr<TestCall> call(new TestCall(&context_, origin), [&destroyer](TestCall* last) {
+    delete last;
+    destroyer.set_value(std::this_thread::get_id());
+  });
+  egress_->Open(call);
+  call->Refuse(absl::InternalError("no"), Rejection::kInvalid);
+  EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kInternal);
+  TestCall* const alone = call.get();
+  call.reset();
+  alone->TransportDone();
+  EXPECT_NE(destroyer.get_future().get(), std::this_thread::get_id());
 }
 
 }  // namespace
