@@ -166,7 +166,18 @@ TEST_P(StormTest, EveryCallEndsOnceAndWhole) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, StormTest,
                          testing::Values(Storm::kFakeEngine, Storm::kRealEngine,
-                                         Storm::kRealEngineDrained));
+                                         Storm::kRealEngineDrained),
+                         [](const auto& test) -> std::string {
+                           switch (test.param) {
+                             case Storm::kFakeEngine:
+                               return "fake";
+                             case Storm::kRealEngine:
+                               return "real";
+                             case Storm::kRealEngineDrained:
+                               return "drained";
+                           }
+                           return "";
+                         });
 
 }  // namespace
 }  // namespace recurve
