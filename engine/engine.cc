@@ -51,13 +51,13 @@ class EngineImpl final : public Engine {
   void StopWaiting() override { inbox_.StopWaiting(); }
   EngineSnapshot Snapshot() const override;
   const EngineInfo& Info() const override { return info_; }
-  absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
-                                                 bool add_special_tokens) const override {
+  absl::StatusOr<std::vector<TokenId>> Tokenize(std::string_view text,
+                                                bool add_special_tokens) const override {
     return encoder_.Encode(text, add_special_tokens);
   }
-  absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
+  absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids,
                                          bool skip_special_tokens) const override;
-  std::string TokenText(uint32_t id) const override;
+  std::string TokenText(TokenId id) const override;
 
  private:
   void Watch();
@@ -103,7 +103,8 @@ void EngineImpl::Drain(SteadyTime until) {
   inbox_.WaitUntilAllEnded(SteadyTime::max());
 }
 
-// Often enough that a step is noticed an eighth of the timeout late, or a second.
+// Looks, by the machine's own time, so often that a step is noticed an eighth of the timeout late,
+// or a second; what is too late is said by the engine's clock.
 void EngineImpl::Watch() {
   const auto every = std::clamp<std::chrono::nanoseconds>(
       watch_.timeout() / 8, std::chrono::milliseconds(1), std::chrono::seconds(1));
@@ -132,12 +133,12 @@ EngineSnapshot EngineImpl::Snapshot() const {
   return snapshot;
 }
 
-absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<uint32_t>& ids,
+absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<TokenId>& ids,
                                                    bool skip_special_tokens) const {
   if (tokenizer_ == nullptr) {
     return absl::InvalidArgumentError("this model directory has no tokenizer.json");
   }
-  for (const uint32_t id : ids) {
+  for (const TokenId id : ids) {
     if (id >= config_.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(
           "ids holds ", id, "; the model's vocabulary has ", config_.vocab_size, " tokens"));
@@ -146,7 +147,7 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<uint32_t>& 
   return tokenizer_->Decode(ids, skip_special_tokens);
 }
 
-std::string EngineImpl::TokenText(uint32_t id) const {
+std::string EngineImpl::TokenText(TokenId id) const {
   if (tokenizer_ == nullptr || id >= config_.vocab_size) return "";
   return tokenizer_->Decode({&id, 1}, /*skip_special_tokens=*/false);
 }

@@ -17,6 +17,7 @@
 #include "engine/api/request.h"
 #include "engine/api/snapshot.h"
 #include "engine/base/steady_time.h"
+#include "engine/base/token_id.h"
 
 namespace recurve {
 
@@ -53,8 +54,8 @@ class Engine {
 
   // Blocks until the engine has failed (its status) or StopWaiting was called (OK). After a failed
   // step all samples end with Unavailable. After one that has not come back within step_timeout no
-  // sink is called any more, EngineSnapshot::stuck is true, and destruction would wait for that
-  // step: its owner leaves the process instead.
+  // sink is called any more, but for a call that is under way, EngineSnapshot::stuck is true, and
+  // destruction would wait for that step: its owner leaves the process instead.
   virtual absl::Status WaitForFailure() = 0;
   // Lets calls of WaitForFailure return, those to come as well. A thread that calls it is joined
   // between this and the engine's destruction.
@@ -63,12 +64,12 @@ class Engine {
   virtual EngineSnapshot Snapshot() const = 0;
   virtual const EngineInfo& Info() const = 0;
 
-  virtual absl::StatusOr<std::vector<uint32_t>> Tokenize(std::string_view text,
-                                                         bool add_special_tokens) const = 0;
-  virtual absl::StatusOr<std::string> Detokenize(const std::vector<uint32_t>& ids,
+  virtual absl::StatusOr<std::vector<TokenId>> Tokenize(std::string_view text,
+                                                        bool add_special_tokens) const = 0;
+  virtual absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids,
                                                  bool skip_special_tokens) const = 0;
   // One token alone, decoded.
-  virtual std::string TokenText(uint32_t id) const = 0;
+  virtual std::string TokenText(TokenId id) const = 0;
 };
 
 }  // namespace recurve

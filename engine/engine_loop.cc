@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/schedule/step_loop.h"
 
 namespace recurve {
@@ -23,15 +22,15 @@ void EngineLoop::Run() {
   const absl::Status status = RunSteps(
       *backend_, queue_depth_, [this] { return NextPlan(); },
       [this](const StepResult& result) { Commit(result); });
-  const bool too_late = watch_->expired();
+  // A failed step has come back, too, so that it is not taken for one that hangs.
+  const bool too_late = !watch_->Ended(clock_->Now(), /*others=*/false);
   if (status.ok() && !too_late) return;
   inbox_->Fail(status);  // after a step that came too late it has failed already
   TakeIn(/*wait=*/false);
   if (too_late) {
     for (const auto& [id, output] : outputs_) output->Abandon();
   }
-  schedule_->EndAll(EndReason::kFailed, absl::UnavailableError(absl::StrCat(
-                                            "the engine has failed: ", status.message())));
+  schedule_->EndAll(EndReason::kFailed, UnavailableSince(status));
   Publish();
   TellEnds();
 }
@@ -47,9 +46,13 @@ const StepPlan* EngineLoop::NextPlan() {
   }
   if (!schedule_->HasWork()) return nullptr;
   const StepPlan& plan = schedule_->Plan();
-  // Most plans change nothing that the commit of their step does not change again.
-  if (!ended_.empty() || !plan.admits.empty()) Publish();
-  inbox_->SetScheduled(schedule_->waiting());
+  // Most plans change nothing that the commit of their step does not change again, but for who
+  // waits: a place in the queue is free as soon as it can be.
+  if (!ended_.empty() || !plan.admits.empty()) {
+    Publish();
+  } else {
+    inbox_->SetScheduled(schedule_->waiting());
+  }
   TellEnds();
   watch_->Began(clock_->Now());
   return &plan;

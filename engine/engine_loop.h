@@ -46,8 +46,10 @@ class EngineLoop {
   // Not of a step that came too late.
   void Commit(const StepResult& result);
 
+  // Does what callers have asked for; with `wait` not before they ask for something.
   void TakeIn(bool wait);
   void Accept(Arrival arrival);
+  // Lets callers see the counters of this moment, the inbox's places included.
   void Publish();
   // Tells those whose samples have ended. After Publish, so that whoever knows of an end finds it
   // in the counters.

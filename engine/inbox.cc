@@ -12,23 +12,18 @@ QueueLoad operator+(const QueueLoad& a, const QueueLoad& b) {
   return {a.requests + b.requests, a.tokens + b.tokens};
 }
 
-// Samples share one prompt, but each that waits holds it.
-QueueLoad LoadOf(const Arrival& arrival) {
-  QueueLoad load{static_cast<uint32_t>(arrival.samples.size()), 0};
-  for (const ScheduledRequest& sample : arrival.samples) load.tokens += sample.prompt.size();
-  return load;
-}
-
 }  // namespace
+
+absl::Status UnavailableSince(const absl::Status& failure) {
+  return absl::UnavailableError(absl::StrCat("the engine has failed: ", failure.message()));
+}
 
 // ---- Callers ----
 
 QueueLoad Inbox::Waiting() const { return here_ + taken_ + scheduled_; }
 
 absl::Status Inbox::CheckOpenFor(const QueueLoad& more) const {
-  if (!failure_.ok()) {
-    return absl::UnavailableError(absl::StrCat("the engine has failed: ", failure_.message()));
-  }
+  if (!failure_.ok()) return UnavailableSince(failure_);
   if (closed_) return absl::UnavailableError("the engine is shutting down");
   return CheckCapacity(Waiting(), more, most_);
 }
@@ -39,7 +34,7 @@ absl::Status Inbox::CheckOpen(uint32_t samples) const {
 }
 
 absl::StatusOr<uint64_t> Inbox::Add(Arrival arrival) {
-  const QueueLoad load = LoadOf(arrival);
+  const QueueLoad load = LoadOf(arrival.samples);
   const MutexLock lock(mutex_);
   if (absl::Status status = CheckOpenFor(load); !status.ok()) return status;
   const uint64_t first = arrival.first_id = next_id_;

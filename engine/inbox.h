@@ -24,6 +24,9 @@
 
 namespace recurve {
 
+// What callers and samples hear after `failure`.
+absl::Status UnavailableSince(const absl::Status& failure);
+
 // An accepted request on its way to the loop.
 struct Arrival {
   std::vector<ScheduledRequest> samples;                // id and observer: the loop's to fill in

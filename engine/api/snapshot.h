@@ -32,7 +32,8 @@ struct EngineInfo {
   std::vector<std::string> warnings;  // of loading
 };
 
-// What the schedule counts, of this moment unless another time is said.
+// What the schedule counts. Unless another time is said, it is of the last committed step, or of
+// the last plan if that let a sample in or ended one; who waits is of this moment.
 struct ScheduleCounters {
   struct Group {
     std::string name;          // "entry", "1".."N", "exit"

@@ -185,6 +185,12 @@ absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions&
   return absl::OkStatus();
 }
 
+QueueLoad LoadOf(std::span<const ScheduledRequest> requests) {
+  QueueLoad load{static_cast<uint32_t>(requests.size()), 0};
+  for (const ScheduledRequest& request : requests) load.tokens += request.prompt.size();
+  return load;
+}
+
 absl::Status CheckCapacity(const QueueLoad& waiting, const QueueLoad& more, const QueueLoad& most) {
   if (more.requests > most.requests) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -54,6 +55,10 @@ uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& optio
 // InvalidArgument names the field, the value and the limit.
 absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
                          const StepShape& shape);
+
+// What these bring to the queue. Samples of one request have one prompt, but each that waits holds
+// it.
+QueueLoad LoadOf(std::span<const ScheduledRequest> requests);
 
 // Whether `more` can come at once to the `waiting` ones, where `most` is allowed. ResourceExhausted
 // names the bound that they would break; InvalidArgument one that they would break in an empty

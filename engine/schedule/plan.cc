@@ -91,7 +91,7 @@ void Schedule::PreemptForPriority() {
 bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
   while (!prefixes_.WithFreedPages(attempt)) {
     if (index > 0) return false;
-    RECURVE_CHECK(running_.size() > 1);  // alone it fits: Add has seen to that
+    RECURVE_CHECK(running_.size() > 1);  // alone it fits: CheckCanRun has seen to that
     Sequence* const last = LastPreemptible(running_);
     // No other sequence can be preempted any more, so each has pages for all that it may become.
     // The pages that are lacking come when one of them ends.

@@ -61,12 +61,10 @@ absl::Status Schedule::Add(ScheduledRequest request) {
 }
 
 absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
-  QueueLoad more{static_cast<uint32_t>(requests.size()), 0};
   for (const ScheduledRequest& request : requests) {
     RETURN_IF_ERROR(CheckCanRun(request, options_, shape_));
-    more.tokens += request.prompt.size();
   }
-  RETURN_IF_ERROR(CheckCapacity(queue_.load(), more, options_.most_queued()));
+  RETURN_IF_ERROR(CheckCapacity(queue_.load(), LoadOf(requests), options_.most_queued()));
   const SteadyTime now = clock_->Now();
   for (ScheduledRequest& request : requests) Accept(std::move(request), now);
   return absl::OkStatus();

@@ -68,8 +68,8 @@ class Schedule {
   // The same for several, in this order: all are accepted or none.
   absl::Status AddAll(std::vector<ScheduledRequest> requests);
 
-  // Accepts a request that has passed CheckCanRun and whose place in the queue was reserved, by
-  // CheckCapacity, at `queued`. For those that hand requests over from other threads.
+  // The same without the checks: of a request that has passed CheckCanRun, and has had its place in
+  // the queue (CheckCapacity) since `queued`. For whoever accepts requests on another thread.
   void Accept(ScheduledRequest&& request, SteadyTime queued);
 
   // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.

@@ -23,7 +23,7 @@ Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
 }  // namespace
 
 Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
-                   const StepShape& shape, SteadyTime now)
+                   const StepShape& shape, SteadyTime queued)
     : request(std::move(accepted)),
       caps(request.caps, shape.recursions),
       prompt(static_cast<uint32_t>(request.prompt.size())),
@@ -42,7 +42,7 @@ Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
   sampling.generated = prompt - request.generated_prefix;
   sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
   stats.prompt_tokens = prompt;
-  stats.queued = now;
+  stats.queued = queued;
   stats.prompt_depth = stats.generated_depth = DepthCounts::None(shape.recursions);
   prefix_state = PrefixState::Of(request, prompt, options);
 }

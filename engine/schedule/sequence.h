@@ -23,7 +23,7 @@ inline constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
 struct Sequence {
   // `request` is valid.
   Sequence(ScheduledRequest request, const ScheduleOptions& options, const StepShape& shape,
-           SteadyTime now);
+           SteadyTime queued);
 
   // The reason to end with after sampling stop id `token`.
   EndReason StopReason(uint32_t token) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/inbox.h"
 
+#include <atomic>
 #include <map>
 #include <random>
 #include <set>

@@ -118,6 +118,12 @@ class LifecycleTest : public testing::Test {
   void WaitForHealth(int wanted, const std::string& service = "") {
     while (Health(channel_, service) != wanted) std::this_thread::yield();
   }
+  // A client whose stream, the first, runs when this returns. It has ended when the thread has.
+  std::thread StartStream(StreamEnd* end) {
+    std::thread client([this, end] { *end = Generate(); });
+    engine_->WaitForRequest(0);
+    return client;
+  }
   int Join() {
     events_.Stop();
     process_.join();
@@ -214,8 +220,7 @@ TEST_F(LifecycleTest, RefusesWhileDraining) {
   Launch();
   WaitUntilServing();
   StreamEnd running;
-  std::thread client([&] { running = Generate(); });
-  engine_->WaitForRequest(0);
+  std::thread client = StartStream(&running);
   events_.Stop();
   StreamEnd refused;
   while (refused.status.error_code() != grpc::StatusCode::UNAVAILABLE) {
@@ -235,8 +240,7 @@ TEST_F(LifecycleTest, FailedEngineEndsTheProcess) {
   Launch();
   WaitUntilServing();
   StreamEnd end;
-  std::thread client([&] { end = Generate(); });
-  engine_->WaitForRequest(0);
+  std::thread client = StartStream(&end);
   engine_->Fail(absl::InternalError("logits are not finite"));
   client.join();
   EXPECT_EQ(end.status.error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -278,8 +282,7 @@ TEST_P(StuckEngineTest, EndsCallsAndProcess) {
   Launch();
   WaitUntilServing();
   StreamEnd end;
-  std::thread client([&] { end = Generate(); });
-  engine_->WaitForRequest(0);
+  std::thread client = StartStream(&end);
   engine_->Emit(1, MakeTokens({"so far"}));
   if (draining) {
     events_.Stop();
@@ -305,8 +308,7 @@ TEST_F(LifecycleTest, FailureDuringTheDrainEndsTheProcessAsFailed) {
   Launch();
   WaitUntilServing();
   StreamEnd end;
-  std::thread client([&] { end = Generate(); });
-  engine_->WaitForRequest(0);
+  std::thread client = StartStream(&end);
   engine_->WithholdFailure();
   events_.Stop();
   while (!engine_->draining()) std::this_thread::yield();
