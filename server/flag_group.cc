@@ -93,7 +93,11 @@ std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
 
 CLI::Option* FlagGroup::Value(const std::string& flag, std::string* value,
                               const std::string& help) {
-  return Parsed(flag, *value, "TEXT", help, [value](const std::string& text) { *value = text; });
+  return Parsed(flag, *value, "TEXT", help, [flag, value](const std::string& text) {
+    // CLI11 takes the flag that follows one without a value as its value.
+    if (text.starts_with("--")) Fail(flag, text, "it begins as a flag does; is the value missing?");
+    *value = text;
+  });
 }
 
 CLI::Option* FlagGroup::Value(const std::string& flag, uint32_t* value, const std::string& help) {

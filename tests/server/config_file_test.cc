@@ -150,6 +150,9 @@ TEST_F(ConfigFlagsTest, ErrorsNameFileLineAndFlag) {
             "'--slots' is no flag that a file can set; lines are flag = value, with "
             "the names of --help without their dashes"},
            {"slots", "slots has no value; write slots = value"},
+           {"model_name = --slots",
+            "--model_name: '--slots' is not possible: it begins as a flag does; is the value "
+            "missing?"},
        }) {
     Write("# here\n" + line + "\n");
     EXPECT_EQ(Error(), path_ + ":2: " + error);

@@ -139,6 +139,9 @@ TEST(FlagsTest, ErrorsNameTheFlag) {
   EXPECT_EQ(Error({"--model=", "--threads=1"}, /*with_model=*/false),
             "--model= has no value behind its '='; give one, or leave the flag out");
   EXPECT_EQ(Error({"--model_name", ""}), "--model_name: an empty value is not possible");
+  EXPECT_EQ(Error({"--model_name", "--threads=1"}),
+            "--model_name: '--threads=1' is not possible: it begins as a flag does; is the value "
+            "missing?");
 }
 
 TEST(FlagsTest, NumbersAreDecimalDigits) {
