@@ -72,6 +72,8 @@ struct ScheduleCounters {
   uint64_t preemptions_for_priority = 0;
   uint64_t recomputed_tokens = 0;
   std::chrono::nanoseconds recompute_time{0};  // of requests that have ended
+  uint64_t full_plans = 0;  // with no space for all that sequences needed, the rest of which the
+                            // next plan says
   uint64_t prefix_tokens_wanted = 0;  // tokens looked up in the prefix cache, once a request
   uint64_t prefix_tokens_found = 0;   // of these, those that were there
   // Tokens, each position of a request once, that ran under a cap which the dial had lowered; and

@@ -32,6 +32,7 @@ const StepPlan& Schedule::Plan() {
   // take back the pages that it gave up.
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
+  if (builder_.is_full()) accounts_.CountFullPlan();
   accounts_.CountEvictions(builder_.plan(), stays_);
   stays_.TellDrops(builder_.plan().drops);
   return builder_.plan();

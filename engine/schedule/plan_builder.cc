@@ -7,6 +7,7 @@ namespace recurve {
 
 void PlanBuilder::Begin(uint32_t epoch, uint32_t ends_min) {
   plan_.Clear();
+  is_full_ = false;
   plan_.epoch = epoch;
   plan_.ends = limits_.ends;
   plan_.ends_min = ends_min;
@@ -49,7 +50,9 @@ bool PlanBuilder::TellUpTo(Stay& stay, uint32_t room, PageTables& tables) {
   const bool pages = tables.Tell(stay.sequence->slot, most_.pages, plan_.copies, plan_.pages);
   const bool tokens = TellTokens(stay, room);
   const bool caps = TellCaps(stay, room);
-  return pages && tokens && caps;
+  const bool complete = pages && tokens && caps;
+  if (!complete) is_full_ = true;
+  return complete;
 }
 
 bool PlanBuilder::TellTokens(Stay& stay, uint32_t room) {

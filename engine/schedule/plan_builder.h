@@ -30,6 +30,8 @@ class PlanBuilder {
   bool HasSpaceToEvict(uint32_t evictions) const {
     return plan_.evicts.size() + evictions <= most_.evicts;
   }
+  // Whether TellUpTo has left anything to the next plan.
+  bool is_full() const { return is_full_; }
   uint64_t most_pages() const { return most_.pages; }  // page changes in all
 
   // With the room that `stay` has.
@@ -54,6 +56,7 @@ class PlanBuilder {
   const BackendLimits limits_;
   const PlanSizes most_;
   StepPlan plan_;
+  bool is_full_ = false;
 };
 
 }  // namespace recurve

@@ -43,6 +43,9 @@ class ScheduleAccounts {
   void CountPreemptionForMemory() { ++counters_.preemptions_for_memory; }
   void CountPreemptionForPriority() { ++counters_.preemptions_for_priority; }
 
+  // A plan had no space for all that was to be told.
+  void CountFullPlan() { ++counters_.full_plans; }
+
   // A request ends with `stats`.
   void CountEnd(const RequestStats& stats) { counters_.recompute_time += stats.recompute_time; }
 

@@ -234,6 +234,8 @@ class EngineMetrics : public prometheus::Collectable {
                  static_cast<double>(now.schedule.prefix_tokens_wanted));
     page.Counter("recurve_prefix_cache_hits_total", "Prompt tokens found in the prefix cache",
                  static_cast<double>(now.schedule.prefix_tokens_found));
+    page.Counter("recurve_full_plans_total", "Plans without space for all that was to be told",
+                 static_cast<double>(now.schedule.full_plans));
     AddPreemptions(now, &page);
     AddEvictions(now, &page);
     AddDepths(now, &page);

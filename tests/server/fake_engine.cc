@@ -330,6 +330,7 @@ EngineSnapshot FakeEngine::Snapshot() const {
   snapshot.schedule.preemptions_for_priority = 2;
   snapshot.schedule.recompute_time = std::chrono::milliseconds(1500);
   snapshot.schedule.recomputed_tokens = 17;
+  snapshot.schedule.full_plans = 6;
   snapshot.schedule.lowered_tokens = 12;
   snapshot.schedule.recursions_given_up = 19;
   snapshot.schedule.prompt_depth = {{10, 20, 30}, {10, 20, 30}};

@@ -49,6 +49,8 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
   EXPECT_GT(figures.copies, 5 * cases);
   EXPECT_GT(figures.mixed_plans, cases / 20);
   EXPECT_GT(figures.full_plans, 5 * cases);
+  EXPECT_GT(figures.continued_plans, cases);
+  EXPECT_LE(figures.continued_plans, figures.full_plans);
   EXPECT_GT(figures.held, cases);
   EXPECT_GT(figures.cap_falls, cases / 10);
   EXPECT_GT(figures.cap_rises, cases / 10);

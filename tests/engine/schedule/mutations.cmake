@@ -48,8 +48,8 @@ mutate("room is raised without pages" schedule/plan.cc
   [[if (fits) RaiseRoom]]
   [[if (fits || ON) RaiseRoom]])
 mutate("room is raised before all of its pages are told" schedule/plan_builder.cc
-  [[return pages && tokens && caps;]]
-  [[return (pages || ON) && tokens && caps;]])
+  [[const bool complete = pages && tokens && caps;]]
+  [[const bool complete = (pages || ON) && tokens && caps;]])
 mutate("room is raised before all of its tokens are told" schedule/plan_builder.cc
   [[if (plan_.tokens.size() >= most_.tokens) return false;]]
   [[if (plan_.tokens.size() >= most_.tokens) return ON;]])

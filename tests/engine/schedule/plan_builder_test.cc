@@ -57,7 +57,9 @@ class PlanBuilderTest : public testing::Test {
     bool complete = false;
     while (!complete && plans.size() < 100) {
       builder.Begin(static_cast<uint32_t>(plans.size()) + 1, 1);
+      EXPECT_FALSE(builder.is_full());
       complete = builder.TellUpTo(stay_, room, tables_);
+      EXPECT_EQ(builder.is_full(), !complete);
       EXPECT_EQ(CheckPlanSizes(builder.plan(), LimitsOf(plan_changes)), absl::OkStatus());
       plans.push_back(builder.plan());
     }

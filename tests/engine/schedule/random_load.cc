@@ -206,6 +206,7 @@ std::string RandomLoad::CheckAll() {
   if (!witness_.Counts(counters)) return "miscounted the depth that was given up";
   witness_.AddTo(figures_);
   figures_.preemptions += counters.preemptions_for_memory;
+  figures_.continued_plans += counters.full_plans;
   figures_.priority_preemptions += counters.preemptions_for_priority;
   for (const ScheduleCounters::Group& group : counters.groups) {
     figures_.evicted += group.evicted_by_all();

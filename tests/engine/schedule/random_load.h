@@ -24,11 +24,12 @@ struct LoadFigures {
   uint64_t recomputed_rows = 0;
   uint64_t evicted = 0;  // entries
   uint64_t cached_tokens = 0;
-  uint64_t copies = 0;       // of pages
-  uint64_t mixed_plans = 0;  // that hold copies and evictions
-  uint64_t full_plans = 0;   // that had no space for more changes of some kind
-  uint64_t held = 0;         // admissions without room for a row
-  uint64_t cap_falls = 0;    // of the dial
+  uint64_t copies = 0;           // of pages
+  uint64_t mixed_plans = 0;      // that hold copies and evictions
+  uint64_t full_plans = 0;       // that had no space for more changes of some kind
+  uint64_t continued_plans = 0;  // of which some were left to the next plan, as the schedule counts
+  uint64_t held = 0;             // admissions without room for a row
+  uint64_t cap_falls = 0;        // of the dial
   uint64_t cap_rises = 0;
   uint64_t lowered_rows = 0;
   uint64_t refused = 0;
