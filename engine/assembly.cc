@@ -111,6 +111,7 @@ absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
                                                    facts.name, " has at most ", facts.max_slots));
   }
   s.FillIn();
+  if (!s.queue_depth.has_value()) s.queue_depth = facts.queue_depth;
 
   MemoryOptions& memory = options.memory;
   const uint32_t model_context = model.config.max_positions;
@@ -248,9 +249,9 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
   }
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
   if (!precision) return UnknownName("precision", options.model.precision, "f32 and bf16", "int8");
-  if (options.schedule.queue_depth > 1) {
+  if (options.schedule.queue_depth.value_or(0) > 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--queue_depth is ", options.schedule.queue_depth, "; expected 0 or 1"));
+        absl::StrCat("--queue_depth is ", *options.schedule.queue_depth, "; expected 0 or 1"));
   }
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
   auto model = std::make_shared<const Model>(std::move(loaded));
@@ -266,7 +267,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
                    LoadTokenizer(options.model.directory, model->config.vocab_size, &warnings));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
   ASSIGN_OR_RETURN(assembly.backend, MakeBackend(model, backend, LimitsOf(options)));
-  assembly.queue_depth = options.schedule.queue_depth;
+  assembly.queue_depth = *options.schedule.queue_depth;
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);

@@ -146,15 +146,28 @@ void FlagGroup::Choice(const std::string& flag, std::string* value,
 }
 
 void FlagGroup::NumberOrAuto(const std::string& flag, uint32_t* value, const std::string& help) {
-  Parsed(flag, "auto", "N|auto", help, [flag, value](const std::string& text) {
-    constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+  ParsedOrAuto(flag, 1, std::numeric_limits<uint32_t>::max(), help,
+               [value](std::optional<uint32_t> number) { *value = number.value_or(0); });
+}
+
+void FlagGroup::BoundedOrAuto(const std::string& flag, std::optional<uint32_t>* value,
+                              uint32_t least, uint32_t most, const std::string& help) {
+  ParsedOrAuto(flag, least, most, help,
+               [value](std::optional<uint32_t> number) { *value = number; });
+}
+
+void FlagGroup::ParsedOrAuto(const std::string& flag, uint32_t least, uint32_t most,
+                             const std::string& help,
+                             const std::function<void(std::optional<uint32_t>)>& set) {
+  Parsed(flag, "auto", "N|auto", help, [flag, least, most, set](const std::string& text) {
     const std::optional<uint64_t> number = ParseWholeNumber(text);
     if (text == "auto") {
-      *value = 0;
-    } else if (!number.has_value() || *number == 0 || *number > kMost) {
-      Fail(flag, text, absl::StrCat("expected a whole number from 1 to ", kMost, ", or auto"));
+      set(std::nullopt);
+    } else if (!number.has_value() || *number < least || *number > most) {
+      Fail(flag, text,
+           absl::StrCat("expected a whole number from ", least, " to ", most, ", or auto"));
     } else {
-      *value = static_cast<uint32_t>(*number);
+      set(static_cast<uint32_t>(*number));
     }
   });
 }

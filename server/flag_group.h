@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,8 +49,12 @@ class FlagGroup {
   void Choice(const std::string& flag, std::string* value, const std::vector<std::string>& choices,
               const std::string& help);
 
-  // A number, or `auto`, which the engine knows as 0.
+  // A number above 0, or `auto`, which the engine knows as 0.
   void NumberOrAuto(const std::string& flag, uint32_t* value, const std::string& help);
+
+  // A whole number within both bounds, or `auto`, which the engine knows as none.
+  void BoundedOrAuto(const std::string& flag, std::optional<uint32_t>* value, uint32_t least,
+                     uint32_t most, const std::string& help);
 
   // Whole milliseconds, from `least` to a day.
   void Duration(const std::string& flag, std::chrono::milliseconds* value,
@@ -62,6 +67,9 @@ class FlagGroup {
   CLI::Option* Parsed(const std::string& flag, const std::string& initial, const std::string& type,
                       const std::string& help,
                       const std::function<void(const std::string&)>& parse);
+  // none: `auto`.
+  void ParsedOrAuto(const std::string& flag, uint32_t least, uint32_t most, const std::string& help,
+                    const std::function<void(std::optional<uint32_t>)>& set);
 
   CLI::App* const app_;
   const std::string name_;

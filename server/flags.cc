@@ -74,9 +74,9 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
                  "Of adaptive_depth: the cap falls by one each such time while some request has "
                  "waited longer for its slot, and rises by one after ten of them without a wait of "
                  "more than half of it.");
-  group.Value("--queue_depth", &options->queue_depth,
-              "Steps queued behind the running one, 0 or 1. The cpu backend computes when a step "
-              "is submitted and gains nothing from 1.");
+  group.BoundedOrAuto("--queue_depth", &options->queue_depth, 0, 1,
+                      "Steps queued behind the running one, 0 or 1; auto: what the backend is best "
+                      "with, 0 for cpu, which computes when a step is submitted.");
   group.Duration("--step_timeout", &options->step_timeout, Milliseconds(100),
                  "A step that has not come back after this long never will: calls end with "
                  "UNAVAILABLE, so that clients go elsewhere, and the process exits with code 70, "

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/api/limits.h"
@@ -30,8 +31,8 @@ struct ScheduleLimits : StepLimits, AdmissionLimits {
   // recursions.
   bool adaptive_depth = false;
   std::chrono::milliseconds queue_time_goal{500};
-  uint32_t queue_depth = 0;  // steps queued behind the running one: 0 (the CPU backend computes
-                             // when a step is submitted) or 1
+  std::optional<uint32_t> queue_depth;  // steps queued behind the running one, 0 or 1; unset
+                                        // (auto): as many as the backend is best with
   // A step that has not come back after this long never will: the engine has failed.
   std::chrono::milliseconds step_timeout{30000};
 

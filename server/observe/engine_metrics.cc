@@ -80,6 +80,7 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"ends", schedule.ends},
       {"block_rows", schedule.block_rows},
       {"prompt_rows", schedule.prompt_rows},
+      {"queue_depth", schedule.queue_depth.value_or(0)},
       {"max_queued_requests", schedule.max_queued_requests},
       {"max_queued_tokens", static_cast<double>(schedule.max_queued_tokens)},
       {"max_queued_bytes", static_cast<double>(options.admission.max_queued_bytes)},

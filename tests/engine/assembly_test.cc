@@ -4,7 +4,9 @@
 #include "engine/backend/model_shape.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/model/checkpoint_writer.h"
 #include "tests/engine/small_models.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 namespace {
@@ -52,6 +54,25 @@ TEST_F(AutoPagesTest, WhatHoldsNothingIsRefused) {
     EXPECT_THAT(std::string(refused.message()), HasSubstr("--kv_pages=auto"));
   }
   EXPECT_EQ(*Pages(PagesOf(2) * page_, 5), PagesOf(2));
+}
+
+TEST(AssembleTest, StepsAreQueuedAsTheBackendSaysOrTheOptionDoes) {
+  const ScopedDirectory directory;
+  WriteSmallModel(directory);
+  EngineOptions options;
+  options.model.directory = directory.path();
+  absl::StatusOr<Assembly> assembly = Assemble(options);
+  ASSERT_TRUE(assembly.ok()) << assembly.status();
+  EXPECT_EQ(assembly->info.options.schedule.queue_depth, 0U) << "the CPU backend's";
+  EXPECT_EQ(assembly->queue_depth, 0U);
+  options.schedule.queue_depth = 1;
+  assembly = Assemble(options);
+  ASSERT_TRUE(assembly.ok()) << assembly.status();
+  EXPECT_EQ(assembly->info.options.schedule.queue_depth, 1U);
+  EXPECT_EQ(assembly->queue_depth, 1U);
+  options.schedule.queue_depth = 2;
+  EXPECT_THAT(std::string(Assemble(options).status().message()),
+              HasSubstr("--queue_depth is 2; expected 0 or 1"));
 }
 
 }  // namespace

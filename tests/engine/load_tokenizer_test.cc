@@ -25,16 +25,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// Writes a small random model with a vocabulary of 258.
-void WriteModel(const ScopedDirectory& directory) {
-  const char config[] = R"({"vocab_size": 258, "hidden_size": 32, "intermediate_size": 32,
-      "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64})";
-  std::vector<std::string> warnings;
-  directory.Write("config.json", config);
-  directory.Write("model.safetensors",
-                  SafetensorsFile(RandomTensors(*ParseModelConfig(config, "", &warnings), 1)));
-}
-
 absl::StatusOr<Assembly> AssembleFrom(const ScopedDirectory& directory) {
   EngineOptions options;
   options.model.directory = directory.path();
@@ -44,7 +34,7 @@ absl::StatusOr<Assembly> AssembleFrom(const ScopedDirectory& directory) {
 
 TEST(Assemble, TokenizerIsOptional) {
   const ScopedDirectory directory;
-  WriteModel(directory);
+  WriteSmallModel(directory);
   auto assembly = AssembleFrom(directory);
   ASSERT_TRUE(assembly.ok()) << assembly.status();
   EXPECT_EQ(assembly->tokenizer, nullptr);
@@ -65,7 +55,7 @@ TEST(Assemble, TokenizerIsOptional) {
 TEST(Assemble, NamesTheTokenizerThatADirectoryHoldsInstead) {
   for (const char* file : {"tokenizer.model", "vocab.json"}) {
     const ScopedDirectory directory;
-    WriteModel(directory);
+    WriteSmallModel(directory);
     directory.Write(file, "x");
     const auto assembly = AssembleFrom(directory);
     ASSERT_TRUE(assembly.ok()) << assembly.status();
@@ -75,7 +65,7 @@ TEST(Assemble, NamesTheTokenizerThatADirectoryHoldsInstead) {
 
 TEST(Assemble, WarnsOfPagesThatHoldNoFullContext) {
   const ScopedDirectory directory;
-  WriteModel(directory);
+  WriteSmallModel(directory);
   directory.Write("tokenizer.json", TestTokenizer().dump());
   EngineOptions options;
   options.model.directory = directory.path();
@@ -114,7 +104,7 @@ TEST(Assemble, RefusesATokenizerThatIsNoFile) {
   };
   for (const auto& make : makers) {
     const ScopedDirectory directory;
-    WriteModel(directory);
+    WriteSmallModel(directory);
     const std::string path = directory.path() + "/tokenizer.json";
     make(path);
     const auto assembly = AssembleFrom(directory);
@@ -125,7 +115,7 @@ TEST(Assemble, RefusesATokenizerThatIsNoFile) {
 
 TEST(Assemble, RefusesAVocabularyWithMoreIdsThanTheModel) {
   const ScopedDirectory directory;
-  WriteModel(directory);
+  WriteSmallModel(directory);
   directory.Write("tokenizer.json", TestTokenizer({{"a", "b"}, {"b", "c"}}).dump());
   EXPECT_TRUE(AssembleFrom(directory).ok());
   directory.Write("tokenizer.json", TestTokenizer({{"a", "b"}, {"b", "c"}, {"c", "d"}}).dump());
@@ -138,7 +128,7 @@ TEST(Assemble, RefusesAVocabularyWithMoreIdsThanTheModel) {
 
 TEST(Assemble, LeavesOutAddedTokensBeyondTheModelWithOneWarning) {
   const ScopedDirectory directory;
-  WriteModel(directory);
+  WriteSmallModel(directory);
   nlohmann::json tokenizer = TestTokenizer();
   AddToken(&tokenizer, "<s>");
   AddToken(&tokenizer, "</s>");

@@ -118,6 +118,8 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.drain.flush, Milliseconds(3000));
   EXPECT_EQ(o.log.format, LogFormat::kJson);
   EXPECT_EQ(Options({"--threads=auto"}).engine.model.threads, 0U);
+  EXPECT_EQ(Options({"--queue_depth=auto"}).engine.schedule.queue_depth, std::nullopt);
+  EXPECT_EQ(Options({"--queue_depth=0"}).engine.schedule.queue_depth, 0U);
 }
 
 TEST(FlagsTest, ErrorsNameTheFlag) {
@@ -127,6 +129,9 @@ TEST(FlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(Error({"--slots=-1"}), HasSubstr("--slots"));
   EXPECT_THAT(Error({"--slots=5000000000"}), HasSubstr("--slots"));
   EXPECT_THAT(Error({"--threads=0"}), HasSubstr("--threads: '0' is not possible: expected"));
+  EXPECT_THAT(Error({"--queue_depth=2"}),
+              HasSubstr("--queue_depth: '2' is not possible: expected a whole number from 0 to 1, "
+                        "or auto"));
   EXPECT_THAT(Error({"--kv_pages=some"}), HasSubstr("--kv_pages: 'some'"));
   EXPECT_THAT(Error({"--drain_budget=5"}), HasSubstr("--drain_budget: '5'"));
   EXPECT_THAT(Error({"--drain_budget=-5s"}), HasSubstr("--drain_budget: '-5s'"));

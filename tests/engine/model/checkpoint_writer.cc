@@ -46,4 +46,13 @@ WrittenTensors RandomTensors(const ModelConfig& config, uint64_t seed) {
   return tensors;
 }
 
+void WriteSmallModel(const ScopedDirectory& directory) {
+  const char config[] = R"({"vocab_size": 258, "hidden_size": 32, "intermediate_size": 32,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64})";
+  std::vector<std::string> warnings;
+  directory.Write("config.json", config);
+  directory.Write("model.safetensors",
+                  SafetensorsFile(RandomTensors(*ParseModelConfig(config, "", &warnings), 1)));
+}
+
 }  // namespace recurve

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/model/config.h"
+#include "tests/scoped_directory.h"
 
 namespace recurve {
 
@@ -35,6 +36,9 @@ inline std::span<const std::byte> AsBytes(std::string_view text) {
 
 // The tensors of RandomModel(config, kF32, seed) under the names where a checkpoint stores them.
 WrittenTensors RandomTensors(const ModelConfig& config, uint64_t seed);
+
+// Writes a small random model with a vocabulary of 258 and no tokenizer.
+void WriteSmallModel(const ScopedDirectory& directory);
 
 }  // namespace recurve
 
