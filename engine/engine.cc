@@ -11,8 +11,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/engine_loop.h"
 #include "engine/inbox.h"
-#include "engine/prepare_request.h"
-#include "engine/request_output.h"
+#include "engine/prepare_samples.h"
+#include "engine/sample_output.h"
 #include "engine/step_watch.h"
 #include "engine/text_encoder.h"
 
@@ -45,7 +45,7 @@ class EngineImpl final : public Engine {
   }
 
   absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
-  void Cancel(RequestId id) override { inbox_.Cancel(id); }
+  void Cancel(SampleId id) override { inbox_.Cancel(id); }
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override { return inbox_.WaitForFailure(); }
   void StopWaiting() override { inbox_.StopWaiting(); }
@@ -87,12 +87,12 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
   const auto prompt_tokens = static_cast<uint32_t>(arrival.samples.front().prompt.size());
   for (uint32_t sample = 0; sample < request.samples; ++sample) {
     RETURN_IF_ERROR(CheckCanRun(arrival.samples[sample], limits_, shape_));
-    ASSIGN_OR_RETURN(std::unique_ptr<RequestOutput> output,
-                     RequestOutput::Create(request, sample, tokenizer_.get(), sink));
+    ASSIGN_OR_RETURN(std::unique_ptr<SampleOutput> output,
+                     SampleOutput::Create(request, sample, tokenizer_.get(), sink));
     arrival.outputs.push_back(std::move(output));
   }
   arrival.queued = clock_->Now();
-  ASSIGN_OR_RETURN(const RequestId first, inbox_.Add(std::move(arrival)));
+  ASSIGN_OR_RETURN(const SampleId first, inbox_.Add(std::move(arrival)));
   return Started{first, prompt_tokens};
 }
 
@@ -122,7 +122,7 @@ EngineSnapshot EngineImpl::Snapshot() const {
   EngineSnapshot snapshot;
   loop_.Describe(&snapshot);
   const Inbox::State state = inbox_.state();
-  snapshot.schedule.waiting = state.waiting.requests;
+  snapshot.schedule.waiting = state.waiting.samples;
   snapshot.schedule.waiting_tokens = state.waiting.tokens;
   snapshot.failed = state.failed;
   snapshot.stuck = watch_.expired();

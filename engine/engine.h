@@ -26,11 +26,11 @@ namespace recurve {
 // destructor.
 class Engine {
  public:
-  using RequestId = uint64_t;
+  using SampleId = uint64_t;
 
   // A request that was accepted.
   struct Started {
-    RequestId id;  // of sample 0; the ids of the others follow one by one
+    SampleId id;  // of sample 0; the ids of the others follow one by one
     uint32_t prompt_tokens;
   };
 
@@ -46,7 +46,7 @@ class Engine {
   virtual absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
   // Ends one sample with Cancelled before the next step. Unknown and finished ids are ignored.
-  virtual void Cancel(RequestId id) = 0;
+  virtual void Cancel(SampleId id) = 0;
 
   // Refuses new requests from now on and ends those that still wait or run at `until` with
   // kDrained. Returns when none is left, or the engine has failed.

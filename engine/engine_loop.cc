@@ -66,14 +66,14 @@ void EngineLoop::TakeIn(bool wait) {
 }
 
 void EngineLoop::Accept(Arrival arrival) {
-  for (size_t sample = 0; sample < arrival.samples.size(); ++sample) {
-    ScheduledRequest& request = arrival.samples[sample];
-    const uint64_t id = request.id = arrival.first_id + sample;
-    std::unique_ptr<RequestOutput>& output = arrival.outputs[sample];
+  for (size_t i = 0; i < arrival.samples.size(); ++i) {
+    ScheduledSample& sample = arrival.samples[i];
+    const uint64_t id = sample.id = arrival.first_id + i;
+    std::unique_ptr<SampleOutput>& output = arrival.outputs[i];
     output->WhenEnded([this, id] { ended_.push_back(id); });
-    request.observer = output.get();
+    sample.observer = output.get();
     outputs_[id] = std::move(output);
-    schedule_->Accept(std::move(request), arrival.queued);
+    schedule_->Accept(std::move(sample), arrival.queued);
   }
 }
 

@@ -16,7 +16,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/mutex.h"
 #include "engine/inbox.h"
-#include "engine/request_output.h"
+#include "engine/sample_output.h"
 #include "engine/schedule/clock.h"
 #include "engine/schedule/schedule.h"
 #include "engine/step_statistics.h"
@@ -62,7 +62,7 @@ class EngineLoop {
   Inbox* const inbox_;
   StepWatch* const watch_;
 
-  std::unordered_map<uint64_t, std::unique_ptr<RequestOutput>> outputs_;  // by the sample's id
+  std::unordered_map<uint64_t, std::unique_ptr<SampleOutput>> outputs_;  // by the sample's id
   std::vector<uint64_t> ended_;  // samples whose sinks do not know it yet
   StepStatistics statistics_;
 

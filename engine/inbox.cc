@@ -9,7 +9,7 @@ namespace recurve {
 namespace {
 
 QueueLoad operator+(const QueueLoad& a, const QueueLoad& b) {
-  return {a.requests + b.requests, a.tokens + b.tokens};
+  return {a.samples + b.samples, a.tokens + b.tokens};
 }
 
 }  // namespace
@@ -38,9 +38,9 @@ absl::StatusOr<uint64_t> Inbox::Add(Arrival arrival) {
   const MutexLock lock(mutex_);
   if (absl::Status status = CheckOpenFor(load); !status.ok()) return status;
   const uint64_t first = arrival.first_id = next_id_;
-  next_id_ += load.requests;
+  next_id_ += load.samples;
   for (uint64_t id = first; id < next_id_; ++id) cancellable_.insert(id);
-  live_ += load.requests;
+  live_ += load.samples;
   here_ = here_ + load;
   prompt_tokens_ += arrival.samples.front().prompt.size();
   batch_.arrivals.push_back(std::move(arrival));

@@ -18,9 +18,9 @@
 #include "engine/api/output.h"
 #include "engine/base/mutex.h"
 #include "engine/base/steady_time.h"
-#include "engine/request_output.h"
+#include "engine/sample_output.h"
 #include "engine/schedule/options.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 
 namespace recurve {
 
@@ -29,8 +29,8 @@ absl::Status UnavailableSince(const absl::Status& failure);
 
 // An accepted request on its way to the loop.
 struct Arrival {
-  std::vector<ScheduledRequest> samples;                // id and observer: the loop's to fill in
-  std::vector<std::unique_ptr<RequestOutput>> outputs;  // [samples]
+  std::vector<ScheduledSample> samples;                // id and observer: the loop's to fill in
+  std::vector<std::unique_ptr<SampleOutput>> outputs;  // [samples]
   SteadyTime queued;
   uint64_t first_id = 0;  // of sample 0, from Add on; the others' follow one by one
 };
@@ -39,7 +39,7 @@ struct Arrival {
 // it; in cancellations by the samples that have not ended. Thread-safe; waits are said so.
 class Inbox {
  public:
-  // `most`: requests and prompt tokens that may wait for a slot, here and in the schedule together.
+  // `most`: samples and prompt tokens that may wait for a slot, here and in the schedule together.
   explicit Inbox(const QueueLoad& most) : most_(most) {}
 
   // ---- Callers ----

@@ -70,7 +70,7 @@ struct DepthCounts {
 };
 
 // What is known of a request, as far as it has come.
-struct RequestStats {
+struct SampleStats {
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;     // of the prompt, found in the prefix cache when first admitted
   uint32_t generated_tokens = 0;  // those that were told
@@ -91,7 +91,7 @@ struct RequestStats {
 };
 
 // How a request ended, as the schedule knows it.
-struct Ending : RequestStats {
+struct Ending : SampleStats {
   EndReason reason = EndReason::kLength;
   absl::Status status;  // StatusOf(reason)
 };

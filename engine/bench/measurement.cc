@@ -63,26 +63,26 @@ absl::Status CheckShares(const ModelConfig& config, const std::vector<double>& s
   return absl::OkStatus();
 }
 
-ScheduledRequest MakeRequest(const ModelConfig& config, const BenchOptions& options,
-                             uint32_t stream) {
-  ScheduledRequest request;
-  request.id = stream + 1;
+ScheduledSample MakeSample(const ModelConfig& config, const BenchOptions& options,
+                           uint32_t stream) {
+  ScheduledSample sample;
+  sample.id = stream + 1;
   for (uint32_t i = 0; i < options.prompt_tokens; ++i) {
     const uint32_t source = i < options.shared_prompt_tokens ? 0 : stream;
-    request.prompt.push_back(
+    sample.prompt.push_back(
         static_cast<uint32_t>(Uniform(~options.seed, source, i) * config.vocab_size));
   }
-  request.max_tokens = options.new_tokens;
-  request.ignore_eos = true;
-  if (options.shares.empty()) return request;
-  request.threshold_logit = -std::numeric_limits<float>::infinity();
+  sample.max_tokens = options.new_tokens;
+  sample.ignore_eos = true;
+  if (options.shares.empty()) return sample;
+  sample.threshold_logit = -std::numeric_limits<float>::infinity();
   for (uint32_t position = 0; position < options.prompt_tokens + options.new_tokens; ++position) {
     const double u = Uniform(options.seed, stream, position);
     uint32_t cap = 1;
     while (cap < options.shares.size() && u < options.shares[cap]) ++cap;
-    request.caps.push_back({position, cap});
+    sample.caps.push_back({position, cap});
   }
-  return request;
+  return sample;
 }
 
 // Shares of the tokens that took each recursion.
@@ -123,7 +123,7 @@ absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options) 
 }
 
 // Counts the tokens of all streams, and notes when each has had its first one.
-class Bench::Counter final : public RequestObserver {
+class Bench::Counter final : public SampleObserver {
  public:
   explicit Counter(uint32_t streams) : streams_(streams), without_first_(streams) {}
 
@@ -210,9 +210,9 @@ absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
 absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& totals) {
   counter.set_first_position(options_.prompt_tokens);
   for (uint32_t stream = 0; stream < options_.streams; ++stream) {
-    ScheduledRequest request = MakeRequest(model_->config, options_, stream);
-    request.observer = &counter;
-    RETURN_IF_ERROR(schedule.Add(std::move(request)));
+    ScheduledSample sample = MakeSample(model_->config, options_, stream);
+    sample.observer = &counter;
+    RETURN_IF_ERROR(schedule.Add(std::move(sample)));
   }
   const auto next_plan = [&schedule] { return schedule.HasWork() ? &schedule.Plan() : nullptr; };
   const auto commit = [&schedule, &totals](const StepResult& result) {

@@ -38,7 +38,7 @@ bool AdmissionRule::CanAdmitInPlaceOfOthers(const Sequence& next,
   bool area = stays_->HasFreeArea();
   uint32_t pages = pool_->free() + pool_->cached();
   for (const Sequence* other : running) {
-    if (other->request.priority <= next.request.priority || !other->IsPreemptible()) continue;
+    if (other->sample.priority <= next.sample.priority || !other->IsPreemptible()) continue;
     slot = true;
     area |= stays_->Current(other->slot).area != kNoArea;
     pages += tables_->own_pages(other->slot);
@@ -48,7 +48,7 @@ bool AdmissionRule::CanAdmitInPlaceOfOthers(const Sequence& next,
 
 uint32_t AdmissionRule::PagesToAdmit(const Sequence& next,
                                      std::span<Sequence* const> running) const {
-  const KvBudget& budget = next.request.budget;
+  const KvBudget& budget = next.sample.budget;
   if (!next.IsPreemptible()) return tables_->PagesFor(next.end, budget);
   // Pages for the whole prompt and a token, although the sequence takes them chunk by chunk, and
   // for what is left of the prompts that run: a prompt that cannot be finished would only hold
@@ -61,7 +61,7 @@ uint32_t AdmissionRule::PagesToAdmit(const Sequence& next,
     const SlotLimits& limits = stay.limits;
     const uint32_t known = std::min(limits.end, std::max(limits.room, limits.prompt));
     const uint32_t room = known + std::min(headroom_, limits.end - known);
-    headroom += tables_->PagesLacking(other->slot, stay.state, room, other->request.budget);
+    headroom += tables_->PagesLacking(other->slot, stay.state, room, other->sample.budget);
   }
   return prompt + headroom;
 }

@@ -11,7 +11,7 @@ bool Boundaries::IsAt(const Stay& stay) const {
 }
 
 bool Boundaries::IsOverBudget(const Stay& stay, uint32_t group) const {
-  const KvBudget& budget = stay.sequence->request.budget;
+  const KvBudget& budget = stay.sequence->sample.budget;
   return entries_per_page_[group] > 0 &&
          stay.state.count[group] > budget.Keep(group, stay.state.position);
 }
@@ -32,7 +32,7 @@ void Boundaries::DropEntries(Stay& stay, PlanBuilder& builder) const {
   }
   if (!builder.HasSpaceToEvict(evictions)) return;
   SlotState& state = stay.state;
-  const KvBudget& budget = stay.sequence->request.budget;
+  const KvBudget& budget = stay.sequence->sample.budget;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     if (!IsOverBudget(stay, group)) continue;
     const uint32_t keep = budget.Keep(group, state.position);

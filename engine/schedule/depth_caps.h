@@ -13,7 +13,7 @@
 
 namespace recurve {
 
-// A request's own caps, and the limits under which the dial has put its tokens. They are kept by
+// A sample's own caps, and the limits under which the dial has put its tokens. They are kept by
 // position, so that a token which is computed again has the cap that it had before.
 // Thread-compatible.
 class DepthCaps {
@@ -28,12 +28,12 @@ class DepthCaps {
   // limits that were set for them before are forgotten. False: nothing has changed by that.
   bool Limit(uint32_t position, uint32_t cap);
 
-  // The request's own cap of the token at `position`, and the one in force.
+  // The sample's own cap of the token at `position`, and the one in force.
   uint32_t OwnAt(uint32_t position) const;
   uint32_t At(uint32_t position) const;
 
   // The first token with a lower cap than its own; kNowhere if there is none. What is computed from
-  // there on is no other request's prefix.
+  // there on is no other sample's prefix.
   uint32_t FirstLowered() const;
 
   // Appends the caps in force that begin at `begin` or later and before `end`, until `changes`

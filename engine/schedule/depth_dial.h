@@ -11,8 +11,8 @@
 
 namespace recurve {
 
-// A cap on the recursions of new tokens, of requests that allow it, that follows the time in the
-// queue. While some request has waited longer than the goal, the cap falls by one each `goal`: what
+// A cap on the recursions of new tokens, of samples that allow it, that follows the time in the
+// queue. While some sample has waited longer than the goal, the cap falls by one each `goal`: what
 // was lowered needs that long to show. After kCalmGoals goals during which none waited longer than
 // 1 / kCalmShare of the goal, it rises by one. In between it stays, so that a queue which one more
 // recursion would fill again does not make it swing.
@@ -20,7 +20,7 @@ namespace recurve {
 // Tokens that have begun keep their cap. A plan that raises a room says the cap of the tokens from
 // the old room on; each token that is computed again has the cap it had (Sequence::FollowCap).
 //
-// The dial knows no clock and no requests. Thread-compatible.
+// The dial knows no clock and no samples. Thread-compatible.
 class DepthDial {
  public:
   static constexpr int kCalmShare = 2;
@@ -32,7 +32,7 @@ class DepthDial {
 
   bool has_goal() const { return goal_.has_value(); }
 
-  // Told at each plan if there is a goal: the time, which never goes back, and how long the request
+  // Told at each plan if there is a goal: the time, which never goes back, and how long the sample
   // has waited that has waited longest; 0 if none does.
   void Turn(SteadyTime now, std::chrono::nanoseconds longest_wait);
 

@@ -12,7 +12,7 @@
 namespace recurve {
 namespace {
 
-constexpr uint32_t kMostTokens = 1U << 30;  // of an endless request, so that positions are 32 bits
+constexpr uint32_t kMostTokens = 1U << 30;  // of an endless sample, so that positions are 32 bits
 
 absl::Status Invalid(absl::string_view field, uint64_t value, absl::string_view expected) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; expected ", expected));
@@ -51,38 +51,38 @@ absl::Status ValidateBudget(const KvBudget& budget, const StepShape& shape) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateLength(const ScheduledRequest& request, const ScheduleOptions& options) {
-  const uint64_t prompt = request.prompt.size();
+absl::Status ValidateLength(const ScheduledSample& sample, const ScheduleOptions& options) {
+  const uint64_t prompt = sample.prompt.size();
   const uint64_t context = options.limits.max_positions;
   if (prompt == 0) return absl::InvalidArgumentError("prompt has 0 tokens; expected at least 1");
-  RETURN_IF_ERROR(AtMost("generated_prefix", request.generated_prefix, prompt));
-  if (request.max_tokens == 0U && !request.prompt_logprobs) {
+  RETURN_IF_ERROR(AtMost("generated_prefix", sample.generated_prefix, prompt));
+  if (sample.max_tokens == 0U && !sample.prompt_logprobs) {
     return absl::InvalidArgumentError("max_tokens is 0, which only prompt log probabilities allow");
   }
-  const bool endless = IsEndless(request, options);
+  const bool endless = IsEndless(sample, options);
   RETURN_IF_ERROR(AtMost("number of prompt tokens", prompt, context));
-  if (!endless && !request.max_tokens.has_value() && prompt == context) {
+  if (!endless && !sample.max_tokens.has_value() && prompt == context) {
     return absl::InvalidArgumentError(absl::StrCat(
         "prompt of ", prompt, " tokens leaves no new one in the context of ", context, " tokens"));
   }
-  if (!endless && prompt + request.max_tokens.value_or(0) > context) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt of ", prompt, " tokens and max_tokens of ", *request.max_tokens,
-                     " exceed the context of ", context, " tokens"));
+  if (!endless && prompt + sample.max_tokens.value_or(0) > context) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt,
+                                                   " tokens and max_tokens of ", *sample.max_tokens,
+                                                   " exceed the context of ", context, " tokens"));
   }
-  RETURN_IF_ERROR(AtMost("max_tokens", NewTokens(request, options), kMostTokens));
-  const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(request, options);
+  RETURN_IF_ERROR(AtMost("max_tokens", NewTokens(sample, options), kMostTokens));
+  const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(sample, options);
   for (size_t group = 0; group < options.entries_per_page.size(); ++group) {
-    const uint32_t entries = request.budget.MostEntries(static_cast<uint32_t>(group), end);
+    const uint32_t entries = sample.budget.MostEntries(static_cast<uint32_t>(group), end);
     if (options.entries_per_page[group] == 0 || entries <= context) continue;
     return absl::InvalidArgumentError(absl::StrCat(
-        "kv_budget of ", request.budget.groups[group].entries, " entries and evict_every of ",
-        request.budget.every, " exceed the context of ", context, " tokens together"));
+        "kv_budget of ", sample.budget.groups[group].entries, " entries and evict_every of ",
+        sample.budget.every, " exceed the context of ", context, " tokens together"));
   }
-  const uint64_t pages = PagesForTokens(end, request.budget, options.entries_per_page);
+  const uint64_t pages = PagesForTokens(end, sample.budget, options.entries_per_page);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "prompt of ", prompt, " tokens and ", NewTokens(request, options), " new ones need up to ",
+        "prompt of ", prompt, " tokens and ", NewTokens(sample, options), " new ones need up to ",
         pages, " cache pages; the pool holds ", options.limits.pages));
   }
   return absl::OkStatus();
@@ -135,78 +135,77 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   return absl::OkStatus();
 }
 
-bool IsEndless(const ScheduledRequest& request, const ScheduleOptions& options) {
-  return request.budget.bounds_all(options.entries_per_page);
+bool IsEndless(const ScheduledSample& sample, const ScheduleOptions& options) {
+  return sample.budget.bounds_all(options.entries_per_page);
 }
 
-uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options) {
-  if (request.max_tokens.has_value()) return *request.max_tokens;
-  if (IsEndless(request, options)) return options.default_max_tokens;
+uint32_t NewTokens(const ScheduledSample& sample, const ScheduleOptions& options) {
+  if (sample.max_tokens.has_value()) return *sample.max_tokens;
+  if (IsEndless(sample, options)) return options.default_max_tokens;
   const uint32_t context = options.limits.max_positions;
-  const uint32_t prompt = static_cast<uint32_t>(std::min<size_t>(request.prompt.size(), context));
+  const uint32_t prompt = static_cast<uint32_t>(std::min<size_t>(sample.prompt.size(), context));
   return std::min(options.default_max_tokens, context - prompt);
 }
 
-absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
+absl::Status CheckCanRun(const ScheduledSample& sample, const ScheduleOptions& options,
                          const StepShape& shape) {
   const BackendLimits& limits = options.limits;
-  RETURN_IF_ERROR(ValidateBudget(request.budget, shape));
-  RETURN_IF_ERROR(ValidateLength(request, options));
-  RETURN_IF_ERROR(AtMost("min_tokens", request.min_tokens,
-                         uint64_t{request.generated_prefix} + NewTokens(request, options)));
-  for (const uint32_t id : request.prompt) {
+  RETURN_IF_ERROR(ValidateBudget(sample.budget, shape));
+  RETURN_IF_ERROR(ValidateLength(sample, options));
+  RETURN_IF_ERROR(AtMost("min_tokens", sample.min_tokens,
+                         uint64_t{sample.generated_prefix} + NewTokens(sample, options)));
+  for (const uint32_t id : sample.prompt) {
     RETURN_IF_ERROR(InVocabulary("prompt token", id, options.vocab_size));
   }
-  for (size_t i = 0; i < request.caps.size(); ++i) {
-    RETURN_IF_ERROR(AtLeast("max_recursions", request.caps[i].cap, 1));
-    RETURN_IF_ERROR(AtMost("max_recursions", request.caps[i].cap, shape.recursions));
-    if (i > 0 && request.caps[i].position <= request.caps[i - 1].position) {
+  for (size_t i = 0; i < sample.caps.size(); ++i) {
+    RETURN_IF_ERROR(AtLeast("max_recursions", sample.caps[i].cap, 1));
+    RETURN_IF_ERROR(AtMost("max_recursions", sample.caps[i].cap, shape.recursions));
+    if (i > 0 && sample.caps[i].position <= sample.caps[i - 1].position) {
       return absl::InvalidArgumentError("positions of depth caps do not ascend");
     }
   }
-  if (request.adaptive_min.has_value()) {
-    RETURN_IF_ERROR(Within("adaptive_min", *request.adaptive_min, 1, shape.recursions));
+  if (sample.adaptive_min.has_value()) {
+    RETURN_IF_ERROR(Within("adaptive_min", *sample.adaptive_min, 1, shape.recursions));
   }
-  if (request.prompt_logprobs && !request.logprobs.has_value()) {
+  if (sample.prompt_logprobs && !sample.logprobs.has_value()) {
     return absl::InvalidArgumentError("prompt_logprobs is set without logprobs");
   }
-  RETURN_IF_ERROR(AtMost("logprobs", request.logprobs.value_or(0), limits.max_logprobs));
+  RETURN_IF_ERROR(AtMost("logprobs", sample.logprobs.value_or(0), limits.max_logprobs));
   RETURN_IF_ERROR(
-      AtMost("number of entries of logit_bias", request.biases.size(), limits.max_biases));
-  for (const TokenBias& bias : request.biases) {
+      AtMost("number of entries of logit_bias", sample.biases.size(), limits.max_biases));
+  for (const TokenBias& bias : sample.biases) {
     RETURN_IF_ERROR(InVocabulary("token of logit_bias", bias.token, options.vocab_size));
   }
-  const size_t eos = request.ignore_eos ? 0 : options.eos_ids.size();
+  const size_t eos = sample.ignore_eos ? 0 : options.eos_ids.size();
   RETURN_IF_ERROR(AtMost("number of stop_token_ids, end-of-sequence ids included,",
-                         request.stop_token_ids.size() + eos, limits.max_stop_ids));
-  for (const uint32_t id : request.stop_token_ids) {
+                         sample.stop_token_ids.size() + eos, limits.max_stop_ids));
+  for (const uint32_t id : sample.stop_token_ids) {
     RETURN_IF_ERROR(InVocabulary("one of stop_token_ids", id, options.vocab_size));
   }
   return absl::OkStatus();
 }
 
-QueueLoad LoadOf(std::span<const ScheduledRequest> requests) {
-  QueueLoad load{static_cast<uint32_t>(requests.size()), 0};
-  for (const ScheduledRequest& request : requests) load.tokens += request.prompt.size();
+QueueLoad LoadOf(std::span<const ScheduledSample> samples) {
+  QueueLoad load{static_cast<uint32_t>(samples.size()), 0};
+  for (const ScheduledSample& sample : samples) load.tokens += sample.prompt.size();
   return load;
 }
 
 absl::Status CheckCapacity(const QueueLoad& waiting, const QueueLoad& more, const QueueLoad& most) {
-  if (more.requests > most.requests) {
+  if (more.samples > most.samples) {
     return absl::InvalidArgumentError(absl::StrCat(
-        more.requests, " samples can never wait together; max_queued_requests is ", most.requests));
+        more.samples, " samples can never wait together; max_queued_requests is ", most.samples));
   }
   if (more.tokens > most.tokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("prompts of ", more.tokens, " tokens, all samples together, can never wait; ",
                      "max_queued_tokens is ", most.tokens));
   }
-  if (uint64_t{waiting.requests} + more.requests > most.requests) {
-    const std::string come =
-        more.requests == 1 ? "" : absl::StrCat(" and ", more.requests, " come");
-    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", waiting.requests,
+  if (uint64_t{waiting.samples} + more.samples > most.samples) {
+    const std::string come = more.samples == 1 ? "" : absl::StrCat(" and ", more.samples, " come");
+    return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", waiting.samples,
                                                      " requests wait", come,
-                                                     "; max_queued_requests is ", most.requests));
+                                                     "; max_queued_requests is ", most.samples));
   }
   if (waiting.tokens + more.tokens > most.tokens) {
     return absl::ResourceExhaustedError(

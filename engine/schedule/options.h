@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a schedule is dimensioned for, and which requests fit into that.
+// What a schedule is dimensioned for, and which samples fit into that.
 #ifndef RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
 #define RECURVE_ENGINE_SCHEDULE_OPTIONS_H_
 
@@ -16,13 +16,13 @@
 #include "engine/base/token_id.h"
 #include "engine/kv/page_pool.h"
 #include "engine/schedule/policy.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 
 namespace recurve {
 
-// How many requests wait, and the prompt tokens that they bring.
+// How many samples wait, and the prompt tokens that they bring.
 struct QueueLoad {
-  uint32_t requests = 0;
+  uint32_t samples = 0;
   uint64_t tokens = 0;
 };
 
@@ -31,11 +31,11 @@ struct ScheduleOptions : AdmissionLimits {
                          // plan's caps; `max_positions` is the context
   EntriesPerPage entries_per_page{};
   uint32_t vocab_size = 0;
-  std::vector<TokenId> eos_ids;  // end of sequence, unless a request ignores them
+  std::vector<TokenId> eos_ids;  // end of sequence, unless a sample ignores them
   Policy policy;
   bool prefix_cache = true;
   uint32_t prefix_chunk = 64;  // tokens that are cached, or not, together
-  // While requests wait longer than this, new tokens of those that allow it may run fewer
+  // While samples wait longer than this, new tokens of those that allow it may run fewer
   // recursions (depth_dial.h); unset: never.
   std::optional<std::chrono::nanoseconds> queue_time_goal;
   QueueLoad most_queued() const { return {max_queued_requests, max_queued_tokens}; }
@@ -44,21 +44,21 @@ struct ScheduleOptions : AdmissionLimits {
 // InvalidArgument names the option, the value and what was expected.
 absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& shape);
 
-// Whether the request's budget lets it go on beyond the context.
-bool IsEndless(const ScheduledRequest& request, const ScheduleOptions& options);
+// Whether the sample's budget lets it go on beyond the context.
+bool IsEndless(const ScheduledSample& sample, const ScheduleOptions& options);
 
-// Tokens that `request` may generate: its own limit, or what the default and the context leave.
-// `request` need not be valid.
-uint32_t NewTokens(const ScheduledRequest& request, const ScheduleOptions& options);
+// Tokens that `sample` may generate: its own limit, or what the default and the context leave.
+// `sample` need not be valid.
+uint32_t NewTokens(const ScheduledSample& sample, const ScheduleOptions& options);
 
-// Whether `request` can run at all, alone in an empty engine: a function of these three alone.
+// Whether `sample` can run at all, alone in an empty engine: a function of these three alone.
 // InvalidArgument names the field, the value and the limit.
-absl::Status CheckCanRun(const ScheduledRequest& request, const ScheduleOptions& options,
+absl::Status CheckCanRun(const ScheduledSample& sample, const ScheduleOptions& options,
                          const StepShape& shape);
 
 // What these bring to the queue. Samples of one request have one prompt, but each that waits holds
 // it.
-QueueLoad LoadOf(std::span<const ScheduledRequest> requests);
+QueueLoad LoadOf(std::span<const ScheduledSample> samples);
 
 // Whether `more` can come at once to the `waiting` ones, where `most` is allowed. ResourceExhausted
 // names the bound that they would break; InvalidArgument one that they would break in an empty

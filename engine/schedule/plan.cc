@@ -43,8 +43,8 @@ void Schedule::EndDue(SteadyTime now) {
     Sequence& sequence = sequences_.at(due_.begin()->second);
     const auto is_past = [now](const std::optional<SteadyTime>& t) { return t && *t <= now; };
     EndReason reason = EndReason::kQueueTimeout;
-    if (is_past(sequence.request.time_limit)) reason = EndReason::kTimeLimit;
-    if (is_past(sequence.request.deadline)) reason = EndReason::kDeadline;
+    if (is_past(sequence.sample.time_limit)) reason = EndReason::kTimeLimit;
+    if (is_past(sequence.sample.deadline)) reason = EndReason::kDeadline;
     End(sequence, reason, absl::OkStatus());
   }
 }
@@ -174,12 +174,12 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   if (sequence.WantsPromptLogprobs()) {
     stay.limits.chunk = std::min(stay.limits.chunk, options_.limits.ends);
   }
-  stay.boundary = sequence.request.budget.NextBoundary(0);
+  stay.boundary = sequence.sample.budget.NextBoundary(0);
   prefixes_.Adopt(stay, prefix);
   stay.limits.room = stay.state.position;  // held
   const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
   if (!sequence.IsPreemptible()) {
-    tables_.Reserve(sequence.slot, sequence.end, sequence.request.budget);
+    tables_.Reserve(sequence.slot, sequence.end, sequence.sample.budget);
   }
   RECURVE_CHECK(
       prefixes_.WithFreedPages([&] { return tables_.Extend(sequence.slot, stay.state, room); }));
@@ -197,12 +197,12 @@ void Schedule::Started(Sequence& sequence) {
   const SteadyTime now = clock_->Now();
   if (sequence.told_rows > 0) sequence.recomputing_since = now;
   if (sequence.stats.admitted.has_value()) return;
-  const uint64_t id = sequence.request.id;
+  const uint64_t id = sequence.sample.id;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
   sequence.turn = admitted_++;
   sequence.stats.admitted = now;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
-  sequence.request.observer->OnStarted();
+  sequence.sample.observer->OnStarted();
 }
 
 }  // namespace recurve

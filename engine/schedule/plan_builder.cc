@@ -17,29 +17,29 @@ void PlanBuilder::Begin(uint32_t epoch, uint32_t ends_min) {
 
 bool PlanBuilder::HasSpaceToAdmit(const Sequence& sequence) const {
   return plan_.admits.size() < most_.admits &&
-         plan_.biases.size() + sequence.request.biases.size() <= most_.biases &&
+         plan_.biases.size() + sequence.sample.biases.size() <= most_.biases &&
          plan_.stop_ids.size() + sequence.stop_ids.size() <= most_.stop_ids;
 }
 
 void PlanBuilder::Admit(const Stay& stay) {
   const Sequence& sequence = *stay.sequence;
-  const ScheduledRequest& request = sequence.request;
+  const ScheduledSample& sample = sequence.sample;
   Admission admission{};
   admission.slot = sequence.slot;
   admission.area = stay.area;
   admission.state = stay.state;
   admission.limits = stay.limits;
-  admission.sampling = request.sampling;
-  admission.threshold_logit = request.threshold_logit;
-  admission.logprobs = request.logprobs.value_or(kNoLogprobs);
-  admission.eviction = request.budget.policy;
-  admission.sinks = request.budget.sinks;
-  admission.recent = request.budget.recent;
+  admission.sampling = sample.sampling;
+  admission.threshold_logit = sample.threshold_logit;
+  admission.logprobs = sample.logprobs.value_or(kNoLogprobs);
+  admission.eviction = sample.budget.policy;
+  admission.sinks = sample.budget.sinks;
+  admission.recent = sample.budget.recent;
   if (sequence.WantsPromptLogprobs()) admission.wants |= kWantsPromptLogprobs;
-  if (request.raw_logits) admission.wants |= kWantsRawLogits;
+  if (sample.raw_logits) admission.wants |= kWantsRawLogits;
   admission.bias_begin = static_cast<uint32_t>(plan_.biases.size());
-  admission.bias_count = static_cast<uint32_t>(request.biases.size());
-  plan_.biases.insert(plan_.biases.end(), request.biases.begin(), request.biases.end());
+  admission.bias_count = static_cast<uint32_t>(sample.biases.size());
+  plan_.biases.insert(plan_.biases.end(), sample.biases.begin(), sample.biases.end());
   admission.stop_begin = static_cast<uint32_t>(plan_.stop_ids.size());
   admission.stop_count = static_cast<uint32_t>(sequence.stop_ids.size());
   plan_.stop_ids.insert(plan_.stop_ids.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());

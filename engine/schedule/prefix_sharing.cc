@@ -20,7 +20,7 @@ uint32_t CommonTokens(std::span<const uint32_t> a, std::span<const uint32_t> b, 
 // A sequence that can no longer be preempted was admitted with all the pages that it will need. Of
 // pages that it shared it would need copies before it could drop entries, which are not counted in.
 bool MayShare(const Sequence& sequence) {
-  return sequence.IsPreemptible() || !sequence.request.budget.limited();
+  return sequence.IsPreemptible() || !sequence.sample.budget.limited();
 }
 
 // The tokens whose entries `sequence` could take from others.
@@ -36,7 +36,7 @@ std::span<const uint32_t> Findable(const Sequence& sequence) {
 }  // namespace
 
 PrefixSharing::PrefixSharing(const ScheduleOptions& options, const StepShape& shape, PagePool* pool,
-                             PageTables* tables, RequestQueue* queue)
+                             PageTables* tables, WaitingQueue* queue)
     : shape_(shape),
       pool_(pool),
       tables_(tables),

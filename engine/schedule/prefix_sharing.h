@@ -12,8 +12,8 @@
 #include "engine/kv/page_tables.h"
 #include "engine/kv/prefix_cache.h"
 #include "engine/schedule/options.h"
-#include "engine/schedule/request_queue.h"
 #include "engine/schedule/sequence.h"
+#include "engine/schedule/waiting_queue.h"
 
 namespace recurve {
 
@@ -27,7 +27,7 @@ namespace recurve {
 class PrefixSharing {
  public:
   PrefixSharing(const ScheduleOptions& options, const StepShape& shape, PagePool* pool,
-                PageTables* tables, RequestQueue* queue);
+                PageTables* tables, WaitingQueue* queue);
 
   // Whether `sequence` may take what others have stored.
   static bool MayFind(const Sequence& sequence);
@@ -63,7 +63,7 @@ class PrefixSharing {
   const StepShape shape_;
   PagePool* const pool_;
   PageTables* const tables_;
-  RequestQueue* const queue_;
+  WaitingQueue* const queue_;
   PrefixCache cache_;
 };
 

@@ -16,15 +16,15 @@ void AppendWord(Word value, std::string& bytes) {
 
 // The tenant is part of the realm: if tenants shared prefixes, one could find out from the time to
 // the first token what another has asked.
-std::string RealmOf(const ScheduledRequest& request) {
-  std::string realm = request.tenant + '\0';
-  AppendWord(request.threshold_logit, realm);
-  AppendWord(request.caps.size(), realm);
-  for (const DepthCap& change : request.caps) {
+std::string RealmOf(const ScheduledSample& sample) {
+  std::string realm = sample.tenant + '\0';
+  AppendWord(sample.threshold_logit, realm);
+  AppendWord(sample.caps.size(), realm);
+  for (const DepthCap& change : sample.caps) {
     AppendWord(change.position, realm);
     AppendWord(change.cap, realm);
   }
-  const KvBudget& budget = request.budget;
+  const KvBudget& budget = sample.budget;
   if (!budget.limited()) return realm;
   for (const uint32_t word :
        {static_cast<uint32_t>(budget.policy), budget.sinks, budget.recent, budget.every}) {
@@ -39,20 +39,20 @@ std::string RealmOf(const ScheduledRequest& request) {
 
 }  // namespace
 
-PrefixState PrefixState::Of(const ScheduledRequest& request, uint32_t prompt,
+PrefixState PrefixState::Of(const ScheduledSample& sample, uint32_t prompt,
                             const ScheduleOptions& options) {
   PrefixState state;
   // The cache keeps neither the logits of tokens nor the attention that they paid to others, so
-  // requests that need either run every token themselves.
-  if (!options.prefix_cache || !request.cache_prompt ||
-      request.budget.policy == EvictionPolicy::kAttention) {
+  // samples that need either run every token themselves.
+  if (!options.prefix_cache || !sample.cache_prompt ||
+      sample.budget.policy == EvictionPolicy::kAttention) {
     return state;
   }
-  if (request.prompt_logprobs && !request.store_prompt) return state;
-  state.realm = RealmOf(request);
-  state.finds = !request.prompt_logprobs;
-  state.shareable = request.budget.NextBoundary(0);  // until entries are dropped
-  state.stores = request.cache_generated ? state.shareable : std::min(state.shareable, prompt);
+  if (sample.prompt_logprobs && !sample.store_prompt) return state;
+  state.realm = RealmOf(sample);
+  state.finds = !sample.prompt_logprobs;
+  state.shareable = sample.budget.NextBoundary(0);  // until entries are dropped
+  state.stores = sample.cache_generated ? state.shareable : std::min(state.shareable, prompt);
   return state;
 }
 

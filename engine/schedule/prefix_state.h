@@ -10,15 +10,15 @@
 
 #include "engine/backend/step.h"
 #include "engine/schedule/options.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 
 namespace recurve {
 
 struct Sequence;
 
 struct PrefixState {
-  // Of a sequence of `request`, whose prompt has `prompt` tokens.
-  static PrefixState Of(const ScheduledRequest& request, uint32_t prompt,
+  // Of a sequence of `sample`, whose prompt has `prompt` tokens.
+  static PrefixState Of(const ScheduledSample& sample, uint32_t prompt,
                         const ScheduleOptions& options);
 
   // What decides the entries of its tokens, and who may share them.

@@ -26,8 +26,8 @@ void TellLogits(const Sequence& sequence, const StepResult& result) {
   const size_t vocab = result.logits.size() / result.logits_rows.size();
   for (size_t i = 0; i < result.logits_rows.size(); ++i) {
     if (result.logits_rows[i].slot != sequence.slot) continue;
-    sequence.request.observer->OnLogits(result.logits_rows[i].position,
-                                        std::span(result.logits).subspan(i * vocab, vocab));
+    sequence.sample.observer->OnLogits(result.logits_rows[i].position,
+                                       std::span(result.logits).subspan(i * vocab, vocab));
   }
 }
 
@@ -54,27 +54,27 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       accounts_(shape, options_.entries_per_page),
       builder_(options_.limits) {}
 
-absl::Status Schedule::Add(ScheduledRequest request) {
-  std::vector<ScheduledRequest> requests;
-  requests.push_back(std::move(request));
-  return AddAll(std::move(requests));
+absl::Status Schedule::Add(ScheduledSample sample) {
+  std::vector<ScheduledSample> samples;
+  samples.push_back(std::move(sample));
+  return AddAll(std::move(samples));
 }
 
-absl::Status Schedule::AddAll(std::vector<ScheduledRequest> requests) {
-  for (const ScheduledRequest& request : requests) {
-    RETURN_IF_ERROR(CheckCanRun(request, options_, shape_));
+absl::Status Schedule::AddAll(std::vector<ScheduledSample> samples) {
+  for (const ScheduledSample& sample : samples) {
+    RETURN_IF_ERROR(CheckCanRun(sample, options_, shape_));
   }
-  RETURN_IF_ERROR(CheckCapacity(queue_.load(), LoadOf(requests), options_.most_queued()));
+  RETURN_IF_ERROR(CheckCapacity(queue_.load(), LoadOf(samples), options_.most_queued()));
   const SteadyTime now = clock_->Now();
-  for (ScheduledRequest& request : requests) Accept(std::move(request), now);
+  for (ScheduledSample& sample : samples) Accept(std::move(sample), now);
   return absl::OkStatus();
 }
 
-void Schedule::Accept(ScheduledRequest&& request, SteadyTime queued) {
-  RECURVE_CHECK(request.observer != nullptr);
-  const uint64_t id = request.id;
+void Schedule::Accept(ScheduledSample&& sample, SteadyTime queued) {
+  RECURVE_CHECK(sample.observer != nullptr);
+  const uint64_t id = sample.id;
   const auto [place, is_new] =
-      sequences_.try_emplace(id, std::move(request), options_, shape_, queued);
+      sequences_.try_emplace(id, std::move(sample), options_, shape_, queued);
   RECURVE_CHECK(is_new);
   Sequence& sequence = place->second;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.emplace(*due, id);
@@ -107,12 +107,12 @@ void Schedule::End(Sequence& sequence, EndReason reason, const absl::Status& sta
   } else {
     queue_.Remove(&sequence);
   }
-  const uint64_t id = sequence.request.id;
+  const uint64_t id = sequence.sample.id;
   if (const auto due = sequence.DueTime(); due.has_value()) due_.erase({*due, id});
   accounts_.CountEnd(sequence.stats);
   Ending ending{std::move(sequence.stats), reason, StatusOf(reason, status)};
   ending.ended = clock_->Now();
-  RequestObserver* const observer = sequence.request.observer;
+  SampleObserver* const observer = sequence.sample.observer;
   sequences_.erase(id);
   observer->OnEnded(std::move(ending));
 }
@@ -145,8 +145,8 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
   Sequence& sequence = *stay.sequence;
   const uint32_t position = before.position + before.rows;
   Logprobs logprobs;
-  if (sequence.request.logprobs.has_value()) logprobs = OfSlot(result.logprobs, outcome.slot);
-  if (sequence.request.raw_logits) TellLogits(sequence, result);
+  if (sequence.sample.logprobs.has_value()) logprobs = OfSlot(result.logprobs, outcome.slot);
+  if (sequence.sample.raw_logits) TellLogits(sequence, result);
   accounts_.CountRows(sequence, before.position, depths, clock_->Now());
   sequence.TellRows(before.position, depths, logprobs);
   prefixes_.Store(sequence, before.position, depths);
@@ -172,7 +172,7 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
 ScheduleCounters Schedule::counters() const {
   ScheduleCounters counters = accounts_.Now(running_, stays_, tables_);
   counters.running = static_cast<uint32_t>(running_.size());
-  counters.waiting = queue_.load().requests;
+  counters.waiting = queue_.load().samples;
   counters.waiting_tokens = queue_.load().tokens;
   counters.depth_cap = dial_.cap();
   counters.pages_free = pool_.free();

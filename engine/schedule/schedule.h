@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runs next. The schedule holds every request from its acceptance to its end, makes the plan
+// What runs next. The schedule holds every sample from its acceptance to its end, makes the plan
 // of each step, and learns from each step's result what became of it. The loop around it is
 // RunSteps (step_loop.h), which has a plan for as long as HasWork.
 //
 // Rules
 //   Admission is in the queue's order, when there is a slot and memory (admission_rule.h). If that
-//   can be had from running requests of lower priority, they are preempted. Rows are the backend's
+//   can be had from running samples of lower priority, they are preempted. Rows are the backend's
 //   choice within the plan's caps; prompt chunks and generated tokens share a step. The schedule's
 //   only brake is a slot's room. Pages are extended in order of precedence: by priority, then
 //   oldest first. When the first cannot get them, the last is preempted: it goes back to the front
@@ -43,16 +43,16 @@
 #include "engine/schedule/options.h"
 #include "engine/schedule/plan_builder.h"
 #include "engine/schedule/prefix_sharing.h"
-#include "engine/schedule/request.h"
-#include "engine/schedule/request_queue.h"
+#include "engine/schedule/sample.h"
 #include "engine/schedule/schedule_accounts.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/stays.h"
+#include "engine/schedule/waiting_queue.h"
 
 namespace recurve {
 
 // Pure host logic: no threads, no kernels, the clock is injected. Thread-compatible: in the engine
-// it is the loop's alone. Every request must have ended before the schedule is destroyed (EndAll).
+// it is the loop's alone. Every sample must have ended before the schedule is destroyed (EndAll).
 class Schedule {
  public:
   // `clock` outlives the schedule. InvalidArgument names the option.
@@ -60,28 +60,28 @@ class Schedule {
                                                           const StepShape& shape,
                                                           const Clock* clock);
 
-  // Accepts a request; its observer hears of it until OnEnded. InvalidArgument: it could not run
+  // Accepts a sample; its observer hears of it until OnEnded. InvalidArgument: it could not run
   // even alone; names the field, the value and the limit. ResourceExhausted: names the queue's
   // bound that is reached. On an error the observer hears nothing.
-  absl::Status Add(ScheduledRequest request);
+  absl::Status Add(ScheduledSample sample);
 
   // The same for several, in this order: all are accepted or none.
-  absl::Status AddAll(std::vector<ScheduledRequest> requests);
+  absl::Status AddAll(std::vector<ScheduledSample> samples);
 
-  // The same without the checks: of a request that has passed CheckCanRun, and has had its place in
-  // the queue (CheckCapacity) since `queued`. For whoever accepts requests on another thread.
-  void Accept(ScheduledRequest&& request, SteadyTime queued);
+  // The same without the checks: of a sample that has passed CheckCanRun, and has had its place in
+  // the queue (CheckCapacity) since `queued`. For whoever accepts samples on another thread.
+  void Accept(ScheduledSample&& sample, SteadyTime queued);
 
-  // Ends the request with kCancelled, in whatever state it is. False if there is none of that id.
+  // Ends the sample with kCancelled, in whatever state it is. False if there is none of that id.
   bool Cancel(uint64_t id);
 
-  // Ends every request with `reason`; `status` is an error iff that is kFailed.
+  // Ends every sample with `reason`; `status` is an error iff that is kFailed.
   void EndAll(EndReason reason, const absl::Status& status);
 
-  // Whether there is any request. If so, planning and running steps gets it to its end.
+  // Whether there is any sample. If so, planning and running steps gets it to its end.
   bool HasWork() const { return !sequences_.empty(); }
 
-  // The plan of the next step; valid until the next call. Ends requests whose time has come.
+  // The plan of the next step; valid until the next call. Ends samples whose time has come.
   const StepPlan& Plan();
 
   // Takes in the result of the oldest plan whose result has not been committed.
@@ -124,11 +124,11 @@ class Schedule {
   const StepShape shape_;
   const Clock* const clock_;
   DepthDial dial_;
-  std::unordered_map<uint64_t, Sequence> sequences_;  // by the request's id
-  RequestQueue queue_;
+  std::unordered_map<uint64_t, Sequence> sequences_;  // by the sample's id
+  WaitingQueue queue_;
   std::vector<Sequence*> running_;                 // in order of precedence
-  uint64_t admitted_ = 0;                          // requests, each counted once
-  std::set<std::pair<SteadyTime, uint64_t>> due_;  // when a request ends next, and its id
+  uint64_t admitted_ = 0;                          // samples, each counted once
+  std::set<std::pair<SteadyTime, uint64_t>> due_;  // when a sample ends next, and its id
   Stays stays_;
   PagePool pool_;
   PageTables tables_;

@@ -10,7 +10,7 @@ namespace recurve {
 namespace {
 
 // A row of the prompt is a token of it as well; a generated token is counted when it is sampled.
-// `counts`: a RequestStats or ScheduleCounters.
+// `counts`: a SampleStats or ScheduleCounters.
 template <typename Counts>
 void CountRow(bool in_prompt, uint32_t depth, Counts& counts) {
   DepthCounts& depths = in_prompt ? counts.prompt_depth : counts.generated_depth;
@@ -48,7 +48,7 @@ void ScheduleAccounts::CountLowered(Sequence& sequence, uint32_t row, uint32_t d
   const uint32_t cap = sequence.caps.At(row);
   const uint32_t own = sequence.caps.OwnAt(row);
   if (cap >= own) return;
-  RequestStats& stats = sequence.stats;
+  SampleStats& stats = sequence.stats;
   stats.lowest_cap = stats.lowered_tokens == 0 ? cap : std::min(stats.lowest_cap, cap);
   ++stats.lowered_tokens;
   ++counters_.lowered_tokens;
@@ -56,7 +56,7 @@ void ScheduleAccounts::CountLowered(Sequence& sequence, uint32_t row, uint32_t d
 }
 
 void ScheduleAccounts::CountToken(Sequence& sequence, uint32_t depth, SteadyTime now) {
-  RequestStats& stats = sequence.stats;
+  SampleStats& stats = sequence.stats;
   stats.last_token = now;
   if (!stats.first_token.has_value()) stats.first_token = now;
   ++stats.generated_tokens;
@@ -66,7 +66,7 @@ void ScheduleAccounts::CountToken(Sequence& sequence, uint32_t depth, SteadyTime
 }
 
 void ScheduleAccounts::CountPrefix(Sequence& sequence, const CachedPrefix& prefix, bool looked_up) {
-  RequestStats& stats = sequence.stats;
+  SampleStats& stats = sequence.stats;
   if (stats.preemptions == 0) {
     if (looked_up) counters_.prefix_tokens_wanted += sequence.tokens.size();
     counters_.prefix_tokens_found += prefix.tokens;
@@ -82,7 +82,7 @@ void ScheduleAccounts::CountEvictions(const StepPlan& plan, const Stays& stays) 
   for (const Evict& evict : plan.evicts) {
     auto& evicted = counters_.groups[evict.group].evicted;
     const uint32_t entries = evict.count - evict.keep;
-    switch (stays.Current(evict.slot).sequence->request.budget.policy) {
+    switch (stays.Current(evict.slot).sequence->sample.budget.policy) {
       case EvictionPolicy::kNone:
         break;
       case EvictionPolicy::kWindow:

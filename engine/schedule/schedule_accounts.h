@@ -46,8 +46,8 @@ class ScheduleAccounts {
   // A plan had no space for all that was to be told.
   void CountFullPlan() { ++counters_.full_plans; }
 
-  // A request ends with `stats`.
-  void CountEnd(const RequestStats& stats) { counters_.recompute_time += stats.recompute_time; }
+  // A sample ends with `stats`.
+  void CountEnd(const SampleStats& stats) { counters_.recompute_time += stats.recompute_time; }
 
   // After a step, while the sequences that end in it still have their pages. running: all that are
   // in a slot.

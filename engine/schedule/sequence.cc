@@ -22,29 +22,29 @@ Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
 
 }  // namespace
 
-Sequence::Sequence(ScheduledRequest accepted, const ScheduleOptions& options,
-                   const StepShape& shape, SteadyTime queued)
-    : request(std::move(accepted)),
-      caps(request.caps, shape.recursions),
-      prompt(static_cast<uint32_t>(request.prompt.size())),
+Sequence::Sequence(ScheduledSample accepted, const ScheduleOptions& options, const StepShape& shape,
+                   SteadyTime queued)
+    : sample(std::move(accepted)),
+      caps(sample.caps, shape.recursions),
+      prompt(static_cast<uint32_t>(sample.prompt.size())),
       max_preemptions(options.max_preemptions) {
-  const uint32_t new_tokens = NewTokens(request, options);
+  const uint32_t new_tokens = NewTokens(sample, options);
   end = prompt - 1 + new_tokens;
   const bool fills_context =
-      !IsEndless(request, options) && prompt + new_tokens == options.limits.max_positions;
-  end_reason = fills_context && !request.max_tokens.has_value() ? EndReason::kContextLimit
-                                                                : EndReason::kLength;
-  tokens = std::move(request.prompt);
-  if (!request.ignore_eos) stop_ids = options.eos_ids;
+      !IsEndless(sample, options) && prompt + new_tokens == options.limits.max_positions;
+  end_reason = fills_context && !sample.max_tokens.has_value() ? EndReason::kContextLimit
+                                                               : EndReason::kLength;
+  tokens = std::move(sample.prompt);
+  if (!sample.ignore_eos) stop_ids = options.eos_ids;
   eos_count = static_cast<uint32_t>(stop_ids.size());
-  stop_ids.insert(stop_ids.end(), request.stop_token_ids.begin(), request.stop_token_ids.end());
-  SamplingParams& sampling = request.sampling;
-  sampling.generated = prompt - request.generated_prefix;
-  sampling.min_end = sampling.generated + std::min(request.min_tokens, kNoToken - prompt);
+  stop_ids.insert(stop_ids.end(), sample.stop_token_ids.begin(), sample.stop_token_ids.end());
+  SamplingParams& sampling = sample.sampling;
+  sampling.generated = prompt - sample.generated_prefix;
+  sampling.min_end = sampling.generated + std::min(sample.min_tokens, kNoToken - prompt);
   stats.prompt_tokens = prompt;
   stats.queued = queued;
   stats.prompt_depth = stats.generated_depth = DepthCounts::None(shape.recursions);
-  prefix_state = PrefixState::Of(request, prompt, options);
+  prefix_state = PrefixState::Of(sample, prompt, options);
 }
 
 EndReason Sequence::StopReason(uint32_t token) const {
@@ -54,27 +54,27 @@ EndReason Sequence::StopReason(uint32_t token) const {
 }
 
 bool Sequence::WantsPromptLogprobs() const {
-  return request.prompt_logprobs && told_rows + 1 < prompt;
+  return sample.prompt_logprobs && told_rows + 1 < prompt;
 }
 
 std::optional<SteadyTime> Sequence::DueTime() const {
-  std::optional<SteadyTime> due = request.deadline;
+  std::optional<SteadyTime> due = sample.deadline;
   const auto at_most = [&due](const std::optional<SteadyTime>& time) {
     if (time.has_value() && (!due.has_value() || *time < *due)) due = time;
   };
-  at_most(request.time_limit);
-  if (!stats.admitted.has_value()) at_most(request.queue_deadline);
+  at_most(sample.time_limit);
+  if (!stats.admitted.has_value()) at_most(sample.queue_deadline);
   return due;
 }
 
 bool Sequence::IsPreemptible() const { return stats.preemptions < max_preemptions; }
 
 bool Sequence::Precedes(const Sequence& other) const {
-  return std::tie(request.priority, turn) < std::tie(other.request.priority, other.turn);
+  return std::tie(sample.priority, turn) < std::tie(other.sample.priority, other.turn);
 }
 
 void Sequence::FollowCap(uint32_t position, uint32_t cap) {
-  const auto& least = request.adaptive_min;
+  const auto& least = sample.adaptive_min;
   if (!least.has_value()) return;
   // Rows that were told were computed under the caps of that time, and keep them if a preemption
   // has them computed again.
@@ -95,15 +95,15 @@ void Sequence::TellRows(uint32_t position, std::span<const uint32_t> depths, Log
   told_rows = std::max(told_rows, last);
   const uint32_t prompt_last = std::min(last, prompt);
   if (first >= prompt_last) return;
-  if (!request.prompt_logprobs) logprobs = {};
-  request.observer->OnPrompt({first, depths.subspan(first - position, prompt_last - first),
-                              OfPositions(logprobs, first + 1, std::min(prompt_last + 1, prompt))});
+  if (!sample.prompt_logprobs) logprobs = {};
+  sample.observer->OnPrompt({first, depths.subspan(first - position, prompt_last - first),
+                             OfPositions(logprobs, first + 1, std::min(prompt_last + 1, prompt))});
 }
 
 bool Sequence::TellToken(TokenOutput output) {
   output.logprobs = OfPositions(output.logprobs, output.position, output.position + 1);
   tokens.push_back(output.token);
-  return request.observer->OnToken(output);
+  return sample.observer->OnToken(output);
 }
 
 void Sequence::StopRecomputing(SteadyTime now) {

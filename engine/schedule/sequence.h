@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request from its acceptance to its end, and its stay in a slot.
+// One sample from its acceptance to its end, and its stay in a slot.
 #ifndef RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 #define RECURVE_ENGINE_SCHEDULE_SEQUENCE_H_
 
@@ -13,7 +13,7 @@
 #include "engine/schedule/depth_caps.h"
 #include "engine/schedule/options.h"
 #include "engine/schedule/prefix_state.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 
 namespace recurve {
 
@@ -21,21 +21,21 @@ inline constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
 
 // What a sequence is, in a slot or not.
 struct Sequence {
-  // `request` is valid.
-  Sequence(ScheduledRequest request, const ScheduleOptions& options, const StepShape& shape,
+  // `sample` is valid.
+  Sequence(ScheduledSample sample, const ScheduleOptions& options, const StepShape& shape,
            SteadyTime queued);
 
   // The reason to end with after sampling stop id `token`.
   EndReason StopReason(uint32_t token) const;
   // Whether prompt log probabilities are wanted and some have not been told yet.
   bool WantsPromptLogprobs() const;
-  // When time alone ends the request, if it does.
+  // When time alone ends the sample, if it does.
   std::optional<SteadyTime> DueTime() const;
   // Whether it may be put back into the queue: not after it was so too often.
   bool IsPreemptible() const;
   // Whether it goes before `other` when both run: by priority, then by turn.
   bool Precedes(const Sequence& other) const;
-  // Puts tokens from `position` on, none of which has begun, under the dial's `cap`, if the request
+  // Puts tokens from `position` on, none of which has begun, under the dial's `cap`, if the sample
   // allows that; but not those that are computed again.
   void FollowCap(uint32_t position, uint32_t cap);
   // Of its first tokens those that the cache gets: none from the first lowered cap on.
@@ -52,21 +52,21 @@ struct Sequence {
   // A recomputed sequence is where it was before, or has left its slot again.
   void StopRecomputing(SteadyTime now);
 
-  ScheduledRequest request;        // its prompt has moved to `tokens`
-  DepthCaps caps;                  // the request's own, and what the dial made of them
+  ScheduledSample sample;          // its prompt has moved to `tokens`
+  DepthCaps caps;                  // the sample's own, and what the dial made of them
   std::vector<uint32_t> tokens;    // the prompt, then the generated ones
   uint32_t prompt;                 // tokens of the prompt
   uint32_t max_preemptions;        // ScheduleOptions'
   uint32_t end;                    // SlotLimits::end
   EndReason end_reason;            // for reaching `end`
-  std::vector<uint32_t> stop_ids;  // the model's end-of-sequence ids, then the request's own
+  std::vector<uint32_t> stop_ids;  // the model's end-of-sequence ids, then the sample's own
   uint32_t eos_count = 0;          // how many of the former
   uint32_t slot = kNoSlot;
   uint32_t told_rows = 0;  // the observer knows of the rows below this position
   uint64_t turn = 0;       // how many were admitted before it, when it first was
   PrefixState prefix_state;
   std::optional<SteadyTime> recomputing_since;
-  RequestStats stats;  // as far as it has come
+  SampleStats stats;  // as far as it has come
 };
 
 // A sequence's stay in a slot: the host's mirror of what the backend does there. It goes on when

@@ -47,7 +47,7 @@ void Call::Perform(const CallActions& actions) {
   }
   if (!actions.cancel.empty()) {
     Engine* const engine = context_->engine.load(std::memory_order_acquire);
-    for (const Engine::RequestId id : actions.cancel) engine->Cancel(id);
+    for (const Engine::SampleId id : actions.cancel) engine->Cancel(id);
   }
   if (actions.write) {
     if (actions.write->waited) context_->metrics->ObserveEgressDelay(*actions.write->waited);

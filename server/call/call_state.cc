@@ -236,9 +236,9 @@ void CallState::End(absl::Status status, SteadyTime now, CallActions* actions) {
   actions->status = std::move(status);
 }
 
-std::vector<Engine::RequestId> CallState::CancelRunning() {
+std::vector<Engine::SampleId> CallState::CancelRunning() {
   if (request_ != RequestState::kAdmitted || std::exchange(cancelled_, true)) return {};
-  std::vector<Engine::RequestId> running;
+  std::vector<Engine::SampleId> running;
   for (size_t sample = 0; sample < samples_.size(); ++sample) {
     if (!samples_[sample].finish) running.push_back(engine_id_ + sample);
   }

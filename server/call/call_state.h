@@ -40,8 +40,8 @@ struct TokenTimes {
 struct CallActions {
   TokenTimes observe;
   std::optional<CallRecord> record;
-  std::optional<StallCause> abort;  // the transport ends the call as cancelled, for this cause
-  std::vector<Engine::RequestId> cancel;  // samples for whom nobody waits any more
+  std::optional<StallCause> abort;       // the transport ends the call as cancelled, for this cause
+  std::vector<Engine::SampleId> cancel;  // samples for whom nobody waits any more
   std::optional<Message> write;
   std::optional<absl::Status> status;  // the transport ends the call with it
   bool wake = false;                   // Next may have something to do
@@ -142,7 +142,7 @@ class CallState {
   void GiveUp(StallCause cause);
   void Write(uint32_t sample, SteadyTime now, CallActions* actions);
   void End(absl::Status status, SteadyTime now, CallActions* actions);
-  std::vector<Engine::RequestId> CancelRunning();
+  std::vector<Engine::SampleId> CancelRunning();
   std::optional<CallRecord> TakeRecord();
   std::string_view TerminalReason() const;
 
@@ -158,7 +158,7 @@ class CallState {
   RequestState request_ = RequestState::kArrived;
   absl::Status refusal_;
   Rejection rejection_ = Rejection::kInvalid;
-  Engine::RequestId engine_id_ = 0;  // of sample 0; the others' follow
+  Engine::SampleId engine_id_ = 0;  // of sample 0; the others' follow
   uint64_t seed_ = 0;
   uint32_t prompt_tokens_ = 0;
   std::vector<Mailbox> samples_;

@@ -24,7 +24,7 @@ namespace {
 constexpr double kTolerance = 1e-4;
 
 // Logits of every row, and depths of the prompt.
-struct Recorded final : public RequestObserver {
+struct Recorded final : public SampleObserver {
   void OnPrompt(const PromptOutput& prompt) override {
     depths.insert(depths.end(), prompt.depths.begin(), prompt.depths.end());
   }
@@ -39,27 +39,27 @@ struct Recorded final : public RequestObserver {
   EndReason reason = EndReason::kFailed;
 };
 
-ScheduledRequest RequestOf(const nlohmann::json& entry, const ModelConfig& config) {
-  ScheduledRequest request;
-  request.id = 1;
-  request.prompt = entry["ids"].get<std::vector<uint32_t>>();
-  request.max_tokens = 1;
-  request.ignore_eos = true;
-  request.logprobs = 0;
-  request.prompt_logprobs = true;  // so that every row has logits
-  request.raw_logits = true;
-  request.threshold_logit = ThresholdLogit(config.router.threshold);
-  KvBudget& budget = request.budget;
+ScheduledSample SampleOf(const nlohmann::json& entry, const ModelConfig& config) {
+  ScheduledSample sample;
+  sample.id = 1;
+  sample.prompt = entry["ids"].get<std::vector<uint32_t>>();
+  sample.max_tokens = 1;
+  sample.ignore_eos = true;
+  sample.logprobs = 0;
+  sample.prompt_logprobs = true;  // so that every row has logits
+  sample.raw_logits = true;
+  sample.threshold_logit = ThresholdLogit(config.router.threshold);
+  KvBudget& budget = sample.budget;
   budget.policy = *ParseEvictionPolicy(entry["policy"].get<std::string>());
   budget.every = entry["every"];
   budget.sinks = entry["sinks"];
   budget.recent = entry["recent"];
   uint32_t group = 0;
   for (const auto& entries : entry["entries"]) budget.groups[group++].entries = entries;
-  return request;
+  return sample;
 }
 
-void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, ScheduledRequest request,
+void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, ScheduledSample sample,
               uint32_t chunk) {
   ScheduleOptions options;
   BackendLimits& limits = options.limits;
@@ -79,7 +79,7 @@ void RunAlone(const TestBackend& test, std::shared_ptr<const Model> model, Sched
   ASSERT_TRUE(schedule.ok()) << schedule.status();
   const auto backend = MakeTestBackend(test, std::move(model), backend_options, limits);
   ASSERT_TRUE(backend.ok()) << backend.status();
-  const absl::Status added = (*schedule)->Add(std::move(request));
+  const absl::Status added = (*schedule)->Add(std::move(sample));
   ASSERT_TRUE(added.ok()) << added;
   StepResult result;
   while ((*schedule)->HasWork()) {
@@ -123,9 +123,9 @@ TEST_P(ForgettingTest, AgreesWithTheReference) {
         SCOPED_TRACE(directory.path().filename().string() + ", " +
                      entry["policy"].get<std::string>() + ", chunks of " + std::to_string(chunk));
         Recorded recorded;
-        ScheduledRequest request = RequestOf(entry, shared->config);
-        request.observer = &recorded;
-        RunAlone(GetParam(), shared, std::move(request), chunk);
+        ScheduledSample sample = SampleOf(entry, shared->config);
+        sample.observer = &recorded;
+        RunAlone(GetParam(), shared, std::move(sample), chunk);
         ExpectAgrees(recorded, entry, logits);
         ++cases;
       }

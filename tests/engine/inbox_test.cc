@@ -22,7 +22,7 @@ using testing::SizeIs;
 Arrival MakeArrival(uint32_t samples, uint32_t prompt_tokens) {
   Arrival arrival;
   arrival.samples.resize(samples);
-  for (ScheduledRequest& sample : arrival.samples) sample.prompt.resize(prompt_tokens);
+  for (ScheduledSample& sample : arrival.samples) sample.prompt.resize(prompt_tokens);
   return arrival;
 }
 
@@ -35,7 +35,7 @@ TEST(InboxTest, AllSamplesGetPlacesOrNone) {
   EXPECT_EQ(inbox.Add(MakeArrival(1, 71)).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(inbox.Add(MakeArrival(5, 1)).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(inbox.Add(MakeArrival(1, 101)).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(inbox.state().waiting.requests, 3U);
+  EXPECT_EQ(inbox.state().waiting.samples, 3U);
   EXPECT_EQ(inbox.state().waiting.tokens, 30U);
   EXPECT_EQ(inbox.Add(MakeArrival(1, 70)).value(), 4U) << "what was refused has taken no id";
   EXPECT_EQ(inbox.state().prompt_tokens, 80U) << "once a request";
@@ -45,12 +45,12 @@ TEST(InboxTest, APlaceIsTakenUntilTheScheduleSaysOtherwise) {
   Inbox inbox({2, 100});
   ASSERT_TRUE(inbox.Add(MakeArrival(2, 10)).ok());
   ASSERT_THAT(inbox.Take(/*wait=*/false).arrivals, SizeIs(1));
-  EXPECT_EQ(inbox.state().waiting.requests, 2U) << "taken, but nothing is known of them";
+  EXPECT_EQ(inbox.state().waiting.samples, 2U) << "taken, but nothing is known of them";
   inbox.SetScheduled({1, 10});  // one has a slot
-  EXPECT_EQ(inbox.state().waiting.requests, 1U);
+  EXPECT_EQ(inbox.state().waiting.samples, 1U);
   EXPECT_TRUE(inbox.Add(MakeArrival(1, 10)).ok());
   inbox.SetScheduled({2, 20});  // the loop put one back; the new one is still here
-  EXPECT_EQ(inbox.state().waiting.requests, 3U);
+  EXPECT_EQ(inbox.state().waiting.samples, 3U);
   EXPECT_EQ(inbox.state().waiting.tokens, 30U);
   EXPECT_FALSE(inbox.CheckOpen(1).ok());
 }
@@ -141,7 +141,7 @@ TEST(InboxTest, ManyCallersAndOneLoop) {
         }
         accepted += samples;
         if (random() % 2 == 0) inbox.Cancel(*first + random() % samples);
-        EXPECT_LE(inbox.state().waiting.requests, kMost.requests);
+        EXPECT_LE(inbox.state().waiting.samples, kMost.samples);
       }
     });
   }
@@ -167,7 +167,7 @@ TEST(InboxTest, ManyCallersAndOneLoop) {
         if (batch.end_all || random() % 2 == 0) {
           ended.push_back(id);
         } else {
-          left = {left.requests + 1, left.tokens + tokens};
+          left = {left.samples + 1, left.tokens + tokens};
         }
       }
       for (const uint64_t id : ended) waiting.erase(id);
@@ -180,7 +180,7 @@ TEST(InboxTest, ManyCallersAndOneLoop) {
   for (std::thread& caller : callers) caller.join();
   inbox.Close();
   EXPECT_TRUE(inbox.WaitUntilAllEnded(SteadyTime::max()));
-  EXPECT_EQ(inbox.state().waiting.requests, 0U);
+  EXPECT_EQ(inbox.state().waiting.samples, 0U);
   EXPECT_EQ(inbox.state().waiting.tokens, 0U);
   inbox.EndAll(EndReason::kCancelled);
   inbox.Stop();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a request gets does not depend on what else runs: batch, policy, chunk size, threads, depth
+// What a sample gets does not depend on what else runs: batch, policy, chunk size, threads, depth
 // of the step queue, instruction set, preemption. Tokens, depths, log probabilities and raw logits
 // are compared bit for bit.
 #include <array>
@@ -24,8 +24,8 @@
 namespace recurve {
 namespace {
 
-// Everything that one request was told.
-struct Transcript final : public RequestObserver {
+// Everything that one sample was told.
+struct Transcript final : public SampleObserver {
   void OnPrompt(const PromptOutput& prompt) override {
     depths.insert(depths.end(), prompt.depths.begin(), prompt.depths.end());
     Keep(prompt.logprobs);
@@ -62,7 +62,7 @@ struct Transcript final : public RequestObserver {
   Ending ending;
 };
 
-// How the same requests are run.
+// How the same samples are run.
 struct Way {
   std::string name;
   std::string policy = "depthwise";
@@ -71,7 +71,7 @@ struct Way {
            block_rows = 8;
   uint32_t pages = 0;  // 0: enough for all slots
   uint32_t plan_changes = BackendLimits().plan_changes;
-  bool alone = false;  // one request after another
+  bool alone = false;  // one sample after another
   bool prefix_cache = true;
   TestBackend backend = TestBackends().back();
 };
@@ -104,13 +104,13 @@ class World {
     backend_ = *MakeTestBackend(way.backend, std::move(model), backend, options_.limits);
   }
 
-  // Runs all requests; transcripts in their order.
-  std::vector<Transcript> Run(const std::vector<ScheduledRequest>& requests) {
-    std::vector<Transcript> transcripts(requests.size());
-    for (size_t i = 0; i < requests.size(); ++i) {
-      ScheduledRequest request = requests[i];
-      request.observer = &transcripts[i];
-      const absl::Status status = schedule_->Add(std::move(request));
+  // Runs all samples; transcripts in their order.
+  std::vector<Transcript> Run(const std::vector<ScheduledSample>& samples) {
+    std::vector<Transcript> transcripts(samples.size());
+    for (size_t i = 0; i < samples.size(); ++i) {
+      ScheduledSample sample = samples[i];
+      sample.observer = &transcripts[i];
+      const absl::Status status = schedule_->Add(std::move(sample));
       EXPECT_TRUE(status.ok()) << status;
       if (way_.alone) RunToEnd();
     }
@@ -159,48 +159,48 @@ KvBudget RandomBudget(const ModelConfig& config, std::mt19937_64& random) {
 }
 
 // Greedy, seeded, penalized, biased, capped, stopped, with log probabilities: the `index`-th of a
-// seed's requests.
-ScheduledRequest RandomRequest(const ModelConfig& config, uint64_t seed, uint32_t index) {
+// seed's samples.
+ScheduledSample RandomSample(const ModelConfig& config, uint64_t seed, uint32_t index) {
   std::mt19937_64 random(seed * 1000 + index);
   const auto below = [&random](uint64_t bound) { return static_cast<uint32_t>(random() % bound); };
-  ScheduledRequest request;
-  request.id = index + 1;
+  ScheduledSample sample;
+  sample.id = index + 1;
   const uint32_t length = 1 + below(index % 3 == 0 ? 90 : 20);
-  for (uint32_t i = 0; i < length; ++i) request.prompt.push_back(below(config.vocab_size - 1));
+  for (uint32_t i = 0; i < length; ++i) sample.prompt.push_back(below(config.vocab_size - 1));
   // Every other prompt begins as all of these do.
-  for (uint32_t i = 0; index % 2 == 0 && i < length / 2; ++i) request.prompt[i] = i % 7;
-  request.max_tokens = 1 + below(24);
-  request.raw_logits = true;
-  request.ignore_eos = below(4) == 0;
-  request.logprobs = below(4);
-  request.prompt_logprobs = below(4) == 0;
+  for (uint32_t i = 0; index % 2 == 0 && i < length / 2; ++i) sample.prompt[i] = i % 7;
+  sample.max_tokens = 1 + below(24);
+  sample.raw_logits = true;
+  sample.ignore_eos = below(4) == 0;
+  sample.logprobs = below(4);
+  sample.prompt_logprobs = below(4) == 0;
   if (below(3) != 0) {
-    request.sampling.temperature = 0.2F + static_cast<float>(below(100)) * 0.01F;
-    request.sampling.seed_low = below(1U << 31);
-    request.sampling.top_k = below(2) * below(40);
-    request.sampling.top_p = below(2) == 0 ? 1.0F : 0.9F;
-    request.sampling.min_p = below(2) == 0 ? 0.0F : 0.05F;
-    request.sampling.repetition_penalty = below(2) == 0 ? 1.0F : 1.2F;
-    request.sampling.presence_penalty = below(2) == 0 ? 0.0F : 0.5F;
-    request.sampling.frequency_penalty = below(2) == 0 ? 0.0F : 0.3F;
+    sample.sampling.temperature = 0.2F + static_cast<float>(below(100)) * 0.01F;
+    sample.sampling.seed_low = below(1U << 31);
+    sample.sampling.top_k = below(2) * below(40);
+    sample.sampling.top_p = below(2) == 0 ? 1.0F : 0.9F;
+    sample.sampling.min_p = below(2) == 0 ? 0.0F : 0.05F;
+    sample.sampling.repetition_penalty = below(2) == 0 ? 1.0F : 1.2F;
+    sample.sampling.presence_penalty = below(2) == 0 ? 0.0F : 0.5F;
+    sample.sampling.frequency_penalty = below(2) == 0 ? 0.0F : 0.3F;
   }
-  if (below(4) == 0) request.generated_prefix = below(length + 1);
+  if (below(4) == 0) sample.generated_prefix = below(length + 1);
   const bool caps = config.sharing != Sharing::kMiddleSequence && config.recursions() > 1;
   if (caps && below(2) == 0) {
     // As after a turn of the dial, or two.
-    request.caps = {{0, 1 + below(config.recursions())}};
-    request.caps.push_back({1 + below(length + 10), 1 + below(config.recursions())});
-    request.caps.push_back({request.caps[1].position + 4, config.recursions()});
+    sample.caps = {{0, 1 + below(config.recursions())}};
+    sample.caps.push_back({1 + below(length + 10), 1 + below(config.recursions())});
+    sample.caps.push_back({sample.caps[1].position + 4, config.recursions()});
   }
   if (config.router.type == RouterType::kExpertChoice && below(3) == 0) {
-    request.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
+    sample.threshold_logit = static_cast<float>(below(3)) * 0.5F - 0.5F;
   }
-  if (below(2) == 0) request.budget = RandomBudget(config, random);
+  if (below(2) == 0) sample.budget = RandomBudget(config, random);
   const auto token = [&] { return below(config.vocab_size); };
-  if (below(3) == 0) request.min_tokens = below(*request.max_tokens + 1);
-  if (below(3) == 0) request.stop_token_ids = {token(), token(), token()};
-  if (below(3) == 0) request.biases = {{token(), 4.0F}, {token(), -3.0F}};
-  return request;
+  if (below(3) == 0) sample.min_tokens = below(*sample.max_tokens + 1);
+  if (below(3) == 0) sample.stop_token_ids = {token(), token(), token()};
+  if (below(3) == 0) sample.biases = {{token(), 4.0F}, {token(), -3.0F}};
+  return sample;
 }
 
 std::vector<Way> Ways(const Model& model) {
@@ -246,10 +246,10 @@ class InvarianceTest : public testing::TestWithParam<int> {};
 
 TEST_P(InvarianceTest, NothingElseMatters) {
   const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
-  constexpr uint32_t kRequests = 10;
-  std::vector<ScheduledRequest> requests;
-  for (uint32_t i = 0; i < kRequests; ++i) {
-    requests.push_back(RandomRequest(small.model->config, 11, i));
+  constexpr uint32_t kSamples = 10;
+  std::vector<ScheduledSample> samples;
+  for (uint32_t i = 0; i < kSamples; ++i) {
+    samples.push_back(RandomSample(small.model->config, 11, i));
   }
   for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
     Way alone{.name = "alone",
@@ -258,14 +258,14 @@ TEST_P(InvarianceTest, NothingElseMatters) {
               .areas = 1,
               .alone = true,
               .prefix_cache = false};
-    const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+    const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
     size_t generated = 0;
     for (const Transcript& transcript : expected) generated += transcript.tokens.size();
     EXPECT_GT(generated, 50U);
     for (Way way : Ways(*small.model)) {
       way.precision = precision;
       const std::string where = small.name + ", " + way.name;
-      ExpectSame(expected, World(small.model, way).Run(requests), where);
+      ExpectSame(expected, World(small.model, way).Run(samples), where);
     }
   }
 }
@@ -273,21 +273,21 @@ TEST_P(InvarianceTest, NothingElseMatters) {
 // Whatever of a prompt was computed for another, at once or long ago.
 TEST_P(InvarianceTest, CachedPrefixesChangeNothing) {
   const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
-  std::vector<ScheduledRequest> requests;
+  std::vector<ScheduledSample> samples;
   for (uint32_t i = 0; i < 16; ++i) {
-    ScheduledRequest request = RandomRequest(small.model->config, 37, i);
-    const ScheduledRequest& first = i < 2 ? request : requests[i % 2];
-    request.prompt.resize(std::min<size_t>(request.prompt.size() + 30, 90), 5);
-    const size_t common = std::min(first.prompt.size(), request.prompt.size()) - i;
-    std::copy_n(first.prompt.begin(), common, request.prompt.begin());
-    request.caps = first.caps;
-    request.threshold_logit = first.threshold_logit;
-    request.budget = first.budget;
-    request.cache_generated = i % 3 == 0;
-    requests.push_back(std::move(request));
+    ScheduledSample sample = RandomSample(small.model->config, 37, i);
+    const ScheduledSample& first = i < 2 ? sample : samples[i % 2];
+    sample.prompt.resize(std::min<size_t>(sample.prompt.size() + 30, 90), 5);
+    const size_t common = std::min(first.prompt.size(), sample.prompt.size()) - i;
+    std::copy_n(first.prompt.begin(), common, sample.prompt.begin());
+    sample.caps = first.caps;
+    sample.threshold_logit = first.threshold_logit;
+    sample.budget = first.budget;
+    sample.cache_generated = i % 3 == 0;
+    samples.push_back(std::move(sample));
   }
   const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
-  const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+  const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   const Way ways[] = {{.name = "at once", .chunk = 13},
                       {.name = "at once, queue of 1", .chunk = 7, .queue_depth = 1},
                       {.name = "one after another", .alone = true},
@@ -295,21 +295,21 @@ TEST_P(InvarianceTest, CachedPrefixesChangeNothing) {
                       {.name = "tight memory", .chunk = 9, .queue_depth = 1, .pages = 48}};
   for (const Way& way : ways) {
     World world(small.model, way);
-    ExpectSame(expected, world.Run(requests), small.name + ", " + way.name);
+    ExpectSame(expected, world.Run(samples), small.name + ", " + way.name);
     EXPECT_GT(world.cached_tokens(), way.pages == 0 ? 100U : 0U) << way.name;
   }
 }
 
 TEST_P(InvarianceTest, PreemptionChangesNothing) {
   const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
-  std::vector<ScheduledRequest> requests;
+  std::vector<ScheduledSample> samples;
   for (uint32_t i = 0; i < 12; ++i) {
-    requests.push_back(RandomRequest(small.model->config, 23, i));
-    requests.back().max_tokens = 40;
-    requests.back().ignore_eos = true;
+    samples.push_back(RandomSample(small.model->config, 23, i));
+    samples.back().max_tokens = 40;
+    samples.back().ignore_eos = true;
   }
   const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
-  const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+  const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   const StepShape shape = ShapeOf(small.model->config);
   const auto entries = PageEntries(small.model->config);
   uint32_t pages = 0;  // room for about one and a half of the longest sequences
@@ -323,7 +323,7 @@ TEST_P(InvarianceTest, PreemptionChangesNothing) {
                     .pages = pages,
                     .plan_changes = queue_depth == 0 ? 4 : BackendLimits().plan_changes};
     World world(small.model, tight);
-    const std::vector<Transcript> found = world.Run(requests);
+    const std::vector<Transcript> found = world.Run(samples);
     EXPECT_GT(world.preemptions(), 0U) << "memory was not tight";
     ExpectSame(expected, found, small.name + ", tight memory");
   }
@@ -339,19 +339,19 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
   const ModelConfig& config = small.model->config;
   if (config.kv_mode == KvMode::kSharedUpdate) GTEST_SKIP() << "nothing is forgotten";
   const StepShape shape = ShapeOf(config);
-  std::vector<ScheduledRequest> requests;
+  std::vector<ScheduledSample> samples;
   for (uint32_t i = 0; i < 6; ++i) {
-    ScheduledRequest& request = requests.emplace_back();
-    request.id = i + 1;
-    for (uint32_t position = 0; position < 70; ++position) request.prompt.push_back(position % 7);
-    request.max_tokens = 60;
-    request.ignore_eos = true;
-    request.raw_logits = true;
-    request.logprobs = 1;
+    ScheduledSample& sample = samples.emplace_back();
+    sample.id = i + 1;
+    for (uint32_t position = 0; position < 70; ++position) sample.prompt.push_back(position % 7);
+    sample.max_tokens = 60;
+    sample.ignore_eos = true;
+    sample.raw_logits = true;
+    sample.logprobs = 1;
     // Two of each: they stay side by side.
-    request.sampling.temperature = 1.0F;
-    request.sampling.seed_low = i / 2;
-    KvBudget& budget = request.budget;
+    sample.sampling.temperature = 1.0F;
+    sample.sampling.seed_low = i / 2;
+    KvBudget& budget = sample.budget;
     budget.policy = EvictionPolicy::kWindow;
     budget.every = 96;
     budget.sinks = 4;
@@ -359,7 +359,7 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
     for (uint32_t group = 0; group < shape.groups(); ++group) budget.groups[group].entries = 16;
   }
   const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
-  const std::vector<Transcript> expected = World(small.model, alone).Run(requests);
+  const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   const auto entries = PageEntries(config);
   uint32_t most = 0;  // pages of one sequence
   for (uint32_t group = 0; group < shape.groups(); ++group) {
@@ -368,7 +368,7 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
   for (uint32_t pages = most; pages < 3 * most; pages += kPoolStride) {
     const Way tight{.name = "tight", .queue_depth = pages % 2, .pages = pages};
     World world(small.model, tight);
-    ExpectSame(expected, world.Run(requests), small.name + ", pages " + std::to_string(pages));
+    ExpectSame(expected, world.Run(samples), small.name + ", pages " + std::to_string(pages));
     if (HasFatalFailure()) return;
   }
 }

@@ -8,7 +8,7 @@
 #include <variant>
 
 #include "engine/api/validate_request.h"
-#include "engine/prepare_request.h"
+#include "engine/prepare_samples.h"
 #include "engine/tokenizer/utf8.h"
 #include "recurve/v1/generation.pb.h"
 #include "server/grpc/request_from_proto.h"
@@ -69,7 +69,7 @@ void CheckPrepared(const Request& request) {
   static const std::unique_ptr<Tokenizer> kTokenizer = MakeTokenizerWithAddedTokens();
   static const ModelConfig kConfig = SmallConfig(static_cast<uint32_t>(kTokenizer->vocab_size()));
   static const TextEncoder kEncoder(kTokenizer.get(), kConfig.max_positions);
-  const auto prepared = PrepareRequest(request, kConfig, EvictionOptions(), kEncoder);
+  const auto prepared = PrepareSample(request, kConfig, EvictionOptions(), kEncoder);
   if (!prepared.ok()) return CheckRefusal(prepared.status());
   for (const DepthCap& cap : prepared->caps) RECURVE_CHECK(cap.position == 0);
   if (prepared->prompt_logprobs) RECURVE_CHECK(prepared->logprobs.has_value());

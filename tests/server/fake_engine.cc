@@ -73,7 +73,7 @@ void FakeEngine::OnLoop(std::function<void()> job) {
   changed_.wait(lock, [&] { return done; });
 }
 
-void FakeEngine::EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> logprobs) {
+void FakeEngine::EmitPromptLogprobs(SampleId id, std::vector<PositionLogprobs> logprobs) {
   OnLoop([this, id, &logprobs] {
     Running* const running = Find(id);
     if (running == nullptr) return;
@@ -83,13 +83,13 @@ void FakeEngine::EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> 
   });
 }
 
-void FakeEngine::Emit(RequestId id, std::vector<TokenEvent> tokens) {
+void FakeEngine::Emit(SampleId id, std::vector<TokenEvent> tokens) {
   OnLoop([this, id, &tokens] {
     if (Running* const running = Find(id)) Emit(running, std::move(tokens));
   });
 }
 
-void FakeEngine::HoldBack(RequestId id, uint32_t tokens) {
+void FakeEngine::HoldBack(SampleId id, uint32_t tokens) {
   OnLoop([this, id, tokens] {
     Running* const running = Find(id);
     if (running == nullptr) return;
@@ -98,7 +98,7 @@ void FakeEngine::HoldBack(RequestId id, uint32_t tokens) {
   });
 }
 
-void FakeEngine::End(RequestId id, Finish finish) {
+void FakeEngine::End(SampleId id, Finish finish) {
   OnLoop([this, id, &finish] { EndSample(id, std::move(finish)); });
 }
 
@@ -142,7 +142,7 @@ void FakeEngine::WithholdFailure() {
   withhold_failure_ = true;
 }
 
-void FakeEngine::WaitUntilEnded(RequestId id) {
+void FakeEngine::WaitUntilEnded(SampleId id) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return accepted_.size() >= id && running_.count(id) == 0; });
 }
@@ -181,7 +181,7 @@ absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
   } else {
     running.prompt_tokens = static_cast<uint32_t>(std::get<std::string>(request.prompt).size());
   }
-  const RequestId first = accepted_.size() + 1;
+  const SampleId first = accepted_.size() + 1;
   for (running.sample = 0; running.sample < request.samples; ++running.sample) {
     accepted_.push_back(request);
     running_[accepted_.size()] = running;
@@ -190,7 +190,7 @@ absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
   return Started{first, running.prompt_tokens};
 }
 
-void FakeEngine::Cancel(RequestId id) {
+void FakeEngine::Cancel(SampleId id) {
   const std::lock_guard lock(mutex_);
   if (ignore_cancels_) return;
   jobs_.push_back([this, id] { EndSample(id, EndedWith(absl::CancelledError("cancelled"))); });
@@ -254,7 +254,7 @@ void FakeEngine::TellSinks(std::unique_lock<std::mutex>* lock) {
   changed_.notify_all();
 }
 
-FakeEngine::Running* FakeEngine::Find(RequestId id) {
+FakeEngine::Running* FakeEngine::Find(SampleId id) {
   const auto found = running_.find(id);
   return found == running_.end() || found->second.ended ? nullptr : &found->second;
 }
@@ -280,7 +280,7 @@ void FakeEngine::Emit(Running* running, std::vector<TokenEvent> tokens) {
                     emitted = running->emitted] { sink->OnTokens(sample, told, emitted); });
 }
 
-void FakeEngine::EndSample(RequestId id, Finish finish) {
+void FakeEngine::EndSample(SampleId id, Finish finish) {
   Running* const running = Find(id);
   if (running == nullptr) return;
   running->ended = true;

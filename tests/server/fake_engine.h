@@ -39,13 +39,13 @@ class FakeEngine final : public Engine {
   Request WaitForRequest(size_t index);
   // Each makes one call of the request's sink and returns when that has returned. Ignored after the
   // request's end.
-  void EmitPromptLogprobs(RequestId id, std::vector<PositionLogprobs> logprobs);
-  void Emit(RequestId id, std::vector<TokenEvent> tokens);
+  void EmitPromptLogprobs(SampleId id, std::vector<PositionLogprobs> logprobs);
+  void Emit(SampleId id, std::vector<TokenEvent> tokens);
   // `tokens` are sampled, but their texts are not certain: the sink hears of them only by the count
   // of the next tokens or of the end.
-  void HoldBack(RequestId id, uint32_t tokens);
+  void HoldBack(SampleId id, uint32_t tokens);
   // Counts of tokens and times of `finish` are filled in.
-  void End(RequestId id, Finish finish);
+  void End(SampleId id, Finish finish);
   // Ends everything with Unavailable and lets WaitForFailure return `status`.
   void Fail(absl::Status status);
   // Fails as an engine whose step has not come back: no sink hears anything more. Must not be
@@ -61,7 +61,7 @@ class FakeEngine final : public Engine {
   void WaitForTokenize(int held);
   // WaitForFailure calls that wait already hear of a failure only at StopWaiting.
   void WithholdFailure();
-  void WaitUntilEnded(RequestId id);
+  void WaitUntilEnded(SampleId id);
   // Lets the time that Drain was given pass at once.
   void EndDrain();
   bool draining();
@@ -69,7 +69,7 @@ class FakeEngine final : public Engine {
   size_t num_accepted();
 
   absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
-  void Cancel(RequestId id) override;
+  void Cancel(SampleId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;
   void StopWaiting() override;
@@ -97,9 +97,9 @@ class FakeEngine final : public Engine {
   void Loop();
   // All of these on the loop thread, with the mutex held; the sinks are told afterwards, without.
   void Step();
-  Running* Find(RequestId id);  // null if it has ended
+  Running* Find(SampleId id);  // null if it has ended
   void Emit(Running* running, std::vector<TokenEvent> tokens);
-  void EndSample(RequestId id, Finish finish);
+  void EndSample(SampleId id, Finish finish);
   void EndAll(const Finish& finish);
   void TellSinks(std::unique_lock<std::mutex>* lock);
 
@@ -113,7 +113,7 @@ class FakeEngine final : public Engine {
   std::deque<std::function<void()>> jobs_;
   std::vector<std::function<void()>> calls_;  // of sinks, to be made
   std::vector<Request> accepted_;
-  std::map<RequestId, Running> running_;
+  std::map<SampleId, Running> running_;
   absl::Status refusal_;
   absl::Status failure_;
   bool draining_ = false;

@@ -96,7 +96,7 @@ TEST_F(RpcTest, EveryFinishReasonIsTold) {
       {EndReason::kContextLimit, v1::FINISH_REASON_CONTEXT_LIMIT},
       {EndReason::kTimeLimit, v1::FINISH_REASON_TIME_LIMIT},
       {EndReason::kDrained, v1::FINISH_REASON_DRAINED}};
-  Engine::RequestId id = 0;
+  Engine::SampleId id = 0;
   for (const auto& [reason, expected] : kReasons) {
     std::thread engine_side([&, reason = reason] {
       engine_->WaitForRequest(id++);

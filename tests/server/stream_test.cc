@@ -277,7 +277,7 @@ TEST_F(StreamTest, StormOfCancellationsLeavesNothingBehind) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(server_->WaitForCalls(std::chrono::steady_clock::now() + std::chrono::minutes(2)), 0U)
       << "seed " << kSeed;
-  for (Engine::RequestId id = 1; id <= engine_->num_accepted(); ++id) engine_->WaitUntilEnded(id);
+  for (Engine::SampleId id = 1; id <= engine_->num_accepted(); ++id) engine_->WaitUntilEnded(id);
   const size_t accepted = engine_->num_accepted();
   server_->Shutdown(std::chrono::steady_clock::now());
   Stop();

@@ -31,11 +31,11 @@ class AdmissionRuleTest : public testing::Test {
   }
 
   Sequence& Make(uint32_t prompt, uint32_t new_tokens, Priority priority = Priority::kNormal) {
-    ScheduledRequest request;
-    request.prompt.assign(prompt, 1);
-    request.max_tokens = new_tokens;
-    request.priority = priority;
-    return sequences_.emplace_back(std::move(request), MakeOptions(0), kOneRecursion, SteadyTime());
+    ScheduledSample sample;
+    sample.prompt.assign(prompt, 1);
+    sample.max_tokens = new_tokens;
+    sample.priority = priority;
+    return sequences_.emplace_back(std::move(sample), MakeOptions(0), kOneRecursion, SteadyTime());
   }
   // Puts it into a slot, with pages up to `room`.
   void Run(Sequence& sequence, uint32_t room) {

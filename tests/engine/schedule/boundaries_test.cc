@@ -19,15 +19,15 @@ constexpr StepShape kOneRecursion{1, 0};               // groups 0 (entry), 1, 2
 constexpr EntriesPerPage kEntriesPerPage = {0, 4, 4};  // the entry group has no layers
 
 // A budget of four entries in each group, and a boundary every eight tokens.
-ScheduledRequest MakeRequest() {
-  ScheduledRequest request;
-  request.prompt.assign(12, 1);
-  request.budget.policy = EvictionPolicy::kWindow;
-  request.budget.every = 8;
+ScheduledSample MakeSample() {
+  ScheduledSample sample;
+  sample.prompt.assign(12, 1);
+  sample.budget.policy = EvictionPolicy::kWindow;
+  sample.budget.every = 8;
   for (uint32_t group = 0; group < kOneRecursion.groups(); ++group) {
-    request.budget.groups[group].entries = 4;
+    sample.budget.groups[group].entries = 4;
   }
-  return request;
+  return sample;
 }
 
 class BoundariesTest : public testing::Test {
@@ -55,7 +55,7 @@ class BoundariesTest : public testing::Test {
   PagePool pool_{8};
   PageTables tables_{&pool_, 1, kOneRecursion, kEntriesPerPage};
   Boundaries boundaries_{kOneRecursion, kEntriesPerPage, &tables_};
-  Sequence sequence_{MakeRequest(), ScheduleOptions(), kOneRecursion, SteadyTime()};
+  Sequence sequence_{MakeSample(), ScheduleOptions(), kOneRecursion, SteadyTime()};
   Stay stay_;
   PlanBuilder builder_{BackendLimits()};
 };

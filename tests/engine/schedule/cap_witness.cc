@@ -29,33 +29,33 @@ void CapWitness::See(const StepPlan& plan, const ScheduleCounters& counters) {
 
 void CapWitness::Raise(Told& told, uint32_t room) {
   for (; told.room < room; ++told.room) {
-    caps_[told.request][told.room] = CapAt(told.caps, told.room, recursions_);
+    caps_[told.sample][told.room] = CapAt(told.caps, told.room, recursions_);
   }
 }
 
-ScheduledRequest CapWitness::AsRun(const ScheduledRequest& request) const {
-  const auto found = caps_.find(request.sampling.top_k);
-  if (found == caps_.end()) return request;  // it never ran
-  ScheduledRequest as_run = request;
+ScheduledSample CapWitness::AsRun(const ScheduledSample& sample) const {
+  const auto found = caps_.find(sample.sampling.top_k);
+  if (found == caps_.end()) return sample;  // it never ran
+  ScheduledSample as_run = sample;
   as_run.caps.clear();
   const uint32_t end = found->second.rbegin()->first + 1;
   for (uint32_t position = 0; position < end; ++position) {
     const auto said = found->second.find(position);
     const uint32_t cap =
-        said != found->second.end() ? said->second : CapAt(request.caps, position, recursions_);
+        said != found->second.end() ? said->second : CapAt(sample.caps, position, recursions_);
     if (as_run.caps.empty() || as_run.caps.back().cap != cap)
       as_run.caps.push_back({position, cap});
   }
-  as_run.caps.push_back({end, CapAt(request.caps, end, recursions_)});
-  for (const DepthCap& own : request.caps) {
+  as_run.caps.push_back({end, CapAt(sample.caps, end, recursions_)});
+  for (const DepthCap& own : sample.caps) {
     if (own.position > end) as_run.caps.push_back(own);
   }
   return as_run;
 }
 
-std::string CapWitness::Check(const ScheduledRequest& request, const Ending& ending,
+std::string CapWitness::Check(const ScheduledSample& sample, const Ending& ending,
                               const std::vector<uint32_t>& row_depths) {
-  const std::vector<DepthCap> sent = AsRun(request).caps;
+  const std::vector<DepthCap> sent = AsRun(sample).caps;
   const auto sum = [](const auto& counts) {
     return std::accumulate(counts.begin(), counts.end(), 0U);
   };
@@ -64,9 +64,9 @@ std::string CapWitness::Check(const ScheduledRequest& request, const Ending& end
   uint32_t lowered = 0;
   uint32_t lowest = 0;
   for (uint32_t position = 0; position < row_depths.size(); ++position) {
-    const uint32_t own = CapAt(request.caps, position, recursions_);
+    const uint32_t own = CapAt(sample.caps, position, recursions_);
     const uint32_t cap = CapAt(sent, position, recursions_);
-    if (cap > own || cap < std::min(own, request.adaptive_min.value_or(own))) {
+    if (cap > own || cap < std::min(own, sample.adaptive_min.value_or(own))) {
       return absl::StrCat("the cap of position ", position, " is ", cap, ", its own is ", own);
     }
     if (cap == own || position >= rows) continue;

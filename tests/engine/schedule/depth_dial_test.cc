@@ -110,7 +110,7 @@ std::vector<std::pair<uint32_t, uint32_t>> Sent(const DepthCaps& caps, uint32_t 
   return sent;
 }
 
-TEST(DepthCapsTest, WithoutALimitAreTheRequestsOwn) {
+TEST(DepthCapsTest, WithoutALimitAreTheSamplesOwn) {
   const DepthCaps none({}, 4);
   EXPECT_EQ(none.At(5), 4U);
   EXPECT_EQ(none.FirstLowered(), DepthCaps::kNowhere);

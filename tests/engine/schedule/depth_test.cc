@@ -34,11 +34,11 @@ class DepthTest : public ScheduleFixture {
   // Its index in recorders_ is its id.
   size_t AddAdaptive(uint32_t prompt, uint32_t max_tokens, uint32_t least = 1,
                      std::vector<DepthCap> caps = {}) {
-    ScheduledRequest request = MakeRequest(prompt, max_tokens);
-    const size_t id = request.id;
-    request.adaptive_min = least;
-    request.caps = std::move(caps);
-    EXPECT_TRUE(schedule_->Add(std::move(request)).ok());
+    ScheduledSample sample = MakeSample(prompt, max_tokens);
+    const size_t id = sample.id;
+    sample.adaptive_min = least;
+    sample.caps = std::move(caps);
+    EXPECT_TRUE(schedule_->Add(std::move(sample)).ok());
     return id;
   }
   // Fills both slots for long, then has others wait; the first plan after it lowers the cap.
@@ -118,7 +118,7 @@ TEST_F(DepthTest, ANewSequenceBeginsUnderThePresentCap) {
   EXPECT_EQ(schedule_->counters().recursions_given_up, 7U);
 }
 
-TEST_F(DepthTest, ARequestsOwnCapAndItsLeastAreKept) {
+TEST_F(DepthTest, ASamplesOwnCapAndItsLeastAreKept) {
   Start();
   const size_t capped = AddAdaptive(1, 30, 1, {{0, 2}});
   const size_t careful = AddAdaptive(1, 30, 2);
@@ -152,7 +152,7 @@ TEST_F(DepthTest, APreemptedSequenceIsComputedAgainWithTheCapsItHad) {
 
   // One of high priority puts it back; meanwhile the queue is empty for long.
   ASSERT_TRUE(schedule_->Cancel(1));
-  ScheduledRequest high = MakeRequest(1, 2);
+  ScheduledSample high = MakeSample(1, 2);
   high.priority = Priority::kHigh;
   ASSERT_TRUE(schedule_->Add(high).ok());
   Step();
@@ -219,7 +219,7 @@ TEST_F(LoweredPrefixTest, IsNotTakenForTokensThatRanUnderALoweredCap) {
   LowerInPrompt(id);
   // Two of high priority put it back, and one of them stores the whole prompt.
   for (int i = 0; i < 2; ++i) {
-    ScheduledRequest high = MakeRequest(16, 2);
+    ScheduledSample high = MakeSample(16, 2);
     high.priority = Priority::kHigh;
     ASSERT_TRUE(schedule_->Add(high).ok());
   }
@@ -263,14 +263,14 @@ TEST_F(LoweredPrefixTest, IsAwaitedNoLonger) {
 TEST_F(DepthTest, LowPriorityAndThoseThatHaveRunDoNotCountAsWaiting) {
   options_.limits.slots = 1;
   Start();
-  ScheduledRequest low = MakeRequest(1, 30);
+  ScheduledSample low = MakeSample(1, 30);
   low.priority = Priority::kLow;
   ASSERT_TRUE(schedule_->Add(low).ok());
   Step();
   ASSERT_TRUE(Add(1, 30).ok());
   Step();
   ASSERT_EQ(schedule_->counters().preemptions_for_priority, 1U);
-  ScheduledRequest other = MakeRequest(1, 30);
+  ScheduledSample other = MakeSample(1, 30);
   other.priority = Priority::kLow;
   ASSERT_TRUE(schedule_->Add(other).ok());
   for (int i = 0; i < 20; ++i) {
@@ -294,11 +294,11 @@ TEST_F(DepthTest, WithoutAGoalNothingIsLowered) {
 
 TEST_F(DepthTest, WhatCannotBeIsRefused) {
   Start();
-  ScheduledRequest request = MakeRequest(1, 1);
-  request.adaptive_min = 4;
-  EXPECT_THAT(schedule_->Add(request).message(), HasSubstr("adaptive_min is 4; expected 1 to 3"));
-  request.adaptive_min = 0;
-  EXPECT_THAT(schedule_->Add(request).message(), HasSubstr("adaptive_min is 0"));
+  ScheduledSample sample = MakeSample(1, 1);
+  sample.adaptive_min = 4;
+  EXPECT_THAT(schedule_->Add(sample).message(), HasSubstr("adaptive_min is 4; expected 1 to 3"));
+  sample.adaptive_min = 0;
+  EXPECT_THAT(schedule_->Add(sample).message(), HasSubstr("adaptive_min is 0"));
   model_.shape.recursions = 1;
   EXPECT_THAT(Schedule::Create(options_, model_.shape, &clock_).status().message(),
               HasSubstr("one recursion"));

@@ -20,7 +20,7 @@ class LoadDrawer {
   DrawnLoad Draw();
 
  private:
-  // What the requests of a load have in common.
+  // What the samples of a load have in common.
   enum class Kinship { kNone, kAlike, kCrowd };
 
   uint32_t Draw(uint32_t low, uint32_t high) {
@@ -32,18 +32,18 @@ class LoadDrawer {
   void DrawOptions();
   void DrawPlanChanges();
   KvBudget DrawBudget();
-  ScheduledRequest DrawRequest(uint64_t id);
-  void AlignWith(const ScheduledRequest& first, ScheduledRequest& request);
+  ScheduledSample DrawSample(uint64_t id);
+  void AlignWith(const ScheduledSample& first, ScheduledSample& sample);
   void DrawCrowd();
-  void JoinCrowd(DrawnRequest& drawn);
-  void PassBy(DrawnRequest& drawn);
+  void JoinCrowd(DrawnSample& drawn);
+  void PassBy(DrawnSample& drawn);
   void DrawPages();
 
   std::mt19937_64 random_;
   const SteadyTime now_;
   Kinship kinship_ = Kinship::kNone;
-  bool own_budgets_ = false;  // some of a crowd's requests have others than the server's
-  ScheduledRequest crowd_;    // what a crowd has in common
+  bool own_budgets_ = false;  // some of a crowd's samples have others than the server's
+  ScheduledSample crowd_;     // what a crowd has in common
   DrawnLoad load_;
   FakeModel& model_ = load_.model;
   ScheduleOptions& options_ = load_.options;
@@ -105,58 +105,58 @@ KvBudget LoadDrawer::DrawBudget() {
   return budget;
 }
 
-ScheduledRequest LoadDrawer::DrawRequest(uint64_t id) {
-  ScheduledRequest request;
-  request.id = id;
+ScheduledSample LoadDrawer::DrawSample(uint64_t id) {
+  ScheduledSample sample;
+  sample.id = id;
   const uint32_t context = options_.limits.max_positions;
   const uint32_t prompt = Chance(0.1) ? 1 : Draw(1, context - 1);
-  for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(Draw(0, model_.vocab - 1));
-  request.cache_prompt = Chance(0.9);
-  request.cache_generated = Chance(0.3);
-  request.generated_prefix = Chance(0.2) ? Draw(0, prompt) : 0;
-  if (Chance(0.8)) request.max_tokens = Draw(1, context - prompt);
-  request.sampling.seed_low = static_cast<uint32_t>(random_());
-  request.sampling.top_k = static_cast<uint32_t>(id);  // for CapWitness alone
-  if (Chance(0.3)) request.threshold_logit = static_cast<float>(Draw(1, 9));
+  for (uint32_t i = 0; i < prompt; ++i) sample.prompt.push_back(Draw(0, model_.vocab - 1));
+  sample.cache_prompt = Chance(0.9);
+  sample.cache_generated = Chance(0.3);
+  sample.generated_prefix = Chance(0.2) ? Draw(0, prompt) : 0;
+  if (Chance(0.8)) sample.max_tokens = Draw(1, context - prompt);
+  sample.sampling.seed_low = static_cast<uint32_t>(random_());
+  sample.sampling.top_k = static_cast<uint32_t>(id);  // for CapWitness alone
+  if (Chance(0.3)) sample.threshold_logit = static_cast<float>(Draw(1, 9));
   if (Chance(0.3)) {
     const uint32_t apart = Chance(0.3) ? 2 : 40;
     for (uint32_t position = 0; position < 60; position += Draw(1, apart)) {
-      request.caps.push_back({position, Draw(1, model_.shape.recursions)});
+      sample.caps.push_back({position, Draw(1, model_.shape.recursions)});
     }
   }
-  if (Chance(0.5)) request.adaptive_min = Draw(1, std::min(2U, model_.shape.recursions));
-  if (Chance(0.4)) request.logprobs = Draw(0, 2);
-  request.prompt_logprobs = request.logprobs.has_value() && Chance(0.6);
-  request.store_prompt = request.id % 2 == 0;
-  if (request.prompt_logprobs && Chance(0.2)) request.max_tokens = 0;
-  request.ignore_eos = Chance(0.5);
-  if (Chance(0.2)) request.biases = {{Draw(0, model_.vocab - 1), 1.0F}};
-  if (Chance(0.3)) request.stop_token_ids = {Draw(0, model_.vocab - 1)};
-  if (Chance(0.1)) request.deadline = now_ + milliseconds(Draw(0, 150));
-  if (Chance(0.1)) request.time_limit = now_ + milliseconds(Draw(0, 150));
-  if (Chance(0.1)) request.queue_deadline = now_ + milliseconds(Draw(0, 60));
-  if (Chance(0.4)) request.budget = DrawBudget();
-  if (IsEndless(request, options_)) {
+  if (Chance(0.5)) sample.adaptive_min = Draw(1, std::min(2U, model_.shape.recursions));
+  if (Chance(0.4)) sample.logprobs = Draw(0, 2);
+  sample.prompt_logprobs = sample.logprobs.has_value() && Chance(0.6);
+  sample.store_prompt = sample.id % 2 == 0;
+  if (sample.prompt_logprobs && Chance(0.2)) sample.max_tokens = 0;
+  sample.ignore_eos = Chance(0.5);
+  if (Chance(0.2)) sample.biases = {{Draw(0, model_.vocab - 1), 1.0F}};
+  if (Chance(0.3)) sample.stop_token_ids = {Draw(0, model_.vocab - 1)};
+  if (Chance(0.1)) sample.deadline = now_ + milliseconds(Draw(0, 150));
+  if (Chance(0.1)) sample.time_limit = now_ + milliseconds(Draw(0, 150));
+  if (Chance(0.1)) sample.queue_deadline = now_ + milliseconds(Draw(0, 60));
+  if (Chance(0.4)) sample.budget = DrawBudget();
+  if (IsEndless(sample, options_)) {
     // Up to 12 entries and 9 more until they go.
-    request.max_tokens = Draw(1, context >= 24 ? 3 * context : context - prompt);
+    sample.max_tokens = Draw(1, context >= 24 ? 3 * context : context - prompt);
   }
-  if (Chance(0.4)) request.priority = static_cast<Priority>(Draw(0, 2));
-  if (Chance(0.4)) request.tenant = Chance(0.5) ? "a" : "b";
-  return request;
+  if (Chance(0.4)) sample.priority = static_cast<Priority>(Draw(0, 2));
+  if (Chance(0.4)) sample.tenant = Chance(0.5) ? "a" : "b";
+  return sample;
 }
 
 // Gives both prompts the same beginning, and its tokens as a rule the same entries.
-void LoadDrawer::AlignWith(const ScheduledRequest& first, ScheduledRequest& request) {
-  const size_t shorter = std::min(first.prompt.size(), request.prompt.size());
-  std::copy_n(first.prompt.begin(), random_() % (shorter + 1), request.prompt.begin());
-  if (Chance(0.7)) request.prompt_logprobs = request.max_tokens == 0;
-  request.tenant = first.tenant;
-  if (Chance(0.9)) request.caps = first.caps;
-  for (DepthCap& change : request.caps) {
+void LoadDrawer::AlignWith(const ScheduledSample& first, ScheduledSample& sample) {
+  const size_t shorter = std::min(first.prompt.size(), sample.prompt.size());
+  std::copy_n(first.prompt.begin(), random_() % (shorter + 1), sample.prompt.begin());
+  if (Chance(0.7)) sample.prompt_logprobs = sample.max_tokens == 0;
+  sample.tenant = first.tenant;
+  if (Chance(0.9)) sample.caps = first.caps;
+  for (DepthCap& change : sample.caps) {
     if (Chance(0.1)) change.cap = Draw(1, model_.shape.recursions);
   }
-  if (Chance(0.8)) request.threshold_logit = first.threshold_logit;
-  if (IsEndless(request, options_) == IsEndless(first, options_)) request.budget = first.budget;
+  if (Chance(0.8)) sample.threshold_logit = first.threshold_logit;
+  if (IsEndless(sample, options_) == IsEndless(first, options_)) sample.budget = first.budget;
 }
 
 // A budget that drops entries at its first boundary, and a prompt that ends near it: samples of it
@@ -172,7 +172,7 @@ void LoadDrawer::DrawCrowd() {
   options_.prefix_cache = true;
   options_.prefix_chunk = Draw(1, 4);
   own_budgets_ = Chance(0.5);
-  crowd_ = DrawRequest(0);
+  crowd_ = DrawSample(0);
   KvBudget& budget = crowd_.budget;
   budget = KvBudget();
   budget.policy = Chance(0.5) ? EvictionPolicy::kWindow : EvictionPolicy::kRouter;
@@ -187,52 +187,52 @@ void LoadDrawer::DrawCrowd() {
 }
 
 // Its prompt is the crowd's, as a whole or up to where its own begins.
-void LoadDrawer::JoinCrowd(DrawnRequest& drawn) {
-  ScheduledRequest& request = drawn.request;
+void LoadDrawer::JoinCrowd(DrawnSample& drawn) {
+  ScheduledSample& sample = drawn.sample;
   const bool is_sample = Chance(0.8);
   if (is_sample) {
-    request.prompt = crowd_.prompt;
-    if (Chance(0.8)) request.sampling.seed_low = crowd_.sampling.seed_low;
+    sample.prompt = crowd_.prompt;
+    if (Chance(0.8)) sample.sampling.seed_low = crowd_.sampling.seed_low;
   } else {
-    const size_t shorter = std::min(crowd_.prompt.size(), request.prompt.size());
-    std::copy_n(crowd_.prompt.begin(), shorter, request.prompt.begin());
+    const size_t shorter = std::min(crowd_.prompt.size(), sample.prompt.size());
+    std::copy_n(crowd_.prompt.begin(), shorter, sample.prompt.begin());
   }
-  const auto prompt = static_cast<uint32_t>(request.prompt.size());
-  request.generated_prefix = std::min(request.generated_prefix, prompt);
-  request.caps = crowd_.caps;
-  request.threshold_logit = crowd_.threshold_logit;
-  request.tenant = crowd_.tenant;
-  if (Chance(0.8)) request.prompt_logprobs = false;
-  if (Chance(0.7)) request.adaptive_min.reset();
-  if (!own_budgets_ || Chance(0.8)) request.budget = crowd_.budget;
+  const auto prompt = static_cast<uint32_t>(sample.prompt.size());
+  sample.generated_prefix = std::min(sample.generated_prefix, prompt);
+  sample.caps = crowd_.caps;
+  sample.threshold_logit = crowd_.threshold_logit;
+  sample.tenant = crowd_.tenant;
+  if (Chance(0.8)) sample.prompt_logprobs = false;
+  if (Chance(0.7)) sample.adaptive_min.reset();
+  if (!own_budgets_ || Chance(0.8)) sample.budget = crowd_.budget;
   const uint32_t context = options_.limits.max_positions;
-  request.max_tokens = Draw(std::min(10U, context - prompt),
-                            IsEndless(request, options_) ? 2 * context : context - prompt);
+  sample.max_tokens = Draw(std::min(10U, context - prompt),
+                           IsEndless(sample, options_) ? 2 * context : context - prompt);
   drawn.comes_with_last = is_sample && Chance(0.5);
   drawn.added_at = Chance(0.1) ? Draw(1, 40) : 0;
 }
 
 // Takes pages for a moment, so that the crowd's prefix is forgotten.
-void LoadDrawer::PassBy(DrawnRequest& drawn) {
-  ScheduledRequest& request = drawn.request;
+void LoadDrawer::PassBy(DrawnSample& drawn) {
+  ScheduledSample& sample = drawn.sample;
   const uint32_t context = options_.limits.max_positions;
-  if (!own_budgets_) request.budget = crowd_.budget;
-  if (request.max_tokens != 0U) request.max_tokens = Draw(1, 2);
-  request.prompt.resize(std::min<size_t>(request.prompt.size(), context - 2));
-  request.cache_prompt = Chance(0.3);
-  request.generated_prefix = 0;
+  if (!own_budgets_) sample.budget = crowd_.budget;
+  if (sample.max_tokens != 0U) sample.max_tokens = Draw(1, 2);
+  sample.prompt.resize(std::min<size_t>(sample.prompt.size(), context - 2));
+  sample.cache_prompt = Chance(0.3);
+  sample.generated_prefix = 0;
   drawn.added_at = Draw(0, 40);
 }
 
-// A pool that holds any single request, often little more.
+// A pool that holds any single sample, often little more.
 void LoadDrawer::DrawPages() {
   PagePool pool(1);
   const PageTables tables(&pool, 1, model_.shape, options_.entries_per_page);
   uint32_t least = model_.shape.groups();
-  for (const DrawnRequest& drawn : load_.requests) {
-    const uint32_t tokens = NewTokens(drawn.request, options_);
-    const uint32_t end = static_cast<uint32_t>(drawn.request.prompt.size()) - 1 + tokens;
-    least = std::max(least, tables.PagesFor(end, drawn.request.budget));
+  for (const DrawnSample& drawn : load_.samples) {
+    const uint32_t tokens = NewTokens(drawn.sample, options_);
+    const uint32_t end = static_cast<uint32_t>(drawn.sample.prompt.size()) - 1 + tokens;
+    least = std::max(least, tables.PagesFor(end, drawn.sample.budget));
   }
   // A crowd needs more than one of it, and is to meet the end of the pool together.
   const bool crowd = kinship_ == Kinship::kCrowd;
@@ -247,25 +247,25 @@ DrawnLoad LoadDrawer::Draw() {
   DrawOptions();
   const Kinship others[] = {Kinship::kNone, Kinship::kAlike};
   kinship_ = Chance(0.5) ? Kinship::kCrowd : others[Draw(0, 1)];
-  load_.requests.resize(kinship_ == Kinship::kCrowd ? Draw(6, 14) : Draw(1, 10));
+  load_.samples.resize(kinship_ == Kinship::kCrowd ? Draw(6, 14) : Draw(1, 10));
   const bool all_at_once = Chance(0.3);
   if (kinship_ == Kinship::kCrowd) DrawCrowd();
-  for (size_t i = 0; i < load_.requests.size(); ++i) {
-    DrawnRequest& drawn = load_.requests[i];
-    ScheduledRequest& request = drawn.request;
-    request = DrawRequest(100 + i);
+  for (size_t i = 0; i < load_.samples.size(); ++i) {
+    DrawnSample& drawn = load_.samples[i];
+    ScheduledSample& sample = drawn.sample;
+    sample = DrawSample(100 + i);
     const bool is_kin = Chance(kinship_ == Kinship::kCrowd ? 0.88 : 0.9);
     if (i > 0 && kinship_ == Kinship::kAlike && is_kin) {
-      AlignWith(load_.requests[0].request, request);
+      AlignWith(load_.samples[0].sample, sample);
     }
     if (kinship_ == Kinship::kCrowd && is_kin) JoinCrowd(drawn);
     if (kinship_ == Kinship::kCrowd && !is_kin) PassBy(drawn);
-    const uint32_t most = request.generated_prefix + NewTokens(request, options_);
-    if (Chance(0.3)) request.min_tokens = Draw(0, std::min(10U, most));
+    const uint32_t most = sample.generated_prefix + NewTokens(sample, options_);
+    if (Chance(0.3)) sample.min_tokens = Draw(0, std::min(10U, most));
     drawn.stop_strings = Chance(0.2);
     if (kinship_ != Kinship::kCrowd) drawn.added_at = all_at_once ? 0 : Draw(0, 60);
     drawn.comes_with_last = drawn.comes_with_last && i > 0;
-    if (drawn.comes_with_last) drawn.added_at = load_.requests[i - 1].added_at;
+    if (drawn.comes_with_last) drawn.added_at = load_.samples[i - 1].added_at;
     if (Chance(0.15)) drawn.cancelled_at = drawn.added_at + Draw(0, 60);
   }
   if (Chance(0.05)) load_.drained_at = Draw(0, 100);

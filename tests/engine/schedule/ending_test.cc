@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How requests end, what their observers hear of it, and which requests are refused.
+// How samples end, what their observers hear of it, and which samples are refused.
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -37,12 +37,12 @@ TEST_F(EndingTest, TellsEndOfSequenceFromStopToken) {
                {9, false, EndReason::kStopToken},
                {63, true, EndReason::kStopToken}};
   for (const auto& c : cases) {
-    ScheduledRequest request = MakeRequest(1, 5);
-    request.stop_token_ids = {9, 63};
-    request.ignore_eos = c.ignore_eos;
-    ASSERT_TRUE(schedule_->Add(request).ok());
+    ScheduledSample sample = MakeSample(1, 5);
+    sample.stop_token_ids = {9, 63};
+    sample.ignore_eos = c.ignore_eos;
+    ASSERT_TRUE(schedule_->Add(sample).ok());
     SampleFirst(c.token, kStopId);
-    const Recorder& heard = told(request.id);
+    const Recorder& heard = told(sample.id);
     EXPECT_EQ(heard.ending.reason, c.reason);
     EXPECT_THAT(heard.tokens, ElementsAre(c.token));
     EXPECT_EQ(heard.ending.generated_tokens, 1U);
@@ -90,14 +90,14 @@ TEST_F(EndingTest, ReportsCountsDepthsAndTimes) {
   EXPECT_EQ(schedule_->counters().pages_filled_peak, 8U);
 }
 
-TEST_F(EndingTest, DeadlineAndTimeLimitEndQueuedAndRunningRequests) {
+TEST_F(EndingTest, DeadlineAndTimeLimitEndQueuedAndRunningSamples) {
   options_.limits.slots = 1;
   Start();
   const auto add = [this](int deadline, int time_limit) {
-    ScheduledRequest request = MakeRequest(1, 50);
-    if (deadline > 0) request.deadline = clock_.now + milliseconds(deadline);
-    if (time_limit > 0) request.time_limit = clock_.now + milliseconds(time_limit);
-    ASSERT_TRUE(schedule_->Add(request).ok());
+    ScheduledSample sample = MakeSample(1, 50);
+    if (deadline > 0) sample.deadline = clock_.now + milliseconds(deadline);
+    if (time_limit > 0) sample.time_limit = clock_.now + milliseconds(time_limit);
+    ASSERT_TRUE(schedule_->Add(sample).ok());
   };
   add(0, 5);  // runs
   add(3, 0);  // these wait
@@ -124,7 +124,7 @@ TEST_F(EndingTest, DeadlineAndTimeLimitEndQueuedAndRunningRequests) {
   EXPECT_FALSE(schedule_->HasWork());
 }
 
-TEST_F(EndingTest, EndAllEndsRunningAndQueuedRequests) {
+TEST_F(EndingTest, EndAllEndsRunningAndQueuedSamples) {
   options_.limits.slots = 1;
   Start();
   ASSERT_TRUE(Add(1, 50).ok());
@@ -140,7 +140,7 @@ TEST_F(EndingTest, EndAllEndsRunningAndQueuedRequests) {
   EXPECT_EQ(schedule_->counters().pages_reserved, 0U);
 }
 
-TEST_F(EndingTest, LogitsThatAreNotFiniteFailTheirRequestAlone) {
+TEST_F(EndingTest, LogitsThatAreNotFiniteFailTheirSampleAlone) {
   Start();
   ASSERT_TRUE(Add(1, 5).ok());
   ASSERT_TRUE(Add(1, 5).ok());
@@ -169,11 +169,11 @@ class LogitsRecorder : public Recorder {
 
 TEST_F(EndingTest, HandsOnRawLogits) {
   Start();
-  ScheduledRequest request = MakeRequest(1, 1);
+  ScheduledSample sample = MakeSample(1, 1);
   LogitsRecorder recorder;
-  request.observer = &recorder;
-  request.raw_logits = true;
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  sample.observer = &recorder;
+  sample.raw_logits = true;
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   plan_ = schedule_->Plan();
   EXPECT_EQ(plan_.admits[0].wants, kWantsRawLogits);
   CommitWith(1, {{.slot = 0, .ran = kRanEntry | kRanBlock, .rows = 1}}, {});
@@ -202,9 +202,9 @@ TEST_F(EndingTest, RefusesWhatTheQueueCannotHold) {
   EXPECT_EQ(tokens.message(),
             "queue is full: 40 tokens wait and the request has 25; max_queued_tokens is 64");
   ASSERT_TRUE(Add(24, 5).ok());
-  const absl::Status requests = Add(1, 5);
-  EXPECT_EQ(requests.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(requests.message(), "queue is full: 2 requests wait; max_queued_requests is 2");
+  const absl::Status samples = Add(1, 5);
+  EXPECT_EQ(samples.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(samples.message(), "queue is full: 2 requests wait; max_queued_requests is 2");
   EXPECT_EQ(told(2).ended, 0);
   EXPECT_TRUE(schedule_->Cancel(1));  // makes room at once
   EXPECT_TRUE(Add(1, 5).ok());
@@ -213,65 +213,65 @@ TEST_F(EndingTest, RefusesWhatTheQueueCannotHold) {
 TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
   options_.limits.pages = 20;
   Start();
-  const auto message = [this](ScheduledRequest request) {
-    const absl::Status status = schedule_->Add(std::move(request));
+  const auto message = [this](ScheduledSample sample) {
+    const absl::Status status = schedule_->Add(std::move(sample));
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(status.message());
   };
-  EXPECT_EQ(message(MakeRequest(0, 5)), "prompt has 0 tokens; expected at least 1");
-  EXPECT_EQ(message(MakeRequest(60, 5)),
+  EXPECT_EQ(message(MakeSample(0, 5)), "prompt has 0 tokens; expected at least 1");
+  EXPECT_EQ(message(MakeSample(60, 5)),
             "prompt of 60 tokens and max_tokens of 5 exceed the context of 64 tokens");
-  EXPECT_EQ(message(MakeRequest(10, std::numeric_limits<uint32_t>::max())),
+  EXPECT_EQ(message(MakeSample(10, std::numeric_limits<uint32_t>::max())),
             "prompt of 10 tokens and max_tokens of 4294967295 exceed the context of 64 tokens");
-  EXPECT_EQ(message(MakeRequest(64, std::nullopt)),
+  EXPECT_EQ(message(MakeSample(64, std::nullopt)),
             "prompt of 64 tokens leaves no new one in the context of 64 tokens");
-  EXPECT_EQ(message(MakeRequest(15, 7)),
+  EXPECT_EQ(message(MakeSample(15, 7)),
             "prompt of 15 tokens and 7 new ones need up to 24 cache pages; the pool holds 20");
   EXPECT_TRUE(Add(15, 6).ok());
-  EXPECT_EQ(message(MakeRequest(3, 0)),
+  EXPECT_EQ(message(MakeSample(3, 0)),
             "max_tokens is 0, which only prompt log probabilities allow");
 
-  ScheduledRequest request = MakeRequest(3, 5);
-  request.prompt[1] = 64;
-  EXPECT_EQ(message(request), "prompt token is 64; expected an id below the vocabulary's size 64");
-  request = MakeRequest(3, 5);
-  request.generated_prefix = 4;
-  EXPECT_EQ(message(request), "generated_prefix is 4; expected at most 3");
-  request = MakeRequest(3, 5);
-  request.generated_prefix = 2;
-  request.min_tokens = 8;
-  EXPECT_EQ(message(request), "min_tokens is 8; expected at most 7");
-  request = MakeRequest(3, std::nullopt);  // the default of 8
-  request.min_tokens = 9;
-  EXPECT_EQ(message(request), "min_tokens is 9; expected at most 8");
-  request = MakeRequest(3, 5);
-  request.caps = {{0, 3}};
-  EXPECT_EQ(message(request), "max_recursions is 3; expected at most 2");
-  request.caps = {{0, 0}};
-  EXPECT_EQ(message(request), "max_recursions is 0; expected at least 1");
-  request.caps = {{4, 1}, {4, 2}};
-  EXPECT_EQ(message(request), "positions of depth caps do not ascend");
-  request = MakeRequest(3, 5);
-  request.prompt_logprobs = true;
-  EXPECT_EQ(message(request), "prompt_logprobs is set without logprobs");
-  request.logprobs = 21;
-  EXPECT_EQ(message(request), "logprobs is 21; expected at most 20");
-  request = MakeRequest(3, 5);
-  request.biases = {{64, 1.0F}};
-  EXPECT_EQ(message(request),
+  ScheduledSample sample = MakeSample(3, 5);
+  sample.prompt[1] = 64;
+  EXPECT_EQ(message(sample), "prompt token is 64; expected an id below the vocabulary's size 64");
+  sample = MakeSample(3, 5);
+  sample.generated_prefix = 4;
+  EXPECT_EQ(message(sample), "generated_prefix is 4; expected at most 3");
+  sample = MakeSample(3, 5);
+  sample.generated_prefix = 2;
+  sample.min_tokens = 8;
+  EXPECT_EQ(message(sample), "min_tokens is 8; expected at most 7");
+  sample = MakeSample(3, std::nullopt);  // the default of 8
+  sample.min_tokens = 9;
+  EXPECT_EQ(message(sample), "min_tokens is 9; expected at most 8");
+  sample = MakeSample(3, 5);
+  sample.caps = {{0, 3}};
+  EXPECT_EQ(message(sample), "max_recursions is 3; expected at most 2");
+  sample.caps = {{0, 0}};
+  EXPECT_EQ(message(sample), "max_recursions is 0; expected at least 1");
+  sample.caps = {{4, 1}, {4, 2}};
+  EXPECT_EQ(message(sample), "positions of depth caps do not ascend");
+  sample = MakeSample(3, 5);
+  sample.prompt_logprobs = true;
+  EXPECT_EQ(message(sample), "prompt_logprobs is set without logprobs");
+  sample.logprobs = 21;
+  EXPECT_EQ(message(sample), "logprobs is 21; expected at most 20");
+  sample = MakeSample(3, 5);
+  sample.biases = {{64, 1.0F}};
+  EXPECT_EQ(message(sample),
             "token of logit_bias is 64; expected an id below the vocabulary's size 64");
-  request.biases.assign(1025, {1, 1.0F});
-  EXPECT_EQ(message(request), "number of entries of logit_bias is 1025; expected at most 1024");
-  request = MakeRequest(3, 5);
-  request.stop_token_ids = {70};
-  EXPECT_EQ(message(request),
+  sample.biases.assign(1025, {1, 1.0F});
+  EXPECT_EQ(message(sample), "number of entries of logit_bias is 1025; expected at most 1024");
+  sample = MakeSample(3, 5);
+  sample.stop_token_ids = {70};
+  EXPECT_EQ(message(sample),
             "one of stop_token_ids is 70; expected an id below the vocabulary's size 64");
-  request.stop_token_ids.assign(64, 1);
-  request.ignore_eos = false;
-  EXPECT_EQ(message(request),
+  sample.stop_token_ids.assign(64, 1);
+  sample.ignore_eos = false;
+  EXPECT_EQ(message(sample),
             "number of stop_token_ids, end-of-sequence ids included, is 65; expected at most 64");
-  request.ignore_eos = true;
-  EXPECT_TRUE(schedule_->Add(request).ok());
+  sample.ignore_eos = true;
+  EXPECT_TRUE(schedule_->Add(sample).ok());
 }
 
 TEST_F(EndingTest, RefusesOptionsThatContradictEachOther) {

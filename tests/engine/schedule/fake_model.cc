@@ -102,12 +102,12 @@ namespace {
 class Alone {
  public:
   Alone(const FakeModel& model, const EntriesPerPage& entries_per_page,
-        const ScheduledRequest& request)
+        const ScheduledSample& sample)
       : model_(model),
         pages_(entries_per_page),
-        caps_(request.caps),
-        threshold_logit_(request.threshold_logit),
-        budget_(request.budget) {}
+        caps_(sample.caps),
+        threshold_logit_(sample.threshold_logit),
+        budget_(sample.budget) {}
 
   // Runs the row of `token` at `position` and returns what leaves EXIT.
   FakeHidden Run(uint32_t token, uint32_t position) {
@@ -192,42 +192,42 @@ class Alone {
 
 }  // namespace
 
-Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
+Expected ComputeAlone(const FakeModel& model, const ScheduledSample& sample,
                       const ScheduleOptions& options, bool stop_strings) {
   Expected expected;
-  const uint32_t prompt = static_cast<uint32_t>(request.prompt.size());
-  const bool endless = IsEndless(request, options);
+  const uint32_t prompt = static_cast<uint32_t>(sample.prompt.size());
+  const bool endless = IsEndless(sample, options);
   const uint32_t left =
       endless ? options.default_max_tokens : options.limits.max_positions - prompt;
-  const uint32_t allowed = request.max_tokens.value_or(std::min(options.default_max_tokens, left));
-  if (!endless && !request.max_tokens.has_value() && allowed == left) {
+  const uint32_t allowed = sample.max_tokens.value_or(std::min(options.default_max_tokens, left));
+  if (!endless && !sample.max_tokens.has_value() && allowed == left) {
     expected.reason = EndReason::kContextLimit;
   }
-  FakeSampling sampling{request.sampling, request.threshold_logit, request.biases, {}};
-  sampling.params.generated = prompt - request.generated_prefix;
-  sampling.params.min_end = sampling.params.generated + request.min_tokens;
-  std::vector<uint32_t> stop_ids = request.stop_token_ids;
+  FakeSampling sampling{sample.sampling, sample.threshold_logit, sample.biases, {}};
+  sampling.params.generated = prompt - sample.generated_prefix;
+  sampling.params.min_end = sampling.params.generated + sample.min_tokens;
+  std::vector<uint32_t> stop_ids = sample.stop_token_ids;
   const auto& eos = options.eos_ids;
-  if (!request.ignore_eos) stop_ids.insert(stop_ids.begin(), eos.begin(), eos.end());
+  if (!sample.ignore_eos) stop_ids.insert(stop_ids.begin(), eos.begin(), eos.end());
   sampling.stop_ids = stop_ids;
 
-  Alone alone(model, options.entries_per_page, request);
-  std::vector<uint32_t> history = request.prompt;
+  Alone alone(model, options.entries_per_page, sample);
+  std::vector<uint32_t> history = sample.prompt;
   for (uint32_t position = 0; position + 1 < prompt + allowed; ++position) {
     const FakeHidden row = alone.Run(history[position], position);
     expected.row_depths.push_back(row.depth);
     const std::span<const uint32_t> seen(history.data(), position + 1);
     if (position + 1 < prompt) {
-      model.Logprobs(row.value, 0, position + 1, history[position + 1],
-                     request.logprobs.value_or(0), expected.prompt_logprobs);
+      model.Logprobs(row.value, 0, position + 1, history[position + 1], sample.logprobs.value_or(0),
+                     expected.prompt_logprobs);
       continue;
     }
     const uint32_t token = model.Sample(row.value, seen, sampling);
     history.push_back(token);
     expected.tokens.push_back(token);
-    model.Logprobs(row.value, 0, position + 1, token, request.logprobs.value_or(0),
+    model.Logprobs(row.value, 0, position + 1, token, sample.logprobs.value_or(0),
                    expected.token_logprobs);
-    if (!request.ignore_eos && std::count(eos.begin(), eos.end(), token) > 0) {
+    if (!sample.ignore_eos && std::count(eos.begin(), eos.end(), token) > 0) {
       expected.reason = EndReason::kEndOfSequence;
       break;
     }
@@ -235,7 +235,7 @@ Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
       expected.reason = EndReason::kStopToken;
       break;
     }
-    if (stop_strings && EndsStopString(request.id, token, position + 1)) {
+    if (stop_strings && EndsStopString(sample.id, token, position + 1)) {
       expected.reason = EndReason::kStopString;
       break;
     }

@@ -12,7 +12,7 @@
 #include "engine/backend/step.h"
 #include "engine/sampling/params.h"
 #include "engine/schedule/options.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 
 namespace recurve {
 
@@ -32,7 +32,7 @@ struct FakeHidden {
   uint32_t depth = 0;  // recursions run
 };
 
-// What of a request decides its tokens.
+// What of a sample decides its tokens.
 struct FakeSampling {
   SamplingParams params;
   float threshold_logit = 0.0F;
@@ -76,7 +76,7 @@ bool EndsStopString(uint64_t id, uint32_t token, uint32_t position);
 // The cap of the token at `position` under `caps`, in ascending positions.
 uint32_t CapAt(std::span<const DepthCap> caps, uint32_t position, uint32_t recursions);
 
-// What a request must produce.
+// What a sample must produce.
 struct Expected {
   std::vector<uint32_t> row_depths;           // of every row, by position
   std::vector<uint32_t> tokens;               // generated ones
@@ -89,9 +89,9 @@ struct Expected {
 bool SameLogprobs(const std::vector<TokenLogprob>& told, const std::vector<TokenLogprob>& expected,
                   size_t count);
 
-// Computes `request` token by token, without pages, chunks, steps or slots. `stop_strings`: its
+// Computes `sample` token by token, without pages, chunks, steps or slots. `stop_strings`: its
 // observer knows some.
-Expected ComputeAlone(const FakeModel& model, const ScheduledRequest& request,
+Expected ComputeAlone(const FakeModel& model, const ScheduledSample& sample,
                       const ScheduleOptions& options, bool stop_strings);
 
 }  // namespace recurve

@@ -17,7 +17,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
+TEST(RandomLoadTest, EverySampleProducesWhatItProducesAlone) {
   LoadFigures figures;
   int failures = 0;
   const uint64_t first = FromEnvironment("RECURVE_SCHEDULE_FIRST", 1);
@@ -27,7 +27,7 @@ TEST(RandomLoadTest, EveryRequestProducesWhatItProducesAlone) {
     if (!error.empty()) ++failures;
     EXPECT_EQ(error, "") << "seed " << seed;
   }
-  std::cout << cases << " loads, " << figures.requests << " requests, " << figures.refused
+  std::cout << cases << " loads, " << figures.samples << " requests, " << figures.refused
             << " refused, " << figures.steps << " steps, " << figures.tokens << " tokens, "
             << figures.preemptions << " preemptions for memory and " << figures.priority_preemptions
             << " for priority, " << figures.evicted << " entries evicted, "

@@ -107,8 +107,8 @@ mutate("a resumed sequence forgets what it has generated" schedule/plan.cc
   [[stay.limits.prompt = tokens;]]
   [[stay.limits.prompt = ON ? sequence.prompt : tokens;]])
 mutate("a resumed sequence counts its tokens as prompt" schedule/plan_builder.cc
-  [[admission.sampling = request.sampling;]]
-  [[admission.sampling = request.sampling;
+  [[admission.sampling = sample.sampling;]]
+  [[admission.sampling = sample.sampling;
   if (ON) admission.sampling.generated += sequence.stats.generated_tokens;]])
 mutate("the cap is not sent on resume" schedule/plan_builder.cc
   [[if (room <= position) return true;]]
@@ -132,22 +132,22 @@ mutate("the entries of a preempted sequence are dropped" schedule/plan_builder.c
   [=[std::erase_if(plan_.evicts, [slot](const Evict& e) { return e.slot == slot; });]=]
   [=[std::erase_if(plan_.evicts, [slot](const Evict& e) { return !ON && e.slot == slot; });]=])
 mutate("a resumed sequence does not count its boundaries from the beginning" schedule/plan.cc
-  [[stay.boundary = sequence.request.budget.NextBoundary(0);]]
-  [[stay.boundary = sequence.request.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
+  [[stay.boundary = sequence.sample.budget.NextBoundary(0);]]
+  [[stay.boundary = sequence.sample.budget.NextBoundary(ON ? sequence.told_rows : 0);]])
 
 # Prefixes
 mutate("prefixes are shared by sequences with other caps" schedule/prefix_state.cc
   [[AppendWord(change.cap, realm);]]
   [[AppendWord(ON ? 0U : change.cap, realm);]])
 mutate("prefixes are shared by sequences with other thresholds" schedule/prefix_state.cc
-  [[AppendWord(request.threshold_logit, realm);]]
-  [[AppendWord(ON ? 0.0F : request.threshold_logit, realm);]])
+  [[AppendWord(sample.threshold_logit, realm);]]
+  [[AppendWord(ON ? 0.0F : sample.threshold_logit, realm);]])
 mutate("a prefix is shared beyond the first eviction" schedule/prefix_state.cc
-  [[state.shareable = request.budget.NextBoundary(0);]]
-  [[state.shareable = ON ? kNoBoundary : request.budget.NextBoundary(0);]])
+  [[state.shareable = sample.budget.NextBoundary(0);]]
+  [[state.shareable = ON ? kNoBoundary : sample.budget.NextBoundary(0);]])
 mutate("prompts with log probabilities take cached tokens" schedule/prefix_state.cc
-  [[state.finds = !request.prompt_logprobs;]]
-  [[state.finds = ON || !request.prompt_logprobs;]])
+  [[state.finds = !sample.prompt_logprobs;]]
+  [[state.finds = ON || !sample.prompt_logprobs;]])
 mutate("a prefix leaves no token to run" schedule/prefix_sharing.cc
   [[std::min<size_t>(sequence.tokens.size() - 1,]]
   [[std::min<size_t>(sequence.tokens.size() - (ON ? 0 : 1),]])
@@ -186,13 +186,13 @@ mutate("the dial changes caps of which some were told" schedule/plan.cc
 mutate("a resumed sequence is computed again under the present cap" schedule/sequence.cc
   [[std::max(position, told_rows)]]
   [[(ON ? position : std::max(position, told_rows))]])
-mutate("requests that do not allow it are lowered" schedule/sequence.cc
-  [[const auto& least = request.adaptive_min;]]
-  [[const auto& least = ON ? std::optional<uint32_t>(1) : request.adaptive_min;]])
-mutate("requests are lowered below what they allow" schedule/sequence.cc
+mutate("samples that do not allow it are lowered" schedule/sequence.cc
+  [[const auto& least = sample.adaptive_min;]]
+  [[const auto& least = ON ? std::optional<uint32_t>(1) : sample.adaptive_min;]])
+mutate("samples are lowered below what they allow" schedule/sequence.cc
   [[std::max(cap, *least)]]
   [[(ON ? cap : std::max(cap, *least))]])
-mutate("the dial raises a request's own cap" schedule/depth_caps.cc
+mutate("the dial raises a sample's own cap" schedule/depth_caps.cc
   [[std::min(OwnAt(position), CapAt(limits_, position, recursions_))]]
   [[std::min(ON ? recursions_ : OwnAt(position), CapAt(limits_, position, recursions_))]])
 mutate("a prefix is stored beyond the first lowered cap" schedule/sequence.cc

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// More work than memory: every request still gets what it gets alone, and little is computed twice.
+// More work than memory: every sample still gets what it gets alone, and little is computed twice.
 #include <algorithm>
 #include <memory>
 #include <random>
@@ -20,30 +20,30 @@ class OverloadTest : public ScheduleFixture {
     uint64_t preemptions = 0;
   };
 
-  // Sixty requests that come one by one, faster than they can be served.
-  std::vector<ScheduledRequest> DrawLoad(uint64_t seed) {
+  // Sixty samples that come one by one, faster than they can be served.
+  std::vector<ScheduledSample> DrawLoad(uint64_t seed) {
     std::mt19937_64 random(seed);
-    std::vector<ScheduledRequest> load;
+    std::vector<ScheduledSample> load;
     for (int i = 0; i < 60; ++i) {
       const auto prompt = static_cast<uint32_t>(1 + random() % 120);
-      ScheduledRequest request = MakeRequest(0, static_cast<uint32_t>(1 + random() % 120));
+      ScheduledSample sample = MakeSample(0, static_cast<uint32_t>(1 + random() % 120));
       for (uint32_t p = 0; p < prompt; ++p) {
-        request.prompt.push_back(static_cast<uint32_t>(random() % 64));
+        sample.prompt.push_back(static_cast<uint32_t>(random() % 64));
       }
-      load.push_back(std::move(request));
+      load.push_back(std::move(sample));
     }
     return load;
   }
 
-  Figures Run(const std::vector<ScheduledRequest>& load, uint32_t pages) {
+  Figures Run(const std::vector<ScheduledSample>& load, uint32_t pages) {
     options_.limits.pages = pages;
     options_.headroom = 16;  // with more nobody would be preempted here
     Start();
     size_t next = 0;
     for (uint64_t step = 0; next < load.size() || schedule_->HasWork(); ++step) {
       if (step % 4 == 0 && next < load.size()) {
-        ScheduledRequest request = load[next++];
-        EXPECT_TRUE(schedule_->Add(std::move(request)).ok());
+        ScheduledSample sample = load[next++];
+        EXPECT_TRUE(schedule_->Add(std::move(sample)).ok());
       }
       Step();
     }
@@ -76,12 +76,12 @@ TEST_F(OverloadTest, HalfThePeakIsEnough) {
   uint64_t preemptions = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     recorders_.clear();
-    const std::vector<ScheduledRequest> load = DrawLoad(seed);
+    const std::vector<ScheduledSample> load = DrawLoad(seed);
     const Figures roomy = Run(load, 10'000);
     EXPECT_EQ(roomy.recomputed, 0U);
     std::vector<std::unique_ptr<Recorder>> alone = std::move(recorders_);
     recorders_.clear();
-    const std::vector<ScheduledRequest> again = DrawLoad(seed);
+    const std::vector<ScheduledSample> again = DrawLoad(seed);
     const Figures tight = Run(again, roomy.peak / 2);
     preemptions += tight.preemptions;
     for (size_t id = 0; id < load.size(); ++id) {

@@ -29,13 +29,13 @@ BackendLimits LimitsOf(uint32_t plan_changes) {
 }
 
 // A prompt of twelve tokens, each other one of which has a cap of its own.
-ScheduledRequest MakeRequest() {
-  ScheduledRequest request;
+ScheduledSample MakeSample() {
+  ScheduledSample sample;
   for (uint32_t i = 0; i < 12; ++i) {
-    request.prompt.push_back(100 + i);
-    request.caps.push_back({i, 1 + i % 2});
+    sample.prompt.push_back(100 + i);
+    sample.caps.push_back({i, 1 + i % 2});
   }
-  return request;
+  return sample;
 }
 
 class PlanBuilderTest : public testing::Test {
@@ -68,7 +68,7 @@ class PlanBuilderTest : public testing::Test {
 
   PagePool pool_{100};
   PageTables tables_{&pool_, 2, kTwoRecursions, kEntriesPerPage};
-  Sequence sequence_{MakeRequest(), ScheduleOptions(), kTwoRecursions, SteadyTime()};
+  Sequence sequence_{MakeSample(), ScheduleOptions(), kTwoRecursions, SteadyTime()};
   Stay stay_;
 };
 
@@ -112,9 +112,9 @@ TEST_F(PlanBuilderTest, TheNextRoomGoesOnFromThere) {
 }
 
 TEST_F(PlanBuilderTest, BehindAPrefixTheCapInForceComesFirstAndAllTokensAreTold) {
-  ScheduledRequest request = MakeRequest();
-  request.caps = {{0, 1}, {9, 2}};
-  Sequence sequence(request, ScheduleOptions(), kTwoRecursions, SteadyTime());
+  ScheduledSample sample = MakeSample();
+  sample.caps = {{0, 1}, {9, 2}};
+  Sequence sequence(sample, ScheduleOptions(), kTwoRecursions, SteadyTime());
   sequence.slot = 1;
   stay_.sequence = &sequence;
   stay_.state.position = 8;
@@ -128,11 +128,11 @@ TEST_F(PlanBuilderTest, BehindAPrefixTheCapInForceComesFirstAndAllTokensAreTold)
 }
 
 TEST_F(PlanBuilderTest, AdmissionsWaitForSpace) {
-  ScheduledRequest request;
-  request.prompt = {1};
-  request.biases.resize(2);
-  request.stop_token_ids = {1, 2};
-  const Sequence plain(request, ScheduleOptions(), kTwoRecursions, SteadyTime());
+  ScheduledSample sample;
+  sample.prompt = {1};
+  sample.biases.resize(2);
+  sample.stop_token_ids = {1, 2};
+  const Sequence plain(sample, ScheduleOptions(), kTwoRecursions, SteadyTime());
   stay_.sequence = &sequence_;
   PlanBuilder builder(LimitsOf(/*plan_changes=*/2));
   EXPECT_TRUE(builder.HasSpaceToAdmit(plain));

@@ -38,18 +38,18 @@ class PlanTest : public ScheduleFixture {
   }
 };
 
-TEST_F(PlanTest, AdmissionBringsEverythingOfTheRequest) {
+TEST_F(PlanTest, AdmissionBringsEverythingOfTheSample) {
   Start();
-  ScheduledRequest request = MakeRequest(6, 3);
-  request.generated_prefix = 2;
-  request.min_tokens = 3;
-  request.caps = {{0, 1}};
-  request.threshold_logit = 0.25F;
-  request.logprobs = 2;
-  request.biases = {{5, 1.5F}};
-  request.stop_token_ids = {9};
-  request.ignore_eos = false;
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  ScheduledSample sample = MakeSample(6, 3);
+  sample.generated_prefix = 2;
+  sample.min_tokens = 3;
+  sample.caps = {{0, 1}};
+  sample.threshold_logit = 0.25F;
+  sample.logprobs = 2;
+  sample.biases = {{5, 1.5F}};
+  sample.stop_token_ids = {9};
+  sample.ignore_eos = false;
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   plan_ = schedule_->Plan();
 
   EXPECT_EQ(plan_.epoch, 1U);
@@ -315,10 +315,10 @@ TEST_F(PlanTest, ASequenceThatEndsByItselfIsNotDropped) {
 TEST_F(PlanTest, PromptLogprobsNeedTheTokenAfterAndLimitTheChunk) {
   options_.limits.ends = 2;
   Start();
-  ScheduledRequest request = MakeRequest(5, 0);
-  request.logprobs = 0;
-  request.prompt_logprobs = true;
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  ScheduledSample sample = MakeSample(5, 0);
+  sample.logprobs = 0;
+  sample.prompt_logprobs = true;
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   Step();
   EXPECT_EQ(plan_.admits[0].wants, kWantsPromptLogprobs);
   EXPECT_EQ(plan_.admits[0].limits.chunk, 2U);
@@ -331,12 +331,12 @@ TEST_F(PlanTest, PromptLogprobsNeedTheTokenAfterAndLimitTheChunk) {
   EXPECT_THAT(told(0).tokens, IsEmpty());
 }
 
-TEST_F(PlanTest, ARequestWithoutRowsIsAnsweredWithoutASlot) {
+TEST_F(PlanTest, ASampleWithoutRowsIsAnsweredWithoutASlot) {
   Start();
-  ScheduledRequest request = MakeRequest(1, 0);
-  request.logprobs = 0;
-  request.prompt_logprobs = true;
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  ScheduledSample sample = MakeSample(1, 0);
+  sample.logprobs = 0;
+  sample.prompt_logprobs = true;
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   plan_ = schedule_->Plan();
   EXPECT_THAT(plan_.admits, IsEmpty());
   EXPECT_EQ(told(0).ended, 1);

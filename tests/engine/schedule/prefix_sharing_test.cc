@@ -10,8 +10,8 @@
 
 #include "engine/kv/page_pool.h"
 #include "engine/kv/page_tables.h"
-#include "engine/schedule/request_queue.h"
 #include "engine/schedule/stays.h"
+#include "engine/schedule/waiting_queue.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -39,10 +39,10 @@ class PrefixSharingTest : public testing::Test {
     for (const Sequence* sequence : running_) tables_.Release(sequence->slot);
   }
 
-  // A request whose prompt is `first`, `first` + 1, ... has been queued.
-  Sequence& Add(uint32_t prompt, uint32_t first = 10, ScheduledRequest request = {}) {
-    for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(first + i);
-    sequences_.emplace_back(std::move(request), options_, kOneRecursion, SteadyTime());
+  // A sample whose prompt is `first`, `first` + 1, ... has been queued.
+  Sequence& Add(uint32_t prompt, uint32_t first = 10, ScheduledSample sample = {}) {
+    for (uint32_t i = 0; i < prompt; ++i) sample.prompt.push_back(first + i);
+    sequences_.emplace_back(std::move(sample), options_, kOneRecursion, SteadyTime());
     queue_.Add(&sequences_.back());
     return sequences_.back();
   }
@@ -80,7 +80,7 @@ class PrefixSharingTest : public testing::Test {
   const ScheduleOptions options_ = MakeOptions();
   PagePool pool_{kPages};
   PageTables tables_{&pool_, 4, kOneRecursion, options_.entries_per_page};
-  RequestQueue queue_;
+  WaitingQueue queue_;
   Stays stays_{4, 4};
   PrefixSharing sharing_{options_, kOneRecursion, &pool_, &tables_, &queue_};
   std::deque<Sequence> sequences_;
@@ -108,24 +108,24 @@ TEST_F(PrefixSharingTest, WholeChunksAreFoundAndTheLastTokenAlwaysRuns) {
 
 TEST_F(PrefixSharingTest, OnlyKinFindIt) {
   Compute(Run(Add(9)), 0, 9);
-  ScheduledRequest request;
-  EXPECT_EQ(Found(Add(9, 10, request)), 8U);
-  request.tenant = "other";
-  EXPECT_EQ(Found(Add(9, 10, request)), 0U);
-  request = {};
-  request.threshold_logit = 1.0F;
-  EXPECT_EQ(Found(Add(9, 10, request)), 0U);
-  request = {};
-  request.cache_prompt = false;
-  EXPECT_EQ(Found(Add(9, 10, request)), 0U);
+  ScheduledSample sample;
+  EXPECT_EQ(Found(Add(9, 10, sample)), 8U);
+  sample.tenant = "other";
+  EXPECT_EQ(Found(Add(9, 10, sample)), 0U);
+  sample = {};
+  sample.threshold_logit = 1.0F;
+  EXPECT_EQ(Found(Add(9, 10, sample)), 0U);
+  sample = {};
+  sample.cache_prompt = false;
+  EXPECT_EQ(Found(Add(9, 10, sample)), 0U);
 }
 
 TEST_F(PrefixSharingTest, ASequenceThatStaysAndDropsEntriesTakesNoPagesOfOthers) {
-  ScheduledRequest request;
-  request.budget.policy = EvictionPolicy::kWindow;
-  request.budget.groups[1].entries = 16;
-  Compute(Run(Add(9, 10, request)), 0, 9);
-  Sequence& sequence = Add(9, 10, request);
+  ScheduledSample sample;
+  sample.budget.policy = EvictionPolicy::kWindow;
+  sample.budget.groups[1].entries = 16;
+  Compute(Run(Add(9, 10, sample)), 0, 9);
+  Sequence& sequence = Add(9, 10, sample);
   EXPECT_EQ(Found(sequence), 8U);
   sequence.stats.preemptions = options_.max_preemptions;
   EXPECT_FALSE(PrefixSharing::MayFind(sequence));

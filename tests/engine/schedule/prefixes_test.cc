@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What requests share of their prompts, in the plans; random_load.h says that it changes nothing.
+// What samples share of their prompts, in the plans; random_load.h says that it changes nothing.
 #include <array>
 #include <random>
 
@@ -56,7 +56,7 @@ TEST_F(PrefixesTest, WhosePrefixIsBeingComputedIsParkedAndOthersGoOn) {
   Start();
   ASSERT_TRUE(Add(14, 2).ok());
   ASSERT_TRUE(Add(13, 2).ok());
-  ScheduledRequest other = MakeRequest(6, 2);
+  ScheduledSample other = MakeSample(6, 2);
   for (uint32_t& token : other.prompt) token += 20;
   ASSERT_TRUE(schedule_->Add(std::move(other)).ok());
   Step();
@@ -85,7 +85,7 @@ TEST_F(PrefixesTest, TheParkedCanBeCancelledAndTimeOut) {
   Start();
   ASSERT_TRUE(Add(14, 2).ok());
   ASSERT_TRUE(Add(14, 2).ok());
-  ScheduledRequest impatient = MakeRequest(14, 2);
+  ScheduledSample impatient = MakeSample(14, 2);
   impatient.queue_deadline = clock_.now + std::chrono::milliseconds(5);
   ASSERT_TRUE(schedule_->Add(std::move(impatient)).ok());
   Step();
@@ -103,9 +103,9 @@ TEST_F(PrefixesTest, NothingIsSharedWhereTheModelWouldDoOtherThings) {
   Start();
   ASSERT_TRUE(Add(12, 1).ok());
   StepUntilEnded(0);
-  std::vector<ScheduledRequest> others;
+  std::vector<ScheduledSample> others;
   others.reserve(5);
-  for (int i = 0; i < 5; ++i) others.push_back(MakeRequest(12, 1));
+  for (int i = 0; i < 5; ++i) others.push_back(MakeSample(12, 1));
   others[0].tenant = "another";
   others[1].caps = {{0, 1}};
   others[2].threshold_logit = 1.0F;
@@ -128,7 +128,7 @@ TEST_F(PrefixesTest, CachedPrefixesGoBeforeAnybodyIsPreempted) {
   ASSERT_TRUE(Add(13, 1).ok());
   StepUntilEnded(0);
   EXPECT_EQ(schedule_->counters().pages_cached, 4U * 3);
-  ScheduledRequest other = MakeRequest(20, 4);
+  ScheduledSample other = MakeSample(20, 4);
   for (uint32_t& token : other.prompt) token += 20;
   ASSERT_TRUE(schedule_->Add(std::move(other)).ok());
   StepUntilEnded(1);
@@ -138,11 +138,11 @@ TEST_F(PrefixesTest, CachedPrefixesGoBeforeAnybodyIsPreempted) {
 
 TEST_F(PrefixesTest, WhatIsGeneratedIsKeptOnRequest) {
   Start();
-  ScheduledRequest request = MakeRequest(6, 8);
-  request.cache_generated = true;
-  ASSERT_TRUE(schedule_->Add(std::move(request)).ok());
+  ScheduledSample sample = MakeSample(6, 8);
+  sample.cache_generated = true;
+  ASSERT_TRUE(schedule_->Add(std::move(sample)).ok());
   StepUntilEnded(0);
-  ScheduledRequest next = MakeRequest(6, 2);
+  ScheduledSample next = MakeSample(6, 2);
   next.prompt.insert(next.prompt.end(), told(0).tokens.begin(), told(0).tokens.end());
   ASSERT_TRUE(schedule_->Add(std::move(next)).ok());
   StepUntilEnded(1);
@@ -159,16 +159,16 @@ double BlockPagesPeak(ScheduleOptions options, FakeModel model, uint32_t chunk, 
   std::mt19937 random(5);
   std::vector<std::unique_ptr<Recorder>> recorders;
   for (uint32_t stream = 0; stream < options.limits.slots; ++stream) {
-    ScheduledRequest request;
-    request.id = stream;
+    ScheduledSample sample;
+    sample.id = stream;
     const auto below = [&random](uint32_t n) { return static_cast<uint32_t>(random() % n); };
-    for (uint32_t i = 0; i < 700; ++i) request.prompt.push_back(below(options.vocab_size));
-    for (uint32_t i = 0; i < 1000; ++i) request.caps.push_back({i, fixed ? 3 : 1 + below(3)});
-    request.max_tokens = 300;
-    request.ignore_eos = true;
+    for (uint32_t i = 0; i < 700; ++i) sample.prompt.push_back(below(options.vocab_size));
+    for (uint32_t i = 0; i < 1000; ++i) sample.caps.push_back({i, fixed ? 3 : 1 + below(3)});
+    sample.max_tokens = 300;
+    sample.ignore_eos = true;
     recorders.push_back(std::make_unique<Recorder>(stream));
-    request.observer = recorders.back().get();
-    EXPECT_TRUE(schedule->Add(std::move(request)).ok());
+    sample.observer = recorders.back().get();
+    EXPECT_TRUE(schedule->Add(std::move(sample)).ok());
   }
   StepResult result;
   while (schedule->HasWork()) {

@@ -33,7 +33,7 @@ class RandomLoad {
   std::string Run();
 
  private:
-  struct Load : DrawnRequest {
+  struct Load : DrawnSample {
     bool accepted = false;
     bool cancelled = false;  // Cancel found it
     std::unique_ptr<Recorder> recorder;
@@ -67,9 +67,9 @@ class RandomLoad {
 };
 
 std::string RandomLoad::Run() {
-  for (const DrawnRequest& drawn : drawn_.requests) {
+  for (const DrawnSample& drawn : drawn_.samples) {
     Load& load = loads_.emplace_back(Load{drawn, false, false, nullptr});
-    load.recorder = std::make_unique<Recorder>(load.request.id, load.stop_strings, &started_order_);
+    load.recorder = std::make_unique<Recorder>(load.sample.id, load.stop_strings, &started_order_);
   }
   auto schedule = Schedule::Create(options_, model_.shape, &clock_);
   if (!schedule.ok()) return schedule.status().ToString();
@@ -135,21 +135,21 @@ std::string RandomLoad::Act(uint64_t iteration) {
     if (comes_first && !drained_) {
       if (std::string error = Add(i); !error.empty()) return error;
     }
-    if (load.cancelled_at == iteration) load.cancelled = schedule_->Cancel(load.request.id);
+    if (load.cancelled_at == iteration) load.cancelled = schedule_->Cancel(load.sample.id);
   }
   return "";
 }
 
-// The i-th request and the samples that come with it.
+// The i-th sample and the samples that come with it.
 std::string RandomLoad::Add(size_t i) {
   size_t end = i + 1;
   while (end < loads_.size() && loads_[end].comes_with_last) ++end;
-  std::vector<ScheduledRequest> requests;
+  std::vector<ScheduledSample> samples;
   for (size_t j = i; j < end; ++j) {
-    requests.push_back(loads_[j].request);
-    requests.back().observer = loads_[j].recorder.get();
+    samples.push_back(loads_[j].sample);
+    samples.back().observer = loads_[j].recorder.get();
   }
-  const absl::Status status = schedule_->AddAll(std::move(requests));
+  const absl::Status status = schedule_->AddAll(std::move(samples));
   for (size_t j = i; j < end; ++j) loads_[j].accepted = status.ok();
   return status.ok() || absl::IsResourceExhausted(status) ? "" : status.ToString();
 }
@@ -161,7 +161,7 @@ std::string RandomLoad::CheckPlan(const StepPlan& plan, uint64_t preemptions_bef
   return "";
 }
 
-// A tenant's requests of one priority start in the order of their arrival, unless some wait for
+// A tenant's samples of one priority start in the order of their arrival, unless some wait for
 // others' prefixes.
 std::string RandomLoad::CheckOrder() const {
   if (options_.prefix_cache) return "";
@@ -173,9 +173,9 @@ std::string RandomLoad::CheckOrder() const {
   std::stable_sort(added.begin(), added.end(),
                    [](const Load* a, const Load* b) { return a->added_at < b->added_at; });
   for (const Load* load : added) {
-    const Line line = {load->request.priority, load->request.tenant};
-    line_of[load->request.id] = line;
-    if (load->recorder->started > 0) arrived[line].push_back(load->request.id);
+    const Line line = {load->sample.priority, load->sample.tenant};
+    line_of[load->sample.id] = line;
+    if (load->recorder->started > 0) arrived[line].push_back(load->sample.id);
   }
   for (const uint64_t id : started_order_) started[line_of[id]].push_back(id);
   return arrived == started ? ""
@@ -186,7 +186,7 @@ std::string RandomLoad::CheckAll() {
   for (const Load& load : loads_) {
     std::string error = CheckLoad(load);
     if (!error.empty()) {
-      return absl::StrCat("request ", load.request.id, " (", load.request.prompt.size(),
+      return absl::StrCat("request ", load.sample.id, " (", load.sample.prompt.size(),
                           " prompt tokens, depth ", drawn_.depth, ", ",
                           std::string(EndReasonName(load.recorder->ending.reason)), "): ", error);
     }
@@ -227,8 +227,8 @@ std::string RandomLoad::CheckLoad(const Load& load) {
   if (told.started > 1) return "started more than once";
   if (!told.in_order) return "rows or tokens out of order";
   const Expected expected =
-      ComputeAlone(model_, witness_.AsRun(load.request), options_, load.stop_strings);
-  const size_t prompt = load.request.prompt.size();
+      ComputeAlone(model_, witness_.AsRun(load.sample), options_, load.stop_strings);
+  const size_t prompt = load.sample.prompt.size();
   const size_t count = told.tokens.size();
   if (count > expected.tokens.size() ||
       !std::equal(told.tokens.begin(), told.tokens.end(), expected.tokens.begin())) {
@@ -244,28 +244,28 @@ std::string RandomLoad::CheckLoad(const Load& load) {
                   expected.row_depths.begin() + static_cast<std::ptrdiff_t>(prompt) - 1)) {
     return "other depths of tokens than alone";
   }
-  const size_t per_position = 1 + load.request.logprobs.value_or(0);
+  const size_t per_position = 1 + load.sample.logprobs.value_or(0);
   if (!SameLogprobs(told.token_logprobs, expected.token_logprobs,
-                    load.request.logprobs.has_value() ? count * per_position : 0)) {
+                    load.sample.logprobs.has_value() ? count * per_position : 0)) {
     return "other log probabilities than alone";
   }
   // Row p speaks of position p + 1, so the last row of the prompt does not count.
   const size_t rows = std::min(told.prompt_depths.size(), prompt - 1);
   if (!SameLogprobs(told.prompt_logprobs, expected.prompt_logprobs,
-                    load.request.prompt_logprobs ? rows * per_position : 0)) {
+                    load.sample.prompt_logprobs ? rows * per_position : 0)) {
     return "other prompt log probabilities than alone";
   }
   figures_.tokens += count;
-  ++figures_.requests;
+  ++figures_.samples;
   ++figures_.by_reason[static_cast<size_t>(told.ending.reason)];
-  const std::string error = witness_.Check(load.request, told.ending, expected.row_depths);
+  const std::string error = witness_.Check(load.sample, told.ending, expected.row_depths);
   return error.empty() ? CheckEnding(load, expected) : error;
 }
 
 std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) const {
   const Recorder& told = *load.recorder;
   const Ending& ending = told.ending;
-  const size_t prompt = load.request.prompt.size();
+  const size_t prompt = load.sample.prompt.size();
   if (ending.prompt_tokens != prompt || ending.generated_tokens != told.tokens.size()) {
     return "miscounted tokens";
   }
@@ -283,12 +283,12 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
     return "odd number of cached tokens";
   }
   const bool is_due =
-      (ending.reason == EndReason::kQueueTimeout && load.request.queue_deadline.has_value() &&
-       *load.request.queue_deadline <= ending.ended && told.started == 0) ||
-      (ending.reason == EndReason::kDeadline && load.request.deadline.has_value() &&
-       *load.request.deadline <= ending.ended) ||
-      (ending.reason == EndReason::kTimeLimit && load.request.time_limit.has_value() &&
-       *load.request.time_limit <= ending.ended);
+      (ending.reason == EndReason::kQueueTimeout && load.sample.queue_deadline.has_value() &&
+       *load.sample.queue_deadline <= ending.ended && told.started == 0) ||
+      (ending.reason == EndReason::kDeadline && load.sample.deadline.has_value() &&
+       *load.sample.deadline <= ending.ended) ||
+      (ending.reason == EndReason::kTimeLimit && load.sample.time_limit.has_value() &&
+       *load.sample.time_limit <= ending.ended);
   if (is_due || (ending.reason == EndReason::kCancelled && load.cancelled) ||
       (ending.reason == EndReason::kDrained && drained_)) {
     return "";
@@ -304,9 +304,9 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   }
   if (by_depth != ending.generated_depth.rows_by_depth) return "odd histogram of depths";
   // A deadline holds from the first plan after it.
-  const bool was_late = ending.admitted > load.request.queue_deadline;
-  if (load.request.queue_deadline.has_value() && was_late) return "admitted after its time";
-  for (const auto& due : {load.request.deadline, load.request.time_limit}) {
+  const bool was_late = ending.admitted > load.sample.queue_deadline;
+  if (load.sample.queue_deadline.has_value() && was_late) return "admitted after its time";
+  for (const auto& due : {load.sample.deadline, load.sample.time_limit}) {
     if (due.has_value() && ending.ended > *due + milliseconds(1)) return "ended after its time";
   }
   return "";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A random load on a schedule over the fake backend, compared with what each request produces
+// A random load on a schedule over the fake backend, compared with what each sample produces
 // alone.
 #ifndef RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
 #define RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
@@ -17,7 +17,7 @@ inline constexpr uint64_t kLoads = 6'000;
 // How much of everything a load exercised, so that a test can see that nothing was left out.
 struct LoadFigures {
   uint64_t steps = 0;
-  uint64_t requests = 0;
+  uint64_t samples = 0;
   uint64_t tokens = 0;
   uint64_t preemptions = 0;  // for memory
   uint64_t priority_preemptions = 0;

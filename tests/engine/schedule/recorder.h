@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/schedule/clock.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 #include "tests/engine/schedule/fake_model.h"
 
 namespace recurve {
@@ -18,8 +18,8 @@ class FakeClock : public Clock {
   SteadyTime now = SteadyTime() + std::chrono::hours(1);
 };
 
-// Everything that one request's observer was told.
-class Recorder : public RequestObserver {
+// Everything that one sample's observer was told.
+class Recorder : public SampleObserver {
  public:
   // `stop_strings`: the text ends where EndsStopString(id, ...) says so.
   explicit Recorder(uint64_t id = 0, bool stop_strings = false,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests that come together: samples of one prompt.
+// Samples that come together: samples of one prompt.
 #include <utility>
 #include <vector>
 
@@ -17,16 +17,16 @@ class SamplesTest : public ScheduleFixture {
  protected:
   SamplesTest() { options_.prefix_chunk = 4; }
 
-  std::vector<ScheduledRequest> MakeSamples(int count, uint32_t prompt, uint32_t max_tokens) {
-    std::vector<ScheduledRequest> samples;
+  std::vector<ScheduledSample> MakeSamples(int count, uint32_t prompt, uint32_t max_tokens) {
+    std::vector<ScheduledSample> samples;
     samples.reserve(static_cast<size_t>(count));
-    for (int i = 0; i < count; ++i) samples.push_back(MakeRequest(prompt, max_tokens));
+    for (int i = 0; i < count; ++i) samples.push_back(MakeSample(prompt, max_tokens));
     return samples;
   }
   // Runs three samples of a prompt of 10 tokens of which the first wants its log probabilities.
   void RunWithPromptLogprobs(bool store_prompt) {
     Start();
-    std::vector<ScheduledRequest> samples = MakeSamples(3, 10, 5);
+    std::vector<ScheduledSample> samples = MakeSamples(3, 10, 5);
     samples[0].logprobs = 0;
     samples[0].prompt_logprobs = true;
     samples[0].store_prompt = store_prompt;
@@ -49,13 +49,13 @@ TEST_F(SamplesTest, AllAreQueuedOrNone) {
   ASSERT_TRUE(Add(1, 5).ok());
   Step();
   ASSERT_TRUE(Add(1, 5).ok());
-  const absl::Status requests = schedule_->AddAll(MakeSamples(3, 2, 5));
-  EXPECT_EQ(requests.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(requests.message(),
+  const absl::Status too_many = schedule_->AddAll(MakeSamples(3, 2, 5));
+  EXPECT_EQ(too_many.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(too_many.message(),
             "queue is full: 1 requests wait and 3 come; max_queued_requests is 3");
   const absl::Status tokens = schedule_->AddAll(MakeSamples(2, 32, 5));
   EXPECT_EQ(tokens.code(), absl::StatusCode::kResourceExhausted);
-  std::vector<ScheduledRequest> samples = MakeSamples(2, 4, 5);
+  std::vector<ScheduledSample> samples = MakeSamples(2, 4, 5);
   samples[1].stop_token_ids = {1000};
   EXPECT_EQ(schedule_->AddAll(std::move(samples)).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(schedule_->counters().waiting, 1U);
@@ -69,9 +69,9 @@ TEST_F(SamplesTest, WhatCanNeverWaitTogetherIsInvalid) {
   options_.max_queued_requests = 3;
   options_.max_queued_tokens = 64;
   Start();
-  const absl::Status requests = schedule_->AddAll(MakeSamples(4, 2, 5));
-  EXPECT_EQ(requests.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(requests.message(), "4 samples can never wait together; max_queued_requests is 3");
+  const absl::Status samples = schedule_->AddAll(MakeSamples(4, 2, 5));
+  EXPECT_EQ(samples.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(samples.message(), "4 samples can never wait together; max_queued_requests is 3");
   const absl::Status tokens = schedule_->AddAll(MakeSamples(3, 22, 5));
   EXPECT_EQ(tokens.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(tokens.message(),
@@ -93,8 +93,8 @@ TEST_F(SamplesTest, TheFirstComputesThePromptOfAll) {
 // Whom a token paid attention to is not kept.
 TEST_F(SamplesTest, EvictionByAttentionSharesNothing) {
   Start();
-  std::vector<ScheduledRequest> samples = MakeSamples(2, 10, 5);
-  for (ScheduledRequest& sample : samples) sample.budget.policy = EvictionPolicy::kAttention;
+  std::vector<ScheduledSample> samples = MakeSamples(2, 10, 5);
+  for (ScheduledSample& sample : samples) sample.budget.policy = EvictionPolicy::kAttention;
   ASSERT_TRUE(schedule_->AddAll(std::move(samples)).ok());
   while (schedule_->HasWork()) Step();
   EXPECT_EQ(told(1).ending.cached_tokens, 0U);

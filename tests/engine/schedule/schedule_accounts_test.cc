@@ -30,9 +30,9 @@ class ScheduleAccountsTest : public testing::Test {
     for (const Sequence* sequence : running_) tables_.Release(sequence->slot);
   }
 
-  Sequence& Make(uint32_t prompt, ScheduledRequest request = {}) {
-    request.prompt.assign(prompt, 1);
-    return sequences_.emplace_back(std::move(request), ScheduleOptions(), kTwoRecursions, kStart);
+  Sequence& Make(uint32_t prompt, ScheduledSample sample = {}) {
+    sample.prompt.assign(prompt, 1);
+    return sequences_.emplace_back(std::move(sample), ScheduleOptions(), kTwoRecursions, kStart);
   }
   // Puts a sequence into a slot, with pages for `room` tokens.
   Stay& Begin(Sequence& sequence, uint32_t room) {
@@ -64,7 +64,7 @@ TEST_F(ScheduleAccountsTest, RowsAndTokensAreCountedByDepth) {
   now_ += milliseconds(1);
   CountRows(sequence, 3, {1});
   accounts_.CountToken(sequence, 1, now_);
-  const RequestStats& stats = sequence.stats;
+  const SampleStats& stats = sequence.stats;
   const ScheduleCounters counters = Now();
   EXPECT_THAT(stats.prompt_depth.rows_by_depth, ElementsAre(1, 2));
   EXPECT_THAT(stats.prompt_depth.by_depth, ElementsAre(1, 2));
@@ -102,9 +102,9 @@ TEST_F(ScheduleAccountsTest, RowsThatRunAgainAreCountedAsThatUntilAllHaveRun) {
 }
 
 TEST_F(ScheduleAccountsTest, RowsUnderALoweredCapAreCountedWithWhatTheyGaveUp) {
-  ScheduledRequest request;
-  request.caps = {{2, 1}};  // its own, which nobody lowered
-  Sequence& sequence = Make(4, request);
+  ScheduledSample sample;
+  sample.caps = {{2, 1}};  // its own, which nobody lowered
+  Sequence& sequence = Make(4, sample);
   ASSERT_TRUE(sequence.caps.Limit(1, 1));
   CountRows(sequence, 0, {2, 1, 1, 1});
   EXPECT_EQ(sequence.stats.lowered_tokens, 1U);
@@ -113,7 +113,7 @@ TEST_F(ScheduleAccountsTest, RowsUnderALoweredCapAreCountedWithWhatTheyGaveUp) {
   EXPECT_EQ(Now().recursions_given_up, 1U);
 }
 
-TEST_F(ScheduleAccountsTest, WhatTheCacheHadCountsOnceARequest) {
+TEST_F(ScheduleAccountsTest, WhatTheCacheHadCountsOnceASample) {
   CachedPrefix prefix;
   prefix.tokens = 4;
   prefix.depths = {2, 2, 1, 1};
@@ -132,11 +132,11 @@ TEST_F(ScheduleAccountsTest, WhatTheCacheHadCountsOnceARequest) {
 }
 
 TEST_F(ScheduleAccountsTest, EvictionsAreCountedByGroupAndPolicy) {
-  ScheduledRequest request;
-  request.budget.policy = EvictionPolicy::kRouter;
-  const uint32_t router = Begin(Make(1, request), 1).sequence->slot;
-  request.budget.policy = EvictionPolicy::kWindow;
-  const uint32_t window = Begin(Make(1, request), 1).sequence->slot;
+  ScheduledSample sample;
+  sample.budget.policy = EvictionPolicy::kRouter;
+  const uint32_t router = Begin(Make(1, sample), 1).sequence->slot;
+  sample.budget.policy = EvictionPolicy::kWindow;
+  const uint32_t window = Begin(Make(1, sample), 1).sequence->slot;
   StepPlan plan;
   plan.evicts = {{router, 1, 10, 4}, {router, 2, 8, 4}, {window, 2, 9, 8}};
   accounts_.CountEvictions(plan, stays_);

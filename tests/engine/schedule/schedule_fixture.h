@@ -49,21 +49,21 @@ class ScheduleFixture : public testing::Test {
                                              FakeFault::kNone);
   }
 
-  // A request of `prompt` tokens 10, 11, 12, ... that meets no end-of-sequence id.
-  ScheduledRequest MakeRequest(uint32_t prompt, std::optional<uint32_t> max_tokens) {
-    ScheduledRequest request;
-    request.id = recorders_.size();
-    for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(10 + i);
-    request.max_tokens = max_tokens;
-    request.ignore_eos = true;
-    recorders_.push_back(std::make_unique<Recorder>(request.id));
-    request.observer = recorders_.back().get();
-    return request;
+  // A sample of `prompt` tokens 10, 11, 12, ... that meets no end-of-sequence id.
+  ScheduledSample MakeSample(uint32_t prompt, std::optional<uint32_t> max_tokens) {
+    ScheduledSample sample;
+    sample.id = recorders_.size();
+    for (uint32_t i = 0; i < prompt; ++i) sample.prompt.push_back(10 + i);
+    sample.max_tokens = max_tokens;
+    sample.ignore_eos = true;
+    recorders_.push_back(std::make_unique<Recorder>(sample.id));
+    sample.observer = recorders_.back().get();
+    return sample;
   }
   absl::Status Add(uint32_t prompt, std::optional<uint32_t> max_tokens) {
-    return schedule_->Add(MakeRequest(prompt, max_tokens));
+    return schedule_->Add(MakeSample(prompt, max_tokens));
   }
-  // What the id-th request that was made has been told.
+  // What the id-th sample that was made has been told.
   const Recorder& told(size_t id) const { return *recorders_[id]; }
 
   // Makes a plan, and has the backend run it: depth 0.

@@ -24,11 +24,11 @@ class TurnsTest : public ScheduleFixture {
 
   // Its index in recorders_ is its id.
   size_t AddOf(const std::string& tenant, Priority priority, uint32_t prompt, uint32_t max_tokens) {
-    ScheduledRequest request = MakeRequest(prompt, max_tokens);
-    const size_t id = request.id;
-    request.tenant = tenant;
-    request.priority = priority;
-    EXPECT_TRUE(schedule_->Add(std::move(request)).ok());
+    ScheduledSample sample = MakeSample(prompt, max_tokens);
+    const size_t id = sample.id;
+    sample.tenant = tenant;
+    sample.priority = priority;
+    EXPECT_TRUE(schedule_->Add(std::move(sample)).ok());
     return id;
   }
 
@@ -49,18 +49,18 @@ class TurnsTest : public ScheduleFixture {
   }
 };
 
-TEST_F(TurnsTest, AThousandRequestsOfOneTenantDoNotStarveAnothersOne) {
+TEST_F(TurnsTest, AThousandSamplesOfOneTenantDoNotStarveAnothersOne) {
   options_.limits.slots = 1;
   Start();
   for (int i = 0; i < 1000; ++i) AddOf("flood", Priority::kNormal, 8, 24);
   Step();
   const size_t single = AddOf("single", Priority::kNormal, 8, 24);
-  // A turn earns 512 tokens, a request may take 32: at most 16 requests of the flood go first.
+  // A turn earns 512 tokens, a sample may take 32: at most 16 samples of the flood go first.
   const std::vector<size_t> order = AdmittedUntil(single);
   EXPECT_LE(order.size(), 1 + 512 / 32);
 }
 
-TEST_F(TurnsTest, TenantsShareByTokensAndNotByRequests) {
+TEST_F(TurnsTest, TenantsShareByTokensAndNotBySamples) {
   options_.limits.slots = 1;
   Start();
   // 64 tokens each against 8 tokens each.
@@ -123,9 +123,9 @@ TEST_F(TurnsTest, WhoWaitsTooLongIsToldSo) {
   Start();
   ASSERT_TRUE(Add(4, 20).ok());
   Step();
-  ScheduledRequest request = MakeRequest(4, 4);
-  request.queue_deadline = clock_.now + milliseconds(5);
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  ScheduledSample sample = MakeSample(4, 4);
+  sample.queue_deadline = clock_.now + milliseconds(5);
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   clock_.now += milliseconds(4);
   Step();
   EXPECT_EQ(told(1).ended, 0);
@@ -138,9 +138,9 @@ TEST_F(TurnsTest, WhoWaitsTooLongIsToldSo) {
 
 TEST_F(TurnsTest, TheTimeInTheQueueEndsWithIt) {
   Start();
-  ScheduledRequest request = MakeRequest(4, 10);
-  request.queue_deadline = clock_.now + milliseconds(5);
-  ASSERT_TRUE(schedule_->Add(request).ok());
+  ScheduledSample sample = MakeSample(4, 10);
+  sample.queue_deadline = clock_.now + milliseconds(5);
+  ASSERT_TRUE(schedule_->Add(sample).ok());
   Step();
   clock_.now += milliseconds(50);
   while (schedule_->HasWork()) Step();

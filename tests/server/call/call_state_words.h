@@ -14,7 +14,7 @@
 
 namespace recurve {
 
-inline constexpr Engine::RequestId kFirstId = 7;  // of sample 0
+inline constexpr Engine::SampleId kFirstId = 7;  // of sample 0
 inline constexpr SteadyTime kArrival{std::chrono::hours(1)};
 
 inline SteadyTime At(int milliseconds) { return kArrival + Milliseconds(milliseconds); }

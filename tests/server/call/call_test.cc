@@ -91,7 +91,7 @@ TEST_F(CallTest, NothingIsWrittenAfterACancellation) {
   std::vector<std::shared_ptr<TestCall>> calls;
   for (const bool streams : {true, false}) {
     const auto call = calls.emplace_back(NewCall(streams));
-    const Engine::RequestId id = calls.size();
+    const Engine::SampleId id = calls.size();
     call->Admit(TextRequest());
     engine_.Emit(id, MakeTokens({"a"}));
     if (streams) call->WaitForDelta();

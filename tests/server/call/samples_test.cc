@@ -107,7 +107,7 @@ TEST_F(SamplesTest, ClientThatLeavesEndsThemAll) {
   engine_.Emit(9, MakeTokens({"a"}));
   EXPECT_EQ(Take(*call).sample, 8U);
   call->PeerGone();
-  for (Engine::RequestId id = 1; id <= 16; ++id) engine_.WaitUntilEnded(id);
+  for (Engine::SampleId id = 1; id <= 16; ++id) engine_.WaitUntilEnded(id);
   EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kCancelled);
   call->TransportDone();
 }
@@ -118,9 +118,9 @@ TEST_F(SamplesTest, BufferBoundIsOfTheCall) {
   call->Admit(SamplesRequest(3));
   engine_.Emit(1, MakeTokens({"a"}));
   call->WaitForDelta();
-  for (Engine::RequestId id = 1; id <= 3; ++id) engine_.Emit(id, MakeTokens({"b"}));
+  for (Engine::SampleId id = 1; id <= 3; ++id) engine_.Emit(id, MakeTokens({"b"}));
   call->WaitForAbort();
-  for (Engine::RequestId id = 1; id <= 3; ++id) engine_.WaitUntilEnded(id);
+  for (Engine::SampleId id = 1; id <= 3; ++id) engine_.WaitUntilEnded(id);
   call->PeerGone();
   call->WriteDone(false);
   EXPECT_EQ(call->WaitForStatus().code(), absl::StatusCode::kCancelled);
@@ -143,7 +143,7 @@ TEST_F(SamplesTest, CompleteIsTheMostLikelyWithTheLogprobsOfThePrompt) {
   call->Admit(SamplesRequest(4));
   EXPECT_TRUE(engine_.WaitForRequest(0).cumulative_logprob);
   engine_.EmitPromptLogprobs(1, {{-1.0F, {}}});
-  for (Engine::RequestId id = 1; id <= 4; ++id) {
+  for (Engine::SampleId id = 1; id <= 4; ++id) {
     engine_.Emit(id, MakeTokens({absl::StrCat("text ", id)}));
   }
   engine_.End(2, LikelyBy(-2.0));

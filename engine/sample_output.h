@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns what the schedule tells of one request into the events of its sink: text, depths, log
+// Turns what the schedule tells of one sample into the events of its sink: text, depths, log
 // probabilities, and one end.
-#ifndef RECURVE_ENGINE_REQUEST_OUTPUT_H_
-#define RECURVE_ENGINE_REQUEST_OUTPUT_H_
+#ifndef RECURVE_ENGINE_SAMPLE_OUTPUT_H_
+#define RECURVE_ENGINE_SAMPLE_OUTPUT_H_
 
 #include <cstdint>
 #include <deque>
@@ -16,21 +16,21 @@
 #include "absl/status/statusor.h"
 #include "engine/api/output.h"
 #include "engine/api/request.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sample.h"
 #include "engine/tokenizer/text_stream.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace recurve {
 
 // Of one sample. Thread-compatible: from the sample's acceptance on the engine's loop has it alone.
-class RequestOutput final : public RequestObserver {
+class SampleOutput final : public SampleObserver {
  public:
   // `tokenizer` may be null: then tokens have no text. `request` is read during the call alone.
   // INVALID_ARGUMENT for stop strings that cannot be matched.
-  static absl::StatusOr<std::unique_ptr<RequestOutput>> Create(const Request& request,
-                                                               uint32_t sample,
-                                                               const Tokenizer* tokenizer,
-                                                               std::shared_ptr<RequestSink> sink);
+  static absl::StatusOr<std::unique_ptr<SampleOutput>> Create(const Request& request,
+                                                              uint32_t sample,
+                                                              const Tokenizer* tokenizer,
+                                                              std::shared_ptr<RequestSink> sink);
 
   // Calls `on_ended` at the end of OnEnded.
   void WhenEnded(std::function<void()> on_ended) { on_ended_ = std::move(on_ended); }
@@ -47,7 +47,7 @@ class RequestOutput final : public RequestObserver {
   void Abandon();
 
  private:
-  RequestOutput(const Request& request, uint32_t sample, std::shared_ptr<RequestSink> sink);
+  SampleOutput(const Request& request, uint32_t sample, std::shared_ptr<RequestSink> sink);
 
   void SendPromptLogprobs();  // at most once
   // Sends the held tokens that the stream released, with their texts.
@@ -77,4 +77,4 @@ class RequestOutput final : public RequestObserver {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_REQUEST_OUTPUT_H_
+#endif  // RECURVE_ENGINE_SAMPLE_OUTPUT_H_

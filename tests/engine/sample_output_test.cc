@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/request_output.h"
+#include "engine/sample_output.h"
 
 #include <memory>
 #include <string>
@@ -56,11 +56,11 @@ struct Sink final : public RequestSink {
   int finished = 0;
 };
 
-class RequestOutputTest : public testing::Test {
+class SampleOutputTest : public testing::Test {
  protected:
   void Make(const Request& request, bool with_tokenizer = true) {
     auto output =
-        RequestOutput::Create(request, kSample, with_tokenizer ? tokenizer_.get() : nullptr, sink_);
+        SampleOutput::Create(request, kSample, with_tokenizer ? tokenizer_.get() : nullptr, sink_);
     ASSERT_TRUE(output.ok()) << output.status();
     output_ = *std::move(output);
     output_->WhenEnded([this] { ++ended_; });
@@ -82,12 +82,12 @@ class RequestOutputTest : public testing::Test {
 
   const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Parse(kTokenizer);
   const std::shared_ptr<Sink> sink_ = std::make_shared<Sink>();
-  std::unique_ptr<RequestOutput> output_;
+  std::unique_ptr<SampleOutput> output_;
   uint32_t position_ = 5;
   int ended_ = 0;
 };
 
-TEST_F(RequestOutputTest, ADrainedTextKeepsBackWhatIsNotCertain) {
+TEST_F(SampleOutputTest, ADrainedTextKeepsBackWhatIsNotCertain) {
   // The client goes on elsewhere after the tokens that it got, so half a character must not be sent
   // as a whole one.
   Make(Request());
@@ -99,7 +99,7 @@ TEST_F(RequestOutputTest, ADrainedTextKeepsBackWhatIsNotCertain) {
   EXPECT_EQ(sink_->finish.reason, EndReason::kDrained);
 }
 
-TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
+TEST_F(SampleOutputTest, TokensCarryTheirOwnTextAndDepth) {
   Make(Request());
   EXPECT_FALSE(Push(kA, 2));
   EXPECT_FALSE(Push(kEuro0, 1));
@@ -117,7 +117,7 @@ TEST_F(RequestOutputTest, TokensCarryTheirOwnTextAndDepth) {
   EXPECT_EQ(ended_, 1);
 }
 
-TEST_F(RequestOutputTest, TheEndReleasesWhatWasHeld) {
+TEST_F(SampleOutputTest, TheEndReleasesWhatWasHeld) {
   Request request;
   request.stop_strings = {"abc"};
   Make(request);
@@ -129,7 +129,7 @@ TEST_F(RequestOutputTest, TheEndReleasesWhatWasHeld) {
   EXPECT_EQ(sink_->generated_tokens, 2U);
 }
 
-TEST_F(RequestOutputTest, StopStringIsCutOffButItsTokensCount) {
+TEST_F(SampleOutputTest, StopStringIsCutOffButItsTokensCount) {
   Request request;
   request.stop_strings = {"zz", "bc"};
   Make(request);
@@ -143,7 +143,7 @@ TEST_F(RequestOutputTest, StopStringIsCutOffButItsTokensCount) {
   EXPECT_EQ(sink_->finish.reason, EndReason::kStopString);
 }
 
-TEST_F(RequestOutputTest, MinTokensOfABrokenStreamCountItsPrefix) {
+TEST_F(SampleOutputTest, MinTokensOfABrokenStreamCountItsPrefix) {
   Request request;
   request.stop_strings = {"b"};
   request.min_tokens = 4;
@@ -155,7 +155,7 @@ TEST_F(RequestOutputTest, MinTokensOfABrokenStreamCountItsPrefix) {
   EXPECT_EQ(sink_->text, "b");
 }
 
-TEST_F(RequestOutputTest, SpecialTokensHaveNoText) {
+TEST_F(SampleOutputTest, SpecialTokensHaveNoText) {
   Make(Request());
   Push(kA);
   Push(kEnd, 1, /*stop_id=*/true);
@@ -166,7 +166,7 @@ TEST_F(RequestOutputTest, SpecialTokensHaveNoText) {
   EXPECT_FALSE(sink_->finish.stop_string.has_value());
 }
 
-TEST_F(RequestOutputTest, WithoutATokenizerTokensComeAtOnce) {
+TEST_F(SampleOutputTest, WithoutATokenizerTokensComeAtOnce) {
   Make(Request(), /*with_tokenizer=*/false);
   EXPECT_FALSE(Push(kEuro0));
   EXPECT_EQ(sink_->tokens.size(), 1U);
@@ -175,7 +175,7 @@ TEST_F(RequestOutputTest, WithoutATokenizerTokensComeAtOnce) {
   EXPECT_EQ(sink_->finished, 1);
 }
 
-TEST_F(RequestOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
+TEST_F(SampleOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
   Request request;
   request.prompt_logprobs = true;
   request.prompt_depths = true;
@@ -196,7 +196,7 @@ TEST_F(RequestOutputTest, PromptLogprobsComeOnceBeforeTheFirstToken) {
   EXPECT_EQ(sink_->finish.prompt_token_depths, depths);
 }
 
-TEST_F(RequestOutputTest, PromptLogprobsOfHalfAPromptAreNotSent) {
+TEST_F(SampleOutputTest, PromptLogprobsOfHalfAPromptAreNotSent) {
   const uint32_t depths[] = {2, 1};
   const TokenLogprob logprobs[] = {{0, 1, kB, -1.5F}, {0, 2, kC, -0.25F}};
   for (const EndReason reason : {EndReason::kTimeLimit, EndReason::kDrained, EndReason::kLength}) {
@@ -213,7 +213,7 @@ TEST_F(RequestOutputTest, PromptLogprobsOfHalfAPromptAreNotSent) {
   }
 }
 
-TEST_F(RequestOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {
+TEST_F(SampleOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {
   Request request;
   request.stop_strings = {"bc"};
   request.cumulative_logprob = true;
@@ -229,7 +229,7 @@ TEST_F(RequestOutputTest, CumulativeLogprobHasTokensThatAreNeverSent) {
   EXPECT_EQ(sink_->finish.cumulative_logprob, -1.5);
 }
 
-TEST_F(RequestOutputTest, EveryReasonHasItsOwnEnd) {
+TEST_F(SampleOutputTest, EveryReasonHasItsOwnEnd) {
   for (const EndReason reason :
        {EndReason::kEndOfSequence, EndReason::kStopToken, EndReason::kLength,
         EndReason::kContextLimit, EndReason::kTimeLimit, EndReason::kDrained}) {
@@ -250,7 +250,7 @@ TEST_F(RequestOutputTest, EveryReasonHasItsOwnEnd) {
   }
 }
 
-TEST_F(RequestOutputTest, AFailedStreamReleasesNothingMore) {
+TEST_F(SampleOutputTest, AFailedStreamReleasesNothingMore) {
   Request request;
   request.stop_strings = {"ab"};
   Make(request);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/request_output.h"
+#include "engine/sample_output.h"
 
 #include <algorithm>
 #include <utility>
@@ -31,10 +31,10 @@ class DeafSink final : public RequestSink {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
+absl::StatusOr<std::unique_ptr<SampleOutput>> SampleOutput::Create(
     const Request& request, uint32_t sample, const Tokenizer* tokenizer,
     std::shared_ptr<RequestSink> sink) {
-  std::unique_ptr<RequestOutput> output(new RequestOutput(request, sample, std::move(sink)));
+  std::unique_ptr<SampleOutput> output(new SampleOutput(request, sample, std::move(sink)));
   if (tokenizer != nullptr) {
     TextStreamOptions options;
     options.skip_special_tokens = request.skip_special_tokens;
@@ -50,8 +50,8 @@ absl::StatusOr<std::unique_ptr<RequestOutput>> RequestOutput::Create(
   return output;
 }
 
-RequestOutput::RequestOutput(const Request& request, uint32_t sample,
-                             std::shared_ptr<RequestSink> sink)
+SampleOutput::SampleOutput(const Request& request, uint32_t sample,
+                           std::shared_ptr<RequestSink> sink)
     : sample_(sample),
       sink_(std::move(sink)),
       stop_strings_(request.stop_strings),
@@ -60,7 +60,7 @@ RequestOutput::RequestOutput(const Request& request, uint32_t sample,
       prompt_depths_(request.prompt_depths),
       cumulative_(request.cumulative_logprob) {}
 
-void RequestOutput::OnPrompt(const PromptOutput& prompt) {
+void SampleOutput::OnPrompt(const PromptOutput& prompt) {
   if (prompt_depths_) {
     prompt_token_depths_.insert(prompt_token_depths_.end(), prompt.depths.begin(),
                                 prompt.depths.end());
@@ -77,13 +77,13 @@ void RequestOutput::OnPrompt(const PromptOutput& prompt) {
   }
 }
 
-void RequestOutput::SendPromptLogprobs() {
+void SampleOutput::SendPromptLogprobs() {
   if (!prompt_logprobs_ || prompt_logprobs_sent_) return;
   prompt_logprobs_sent_ = true;
   sink_->OnPromptLogprobs(sample_, std::move(prompt_logprobs_so_far_));
 }
 
-bool RequestOutput::OnToken(const TokenOutput& token) {
+bool SampleOutput::OnToken(const TokenOutput& token) {
   SendPromptLogprobs();
   ++generated_tokens_;
   if (token.stop_id) stop_token_ = token.token;
@@ -100,7 +100,7 @@ bool RequestOutput::OnToken(const TokenOutput& token) {
   return text_->stopped();
 }
 
-void RequestOutput::Send(std::span<const TextStream::Released> released) {
+void SampleOutput::Send(std::span<const TextStream::Released> released) {
   if (released.empty()) return;
   std::vector<TokenEvent> events;
   events.reserve(released.size());
@@ -114,14 +114,14 @@ void RequestOutput::Send(std::span<const TextStream::Released> released) {
   sink_->OnTokens(sample_, std::move(events), generated_tokens_);
 }
 
-void RequestOutput::SendAllWithoutText() {
+void SampleOutput::SendAllWithoutText() {
   std::vector<TokenEvent> events(std::make_move_iterator(held_.begin()),
                                  std::make_move_iterator(held_.end()));
   held_.clear();
   sink_->OnTokens(sample_, std::move(events), generated_tokens_);
 }
 
-void RequestOutput::OnEnded(Ending ending) {
+void SampleOutput::OnEnded(Ending ending) {
   static_cast<Ending&>(finish_) = std::move(ending);
   finish_.prompt_token_depths = std::move(prompt_token_depths_);
   if (finish_.status.ok()) {
@@ -144,8 +144,8 @@ void RequestOutput::OnEnded(Ending ending) {
   on_ended_();
 }
 
-void RequestOutput::Abandon() { sink_ = std::make_shared<DeafSink>(); }
+void SampleOutput::Abandon() { sink_ = std::make_shared<DeafSink>(); }
 
-void RequestOutput::TellEnd() { sink_->OnFinished(sample_, std::move(finish_)); }
+void SampleOutput::TellEnd() { sink_->OnFinished(sample_, std::move(finish_)); }
 
 }  // namespace recurve

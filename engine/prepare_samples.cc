@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/prepare_request.h"
+#include "engine/prepare_samples.h"
 
 #include <limits>
 #include <utility>
@@ -37,10 +37,10 @@ absl::StatusOr<std::vector<DepthCap>> CapsOf(const Request& request, const Model
 
 }  // namespace
 
-absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const ModelConfig& config,
-                                                const EvictionOptions& eviction,
-                                                const TextEncoder& encoder) {
-  ScheduledRequest scheduled;
+absl::StatusOr<ScheduledSample> PrepareSample(const Request& request, const ModelConfig& config,
+                                              const EvictionOptions& eviction,
+                                              const TextEncoder& encoder) {
+  ScheduledSample scheduled;
   static_cast<RequestTerms&>(scheduled) = request;
   ASSIGN_OR_RETURN(scheduled.budget, MakeBudget(eviction, request, config));
   for (const auto& [token, value] : request.logit_bias) scheduled.biases.push_back({token, value});
@@ -71,12 +71,12 @@ absl::StatusOr<ScheduledRequest> PrepareRequest(const Request& request, const Mo
   return scheduled;
 }
 
-absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& request,
-                                                             const ModelConfig& config,
-                                                             const EvictionOptions& eviction,
-                                                             const TextEncoder& encoder) {
-  std::vector<ScheduledRequest> samples;
-  ASSIGN_OR_RETURN(ScheduledRequest first, PrepareRequest(request, config, eviction, encoder));
+absl::StatusOr<std::vector<ScheduledSample>> PrepareSamples(const Request& request,
+                                                            const ModelConfig& config,
+                                                            const EvictionOptions& eviction,
+                                                            const TextEncoder& encoder) {
+  std::vector<ScheduledSample> samples;
+  ASSIGN_OR_RETURN(ScheduledSample first, PrepareSample(request, config, eviction, encoder));
   samples.push_back(std::move(first));
   if (request.samples == 1) return samples;
   Request other = request;
@@ -84,7 +84,7 @@ absl::StatusOr<std::vector<ScheduledRequest>> PrepareSamples(const Request& requ
   other.prompt_logprobs = false;
   for (uint32_t sample = 1; sample < request.samples; ++sample) {
     other.sampling.set_seed(SampleSeed(request.sampling.seed(), sample));
-    ASSIGN_OR_RETURN(ScheduledRequest next, PrepareRequest(other, config, eviction, encoder));
+    ASSIGN_OR_RETURN(ScheduledSample next, PrepareSample(other, config, eviction, encoder));
     samples.push_back(std::move(next));
   }
   return samples;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/prepare_request.h"
+#include "engine/prepare_samples.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,14 +19,14 @@ ModelConfig Config(Sharing sharing) {
   return config;
 }
 
-absl::StatusOr<ScheduledRequest> Prepare(uint32_t max_recursions, const ModelConfig& config) {
+absl::StatusOr<ScheduledSample> Prepare(uint32_t max_recursions, const ModelConfig& config) {
   Request request;
   request.prompt = std::vector<uint32_t>{1, 2};
   request.max_recursions = max_recursions;
-  return PrepareRequest(request, config, EvictionOptions(), TextEncoder(nullptr, 64));
+  return PrepareSample(request, config, EvictionOptions(), TextEncoder(nullptr, 64));
 }
 
-TEST(PrepareRequestTest, RecursionsAreCapped) {
+TEST(PrepareSamplesTest, RecursionsAreCapped) {
   const auto prepared = Prepare(2, Config(Sharing::kMiddleCycle));
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   ASSERT_EQ(prepared->caps.size(), 1U);
@@ -35,7 +35,7 @@ TEST(PrepareRequestTest, RecursionsAreCapped) {
 }
 
 // Their only recursion is what GetModelInfo tells as num_recursions.
-TEST(PrepareRequestTest, LayersRepeatedInPlaceAreOneRecursion) {
+TEST(PrepareSamplesTest, LayersRepeatedInPlaceAreOneRecursion) {
   const ModelConfig config = Config(Sharing::kMiddleSequence);
   ASSERT_EQ(config.recursions(), 1U);
   const auto prepared = Prepare(1, config);

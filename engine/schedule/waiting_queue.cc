@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/schedule/request_queue.h"
+#include "engine/schedule/waiting_queue.h"
 
 #include <algorithm>
 
@@ -8,7 +8,7 @@
 namespace recurve {
 namespace {
 
-// Tokens that the request will hold at most: prompt and new ones. An endless one costs no more than
+// Tokens that the sample will hold at most: prompt and new ones. An endless one costs no more than
 // a very long one, so that turns do not go round for ever.
 uint64_t Cost(const Sequence& sequence) {
   constexpr uint64_t kMost = 1 << 20;
@@ -17,20 +17,20 @@ uint64_t Cost(const Sequence& sequence) {
 
 }  // namespace
 
-void RequestQueue::Count(const Sequence& sequence, bool in) {
+void WaitingQueue::Count(const Sequence& sequence, bool in) {
   const uint64_t tokens = sequence.tokens.size();
-  load_.requests += in ? 1 : -1;
+  load_.samples += in ? 1 : -1;
   load_.tokens = in ? load_.tokens + tokens : load_.tokens - tokens;
 }
 
-RequestQueue::Class& RequestQueue::ClassOf(const Sequence& sequence) {
-  return classes_[static_cast<size_t>(sequence.request.priority)];
+WaitingQueue::Class& WaitingQueue::ClassOf(const Sequence& sequence) {
+  return classes_[static_cast<size_t>(sequence.sample.priority)];
 }
 
-void RequestQueue::Add(Sequence* sequence) {
+void WaitingQueue::Add(Sequence* sequence) {
   Count(*sequence, true);
   std::list<Tenant>& turns = ClassOf(*sequence).turns;
-  const std::string& name = sequence->request.tenant;
+  const std::string& name = sequence->sample.tenant;
   auto tenant =
       std::find_if(turns.begin(), turns.end(), [&name](const Tenant& t) { return t.name == name; });
   if (tenant == turns.end()) {
@@ -40,12 +40,12 @@ void RequestQueue::Add(Sequence* sequence) {
   tenant->waiting.push_back(sequence);
 }
 
-void RequestQueue::Return(Sequence* sequence) {
+void WaitingQueue::Return(Sequence* sequence) {
   Count(*sequence, true);
   ClassOf(*sequence).returned.push_front(sequence);
 }
 
-RequestQueue::Class& RequestQueue::First() {
+WaitingQueue::Class& WaitingQueue::First() {
   const auto first = std::find_if(classes_.begin(), classes_.end(), [](const Class& c) {
     return !c.returned.empty() || !c.turns.empty();
   });
@@ -53,7 +53,7 @@ RequestQueue::Class& RequestQueue::First() {
   return *first;
 }
 
-RequestQueue::Tenant& RequestQueue::Turn(Class& first) {
+WaitingQueue::Tenant& WaitingQueue::Turn(Class& first) {
   std::list<Tenant>& turns = first.turns;
   while (true) {
     Tenant& tenant = turns.front();
@@ -65,12 +65,12 @@ RequestQueue::Tenant& RequestQueue::Turn(Class& first) {
   }
 }
 
-Sequence* RequestQueue::Next() {
+Sequence* WaitingQueue::Next() {
   Class& first = First();
   return first.returned.empty() ? Turn(first).waiting.front() : first.returned.front();
 }
 
-void RequestQueue::TakeNext() {
+void WaitingQueue::TakeNext() {
   Class& first = First();
   if (!first.returned.empty()) {
     Count(*first.returned.front(), false);
@@ -84,7 +84,7 @@ void RequestQueue::TakeNext() {
   if (tenant.waiting.empty()) first.turns.pop_front();  // what it has earned it does not keep
 }
 
-void RequestQueue::ParkNext() {
+void WaitingQueue::ParkNext() {
   Sequence* const sequence = Next();
   TakeNext();
   Count(*sequence, true);
@@ -92,7 +92,7 @@ void RequestQueue::ParkNext() {
   ClassOf(*sequence).parked.push_back(sequence);
 }
 
-void RequestQueue::Unpark(absl::FunctionRef<bool(const Sequence&)> ready) {
+void WaitingQueue::Unpark(absl::FunctionRef<bool(const Sequence&)> ready) {
   if (parked_ == 0) return;
   for (Class& each : classes_) {
     const auto is_parked = [ready](const Sequence* sequence) { return !ready(*sequence); };
@@ -103,7 +103,7 @@ void RequestQueue::Unpark(absl::FunctionRef<bool(const Sequence&)> ready) {
   }
 }
 
-std::optional<SteadyTime> RequestQueue::OldestArrival() const {
+std::optional<SteadyTime> WaitingQueue::OldestArrival() const {
   std::optional<SteadyTime> oldest;
   for (const Priority priority : {Priority::kHigh, Priority::kNormal}) {
     for (const Tenant& tenant : classes_[static_cast<size_t>(priority)].turns) {
@@ -114,7 +114,7 @@ std::optional<SteadyTime> RequestQueue::OldestArrival() const {
   return oldest;
 }
 
-void RequestQueue::Remove(Sequence* sequence) {
+void WaitingQueue::Remove(Sequence* sequence) {
   Count(*sequence, false);
   Class& its_class = ClassOf(*sequence);
   if (std::erase(its_class.returned, sequence) > 0) return;
@@ -124,7 +124,7 @@ void RequestQueue::Remove(Sequence* sequence) {
   }
   std::list<Tenant>& turns = its_class.turns;
   const auto tenant = std::find_if(turns.begin(), turns.end(), [sequence](const Tenant& t) {
-    return t.name == sequence->request.tenant;
+    return t.name == sequence->sample.tenant;
   });
   RECURVE_CHECK(tenant != turns.end());
   RECURVE_CHECK(std::erase(tenant->waiting, sequence) == 1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the schedule is asked to run, and what it tells about it. Token ids only: text, stop strings
-// and streams belong to whoever implements RequestObserver.
-#ifndef RECURVE_ENGINE_SCHEDULE_REQUEST_H_
-#define RECURVE_ENGINE_SCHEDULE_REQUEST_H_
+// and streams belong to whoever implements SampleObserver.
+#ifndef RECURVE_ENGINE_SCHEDULE_SAMPLE_H_
+#define RECURVE_ENGINE_SCHEDULE_SAMPLE_H_
 
 #include <cstdint>
 #include <optional>
@@ -24,7 +24,7 @@ struct PromptOutput {
   uint32_t position;                 // of the first one
   std::span<const uint32_t> depths;  // recursions of each
   // Of the tokens at position + 1 .. position + depths.size() that belong to the prompt; empty
-  // unless the request wants prompt log probabilities. For each position the token that stands
+  // unless the sample wants prompt log probabilities. For each position the token that stands
   // there first, then the most likely ones.
   std::span<const TokenLogprob> logprobs;
 };
@@ -37,13 +37,13 @@ struct TokenOutput {
   std::span<const TokenLogprob> logprobs;  // itself first; empty unless wanted
 };
 
-// Hears of one request. Called inside Schedule's methods, so it must neither block nor call the
+// Hears of one sample. Called inside Schedule's methods, so it must neither block nor call the
 // schedule. Spans are valid during the call. Nothing is told twice, whatever is recomputed.
-class RequestObserver {
+class SampleObserver {
  public:
-  virtual ~RequestObserver() = default;
+  virtual ~SampleObserver() = default;
 
-  // The request has left the queue for the first time.
+  // The sample has left the queue for the first time.
   virtual void OnStarted() {}
 
   // In position order, all of the prompt before the first token.
@@ -52,7 +52,7 @@ class RequestObserver {
   // In position order. True: the text ends here, because a stop string matched.
   virtual bool OnToken(const TokenOutput& token) = 0;
 
-  // Raw logits of a row, which speak of position + 1; only with ScheduledRequest::raw_logits. Rows
+  // Raw logits of a row, which speak of position + 1; only with ScheduledSample::raw_logits. Rows
   // that are recomputed are told again. For tests.
   virtual void OnLogits(uint32_t /*position*/, std::span<const float> /*logits*/) {}
 
@@ -60,9 +60,9 @@ class RequestObserver {
   virtual void OnEnded(Ending ending) = 0;
 };
 
-// One sample of a request.
-struct ScheduledRequest : RequestTerms {
-  uint64_t id = 0;  // unique among the requests that have not ended
+// One of the samples of a client's request.
+struct ScheduledSample : RequestTerms {
+  uint64_t id = 0;  // unique among the samples that have not ended
   std::vector<TokenId> prompt;
   float threshold_logit = 0.0F;  // Admission::threshold_logit
   std::vector<DepthCap> caps;    // ascending positions; none: N recursions
@@ -74,9 +74,9 @@ struct ScheduledRequest : RequestTerms {
   // becomes a cached prefix only if this is set: others want to share it.
   bool store_prompt = false;
   std::vector<TokenBias> biases;
-  RequestObserver* observer = nullptr;  // lives until OnEnded returns
+  SampleObserver* observer = nullptr;  // lives until OnEnded returns
 };
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_SCHEDULE_REQUEST_H_
+#endif  // RECURVE_ENGINE_SCHEDULE_SAMPLE_H_
