@@ -64,7 +64,7 @@ RECURVE_HOST_DEVICE inline float LaneDot(const float* a /* [n] */, const float* 
 
 // e + o, where e is the chain of fma over even i from 0, o the same over odd i: of the products
 // a(0) * b(0), ..., a(n - 1) * b(n - 1).
-// - W x: for each block of kProductBlock inputs in order acc = acc + PairSum, from 0.
+// - W x: for each slice of kSliceInputs inputs in order acc = acc + PairSum, from 0.
 // - The score of a key: PairSum over the dimensions times ScoreScale.
 // - A dimension of the attended values: PairSum over the entries of probability and value, times
 //   1 / the lane sum of the probabilities.
@@ -75,7 +75,7 @@ RECURVE_HOST_DEVICE inline float PairSum(uint32_t n, A a, B b) {
   return chain[0] + chain[1];
 }
 
-inline constexpr uint32_t kProductBlock = 32;
+inline constexpr uint32_t kSliceInputs = 32;
 
 // ---- The rest ----
 

@@ -16,26 +16,26 @@ using Candidate = SamplerScratch::Candidate;
 // Spreads token ids over a table whose size is a power of two.
 uint32_t HashToken(TokenId token) { return token * 0x9E3779B1U; }
 
-// Ids are searched for in two levels: a block that the compiler's vectors run through, then one by
-// one.
-constexpr size_t kBlock = 256;
+// Ids are searched for in two levels: a stretch that the compiler's vectors run through, then one
+// by one.
+constexpr size_t kStretch = 256;
 
 // The first id of the largest logit.
 uint32_t FindLargest(std::span<const float> logits) {
   int32_t largest = std::numeric_limits<int32_t>::min();
-  size_t block = 0;  // the first one that holds it
-  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+  size_t stretch = 0;  // the first one that holds it
+  for (size_t begin = 0; begin < logits.size(); begin += kStretch) {
     int32_t largest_here = std::numeric_limits<int32_t>::min();
-    for (const float logit : logits.subspan(begin, std::min(kBlock, logits.size() - begin))) {
+    for (const float logit : logits.subspan(begin, std::min(kStretch, logits.size() - begin))) {
       largest_here = std::max(largest_here, OrderKey(logit));
     }
     if (largest_here > largest) {
       largest = largest_here;
-      block = begin;
+      stretch = begin;
     }
   }
-  while (OrderKey(logits[block]) != largest) ++block;
-  return static_cast<uint32_t>(block);
+  while (OrderKey(logits[stretch]) != largest) ++stretch;
+  return static_cast<uint32_t>(stretch);
 }
 
 // The sum of weights, at most 2^31 each.
@@ -50,10 +50,10 @@ uint32_t FindTarget(std::span<const uint32_t> weights, uint64_t target) {
   size_t id = 0;
   while (true) {
     RECURVE_CHECK(id < weights.size());
-    const uint64_t here = Sum(weights.subspan(id, std::min(kBlock, weights.size() - id)));
+    const uint64_t here = Sum(weights.subspan(id, std::min(kStretch, weights.size() - id)));
     if (target < here) break;
     target -= here;
-    id += kBlock;
+    id += kStretch;
   }
   while (target >= weights[id]) target -= weights[id++];
   return static_cast<uint32_t>(id);

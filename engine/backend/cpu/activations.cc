@@ -6,7 +6,7 @@
 namespace recurve {
 
 absl::Status Activations::Allocate(uint32_t rows, size_t columns, Precision precision) {
-  stride_ = (columns + kBlockSize - 1) / kBlockSize * kBlockSize;
+  stride_ = (columns + kSliceInputs - 1) / kSliceInputs * kSliceInputs;
   element_ = ElementSize(precision);
   ASSIGN_OR_RETURN(memory_, HugeBuffer::Allocate(rows * stride_ * element_));
   return absl::OkStatus();

@@ -44,20 +44,20 @@ absl::StatusOr<KvPool> KvPool::Create(const ModelConfig& config, Precision preci
 }
 
 size_t KvPool::TileOffset(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                          uint32_t block) const {
-  const uint32_t blocks = layout_.blocks_per_page(layers_[group]);
-  return slot.pages[group][block / blocks] * layout_.page_bytes() +
-         layout_.tile_offset(layers_[group], layer, kv_head, block % blocks);
+                          uint32_t tile) const {
+  const uint32_t tiles = layout_.tiles_per_page(layers_[group]);
+  return slot.pages[group][tile / tiles] * layout_.page_bytes() +
+         layout_.tile_offset(layers_[group], layer, kv_head, tile % tiles);
 }
 
 std::byte* KvPool::Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                        uint32_t block) {
-  return pages_.data() + TileOffset(slot, group, layer, kv_head, block);
+                        uint32_t tile) {
+  return pages_.data() + TileOffset(slot, group, layer, kv_head, tile);
 }
 
 const std::byte* KvPool::Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                              uint32_t block) const {
-  return pages_.data() + TileOffset(slot, group, layer, kv_head, block);
+                              uint32_t tile) const {
+  return pages_.data() + TileOffset(slot, group, layer, kv_head, tile);
 }
 
 size_t KvPool::EntryIndex(const Slot& slot, uint32_t group, uint32_t entry) const {

@@ -31,12 +31,12 @@ class KvPool {
 
   const PageLayout& layout() const { return layout_; }
 
-  // The tile of the block-th 16 entries of the slot's group: [layout().tile_bytes()]. `layer`
+  // The tile-th tile of a layer and KV head of the slot's group: [layout().tile_bytes()]. `layer`
   // counts the layers of the group.
   std::byte* Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                  uint32_t block);
+                  uint32_t tile);
   const std::byte* Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                        uint32_t block) const;
+                        uint32_t tile) const;
 
   // The original position of an entry.
   uint32_t& Position(const Slot& slot, uint32_t group, uint32_t entry);
@@ -55,7 +55,7 @@ class KvPool {
  private:
   KvPool() = default;
   size_t TileOffset(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
-                    uint32_t block) const;
+                    uint32_t tile) const;
   size_t EntryIndex(const Slot& slot, uint32_t group, uint32_t entry) const;
 
   PageLayout layout_;

@@ -45,15 +45,15 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   RETURN_IF_ERROR(linear_scratch_.Allocate(threads, LinearScratch(model_), Precision::kF32));
   RETURN_IF_ERROR(attention_scratch_.Allocate(
       threads, AttentionScratch(pool_.layout(), limits.max_positions), Precision::kF32));
-  const uint32_t blocks = (limits.max_positions + kTileEntries - 1) / kTileEntries;
+  const uint32_t tiles = (limits.max_positions + kTileEntries - 1) / kTileEntries;
   for (uint32_t thread = 0; thread < threads; ++thread) {
-    scratch_[thread].tiles.resize(blocks);
+    scratch_[thread].tiles.resize(tiles);
     scratch_[thread].attended.resize(size_t{heads} * config_.head_dim);
     scratch_[thread].cos.resize(half);
     scratch_[thread].sin.resize(half);
     if (config_.kv_mode == KvMode::kSharedUpdate) {
       ASSIGN_OR_RETURN(overlay_tiles_[thread],
-                       HugeBuffer::Allocate(blocks * pool_.layout().tile_bytes()));
+                       HugeBuffer::Allocate(tiles * pool_.layout().tile_bytes()));
     }
   }
   RETURN_IF_ERROR(cos_.Allocate(limits.max_positions, half, Precision::kF32));
@@ -74,20 +74,20 @@ void LayerRunner::ComputeAngles(uint32_t position, float* cos, float* sin) const
 }
 
 void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread) {
-  const RowRange share = Share(rows, thread, team_.size());
-  for (uint32_t row = share.begin; row < share.end; ++row) {
+  const RowRange part = PartOfThread(rows, thread, team_.size());
+  for (uint32_t row = part.begin; row < part.end; ++row) {
     kernels_.rms_norm(x_.floats(row), gamma.data(), config_.rms_norm_eps, config_.hidden_size,
                       precision_, normed_.row(row));
   }
 }
 
-void LayerRunner::Linear(const PackedMatrix& weights, uint32_t groups, RowRange rows,
+void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows,
                          Activations& in, Epilogue epilogue, Activations& out, uint32_t thread) {
-  const RowRange share = Share(groups, thread, team_.size());
+  const RowRange part = PartOfThread(panels, thread, team_.size());
   LinearArgs args;
   args.weights = &weights;
-  args.group_begin = share.begin;
-  args.group_end = share.end;
+  args.panel_begin = part.begin;
+  args.panel_end = part.end;
   args.rows = rows.end - rows.begin;
   args.x = in.row(rows.begin);
   args.x_stride = in.stride();
@@ -111,17 +111,17 @@ void LayerRunner::ProjectQkv(const Batch& batch, const PackedLayer& layer, uint3
     const PackedMatrix& qkv = WeightsOf(layer, first).qkv;
     // Rows that append nothing need no keys and values.
     const uint32_t queries = config_.num_heads * config_.head_dim;
-    const uint32_t groups =
-        first.entry == kNoEntry ? (queries + kBlockSize - 1) / kBlockSize : qkv.groups();
-    Linear(qkv, groups, rows, normed_, Epilogue::kStore, qkv_, thread);
+    const uint32_t panels =
+        first.entry == kNoEntry ? (queries + kPanelOutputs - 1) / kPanelOutputs : qkv.panels();
+    Linear(qkv, panels, rows, normed_, Epilogue::kStore, qkv_, thread);
   }
 }
 
 void LayerRunner::RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index,
                                   uint32_t thread) {
   const uint32_t head_dim = config_.head_dim;
-  const RowRange share = Share(batch.size(), thread, team_.size());
-  for (uint32_t i = share.begin; i < share.end; ++i) {
+  const RowRange part = PartOfThread(batch.size(), thread, team_.size());
+  for (uint32_t i = part.begin; i < part.end; ++i) {
     const Row& row = batch.rows()[i];
     const Slot& slot = table.slot(row.slot);
     const bool tabled = row.position < tabled_positions_;
@@ -149,8 +149,8 @@ void LayerRunner::FindTiles(const Slot& slot, const Row& row, uint32_t index, ui
   std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
   const bool overlay = config_.kv_mode == KvMode::kSharedUpdate && row.recursion > 1;
   const uint32_t group = overlay ? 1 : row.group;
-  for (uint32_t block = 0; block * kTileEntries < row.visible; ++block) {
-    tiles[block] = pool_.Tile(slot, group, index, kv_head, block);
+  for (uint32_t tile = 0; tile * kTileEntries < row.visible; ++tile) {
+    tiles[tile] = pool_.Tile(slot, group, index, kv_head, tile);
   }
   if (overlay) OverlayTiles(slot, row, index, kv_head, thread);
 }
@@ -163,11 +163,11 @@ void LayerRunner::OverlayTiles(const Slot& slot, const Row& row, uint32_t index,
   std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
   for (uint32_t entry = 0; entry <= row.entry; ++entry) {
     const uint32_t position = pool_.Position(slot, row.group, entry);
-    const uint32_t block = position / kTileEntries;
-    std::byte* copy = overlay_tiles_[thread].data() + block * layout.tile_bytes();
-    if (tiles[block] != copy) {
-      std::memcpy(copy, tiles[block], layout.tile_bytes());
-      tiles[block] = copy;
+    const uint32_t tile = position / kTileEntries;
+    std::byte* copy = overlay_tiles_[thread].data() + tile * layout.tile_bytes();
+    if (tiles[tile] != copy) {
+      std::memcpy(copy, tiles[tile], layout.tile_bytes());
+      tiles[tile] = copy;
     }
     CopyKv(layout, pool_.Tile(slot, row.group, index, kv_head, entry / kTileEntries),
            entry % kTileEntries, copy, position % kTileEntries);
@@ -179,14 +179,14 @@ void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const Layer
   const uint32_t kv_heads = config_.num_kv_heads;
   const uint32_t heads = config_.num_heads / kv_heads;
   const uint32_t columns = heads * config_.head_dim;
-  const RowRange share = Share(uint64_t{job.queries} * kv_heads, thread, team_.size());
+  const RowRange part = PartOfThread(uint64_t{job.queries} * kv_heads, thread, team_.size());
   AttentionArgs args;
   args.layout = pool_.layout();
   args.heads = heads;
   args.tiles = scratch_[thread].tiles.data();
   args.out = scratch_[thread].attended.data();
   args.scratch = attention_scratch_.floats(thread);
-  for (uint32_t item = share.begin; item < share.end; ++item) {
+  for (uint32_t item = part.begin; item < part.end; ++item) {
     const uint32_t i = item / kv_heads;
     const uint32_t kv_head = item % kv_heads;
     const Row& row = batch.rows()[i];
@@ -215,23 +215,23 @@ void LayerRunner::Run(const SlotTable& table, const Batch& batch, const LayerJob
   team_.Barrier(thread);
   for (const RowRange range : AttentionRanges(batch, layer)) {
     const PackedMatrix& o = WeightsOf(layer, batch.rows()[range.begin]).o;
-    Linear(o, o.groups(), {range.begin, std::min(range.end, job.queries)}, attended_,
+    Linear(o, o.panels(), {range.begin, std::min(range.end, job.queries)}, attended_,
            Epilogue::kAdd, x_, thread);
   }
   team_.Barrier(thread);
   Norm(layer.post_attention_norm, job.queries, thread);
   team_.Barrier(thread);
-  Linear(layer.gate_up, layer.gate_up.groups(), {0, job.queries}, normed_, Epilogue::kSilu, gated_,
+  Linear(layer.gate_up, layer.gate_up.panels(), {0, job.queries}, normed_, Epilogue::kSilu, gated_,
          thread);
   team_.Barrier(thread);
-  Linear(layer.down, layer.down.groups(), {0, job.queries}, gated_, Epilogue::kAdd, x_, thread);
+  Linear(layer.down, layer.down.panels(), {0, job.queries}, gated_, Epilogue::kAdd, x_, thread);
   team_.Barrier(thread);
 }
 
 void LayerRunner::RunHead(uint32_t rows, Activations& logits, uint32_t thread) {
   Norm(model_.final_norm, rows, thread);
   team_.Barrier(thread);
-  Linear(model_.lm_head, model_.lm_head.groups(), {0, rows}, normed_, Epilogue::kStore, logits,
+  Linear(model_.lm_head, model_.lm_head.panels(), {0, rows}, normed_, Epilogue::kStore, logits,
          thread);
   team_.Barrier(thread);
 }

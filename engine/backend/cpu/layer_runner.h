@@ -23,8 +23,8 @@
 
 namespace recurve {
 
-// Share `thread` of `count` things among `threads`.
-inline RowRange Share(uint64_t count, uint32_t thread, uint32_t threads) {
+// Of `count` things the part that falls to `thread` of `threads`.
+inline RowRange PartOfThread(uint64_t count, uint32_t thread, uint32_t threads) {
   return {static_cast<uint32_t>(count * thread / threads),
           static_cast<uint32_t>(count * (thread + 1) / threads)};
 }
@@ -38,8 +38,8 @@ struct LayerJob {
 };
 
 // Owns the activations of a batch. Everything passed to the constructor outlives it. Run is called
-// by all threads of a ThreadTeam::Run with the same arguments but for `thread`; Share(rows) is how
-// rows are dealt out to threads before and after.
+// by all threads of a ThreadTeam::Run with the same arguments but for `thread`; PartOfThread(rows)
+// is how rows are dealt out to threads before and after.
 class LayerRunner {
  public:
   LayerRunner(const PackedModel& model, const Kernels& kernels, Precision precision,
@@ -63,7 +63,7 @@ class LayerRunner {
 
  private:
   void Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread);
-  void Linear(const PackedMatrix& weights, uint32_t groups, RowRange rows, Activations& in,
+  void Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows, Activations& in,
               Epilogue epilogue, Activations& out, uint32_t thread);
   void ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread);
   // Cosines and sines of a position's angles: [head_dim / 2] each.
@@ -78,7 +78,7 @@ class LayerRunner {
 
   // What a thread needs beside the shared activations.
   struct Scratch {
-    std::vector<const std::byte*> tiles;  // [blocks of max_positions]
+    std::vector<const std::byte*> tiles;  // [tiles of max_positions]
     std::vector<float> attended;          // [query heads a KV head][head_dim]
     std::vector<float> cos, sin;          // [head_dim / 2]: of a position beyond the tables
   };
@@ -95,8 +95,8 @@ class LayerRunner {
   uint32_t tabled_positions_ = 0;                   // those below it have their angles in
   Activations cos_, sin_;                           // [tabled_positions_][head_dim / 2]
   Activations linear_scratch_, attention_scratch_;  // [threads][...]
-  std::vector<HugeBuffer> overlay_tiles_;  // [threads], [blocks of max_positions] tiles each
-  std::vector<Scratch> scratch_;           // [threads]
+  std::vector<HugeBuffer> overlay_tiles_;           // [threads], [tiles of max_positions] each
+  std::vector<Scratch> scratch_;                    // [threads]
 };
 
 }  // namespace recurve

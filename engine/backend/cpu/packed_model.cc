@@ -21,9 +21,9 @@ class Packer {
                                       Precision precision) {
     ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::Create(parts, order, precision));
     team_.Run([&](uint32_t thread) {
-      const uint64_t groups = matrix.groups();
-      matrix.Fill(parts, static_cast<uint32_t>(groups * thread / team_.size()),
-                  static_cast<uint32_t>(groups * (thread + 1) / team_.size()));
+      const uint64_t panels = matrix.panels();
+      matrix.Fill(parts, static_cast<uint32_t>(panels * thread / team_.size()),
+                  static_cast<uint32_t>(panels * (thread + 1) / team_.size()));
     });
     return matrix;
   }

@@ -49,11 +49,11 @@ void RouterStage::RunRouter(const PackedRouter& router, const Batch& batch, RowR
     kernels_.divide(hidden_.floats(batch.rows()[i].hidden), temperature, hidden,
                     router_input_.floats(i));
   }
-  const bool mlp = router.hidden.groups() > 0;
+  const bool mlp = router.hidden.panels() > 0;
   if (mlp) {
     LinearArgs args;
     args.weights = &router.hidden;
-    args.group_end = router.hidden.groups();
+    args.panel_end = router.hidden.panels();
     args.rows = range.end - range.begin;
     args.x = router_input_.row(range.begin);
     args.x_stride = router_input_.stride();

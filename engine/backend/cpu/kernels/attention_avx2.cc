@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kWidth = 8;
 constexpr uint32_t kVectors = 2;  // of 16 entries or dimensions
 
-// Where a register block of heads keeps its intermediate values.
+// Where the heads of one pass keep their intermediate values.
 struct Work {
   float* scores;    // [heads][stride]: scores, then probabilities
   size_t stride;    // entries rounded up to 16
@@ -188,11 +188,11 @@ template <typename Element>
 void AttentionOf(const AttentionArgs& args) {
   constexpr void (*kAttendHeads[kHeadsTogether + 1])(const AttentionArgs&, uint32_t) = {
       nullptr, AttendHeads<1, Element>, AttendHeads<2, Element>, AttendHeads<3, Element>};
-  const uint32_t blocks = (args.heads + kHeadsTogether - 1) / kHeadsTogether;
-  for (uint32_t b = 0; b < blocks; ++b) {
-    // Register blocks of nearly equal size.
-    const uint32_t begin = b * args.heads / blocks;
-    kAttendHeads[(b + 1) * args.heads / blocks - begin](args, begin);
+  const uint32_t passes = (args.heads + kHeadsTogether - 1) / kHeadsTogether;
+  for (uint32_t pass = 0; pass < passes; ++pass) {
+    // Passes over nearly equal numbers of heads.
+    const uint32_t begin = pass * args.heads / passes;
+    kAttendHeads[(pass + 1) * args.heads / passes - begin](args, begin);
   }
 }
 

@@ -25,12 +25,12 @@ enum class Epilogue : uint8_t {
   kSilu,   // a = silu(gate) * up, rounded to the precision of x; W holds gate and up, kInterleaved
 };
 
-// A product of rows of activations with the outputs of some groups of a matrix. For each row and
-// output, for each block of 32 inputs in order: acc = acc + the pair sum of the block, from 0.
+// A product of rows of activations with the outputs of some panels of a matrix. For each row and
+// output, for each slice of 32 inputs in order: acc = acc + the pair sum of the slice, from 0.
 struct LinearArgs {
   const PackedMatrix* weights = nullptr;
-  uint32_t group_begin = 0;  // groups of 32 outputs: [begin, end)
-  uint32_t group_end = 0;
+  uint32_t panel_begin = 0;  // panels of 32 outputs: [begin, end)
+  uint32_t panel_end = 0;
   uint32_t rows = 0;  // may be 0
   // [rows][x_stride] elements of the weights' precision; x_stride >= weights->padded_inputs(), and
   // the elements from inputs() to padded_inputs() are 0.

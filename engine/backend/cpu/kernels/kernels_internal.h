@@ -12,7 +12,7 @@
 
 namespace recurve {
 
-inline constexpr uint32_t kHalfBlock = kBlockSize / 2;  // outputs of half a group
+inline constexpr uint32_t kHalfPanel = kPanelOutputs / 2;  // outputs
 
 // One head's part of AttentionArgs::mass.
 inline void AddMass(const float* p /* [entries] */, uint32_t entries, float inverse,

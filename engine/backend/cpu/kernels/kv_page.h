@@ -14,7 +14,7 @@ namespace recurve {
 
 // One pool of equal pages serves all cache groups. A page holds, for a group with `layers` layers,
 // 16 * floor(max_layers / layers) consecutive entries of all its layers:
-//   [layers][kv heads][blocks of 16 entries] tiles
+//   [layers][kv heads][floor(max_layers / layers)] tiles
 // and a tile holds 16 entries of one layer and one KV head:
 //   K  [head_dim / 2 pairs of dimensions][16 entries][2]
 //   V  [8 pairs of entries][padded_dim()][2]          dimensions padded to a multiple of 16
@@ -34,15 +34,14 @@ struct PageLayout {
   }
   size_t page_bytes() const { return tile_bytes() * kv_heads * max_layers; }
 
-  // Blocks of 16 entries that a page holds of a group with `layers` layers (1 .. max_layers).
-  uint32_t blocks_per_page(uint32_t layers) const { return max_layers / layers; }
-  uint32_t entries_per_page(uint32_t layers) const {
-    return kTileEntries * blocks_per_page(layers);
-  }
-  // Byte offset, in a page of a group with `layers` layers, of the tile of layer `layer` of the
-  // group, KV head `kv_head`, block `block` of the page.
-  size_t tile_offset(uint32_t layers, uint32_t layer, uint32_t kv_head, uint32_t block) const {
-    return ((size_t{layer} * kv_heads + kv_head) * blocks_per_page(layers) + block) * tile_bytes();
+  // Tiles that a page holds of each layer and KV head of a group with `layers` layers (1 ..
+  // max_layers).
+  uint32_t tiles_per_page(uint32_t layers) const { return max_layers / layers; }
+  uint32_t entries_per_page(uint32_t layers) const { return kTileEntries * tiles_per_page(layers); }
+  // Byte offset, in a page of a group with `layers` layers, of the tile-th tile of layer `layer` of
+  // the group and KV head `kv_head`.
+  size_t tile_offset(uint32_t layers, uint32_t layer, uint32_t kv_head, uint32_t tile) const {
+    return ((size_t{layer} * kv_heads + kv_head) * tiles_per_page(layers) + tile) * tile_bytes();
   }
 };
 

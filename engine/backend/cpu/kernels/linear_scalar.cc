@@ -8,28 +8,28 @@
 namespace recurve::scalar {
 namespace {
 
-// Where the weight of input `k` of a block and output `column` of a half lies in the half.
+// Where the weight of input `k` of a slice and output `column` of a half lies in the half.
 size_t HalfIndex(uint32_t k, uint32_t column, Bf16 /*of*/) {
-  return (size_t{k / 2} * kHalfBlock + column) * 2 + k % 2;
+  return (size_t{k / 2} * kHalfPanel + column) * 2 + k % 2;
 }
 size_t HalfIndex(uint32_t k, uint32_t column, float /*of*/) {
-  return size_t{k} * kHalfBlock + column;
+  return size_t{k} * kHalfPanel + column;
 }
 
-// One row times one output of a group.
+// One row times one output of a panel.
 template <typename Element>
-float Product(const Element* group,  // [blocks][2][32 * 16]
-              const Element* x,      // [blocks * 32]
-              uint32_t blocks, uint32_t output) {
-  const Element* half = group + size_t{output / kHalfBlock} * kBlockSize * kHalfBlock;
-  const uint32_t column = output % kHalfBlock;
+float Product(const Element* panel,  // [slices][2][32 * 16]
+              const Element* x,      // [slices * 32]
+              uint32_t slices, uint32_t output) {
+  const Element* half = panel + size_t{output / kHalfPanel} * kSliceInputs * kHalfPanel;
+  const uint32_t column = output % kHalfPanel;
   float sum = 0.0F;
-  for (uint32_t block = 0; block < blocks; ++block) {
+  for (uint32_t slice = 0; slice < slices; ++slice) {
     sum += PairSum(
-        kBlockSize, [x](uint32_t k) { return Widen(x[k]); },
+        kSliceInputs, [x](uint32_t k) { return Widen(x[k]); },
         [half, column](uint32_t k) { return Widen(half[HalfIndex(k, column, Element{})]); });
-    x += kBlockSize;
-    half += size_t{2} * kBlockSize * kHalfBlock;
+    x += kSliceInputs;
+    half += size_t{2} * kSliceInputs * kHalfPanel;
   }
   return sum;
 }
@@ -37,24 +37,24 @@ float Product(const Element* group,  // [blocks][2][32 * 16]
 template <typename Element>
 void LinearOf(const LinearArgs& args) {
   const PackedMatrix& weights = *args.weights;
-  const uint32_t blocks = weights.padded_inputs() / kBlockSize;
-  for (uint32_t g = args.group_begin; g < args.group_end; ++g) {
-    const auto* const group = reinterpret_cast<const Element*>(weights.group(g));
-    const uint32_t outputs = std::min(kBlockSize, weights.outputs() - g * kBlockSize);
+  const uint32_t slices = weights.padded_inputs() / kSliceInputs;
+  for (uint32_t index = args.panel_begin; index < args.panel_end; ++index) {
+    const auto* const panel = reinterpret_cast<const Element*>(weights.panel(index));
+    const uint32_t outputs = std::min(kPanelOutputs, weights.outputs() - index * kPanelOutputs);
     for (uint32_t row = 0; row < args.rows; ++row) {
       const Element* const x = static_cast<const Element*>(args.x) + row * args.x_stride;
       if (args.epilogue == Epilogue::kSilu) {
-        Element* const y = static_cast<Element*>(args.y) + row * args.y_stride + g * kHalfBlock;
-        for (uint32_t j = 0; j < kHalfBlock; ++j) {
-          const float gate = Product(group, x, blocks, j);
-          const float up = Product(group, x, blocks, kHalfBlock + j);
+        Element* const y = static_cast<Element*>(args.y) + row * args.y_stride + index * kHalfPanel;
+        for (uint32_t j = 0; j < kHalfPanel; ++j) {
+          const float gate = Product(panel, x, slices, j);
+          const float up = Product(panel, x, slices, kHalfPanel + j);
           StoreRounded(Silu(gate) * up, &y[j]);
         }
         continue;
       }
-      float* const y = static_cast<float*>(args.y) + row * args.y_stride + g * kBlockSize;
+      float* const y = static_cast<float*>(args.y) + row * args.y_stride + index * kPanelOutputs;
       for (uint32_t j = 0; j < outputs; ++j) {
-        const float product = Product(group, x, blocks, j);
+        const float product = Product(panel, x, slices, j);
         y[j] = args.epilogue == Epilogue::kAdd ? y[j] + product : product;
       }
     }

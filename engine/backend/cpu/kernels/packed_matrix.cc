@@ -12,7 +12,7 @@
 namespace recurve {
 namespace {
 
-constexpr uint32_t kHalf = kBlockSize / 2;  // outputs of half a group
+constexpr uint32_t kHalf = kPanelOutputs / 2;
 
 // IEEE half precision to float, exact. Integer operations alone: f16 denormals are normal floats
 // and must survive whatever the floating-point mode.
@@ -60,15 +60,15 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Create(absl::Span<const Tensor> parts
     RECURVE_CHECK(parts.size() == 2 && parts[0].rows == parts[1].rows);
     matrix.outputs_ = 2 * RoundUp(parts[0].rows, kInterleave);
   }
-  matrix.group_bytes_ = size_t{kBlockSize} * matrix.padded_inputs() * ElementSize(precision);
-  ASSIGN_OR_RETURN(matrix.memory_, HugeBuffer::Allocate(matrix.group_bytes_ * matrix.groups()));
+  matrix.panel_bytes_ = size_t{kPanelOutputs} * matrix.padded_inputs() * ElementSize(precision);
+  ASSIGN_OR_RETURN(matrix.memory_, HugeBuffer::Allocate(matrix.panel_bytes_ * matrix.panels()));
   return matrix;
 }
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(absl::Span<const Tensor> parts, Order order,
                                                 Precision precision) {
   ASSIGN_OR_RETURN(PackedMatrix matrix, Create(parts, order, precision));
-  matrix.Fill(parts, 0, matrix.groups());
+  matrix.Fill(parts, 0, matrix.panels());
   return matrix;
 }
 
@@ -87,20 +87,20 @@ PackedMatrix::Source PackedMatrix::FindRow(absl::Span<const Tensor> parts, uint3
 }
 
 size_t PackedMatrix::Offset(uint32_t output, uint32_t input) const {
-  const uint32_t half = output % kBlockSize / kHalf;
+  const uint32_t half = output % kPanelOutputs / kHalf;
   const uint32_t column = output % kHalf;
-  const uint32_t k = input % kBlockSize;
+  const uint32_t k = input % kSliceInputs;
   const size_t in_half = precision_ == Precision::kBf16
                              ? (size_t{k / 2} * kHalf + column) * 2 + k % 2
                              : size_t{k} * kHalf + column;
-  const size_t block = size_t{input / kBlockSize} * 2 + half;
-  return output / kBlockSize * group_bytes_ +
-         (block * kHalf * kBlockSize + in_half) * ElementSize(precision_);
+  const size_t half_slice = size_t{input / kSliceInputs} * 2 + half;
+  return output / kPanelOutputs * panel_bytes_ +
+         (half_slice * kHalf * kSliceInputs + in_half) * ElementSize(precision_);
 }
 
 void PackedMatrix::Fill(absl::Span<const Tensor> parts, uint32_t begin, uint32_t end) {
   std::vector<float> row(inputs_);
-  for (uint32_t output = begin * kBlockSize; output < end * kBlockSize; ++output) {
+  for (uint32_t output = begin * kPanelOutputs; output < end * kPanelOutputs; ++output) {
     const Source source = FindRow(parts, output);
     if (source.tensor == nullptr) continue;  // the memory is zero
     ConvertRow(*source.tensor, source.row, row.data());

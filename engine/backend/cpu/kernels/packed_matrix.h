@@ -15,8 +15,9 @@
 
 namespace recurve {
 
-// Inputs and outputs of products are counted in blocks of 32; matrices are padded with zeros.
-inline constexpr uint32_t kBlockSize = kProductBlock;
+// Outputs of a panel, which kernels compute together. Matrices are padded with zeros to whole
+// panels of outputs and whole slices (kSliceInputs) of inputs.
+inline constexpr uint32_t kPanelOutputs = 32;
 // A packed matrix interleaves gate and up in runs of this many rows.
 inline constexpr uint32_t kInterleave = 16;
 
@@ -27,8 +28,8 @@ constexpr uint32_t RoundUp(uint32_t value, uint32_t multiple) {
 // Writes row `row` of `tensor` as floats. f16 and bf16 convert exactly.
 void ConvertRow(const Tensor& tensor, uint32_t row, float* out /* [tensor.columns] */);
 
-// W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each group of
-// 32 outputs and each block of 32 inputs, two halves of 16 outputs (see Half):
+// W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each panel of
+// 32 outputs and each slice of 32 inputs, two halves of 16 outputs (see Half):
 //   bf16  [outputs/32][inputs/32][2][16 pairs of inputs][16 outputs][2]: 64 bytes hold two inputs
 //         of 16 outputs, side by side: a row of an AMX tile, and by shift and mask two vectors of
 //         floats.
@@ -44,7 +45,7 @@ class PackedMatrix {
   };
 
   // Memory for the rows of `parts` (not empty, all with the same number of columns) in `precision`,
-  // rounded to nearest even. Fill must be called for every group before use. RESOURCE_EXHAUSTED
+  // rounded to nearest even. Fill must be called for every panel before use. RESOURCE_EXHAUSTED
   // when there is no memory.
   static absl::StatusOr<PackedMatrix> Create(absl::Span<const Tensor> parts, Order order,
                                              Precision precision);
@@ -56,20 +57,20 @@ class PackedMatrix {
   PackedMatrix(PackedMatrix&&) noexcept = default;
   PackedMatrix& operator=(PackedMatrix&&) noexcept = default;
 
-  // Packs the groups [begin, end) of the same `parts` that Create was given. Calls for disjoint
-  // groups may run at the same time. Uses padded_inputs() floats of heap memory.
+  // Packs the panels [begin, end) of the same `parts` that Create was given. Calls for disjoint
+  // panels may run at the same time. Uses padded_inputs() floats of heap memory.
   void Fill(absl::Span<const Tensor> parts, uint32_t begin, uint32_t end);
 
   Precision precision() const { return precision_; }
   Order order() const { return order_; }
   uint32_t outputs() const { return outputs_; }  // with the zero rows of kInterleaved
   uint32_t inputs() const { return inputs_; }
-  uint32_t padded_inputs() const { return RoundUp(inputs_, kBlockSize); }
-  uint32_t groups() const { return (outputs_ + kBlockSize - 1) / kBlockSize; }  // of 32 outputs
+  uint32_t padded_inputs() const { return RoundUp(inputs_, kSliceInputs); }
+  uint32_t panels() const { return (outputs_ + kPanelOutputs - 1) / kPanelOutputs; }
   size_t bytes() const { return memory_.size(); }
 
   // The weights of 32 outputs by all inputs: [padded_inputs() / 32][2][32 * 16] elements.
-  const std::byte* group(uint32_t index) const { return memory_.data() + index * group_bytes_; }
+  const std::byte* panel(uint32_t index) const { return memory_.data() + index * panel_bytes_; }
 
   // The weights of one output as floats, as they stand here after rounding.
   void Row(uint32_t output, float* out /* [inputs] */) const;
@@ -84,7 +85,7 @@ class PackedMatrix {
   size_t Offset(uint32_t output, uint32_t input) const;
 
   HugeBuffer memory_;
-  size_t group_bytes_ = 0;
+  size_t panel_bytes_ = 0;
   uint32_t outputs_ = 0;
   uint32_t inputs_ = 0;
   Precision precision_ = Precision::kF32;

@@ -30,8 +30,8 @@ struct Problem {
 
   // Fills the tiles; lanes beyond the entries, and padded dimensions, hold `poison`.
   void Store(float poison) {
-    const uint32_t blocks = (entries + kTileEntries - 1) / kTileEntries;
-    memory.resize(blocks * layout.tile_bytes());
+    const uint32_t count = (entries + kTileEntries - 1) / kTileEntries;
+    memory.resize(count * layout.tile_bytes());
     const size_t size = ElementSize(layout.precision);
     for (size_t at = 0; at < memory.size(); at += size) {
       const Bf16 narrow = FloatToBf16(poison);
@@ -42,7 +42,7 @@ struct Problem {
       }
     }
     tiles.clear();
-    for (uint32_t b = 0; b < blocks; ++b) tiles.push_back(&memory[b * layout.tile_bytes()]);
+    for (uint32_t i = 0; i < count; ++i) tiles.push_back(&memory[i * layout.tile_bytes()]);
     for (uint32_t t = 0; t < entries; ++t) {
       StoreKv(layout, t % kTileEntries, &keys[size_t{t} * layout.head_dim],
               &values[size_t{t} * layout.head_dim],

@@ -52,8 +52,8 @@ struct Problem {
     const size_t y_offset = row * y_stride;
     LinearArgs args;
     args.weights = &matrix;
-    args.group_begin = begin;
-    args.group_end = end;
+    args.panel_begin = begin;
+    args.panel_end = end;
     args.rows = count;
     args.x = packed_x.data() + row * x_stride * ElementSize(precision);
     args.x_stride = x_stride;
@@ -71,17 +71,17 @@ struct Problem {
   }
   std::vector<float> RunAll(Isa isa) const {
     std::vector<float> y = Initial();
-    Run(isa, 0, rows, 0, matrix.groups(), &y);
+    Run(isa, 0, rows, 0, matrix.panels(), &y);
     return y;
   }
 
   // Row times output by the order that kernels.h writes, from the unpacked weights.
   float Ordered(const OwnedTensor& w, uint32_t row, uint32_t output) const {
     float sum = 0;
-    for (uint32_t block = 0; block < inputs; block += 32) {
+    for (uint32_t slice = 0; slice < inputs; slice += 32) {
       float even = 0;
       float odd = 0;
-      for (uint32_t k = block; k < block + 32; ++k) {
+      for (uint32_t k = slice; k < slice + 32; ++k) {
         float& chain = k % 2 == 0 ? even : odd;
         chain = std::fma(X(row, k), W(w, output, k), chain);
       }
@@ -191,7 +191,7 @@ TEST(LinearTest, RowAloneEqualsRowInBatch) {
   ForProblems(2, [](const Problem& p, Range) {
     const std::vector<float> together = p.RunAll(BestIsa());
     std::vector<float> alone = p.Initial();
-    for (uint32_t r = 0; r < p.rows; ++r) p.Run(BestIsa(), r, 1, 0, p.matrix.groups(), &alone);
+    for (uint32_t r = 0; r < p.rows; ++r) p.Run(BestIsa(), r, 1, 0, p.matrix.panels(), &alone);
     EXPECT_EQ(FirstDifference(alone, together), -1);
   });
 }
@@ -203,8 +203,8 @@ TEST(LinearTest, AnyRowsByAnyGroupsEqualWhole) {
     std::vector<float> parts = p.Initial();
     for (uint32_t row = 0; row < p.rows;) {
       const uint32_t count = random.Int(1, p.rows - row);
-      for (uint32_t group = 0; group < p.matrix.groups();) {
-        const uint32_t end = random.Int(group + 1, p.matrix.groups());
+      for (uint32_t group = 0; group < p.matrix.panels();) {
+        const uint32_t end = random.Int(group + 1, p.matrix.panels());
         p.Run(BestIsa(), row, count, group, end, &parts);
         group = end;
       }
@@ -229,7 +229,7 @@ TEST(LinearTest, ChunksOfGroupsEqualScalar) {
     std::vector<float> y(kRows * 300);
     LinearArgs args;
     args.weights = &matrix;
-    args.group_end = matrix.groups();
+    args.panel_end = matrix.panels();
     args.rows = kRows;
     args.x = x.data();
     args.x_stride = matrix.padded_inputs();

@@ -42,7 +42,7 @@ TEST(PackedMatrixTest, ConcatenatesRows) {
   for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
     const PackedMatrix matrix = *PackedMatrix::Pack(parts, Order::kConcatenated, precision);
     ASSERT_EQ(matrix.outputs(), 97U);
-    ASSERT_EQ(matrix.groups(), 4U);
+    ASSERT_EQ(matrix.panels(), 4U);
     ASSERT_EQ(matrix.padded_inputs(), 96U);
     for (uint32_t n = 0; n < 97; ++n) {
       const std::vector<float> expected = n < 40   ? Expected(a, n, precision)
@@ -78,8 +78,8 @@ TEST(PackedMatrixTest, LaysOutPairsOfInputs) {
       const size_t half = (size_t{n / 32} * 3 + k / 32) * 2 + n % 32 / 16;
       const size_t pair = (half * 16 + k % 32 / 2) * 16 + n % 16;
       const float value = w.values[n * 96 + k];
-      EXPECT_EQ(reinterpret_cast<const Bf16*>(bf16.group(0))[pair * 2 + k % 2], FloatToBf16(value));
-      EXPECT_EQ(reinterpret_cast<const float*>(f32.group(0))[(half * 32 + k % 32) * 16 + n % 16],
+      EXPECT_EQ(reinterpret_cast<const Bf16*>(bf16.panel(0))[pair * 2 + k % 2], FloatToBf16(value));
+      EXPECT_EQ(reinterpret_cast<const float*>(f32.panel(0))[(half * 32 + k % 32) * 16 + n % 16],
                 value);
     }
   }
@@ -89,7 +89,7 @@ TEST(PackedMatrixTest, PaddingIsZero) {
   const OwnedTensor w(5, 3, std::vector<float>(15, 1.0F));
   const PackedMatrix matrix =
       *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kF32);
-  const float* const values = reinterpret_cast<const float*>(matrix.group(0));
+  const float* const values = reinterpret_cast<const float*>(matrix.panel(0));
   float sum = 0;
   for (size_t i = 0; i < 32 * 32; ++i) sum += values[i];
   EXPECT_EQ(sum, 15.0F);
@@ -101,13 +101,13 @@ TEST(PackedMatrixTest, FillsGroupsInParallel) {
   const PackedMatrix whole =
       *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
   PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
-  std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.groups()); });
+  std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.panels()); });
   parts.Fill({&w.view, 1}, 0, 9);
   other.join();
   ASSERT_EQ(parts.bytes(), whole.bytes());
-  EXPECT_EQ(std::memcmp(parts.group(0), whole.group(0), whole.bytes()), 0);
+  EXPECT_EQ(std::memcmp(parts.panel(0), whole.panel(0), whole.bytes()), 0);
   const PackedMatrix moved = std::move(parts);
-  EXPECT_EQ(std::memcmp(moved.group(0), whole.group(0), whole.bytes()), 0);
+  EXPECT_EQ(std::memcmp(moved.panel(0), whole.panel(0), whole.bytes()), 0);
 }
 
 TEST(ConvertRowTest, WidensEveryHalfExactly) {
@@ -145,8 +145,8 @@ TEST(PageLayoutTest, TilesOfAPageAreDisjointAndFillIt) {
         std::set<size_t> offsets;
         for (uint32_t layer = 0; layer < layers; ++layer) {
           for (uint32_t head = 0; head < 3; ++head) {
-            for (uint32_t block = 0; block < layout.blocks_per_page(layers); ++block) {
-              const size_t offset = layout.tile_offset(layers, layer, head, block);
+            for (uint32_t tile = 0; tile < layout.tiles_per_page(layers); ++tile) {
+              const size_t offset = layout.tile_offset(layers, layer, head, tile);
               EXPECT_EQ(offset % layout.tile_bytes(), 0U);
               EXPECT_EQ(offset % 64, 0U);
               EXPECT_LE(offset + layout.tile_bytes(), layout.page_bytes());
