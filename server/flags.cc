@@ -94,7 +94,7 @@ void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
               "Share of the free memory (within the cgroup's limit) that kv_pages=auto may take.");
   group.Switch("--prefix_cache", &options->prefix_cache,
                "Compute once what prompts of one tenant have in common at their beginning, in "
-               "chunks of 64 tokens, and keep it while nobody else needs the pages. Exact. "
+               "pieces of 64 tokens, and keep it while nobody else needs the pages. Exact. "
                "--prefix_cache=false turns it off.");
   group.NumberOrAuto("--max_context", &options->max_context,
                      "Most tokens of a sequence, prompt and generated; auto: the model's.");

@@ -9,53 +9,56 @@
 namespace recurve {
 
 PrefixCache::PrefixCache(PagePool* pool, const StepShape& shape,
-                         const EntriesPerPage& entries_per_page, uint32_t chunk)
-    : pool_(pool), groups_(shape.groups()), entries_per_page_(entries_per_page), chunk_(chunk) {}
+                         const EntriesPerPage& entries_per_page, uint32_t node_tokens)
+    : pool_(pool),
+      groups_(shape.groups()),
+      entries_per_page_(entries_per_page),
+      node_tokens_(node_tokens) {}
 
 PrefixCache::~PrefixCache() {
   while (ForgetOldest()) {
   }
 }
 
-std::vector<PrefixCache::Chunk*> PrefixCache::Walk(const std::string& realm,
-                                                   std::span<const uint32_t> tokens) {
-  std::vector<Chunk*> path;
+std::vector<PrefixCache::Node*> PrefixCache::Walk(const std::string& realm,
+                                                  std::span<const uint32_t> tokens) {
+  std::vector<Node*> path;
   const auto found = realms_.find(realm);
-  Chunks* next = found == realms_.end() ? nullptr : &found->second;
-  for (; next != nullptr && tokens.size() >= chunk_; tokens = tokens.subspan(chunk_)) {
-    const auto chunk = next->find(Tokens(tokens.begin(), tokens.begin() + chunk_));
-    if (chunk == next->end()) break;
-    path.push_back(chunk->second.get());
+  Nodes* next = found == realms_.end() ? nullptr : &found->second;
+  for (; next != nullptr && tokens.size() >= node_tokens_; tokens = tokens.subspan(node_tokens_)) {
+    const auto node = next->find(Tokens(tokens.begin(), tokens.begin() + node_tokens_));
+    if (node == next->end()) break;
+    path.push_back(node->second.get());
     next = &path.back()->next;
   }
   return path;
 }
 
-void PrefixCache::Use(const std::vector<Chunk*>& path) {
-  for (auto chunk = path.rbegin(); chunk != path.rend(); ++chunk) {
-    by_use_.splice(by_use_.end(), by_use_, (*chunk)->use);
+void PrefixCache::Use(const std::vector<Node*>& path) {
+  for (auto node = path.rbegin(); node != path.rend(); ++node) {
+    by_use_.splice(by_use_.end(), by_use_, (*node)->use);
   }
 }
 
 CachedPrefix PrefixCache::Find(const std::string& realm, std::span<const uint32_t> tokens) {
-  const std::vector<Chunk*> path = Walk(realm, tokens);
+  const std::vector<Node*> path = Walk(realm, tokens);
   Use(path);
   CachedPrefix prefix;
-  for (const Chunk* chunk : path) {
+  for (const Node* node : path) {
     for (uint32_t group = 0; group < groups_; ++group) {
-      // Its first page may hold the last entries of the chunk before too, which may lie in a page
+      // Its first page may hold the last entries of the node before too, which may lie in a page
       // of another sequence there: this one has copied them.
       const uint32_t per_page = entries_per_page_[group];
-      if (per_page > 0 && !chunk->pages[group].empty()) {
+      if (per_page > 0 && !node->pages[group].empty()) {
         prefix.pages[group].resize(prefix.count[group] / per_page);
-        prefix.pages[group].insert(prefix.pages[group].end(), chunk->pages[group].begin(),
-                                   chunk->pages[group].end());
+        prefix.pages[group].insert(prefix.pages[group].end(), node->pages[group].begin(),
+                                   node->pages[group].end());
       }
-      prefix.count[group] = chunk->count[group];
+      prefix.count[group] = node->count[group];
     }
-    prefix.counts.push_back(chunk->count);
-    prefix.depths.insert(prefix.depths.end(), chunk->depths.begin(), chunk->depths.end());
-    prefix.tokens += chunk_;
+    prefix.counts.push_back(node->count);
+    prefix.depths.insert(prefix.depths.end(), node->depths.begin(), node->depths.end());
+    prefix.tokens += node_tokens_;
   }
   return prefix;
 }
@@ -64,50 +67,52 @@ void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens
                       std::span<const std::array<uint32_t, kMaxGroups>> counts,
                       std::span<const uint32_t> depths,
                       std::span<const std::span<const uint32_t>> tables) {
-  RECURVE_CHECK(tokens.size() == counts.size() * chunk_ && depths.size() == tokens.size() &&
+  RECURVE_CHECK(tokens.size() == counts.size() * node_tokens_ && depths.size() == tokens.size() &&
                 tables.size() == groups_);
-  std::vector<Chunk*> path = Walk(realm, tokens);
+  std::vector<Node*> path = Walk(realm, tokens);
   while (path.size() < counts.size()) {
-    auto chunk = std::make_unique<Chunk>();
-    chunk->parent = path.empty() ? nullptr : path.back();
-    if (path.empty()) chunk->realm = realm;
-    const std::span<const uint32_t> its_tokens = tokens.subspan(path.size() * chunk_, chunk_);
-    const std::span<const uint32_t> its_depths = depths.subspan(path.size() * chunk_, chunk_);
-    chunk->tokens.assign(its_tokens.begin(), its_tokens.end());
-    chunk->depths.assign(its_depths.begin(), its_depths.end());
-    chunk->count = counts[path.size()];
+    auto node = std::make_unique<Node>();
+    node->parent = path.empty() ? nullptr : path.back();
+    if (path.empty()) node->realm = realm;
+    const std::span<const uint32_t> its_tokens =
+        tokens.subspan(path.size() * node_tokens_, node_tokens_);
+    const std::span<const uint32_t> its_depths =
+        depths.subspan(path.size() * node_tokens_, node_tokens_);
+    node->tokens.assign(its_tokens.begin(), its_tokens.end());
+    node->depths.assign(its_depths.begin(), its_depths.end());
+    node->count = counts[path.size()];
     for (uint32_t group = 0; group < groups_; ++group) {
       const uint32_t per_page = entries_per_page_[group];
       const uint32_t before = path.empty() ? 0 : counts[path.size() - 1][group];
-      const uint32_t count = chunk->count[group];
+      const uint32_t count = node->count[group];
       if (per_page == 0 || count == before) continue;
       const uint32_t first = before / per_page;
       const uint32_t last = (count - 1) / per_page;
       RECURVE_CHECK(last < tables[group].size());
       const auto pages = tables[group].subspan(first, last - first + 1);
-      chunk->pages[group].assign(pages.begin(), pages.end());
-      pool_->Keep(chunk->pages[group]);
+      node->pages[group].assign(pages.begin(), pages.end());
+      pool_->Keep(node->pages[group]);
     }
-    chunk->use = by_use_.insert(by_use_.end(), chunk.get());
-    Chunks& siblings = path.empty() ? realms_[realm] : path.back()->next;
-    path.push_back(chunk.get());
-    siblings.emplace(chunk->tokens, std::move(chunk));
+    node->use = by_use_.insert(by_use_.end(), node.get());
+    Nodes& siblings = path.empty() ? realms_[realm] : path.back()->next;
+    path.push_back(node.get());
+    siblings.emplace(node->tokens, std::move(node));
   }
   Use(path);
 }
 
 bool PrefixCache::ForgetOldest() {
   if (by_use_.empty()) return false;
-  Chunk* const chunk = by_use_.front();
-  RECURVE_CHECK(chunk->next.empty());
+  Node* const node = by_use_.front();
+  RECURVE_CHECK(node->next.empty());
   by_use_.pop_front();
-  for (uint32_t group = 0; group < groups_; ++group) pool_->Forget(chunk->pages[group]);
-  const Tokens tokens = chunk->tokens;
-  if (chunk->parent != nullptr) {
-    chunk->parent->next.erase(tokens);
+  for (uint32_t group = 0; group < groups_; ++group) pool_->Forget(node->pages[group]);
+  const Tokens tokens = node->tokens;
+  if (node->parent != nullptr) {
+    node->parent->next.erase(tokens);
     return true;
   }
-  const auto realm = realms_.find(chunk->realm);
+  const auto realm = realms_.find(node->realm);
   realm->second.erase(tokens);
   if (realm->second.empty()) realms_.erase(realm);
   return true;

@@ -22,22 +22,22 @@ namespace recurve {
 
 // What a prefix has in each group.
 struct CachedPrefix {
-  uint32_t tokens = 0;                       // a multiple of the cache's chunk
+  uint32_t tokens = 0;                       // a multiple of PrefixCache::node_tokens()
   std::array<uint32_t, kMaxGroups> count{};  // entries
   // In table order; the last one may hold entries of other tokens behind these.
   std::array<std::vector<uint32_t>, kMaxGroups> pages;
-  std::vector<std::array<uint32_t, kMaxGroups>> counts;  // after each chunk
+  std::vector<std::array<uint32_t, kMaxGroups>> counts;  // after each node
   std::vector<uint32_t> depths;                          // [tokens]: recursions that each ran
 };
 
-// A tree of chunks of tokens, found by the tokens themselves, so that no two can be mistaken for
-// each other. Each chunk is one more owner of the pages that hold its entries. Borrows the pool,
+// A tree of nodes, found by the tokens themselves, so that no two can be mistaken for
+// each other. Each node is one more owner of the pages that hold its entries. Borrows the pool,
 // which outlives it. Thread-compatible.
 class PrefixCache {
  public:
-  // chunk: tokens of one.
+  // node_tokens: tokens of a node.
   PrefixCache(PagePool* pool, const StepShape& shape, const EntriesPerPage& entries_per_page,
-              uint32_t chunk);
+              uint32_t node_tokens);
   ~PrefixCache();  // gives back all pages
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
@@ -47,44 +47,44 @@ class PrefixCache {
   // threshold, budget, salt.
   CachedPrefix Find(const std::string& realm, std::span<const uint32_t> tokens);
 
-  // Adds what is not known yet of tokens.size() = k * chunk() tokens. counts [k]: entries of the
-  // sequence after each chunk. depths [tokens.size()]: recursions that each token ran. tables
+  // Adds what is not known yet of tokens.size() = k * node_tokens() tokens. counts [k]: entries of
+  // the sequence after each node. depths [tokens.size()]: recursions that each token ran. tables
   // [groups]: the sequence's pages, which hold these entries, in table order. Counts as a use.
   void Add(const std::string& realm, std::span<const uint32_t> tokens,
            std::span<const std::array<uint32_t, kMaxGroups>> counts,
            std::span<const uint32_t> depths, std::span<const std::span<const uint32_t>> tables);
 
-  // Forgets the prefix used longest ago, its last chunk first. False: there is none.
+  // Forgets the prefix used longest ago, its last node first. False: there is none.
   bool ForgetOldest();
 
-  uint32_t chunk() const { return chunk_; }
-  uint32_t chunks() const { return static_cast<uint32_t>(by_use_.size()); }
+  uint32_t node_tokens() const { return node_tokens_; }
+  uint32_t nodes() const { return static_cast<uint32_t>(by_use_.size()); }
 
  private:
-  using Tokens = std::vector<uint32_t>;  // [chunk_]
-  struct Chunk {
-    Chunk* parent = nullptr;
+  using Tokens = std::vector<uint32_t>;  // [node_tokens_]
+  struct Node {
+    Node* parent = nullptr;
     std::string realm;  // of those without a parent
     Tokens tokens;
-    std::map<Tokens, std::unique_ptr<Chunk>> next;
+    std::map<Tokens, std::unique_ptr<Node>> next;
     std::array<uint32_t, kMaxGroups> count{};             // entries up to its end
-    std::vector<uint32_t> depths;                         // [chunk_]
+    std::vector<uint32_t> depths;                         // [node_tokens_]
     std::array<std::vector<uint32_t>, kMaxGroups> pages;  // that hold entries of its tokens
-    std::list<Chunk*>::iterator use;
+    std::list<Node*>::iterator use;
   };
-  using Chunks = std::map<Tokens, std::unique_ptr<Chunk>>;
+  using Nodes = std::map<Tokens, std::unique_ptr<Node>>;
 
-  // The chunks along `tokens` as far as they are known, the first one first.
-  std::vector<Chunk*> Walk(const std::string& realm, std::span<const uint32_t> tokens);
+  // The nodes along `tokens` as far as they are known, the first one first.
+  std::vector<Node*> Walk(const std::string& realm, std::span<const uint32_t> tokens);
   // Puts them behind all others, ancestors last: so the first in use order has no descendants.
-  void Use(const std::vector<Chunk*>& path);
+  void Use(const std::vector<Node*>& path);
 
   PagePool* const pool_;
   const uint32_t groups_;
   const EntriesPerPage entries_per_page_;
-  const uint32_t chunk_;
-  std::map<std::string, Chunks> realms_;
-  std::list<Chunk*> by_use_;  // used longest ago first
+  const uint32_t node_tokens_;
+  std::map<std::string, Nodes> realms_;
+  std::list<Node*> by_use_;  // used longest ago first
 };
 
 }  // namespace recurve

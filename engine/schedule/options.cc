@@ -115,7 +115,7 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
   RETURN_IF_ERROR(AtLeast("kv_pages", limits.pages, static_cast<uint64_t>(groups)));
   RETURN_IF_ERROR(AtLeast("max_positions", limits.max_positions, 1));
   RETURN_IF_ERROR(AtLeast("vocab_size", options.vocab_size, 1));
-  RETURN_IF_ERROR(AtLeast("prefix_chunk", options.prefix_chunk, 1));
+  RETURN_IF_ERROR(AtLeast("prefix_node_tokens", options.prefix_node_tokens, 1));
   RETURN_IF_ERROR(AtLeast("default_max_tokens", options.default_max_tokens, 1));
   RETURN_IF_ERROR(AtLeast("max_queued_requests", options.max_queued_requests, 1));
   RETURN_IF_ERROR(AtLeast("max_queued_tokens", options.max_queued_tokens, limits.max_positions));

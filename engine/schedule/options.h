@@ -34,7 +34,7 @@ struct ScheduleOptions : AdmissionLimits {
   std::vector<TokenId> eos_ids;  // end of sequence, unless a sample ignores them
   Policy policy;
   bool prefix_cache = true;
-  uint32_t prefix_chunk = 64;  // tokens that are cached, or not, together
+  uint32_t prefix_node_tokens = 64;  // tokens that are cached, or not, together
   // While samples wait longer than this, new tokens of those that allow it may run fewer
   // recursions (depth_dial.h); unset: never.
   std::optional<std::chrono::nanoseconds> queue_time_goal;

@@ -11,10 +11,11 @@
 namespace recurve {
 namespace {
 
-// How many tokens at the beginning of both are the same, in whole chunks.
-uint32_t CommonTokens(std::span<const uint32_t> a, std::span<const uint32_t> b, uint32_t chunk) {
+// How many tokens at the beginning of both are the same, in whole nodes of the cache.
+uint32_t CommonTokens(std::span<const uint32_t> a, std::span<const uint32_t> b,
+                      uint32_t node_tokens) {
   const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
-  return static_cast<uint32_t>(end - a.begin()) / chunk * chunk;
+  return static_cast<uint32_t>(end - a.begin()) / node_tokens * node_tokens;
 }
 
 // A sequence that can no longer be preempted was admitted with all the pages that it will need. Of
@@ -41,7 +42,7 @@ PrefixSharing::PrefixSharing(const ScheduleOptions& options, const StepShape& sh
       pool_(pool),
       tables_(tables),
       queue_(queue),
-      cache_(pool, shape, options.entries_per_page, options.prefix_chunk) {}
+      cache_(pool, shape, options.entries_per_page, options.prefix_node_tokens) {}
 
 bool PrefixSharing::MayFind(const Sequence& sequence) {
   return sequence.prefix_state.finds && MayShare(sequence);
@@ -62,11 +63,11 @@ bool PrefixSharing::ParkNext(Sequence& sequence, uint32_t found,
   for (const Sequence* other : running) {
     const PrefixState& theirs = other->prefix_state;
     const uint32_t stores = other->StoredPrefix();
-    if (stores < found + cache_.chunk() || theirs.realm != state.realm) continue;
+    if (stores < found + cache_.node_tokens() || theirs.realm != state.realm) continue;
     const size_t given = std::min<size_t>(other->tokens.size(), stores);
     const uint32_t common =
-        CommonTokens(wanted, std::span(other->tokens).first(given), cache_.chunk());
-    // A leader stores each chunk once. A chunk that it has stored and that the cache has forgotten
+        CommonTokens(wanted, std::span(other->tokens).first(given), cache_.node_tokens());
+    // A leader stores each node once. A node that it has stored and that the cache has forgotten
     // since will not come again, so waiting for it is useless.
     if (common <= state.awaited || theirs.stored >= common) continue;
     state.leader = other;
@@ -110,25 +111,25 @@ void PrefixSharing::Store(Sequence& sequence, uint32_t position, std::span<const
       std::min(position + static_cast<uint32_t>(depths.size()), sequence.StoredPrefix());
   while (state.depths.size() < end) {
     state.depths.push_back(depths[state.depths.size() - position]);
-    if (state.depths.size() % cache_.chunk() == 0) CountChunk(state);
+    if (state.depths.size() % cache_.node_tokens() == 0) CountNode(state);
   }
-  const uint32_t whole = end / cache_.chunk() * cache_.chunk();
+  const uint32_t whole = end / cache_.node_tokens() * cache_.node_tokens();
   if (whole <= state.stored || !MayShare(sequence)) return;
   std::vector<std::span<const uint32_t>> tables;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     tables.push_back(tables_->pages(sequence.slot, group));
   }
   cache_.Add(state.realm, std::span(sequence.tokens).first(whole),
-             std::span(state.counts).first(whole / cache_.chunk()),
+             std::span(state.counts).first(whole / cache_.node_tokens()),
              std::span(state.depths).first(whole), tables);
   state.stored = whole;
   CallBack(sequence, whole);
 }
 
-void PrefixSharing::CountChunk(PrefixState& state) const {
+void PrefixSharing::CountNode(PrefixState& state) const {
   std::array<uint32_t, kMaxGroups> count{};
   if (!state.counts.empty()) count = state.counts.back();
-  for (size_t i = state.depths.size() - cache_.chunk(); i < state.depths.size(); ++i) {
+  for (size_t i = state.depths.size() - cache_.node_tokens(); i < state.depths.size(); ++i) {
     ++count[shape_.entry_group()];
     ++count[shape_.exit_group()];
     for (uint32_t recursion = 1; recursion <= state.depths[i]; ++recursion) {

@@ -17,7 +17,7 @@
 
 namespace recurve {
 
-// What a sequence computes of its prompt is kept in the cache, chunk by chunk, for others that
+// What a sequence computes of its prompt is kept in the cache, node by node, for others that
 // begin in the same way: they take its pages and run only the rest. A sequence whose prefix is
 // being computed by another one, its leader, is parked in the queue until the cache has it. Cached
 // prefixes that nobody uses go before anybody is held or preempted.
@@ -44,7 +44,7 @@ class PrefixSharing {
   void Adopt(Stay& stay, const CachedPrefix& prefix);
 
   // The tokens of `sequence` from `position` on have run; depths: the recursions of each. Stores
-  // what has become a whole chunk, and calls back those who wait for it.
+  // what has become a whole node, and calls back those who wait for it.
   void Store(Sequence& sequence, uint32_t position, std::span<const uint32_t> depths);
 
   // `leader` will store no more: calls back all who wait for it.
@@ -55,8 +55,8 @@ class PrefixSharing {
   bool WithFreedPages(absl::FunctionRef<bool()> attempt);
 
  private:
-  // Appends the entries of the last chunk of state.depths.
-  void CountChunk(PrefixState& state) const;
+  // Appends the entries of the last node of state.depths.
+  void CountNode(PrefixState& state) const;
   // Calls back those who wait for no more than the first `stored` tokens of `leader`.
   void CallBack(const Sequence& leader, uint32_t stored);
 

@@ -28,7 +28,7 @@ struct PrefixState {
   uint32_t stores = 0;     // of these, those that the cache gets
   uint32_t stored = 0;     // the cache has got them, or had them when it was admitted
   // Of the first tokens that have run, at most `stores`: the recursions of each, and the entries in
-  // each group after each chunk.
+  // each group after each node.
   std::vector<uint32_t> depths;
   std::vector<std::array<uint32_t, kMaxGroups>> counts;
   // While it waits for the prefix that another is computing: who, and how many tokens.

@@ -96,7 +96,7 @@ class World {
     options_.policy = *Policy::FromName(way.policy);
     options_.headroom = 0;  // so that tight memory preempts
     options_.prefix_cache = way.prefix_cache;
-    options_.prefix_chunk = 8;
+    options_.prefix_node_tokens = 8;
     schedule_ = *Schedule::Create(options_, shape, Clock::Steady());
     BackendOptions backend;
     backend.precision = way.precision;

@@ -66,7 +66,7 @@ class World {
     for (uint32_t i = 0; i < n; ++i) hash = Mix(hash, tokens[i]);
     return hash;
   }
-  // What each chunk of the first `n` tokens has at its end.
+  // What each node of the first `n` tokens has at its end.
   static std::vector<std::array<uint32_t, kMaxGroups>> ChunkCounts(
       const std::string& realm, const std::vector<uint32_t>& tokens, uint32_t n) {
     std::vector<std::array<uint32_t, kMaxGroups>> counts;
@@ -138,7 +138,7 @@ TEST(PrefixCacheTest, FindsWholeChunksOfWhatWasAdded) {
   const std::vector<uint32_t> tokens = Tokens(1, 300);
   EXPECT_EQ(world.Run("", tokens), 0U);
   EXPECT_EQ(world.Run("", tokens), 256U);
-  EXPECT_EQ(world.cache_.chunks(), 4U);
+  EXPECT_EQ(world.cache_.nodes(), 4U);
   std::vector<uint32_t> other = tokens;
   other[200] += 1;
   EXPECT_EQ(world.Run("", other), 192U);

@@ -181,7 +181,7 @@ class LoweredPrefixTest : public DepthTest {
   LoweredPrefixTest() {
     options_.limits.chunk = 2;
     options_.limits.pages = 1000;
-    options_.prefix_chunk = 2;
+    options_.prefix_node_tokens = 2;
   }
 
   // Has the prompt of the only running sequence lowered to two recursions from some chunk on.

@@ -80,7 +80,7 @@ void LoadDrawer::DrawOptions() {
   options_.max_queued_tokens = limits.max_positions + Draw(0, 200);
   load_.depth = Draw(0, 2);
   options_.prefix_cache = Chance(0.7);
-  options_.prefix_chunk = Draw(1, 6);
+  options_.prefix_node_tokens = Draw(1, 6);
   const bool adapts = model_.shape.recursions > 1 && Chance(0.5);
   if (adapts) options_.queue_time_goal = milliseconds(Draw(1, 6));
 }
@@ -170,7 +170,7 @@ void LoadDrawer::DrawCrowd() {
   options_.max_queued_requests = Draw(14, 20);
   options_.max_queued_tokens = uint64_t{14} * limits.max_positions;
   options_.prefix_cache = true;
-  options_.prefix_chunk = Draw(1, 4);
+  options_.prefix_node_tokens = Draw(1, 4);
   own_budgets_ = Chance(0.5);
   crowd_ = DrawSample(0);
   KvBudget& budget = crowd_.budget;

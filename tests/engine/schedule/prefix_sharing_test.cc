@@ -27,7 +27,7 @@ constexpr uint32_t kPages = 24;
 ScheduleOptions MakeOptions() {
   ScheduleOptions options;
   options.entries_per_page = {4, 4, 4};
-  options.prefix_chunk = 4;
+  options.prefix_node_tokens = 4;
   options.vocab_size = 64;
   options.max_preemptions = 2;
   return options;
@@ -157,7 +157,7 @@ TEST_F(PrefixSharingTest, TheParkedComeBackWhenTheirLeaderLeaves) {
 TEST_F(PrefixSharingTest, NobodyWaitsForWhatWillNotCome) {
   Sequence& leader = Run(Add(14));
   Add(3);
-  EXPECT_FALSE(ParkNext()) << "has no whole chunk in common";
+  EXPECT_FALSE(ParkNext()) << "has no whole node in common";
   queue_.TakeNext();
   Add(14, 30);
   EXPECT_FALSE(ParkNext()) << "begins in another way";
@@ -189,7 +189,7 @@ TEST_F(PrefixSharingTest, AdoptionSharesFullPages) {
 
 TEST_F(PrefixSharingTest, WhatNobodyUsesGoesForTheCopiesOfPartlyFilledPages) {
   ScheduleOptions options = options_;
-  options.prefix_chunk = 6;
+  options.prefix_node_tokens = 6;
   PrefixSharing sharing(options, kOneRecursion, &pool_, &tables_, &queue_);
   for (const uint32_t first : {30U, 10U}) {
     Sequence& sequence = Run(Add(6, first));
@@ -217,7 +217,7 @@ TEST_F(PrefixSharingTest, PagesAreFreedUntilTheAttemptSucceedsOrNothingIsLeft) {
   Leave(sequence);
   EXPECT_EQ(pool_.cached(), 9U);
   EXPECT_TRUE(sharing_.WithFreedPages([this] { return pool_.cached() == 3; }));
-  EXPECT_EQ(Found(Add(12)), 4U) << "the last chunk goes first";
+  EXPECT_EQ(Found(Add(12)), 4U) << "the last node goes first";
   ForgetAll();
   EXPECT_EQ(pool_.cached(), 0U);
 }

@@ -12,7 +12,7 @@ namespace {
 // Chunks of four tokens, pages of four entries in each of four groups.
 class PrefixesTest : public ScheduleFixture {
  protected:
-  PrefixesTest() { options_.prefix_chunk = 4; }
+  PrefixesTest() { options_.prefix_node_tokens = 4; }
 
   void StepUntilEnded(size_t id) {
     for (int step = 0; step < 300 && told(id).ended == 0; ++step) Step();

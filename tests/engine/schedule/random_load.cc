@@ -278,7 +278,7 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
   for (const uint32_t depth : told.token_depths) ++by_depth[depth - 1];
   if (by_depth != ending.generated_depth.by_depth) return "odd histogram of the tokens' depths";
   if (ending.preemptions > options_.max_preemptions) return "preempted too often";
-  if (ending.cached_tokens % options_.prefix_chunk != 0 ||
+  if (ending.cached_tokens % options_.prefix_node_tokens != 0 ||
       ending.cached_tokens > (options_.prefix_cache ? prompt - 1 : 0)) {
     return "odd number of cached tokens";
   }

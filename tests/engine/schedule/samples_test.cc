@@ -15,7 +15,7 @@ using testing::SizeIs;
 
 class SamplesTest : public ScheduleFixture {
  protected:
-  SamplesTest() { options_.prefix_chunk = 4; }
+  SamplesTest() { options_.prefix_node_tokens = 4; }
 
   std::vector<ScheduledSample> MakeSamples(int count, uint32_t prompt, uint32_t max_tokens) {
     std::vector<ScheduledSample> samples;
