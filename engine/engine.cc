@@ -44,7 +44,7 @@ class EngineImpl final : public Engine {
     loop_thread_.join();
   }
 
-  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  absl::StatusOr<Accepted> Start(Request request, std::shared_ptr<RequestSink> sink) override;
   void Cancel(SampleId id) override { inbox_.Cancel(id); }
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override { return inbox_.WaitForFailure(); }
@@ -76,8 +76,8 @@ class EngineImpl final : public Engine {
   std::thread loop_thread_, watch_thread_;  // last: they use all of the above
 };
 
-absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
-                                                  std::shared_ptr<RequestSink> sink) {
+absl::StatusOr<Engine::Accepted> EngineImpl::Start(Request request,
+                                                   std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(ValidateRequest(request));
   // A full queue refuses before the prompt is tokenized, which may cost more than all the rest.
   RETURN_IF_ERROR(inbox_.CheckOpen(request.samples));
@@ -93,7 +93,7 @@ absl::StatusOr<Engine::Started> EngineImpl::Start(Request request,
   }
   arrival.queued = clock_->Now();
   ASSIGN_OR_RETURN(const SampleId first, inbox_.Add(std::move(arrival)));
-  return Started{first, prompt_tokens};
+  return Accepted{first, prompt_tokens};
 }
 
 void EngineImpl::Drain(SteadyTime until) {

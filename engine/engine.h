@@ -29,7 +29,7 @@ class Engine {
   using SampleId = uint64_t;
 
   // A request that was accepted.
-  struct Started {
+  struct Accepted {
     SampleId id;  // of sample 0; the ids of the others follow one by one
     uint32_t prompt_tokens;
   };
@@ -43,7 +43,7 @@ class Engine {
   // Validates and queues all samples, or none. On success `sink` hears of each sample until
   // OnFinished. InvalidArgument: field, value, limit; ResourceExhausted: the queue that is full and
   // its limit; Unavailable: draining or failed. On failure the sink hears nothing.
-  virtual absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
+  virtual absl::StatusOr<Accepted> Start(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
   // Ends one sample with Cancelled before the next step. Unknown and finished ids are ignored.
   virtual void Cancel(SampleId id) = 0;

@@ -186,14 +186,14 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   FollowDial(sequence, stay.state.position);
   if (builder_.TellUpTo(stay, room, tables_)) stay.limits.room = room;
   builder_.Admit(stay);
-  Started(sequence);
+  MarkStarted(sequence);
   accounts_.CountPrefix(sequence, prefix, PrefixSharing::MayFind(sequence));
   sequence.TellRows(0, prefix.depths, {});
   const auto later = [](const Sequence* a, const Sequence* b) { return a->Precedes(*b); };
   running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, later), &sequence);
 }
 
-void Schedule::Started(Sequence& sequence) {
+void Schedule::MarkStarted(Sequence& sequence) {
   const SteadyTime now = clock_->Now();
   if (sequence.told_rows > 0) sequence.recomputing_since = now;
   if (sequence.stats.admitted.has_value()) return;

@@ -114,7 +114,7 @@ class Schedule {
   void FollowDial(Sequence& sequence, uint32_t position);
   void Preempt(Sequence& sequence);
   void AdmitNext(const CachedPrefix& prefix);
-  void Started(Sequence& sequence);
+  void MarkStarted(Sequence& sequence);
 
   // Takes in what a step did to a sequence.
   void Deliver(Stay& stay, const SlotState& before, const Outcome& outcome,

@@ -61,7 +61,7 @@ void Call::Perform(const CallActions& actions) {
 
 void Call::Admit(absl::StatusOr<Request> request) {
   Rejection why = Rejection::kInvalid;
-  const absl::StatusOr<Engine::Started> started = Start(std::move(request), &why);
+  const absl::StatusOr<Engine::Accepted> started = Start(std::move(request), &why);
   if (started.ok()) {
     Perform(Tell([&](CallState& state, SteadyTime) { return state.Admitted(*started); }));
   } else {
@@ -69,7 +69,7 @@ void Call::Admit(absl::StatusOr<Request> request) {
   }
 }
 
-absl::StatusOr<Engine::Started> Call::Start(absl::StatusOr<Request> given, Rejection* why) {
+absl::StatusOr<Engine::Accepted> Call::Start(absl::StatusOr<Request> given, Rejection* why) {
   {
     // A prompt is long work to tokenize: not for somebody who has left.
     const MutexLock lock(mutex_);

@@ -87,7 +87,7 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
                 uint32_t generated_tokens) override;
   void OnFinished(uint32_t sample, Finish finish) override;
 
-  absl::StatusOr<Engine::Started> Start(absl::StatusOr<Request> given, Rejection* why);
+  absl::StatusOr<Engine::Accepted> Start(absl::StatusOr<Request> given, Rejection* why);
 
   // Tells the state of an event, `event(state, now)`.
   template <typename Event>

@@ -33,7 +33,7 @@ void CallState::Submitted(uint32_t samples, uint64_t seed) {
   unfinished_ = samples;
 }
 
-CallActions CallState::Admitted(const Engine::Started& started) {
+CallActions CallState::Admitted(const Engine::Accepted& started) {
   request_ = RequestState::kAdmitted;
   engine_id_ = started.id;
   prompt_tokens_ = started.prompt_tokens;

@@ -100,7 +100,7 @@ class CallState {
   // The engine is about to be given the request: from now on its samples may tell something.
   void Submitted(uint32_t samples, uint64_t seed);
   // Exactly one of these, once.
-  CallActions Admitted(const Engine::Started& started);
+  CallActions Admitted(const Engine::Accepted& started);
   CallActions Refused(absl::Status status, Rejection why);
 
   // News of a sample. None of these asks for anything but `observe` and `wake`.

@@ -168,8 +168,8 @@ size_t FakeEngine::num_accepted() {
   return accepted_.size();
 }
 
-absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
-                                                  std::shared_ptr<RequestSink> sink) {
+absl::StatusOr<Engine::Accepted> FakeEngine::Start(Request request,
+                                                   std::shared_ptr<RequestSink> sink) {
   const std::lock_guard lock(mutex_);
   if (!failure_.ok()) return absl::UnavailableError("the engine has failed");
   if (draining_) return absl::UnavailableError("the server is draining");
@@ -187,7 +187,7 @@ absl::StatusOr<Engine::Started> FakeEngine::Start(Request request,
     running_[accepted_.size()] = running;
   }
   changed_.notify_all();
-  return Started{first, running.prompt_tokens};
+  return Accepted{first, running.prompt_tokens};
 }
 
 void FakeEngine::Cancel(SampleId id) {

@@ -68,7 +68,7 @@ class FakeEngine final : public Engine {
   size_t num_running();
   size_t num_accepted();
 
-  absl::StatusOr<Started> Start(Request request, std::shared_ptr<RequestSink> sink) override;
+  absl::StatusOr<Accepted> Start(Request request, std::shared_ptr<RequestSink> sink) override;
   void Cancel(SampleId id) override;
   void Drain(SteadyTime until) override;
   absl::Status WaitForFailure() override;

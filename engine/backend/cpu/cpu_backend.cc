@@ -214,8 +214,8 @@ absl::Status CpuBackend::RunExit(const StepPlan& plan, StepResult& result) {
 
 void CpuBackend::ExitRows(uint32_t thread) {
   const uint32_t hidden = model_.config().hidden_size;
-  const RowRange share = Share(batch_.size(), thread, team_->size());
-  for (uint32_t i = share.begin; i < share.end; ++i) {
+  const RowRange part = PartOfThread(batch_.size(), thread, team_->size());
+  for (uint32_t i = part.begin; i < part.end; ++i) {
     std::memcpy(layers_.x(i), router_.hidden(batch_.rows()[i].hidden), hidden * sizeof(float));
   }
   LayerJob job;
@@ -267,8 +267,8 @@ absl::Status CpuBackend::RunEntry(const StepPlan& plan, StepResult& result) {
 
 void CpuBackend::EntryRows(uint32_t thread) {
   const Tensor& embedding = model_.source->weights.embedding;
-  const RowRange share = Share(batch_.size(), thread, team_->size());
-  for (uint32_t i = share.begin; i < share.end; ++i) {
+  const RowRange part = PartOfThread(batch_.size(), thread, team_->size());
+  for (uint32_t i = part.begin; i < part.end; ++i) {
     const Row& row = batch_.rows()[i];
     ConvertRow(embedding, table_.slot(row.slot).TokenAt(row.position), layers_.x(i));
   }
@@ -279,7 +279,7 @@ void CpuBackend::EntryRows(uint32_t thread) {
     layers_.Run(table_, batch_, job, thread);
     ++job.index;
   }
-  for (uint32_t i = share.begin; i < share.end; ++i) {
+  for (uint32_t i = part.begin; i < part.end; ++i) {
     std::memcpy(router_.hidden(batch_.rows()[i].hidden), layers_.x(i),
                 model_.config().hidden_size * sizeof(float));
   }
@@ -301,7 +301,7 @@ absl::Status CpuBackend::RunBlock(const StepPlan& plan, StepResult& result) {
   {
     PartTimer timer(result.part_ns[kPartRouters]);
     team_->Run([this](uint32_t thread) {
-      router_.Update(table_, batch_, Share(batch_.size(), thread, team_->size()), layers_,
+      router_.Update(table_, batch_, PartOfThread(batch_.size(), thread, team_->size()), layers_,
                      layers_.linear_scratch(thread), passes_.data());
     });
   }
@@ -319,8 +319,8 @@ absl::Status CpuBackend::RunBlock(const StepPlan& plan, StepResult& result) {
 
 void CpuBackend::BlockLayers(uint32_t thread) {
   const ModelConfig& config = model_.config();
-  const RowRange share = Share(batch_.size(), thread, team_->size());
-  for (uint32_t i = share.begin; i < share.end; ++i) {
+  const RowRange part = PartOfThread(batch_.size(), thread, team_->size());
+  for (uint32_t i = part.begin; i < part.end; ++i) {
     std::memcpy(layers_.x(i), router_.BlockInput(batch_.rows()[i]),
                 config.hidden_size * sizeof(float));
   }

@@ -34,7 +34,7 @@ class SamplingStage {
   absl::Status Prepare(const SlotTable& table, const std::vector<uint32_t>& slots,
                        const Batch& batch);
 
-  // Share `thread` of the work on the leading batch.logit_rows() rows of an EXIT batch.
+  // The part of `thread` of the work on the leading batch.logit_rows() rows of an EXIT batch.
   // logits [batch.logit_rows()][>= vocab]. The rows' slots are still at stage EXIT.
   void Run(const SlotTable& table, const Batch& batch, const Activations& logits, uint32_t thread);
 
