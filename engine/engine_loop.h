@@ -43,7 +43,7 @@ class EngineLoop {
  private:
   // The next plan; null if there is nothing to do. With nothing outstanding that is the end.
   const StepPlan* NextPlan();
-  // Not of a step that came too late.
+  // Takes in the result of the oldest step, unless the step came back too late.
   void Commit(const StepResult& result);
 
   // Does what callers have asked for; with `wait` not before they ask for something.

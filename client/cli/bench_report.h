@@ -46,11 +46,11 @@ struct Report {
 
   uint64_t completed() const;
   uint64_t sent() const;
-  // None without prompt tokens.
+  // The share of prompt tokens that the cache had; none without prompt tokens.
   std::optional<double> cached_prompt_share() const;
   // `count` over `seconds`; none where no time passed.
   std::optional<double> Rate(uint64_t count) const;
-  // The same of something that completed requests have; none without such requests.
+  // Rate, of something that only completed requests have; none without completed requests.
   std::optional<double> CompletedRate(uint64_t count) const;
   // What makes the figures something else than they seem, a sentence each.
   std::vector<std::string> Warnings() const;

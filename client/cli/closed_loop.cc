@@ -28,7 +28,8 @@ class EndedLanes {
     changed_.Signal();
   }
 
-  // None once `stop` has been requested, whatever has ended.
+  // Waits for a lane whose request has ended; none once `stop` has been requested, even if there is
+  // such a lane.
   std::optional<uint32_t> Pop(const std::stop_token& stop) {
     // Made before the mutex is taken and destroyed after, since the callback takes it too.
     const std::stop_callback wake(stop, [this] {

@@ -18,7 +18,7 @@ class Latency {
   Latency(const v1::Histogram& before, const v1::Histogram& now);
 
   double count() const { return count_; }
-  // None without observations.
+  // The mean; none without observations.
   std::optional<double> Mean() const;
   // `share`: 0.5 for the median. Infinite if it lies above all of the server's bounds.
   std::optional<double> Quantile(double share) const;

@@ -18,7 +18,7 @@ namespace recurve::client {
 // code 1.
 int ReportError(const std::string& server, const absl::Status& status);
 
-// The same of an error that no server has seen.
+// As above, without a server, for an error that none has seen.
 int ReportError(const absl::Status& status);
 
 // Writes out what standard output holds. False from the first time on that it has lost something,

@@ -90,13 +90,13 @@ struct SampleStats {
   SteadyTime left_queue() const { return admitted.value_or(ended); }
 };
 
-// How a request ended, as the schedule knows it.
+// How a sample ended, as the schedule knows it.
 struct Ending : SampleStats {
   EndReason reason = EndReason::kLength;
   absl::Status status;  // StatusOf(reason)
 };
 
-// The same with what its text and its tokens said.
+// How a sample ended, as its sink hears it: with what its text and its tokens said.
 struct Finish : Ending {
   std::optional<std::string> stop_string;     // that matched
   std::optional<TokenId> stop_token_id;       // that was sampled

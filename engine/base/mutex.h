@@ -65,7 +65,7 @@ class CondVar {
     lock.release();  // the caller holds it on
   }
 
-  // Until `until` at the latest: false if that has come.
+  // Waits until `until` at the latest; false if it waited that long.
   bool WaitUntil(Mutex& mutex, SteadyTime until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     const std::cv_status status = condition_.wait_until(lock, until);

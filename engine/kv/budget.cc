@@ -82,7 +82,7 @@ uint32_t KvBudget::Keep(uint32_t group, uint32_t position) const {
 
 uint32_t KvBudget::MostEntries(uint32_t group, uint32_t tokens) const {
   if (policy == EvictionPolicy::kNone || !groups[group].limited() || tokens <= every) return tokens;
-  // Just before the last boundary, or after it.
+  // A group holds the most just before the last boundary, or at the end.
   const uint32_t last = tokens / every * every;
   const uint64_t before = last == every ? every : uint64_t{Keep(group, last - every)} + every;
   const uint64_t after = uint64_t{Keep(group, last)} + (tokens - last);

@@ -37,7 +37,7 @@ class PagePool {
   // that no sequence owns is a broken invariant.
   void Free(std::span<const uint32_t> pages);
 
-  // The same for cached prefixes.
+  // As Share and Free, with cached prefixes for sequences.
   void Keep(std::span<const uint32_t> pages);
   void Forget(std::span<const uint32_t> pages);
 

@@ -73,9 +73,9 @@ class PageTables {
   // Whether `slot` is the only owner of the pages of its first `entries` entries in `group`.
   bool OwnsAlone(uint32_t slot, uint32_t group, uint32_t entries) const;
 
-  // Makes it so, with copies of those that have others too, and appends the changes until `changes`
-  // holds `most`; then some are left. False, and nothing changes, when the pool lacks pages. All of
-  // the slot's changes have been told before.
+  // Makes `slot` the only owner of these pages: it gets copies of those that it shares. Appends the
+  // changes until `changes` holds `most`; then some are left. False, and nothing changes, when the
+  // pool lacks pages. All of the slot's changes have been told before.
   [[nodiscard]] bool CopyShared(uint32_t slot, uint32_t group, uint32_t entries, size_t most,
                                 std::vector<PageCopy>& copies, std::vector<PageChange>& changes);
 

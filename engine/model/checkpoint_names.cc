@@ -58,7 +58,7 @@ absl::Status CheckRouted(const ModelConfig& config, const Checkpoint& checkpoint
       "\"; the trainer's YAML file says the rest (docs/model.md has a table from it to mor)"));
 }
 
-// What left a prefix, and what helps.
+// Which tool leaves `prefix` in names, and how to save without it.
 const char* RemedyOf(std::string_view prefix) {
   if (prefix.find("_orig_mod.") != prefix.npos) {
     return "torch.compile adds _orig_mod.: save the model inside, model._orig_mod";

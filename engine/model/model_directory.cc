@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files of one kind, and what helps.
+// Files in a form that is not read: how their names begin and end, and what to do with them.
 struct OtherFile {
   const char* begin;  // of the name
   const char* end;
@@ -27,7 +27,7 @@ constexpr char kSaveAgain[] =
     "which is not read, since reading it can run code: load it with transformers and write it with "
     "save_pretrained, which makes safetensors";
 
-// The first that matches is told.
+// Of several that match the first one is told.
 constexpr OtherFile kOtherModels[] = {
     {"adapter_", "",
      "an adapter without its base model: load both with peft, and write what merge_and_unload "

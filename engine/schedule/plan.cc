@@ -121,7 +121,8 @@ void Schedule::ExtendRunning() {
 }
 
 void Schedule::RaiseRoom(Stay& stay, uint32_t room) {
-  // Not if a plan has told some of these caps already, but had no space for the rest.
+  // The dial's cap does not change tokens whose caps have been told in part, because a plan had no
+  // space for the rest.
   if (stay.told_caps <= stay.limits.room) FollowDial(*stay.sequence, stay.limits.room);
   if (builder_.TellUpTo(stay, room, tables_)) builder_.RaiseRoom(stay, room);
 }

@@ -10,7 +10,7 @@ namespace {
 
 using Logprobs = std::span<const TokenLogprob>;
 
-// Those of positions first .. last - 1; `all` is in position order.
+// The log probabilities of positions first .. last - 1; `all` is in position order.
 Logprobs OfPositions(Logprobs all, uint32_t first, uint32_t last) {
   const auto below = [&all](uint32_t position) {
     return std::partition_point(all.begin(), all.end(), [position](const TokenLogprob& l) {

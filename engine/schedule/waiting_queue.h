@@ -40,7 +40,8 @@ class WaitingQueue {
   void TakeNext();
   // Next() has its turn, but waits for something else; others go on.
   void ParkNext();
-  // Those parked of whom `ready` is true come back, before all others of their priority.
+  // Brings back the parked sequences for which `ready` is true, before all others of their
+  // priority.
   void Unpark(absl::FunctionRef<bool(const Sequence&)> ready);
   // Takes out a sample that ends unserved.
   void Remove(Sequence* sequence);

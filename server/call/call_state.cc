@@ -57,7 +57,8 @@ void CallState::PromptLogprobsCame(uint32_t sample, std::vector<PositionLogprobs
   Mailbox& mailbox = samples_[sample];
   mailbox.prompt_logprobs = std::move(logprobs);
   if (!mailbox.oldest) mailbox.oldest = now;
-  // They go out with the first token or the end, of which the engine tells at once.
+  // Nothing is sent now: the prompt's log probabilities go out with the first token or the end, of
+  // which the engine tells at once.
 }
 
 CallActions CallState::TokensCame(uint32_t sample, std::vector<TokenEvent> tokens,
@@ -218,7 +219,7 @@ void CallState::Write(uint32_t sample, SteadyTime now, CallActions* actions) {
     if (mailbox.oldest) message.waited = now - *mailbox.oldest;
   }
   mailbox.Take(&message.delta);
-  // Those of the prompt belong to the only message, whose ever it is.
+  // The prompt's log probabilities, which sample 0 has, go into the only message.
   if (!origin_.streams && sample > 0) {
     message.delta.prompt_logprobs.swap(samples_[0].prompt_logprobs);
   }

@@ -42,7 +42,7 @@ class Intake {
   // of its kind and length wait as may.
   bool Post(TextKind kind, size_t bytes, Job job);
 
-  // Until no job waits or runs, or until `until`.
+  // Waits until no job waits or runs, or until `until`.
   void WaitUntilIdle(SteadyTime until);
 
  private:

@@ -49,7 +49,7 @@ class KvPool {
   // Entry move.from of the slot's group takes the place of entry move.to, in all layers.
   void Move(const Slot& slot, uint32_t group, const EntryMove& move);
 
-  // All of a page goes over another.
+  // Overwrites page copy.to with page copy.from: entries, positions and scores.
   void Copy(const PageCopy& copy);
 
  private:

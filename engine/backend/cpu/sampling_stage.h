@@ -50,8 +50,8 @@ class SamplingStage {
               StepResult& result) const;
 
  private:
-  // Those of the span in flight, if the slot's penalties ask for it. Internal: one is missing, or
-  // one before it is.
+  // Counts the tokens of the span in flight, if the slot's penalties ask for it. Internal: a token
+  // of the span, or one before it, is missing.
   absl::Status CountSpan(const Slot& slot, uint32_t id);
   void Count(const Slot& slot, uint32_t id, uint32_t token);
   struct RowResult {

@@ -268,7 +268,8 @@ void SlotTable::Exited(uint32_t id, uint32_t token, uint32_t flags) {
   Slot& slot = slots_[id];
   RECURVE_CHECK(slot.state.stage == Stage::kExit);
   const uint32_t next = slot.state.position + slot.state.rows;
-  // Nobody asks for the span's own tokens any more: one that is missing later is noticed.
+  // The span's own tokens are forgotten, since no later step reads them: where one does by mistake,
+  // the missing token is noticed.
   for (uint32_t position = slot.state.position; position < next; ++position) {
     SetTokenAt(slot, position, kNoToken);
   }
