@@ -38,9 +38,11 @@ RECURVE_HOST_DEVICE constexpr SlotRecord RecordOf(const Admission& admission) {
           admission.sinks,           admission.recent};
 }
 
-// Most recursions that the token at `position` may run, by a slot's caps in ascending positions.
-RECURVE_HOST_DEVICE constexpr uint32_t CapAt(const DepthCap* caps /* [count] */, uint32_t count,
-                                             uint32_t position, uint32_t recursions) {
+// Most recursions that the token at `position` may run, by a slot's caps in ascending positions:
+// caps[0 .. count) are DepthCaps.
+template <typename Caps>
+RECURVE_HOST_DEVICE constexpr uint32_t CapAt(const Caps& caps, uint32_t count, uint32_t position,
+                                             uint32_t recursions) {
   uint32_t begin =
       0;  // the caps before it begin at `position` or before, those from `end` on later
   uint32_t end = count;

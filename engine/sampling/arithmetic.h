@@ -61,6 +61,13 @@ RECURVE_HOST_DEVICE inline bool IsFinite(float value) {
   return (FloatBits(value) & 0x7F800000U) != 0x7F800000U;
 }
 
+// Whether penalties look at the tokens of the history at all. A sequence for which they do not need
+// not count them.
+RECURVE_HOST_DEVICE constexpr bool UsesTokenCounts(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0F || params.presence_penalty != 0.0F ||
+         params.frequency_penalty != 0.0F;
+}
+
 // Keeps what penalties and biases made of a finite logit finite.
 RECURVE_HOST_DEVICE constexpr float ClampLogit(float logit) {
   return logit > kLargestLogit ? kLargestLogit : (logit < -kLargestLogit ? -kLargestLogit : logit);

@@ -220,11 +220,6 @@ void TokenCounts::Add(TokenId token, bool generated) {
   if (generated) ++entries_[table_[place] - 1].generated;
 }
 
-bool UsesTokenCounts(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0F || params.presence_penalty != 0.0F ||
-         params.frequency_penalty != 0.0F;
-}
-
 SamplerScratch::SamplerScratch(uint32_t vocab, uint32_t max_logprobs)
     : logits(vocab), weights(vocab), ranks(vocab), candidates(vocab) {
   logprobs.reserve(size_t{max_logprobs} + 1);

@@ -45,9 +45,6 @@ class TokenCounts {
   std::vector<uint32_t> table_;
 };
 
-// Whether SampleToken reads the counts at all. A sequence without penalties needs no Add.
-bool UsesTokenCounts(const SamplingParams& params);
-
 struct IdLogprob {
   TokenId id;
   float value;  // natural logarithm of the probability

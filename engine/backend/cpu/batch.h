@@ -8,8 +8,8 @@
 
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/rows.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 
 namespace recurve {

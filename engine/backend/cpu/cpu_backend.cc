@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/convert.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/backend/step_sizes.h"
@@ -126,25 +127,7 @@ absl::Status CpuBackend::Collect(StepResult& result) {
   return absl::OkStatus();
 }
 
-absl::Status CpuBackend::CheckPlan(const StepPlan& plan) const {
-  const BackendLimits& limits = options_.limits;
-  const struct {
-    const char* name;
-    uint32_t found, limit;
-  } caps[] = {{"ends", plan.ends, limits.ends},
-              {"block_rows", plan.block_rows, limits.block_rows},
-              {"prompt_rows", plan.prompt_rows, limits.prompt_rows}};
-  for (const auto& cap : caps) {
-    if (cap.found > cap.limit) {
-      return absl::InternalError(
-          absl::StrCat("plan: ", cap.name, " is ", cap.found, ", expected at most ", cap.limit));
-    }
-  }
-  return CheckPlanSizes(plan, limits);
-}
-
 absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
-  RETURN_IF_ERROR(CheckPlan(plan));
   RETURN_IF_ERROR(table_.Apply(
       plan, [this](const Evict& evict) { evictor_.Run(table_.slot(evict.slot), evict, pool_); }));
   for (const PageCopy& copy : plan.copies) pool_.Copy(copy);

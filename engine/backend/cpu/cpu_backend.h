@@ -19,10 +19,10 @@
 #include "engine/backend/cpu/router_stage.h"
 #include "engine/backend/cpu/sampling_stage.h"
 #include "engine/backend/cpu/selection.h"
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/cpu/thread_team.h"
 #include "engine/backend/facts.h"
 #include "engine/backend/precision.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 
@@ -60,7 +60,6 @@ class CpuBackend final : public Backend {
              KvPool pool);
   absl::Status Allocate();
 
-  absl::Status CheckPlan(const StepPlan& plan) const;
   absl::Status Step(const StepPlan& plan, StepResult& result);
   absl::Status RunExit(const StepPlan& plan, StepResult& result);
   absl::Status RunEntry(const StepPlan& plan, StepResult& result);

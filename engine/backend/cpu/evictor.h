@@ -8,8 +8,8 @@
 
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/kv_pool.h"
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/eviction.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 
 namespace recurve {

@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/cpu/kernels/huge_buffer.h"
 #include "engine/backend/cpu/kernels/kv_page.h"
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/eviction.h"
 #include "engine/backend/precision.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 #include "engine/model/config.h"
 

@@ -17,9 +17,9 @@
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/backend/cpu/kv_pool.h"
 #include "engine/backend/cpu/packed_model.h"
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/cpu/thread_team.h"
 #include "engine/backend/precision.h"
+#include "engine/backend/slot_table.h"
 
 namespace recurve {
 

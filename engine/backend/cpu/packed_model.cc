@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/types/span.h"
+#include "engine/backend/convert.h"
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/base/status_macros.h"
 

@@ -13,7 +13,7 @@
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/backend/cpu/layer_runner.h"
 #include "engine/backend/cpu/packed_model.h"
-#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/slot_table.h"
 
 namespace recurve {
 

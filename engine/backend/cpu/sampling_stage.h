@@ -10,7 +10,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/activations.h"
 #include "engine/backend/cpu/batch.h"
-#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 #include "engine/sampling/sampler.h"
 

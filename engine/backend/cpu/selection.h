@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/backend/cpu/slot_table.h"
 #include "engine/backend/rows.h"
+#include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
 
 namespace recurve {

@@ -8,8 +8,8 @@
 #endif
 
 #include "absl/strings/str_cat.h"
-#include "engine/backend/cpu/kernels/float_env.h"
 #include "engine/base/check.h"
+#include "engine/base/float_env.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {

@@ -85,7 +85,7 @@ TEST(RowsTest, CapsHoldUntilTheNextOne) {
   EXPECT_EQ(at(7), 2U);
   EXPECT_EQ(at(8), 1U);
   EXPECT_EQ(at(12), 3U);
-  EXPECT_EQ(CapAt(nullptr, 0, 5, 3), 3U);
+  EXPECT_EQ(CapAt(caps.data(), 0, 5, 3), 3U);
 }
 
 TEST(RowsTest, EndsRunWithEnoughRowsOrAnEmptyBlock) {

@@ -25,9 +25,6 @@ constexpr uint32_t RoundUp(uint32_t value, uint32_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Writes row `row` of `tensor` as floats. f16 and bf16 convert exactly.
-void ConvertRow(const Tensor& tensor, uint32_t row, float* out /* [tensor.columns] */);
-
 // W of y = W x: [outputs][inputs], the rows of one or several tensors. In memory, for each panel of
 // 32 outputs and each slice of 32 inputs, two halves of 16 outputs (see Half):
 //   bf16  [outputs/32][inputs/32][2][16 pairs of inputs][16 outputs][2]: 64 bytes hold two inputs

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "engine/backend/cpu/kernels/float_env.h"
 #include "engine/backend/cpu/kernels/kernels.h"
+#include "engine/base/float_env.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/backend/cpu/kernels/float_env.h"
+#include "engine/base/float_env.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {

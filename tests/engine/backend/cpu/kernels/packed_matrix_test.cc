@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/backend/convert.h"
 #include "engine/backend/cpu/kernels/kv_page.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "engine/backend/cpu/kernels/float_env.h"
 #include "engine/backend/cpu/kernels/kernels.h"
+#include "engine/base/float_env.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 #if defined(__AVX2__)
 #include "engine/backend/cpu/kernels/kernels_avx2.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the backend knows of one sequence.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_SLOT_H_
-#define RECURVE_ENGINE_BACKEND_CPU_SLOT_H_
+#ifndef RECURVE_ENGINE_BACKEND_SLOT_H_
+#define RECURVE_ENGINE_BACKEND_SLOT_H_
 
 #include <array>
 #include <cstdint>
@@ -38,4 +38,4 @@ struct Slot : SlotRecord {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_SLOT_H_
+#endif  // RECURVE_ENGINE_BACKEND_SLOT_H_

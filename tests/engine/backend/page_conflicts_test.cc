@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/page_conflicts.h"
+#include "engine/backend/page_conflicts.h"
 
 #include <string>
 
-#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/slot_table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/page_pairs.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds what step.h forbids: two changes of one plan that contradict each other about a page.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_PAGE_CONFLICTS_H_
-#define RECURVE_ENGINE_BACKEND_CPU_PAGE_CONFLICTS_H_
+#ifndef RECURVE_ENGINE_BACKEND_PAGE_CONFLICTS_H_
+#define RECURVE_ENGINE_BACKEND_PAGE_CONFLICTS_H_
 
 #include <array>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/backend/cpu/slot.h"
+#include "engine/backend/slot.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
@@ -57,4 +57,4 @@ class PageConflicts {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_PAGE_CONFLICTS_H_
+#endif  // RECURVE_ENGINE_BACKEND_PAGE_CONFLICTS_H_

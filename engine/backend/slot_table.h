@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The backend's own account of its slots: what plans told it about each sequence, and how far each
 // has come. Integers only; nothing here computes with activations.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_
-#define RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_
+#ifndef RECURVE_ENGINE_BACKEND_SLOT_TABLE_H_
+#define RECURVE_ENGINE_BACKEND_SLOT_TABLE_H_
 
 #include <array>
 #include <cstdint>
@@ -11,8 +11,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/cpu/page_conflicts.h"
-#include "engine/backend/cpu/slot.h"
+#include "engine/backend/page_conflicts.h"
+#include "engine/backend/plan_bounds.h"
+#include "engine/backend/slot.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
@@ -45,30 +46,29 @@ class SlotTable {
   // next one.
   void RanBlock(uint32_t id, const uint8_t* passes);
 
+  // What a step did to a slot, by its outcome alone: the three above for whoever only knows that.
+  // Which of the span's rows are active, and how deep each has gone, is then not kept.
+  void Take(const Outcome& outcome);
+
   // Internal if a page is missing for the `rows` entries that `id` appends to `group` next.
   absl::Status CheckPages(uint32_t id, uint32_t group, uint32_t rows) const;
 
  private:
   absl::Status Admit(const StepPlan& plan, const Admission& admission);
-  absl::Status CheckAdmission(const StepPlan& plan, const Admission& admission) const;
-  absl::Status CheckRoom(uint32_t id, const SlotState& state, uint32_t room) const;
+  absl::Status CheckAdmission(const Admission& admission) const;
   absl::Status CheckEvict(const Evict& evict) const;
-  absl::Status CheckCopy(const PageCopy& copy) const;
-  absl::Status CheckPage(const PageChange& change) const;
   absl::Status SetToken(const TokenChange& change);
-  absl::Status SetCap(const CapChange& change);
+  void SetCap(const CapChange& change);
   absl::Status SetRoom(const RoomChange& change);
-  absl::Status CheckSlot(const char* what, uint32_t id) const;
-  absl::Status CheckTokenIds(const StepPlan& plan, const Admission& admission) const;
 
   const StepShape shape_;
   const BackendLimits limits_;
-  const uint32_t vocab_size_;
   const std::array<uint32_t, kMaxGroups> entries_per_page_;
+  const PlanBounds bounds_;
   std::vector<Slot> slots_;
   PageConflicts conflicts_;
 };
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_SLOT_TABLE_H_
+#endif  // RECURVE_ENGINE_BACKEND_SLOT_TABLE_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/slot_table.h"
+#include "engine/backend/slot_table.h"
 
 #include <functional>
 #include <string>

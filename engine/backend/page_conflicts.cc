@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/page_conflicts.h"
+#include "engine/backend/page_conflicts.h"
 
 #include <algorithm>
 

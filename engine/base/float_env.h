@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floating-point mode of the backend's threads.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_FLOAT_ENV_H_
-#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_FLOAT_ENV_H_
+// The floating-point mode of threads that compute a backend's numbers.
+#ifndef RECURVE_ENGINE_BASE_FLOAT_ENV_H_
+#define RECURVE_ENGINE_BASE_FLOAT_ENV_H_
 
 #include <cstdint>
 
@@ -24,4 +24,4 @@ class ScopedFloatEnv {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_FLOAT_ENV_H_
+#endif  // RECURVE_ENGINE_BASE_FLOAT_ENV_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/kernels/float_env.h"
+#include "engine/base/float_env.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
