@@ -9,7 +9,7 @@ FROM debian:bookworm-slim AS build
 # What ./run installs to build; `tools/lint image` compares the lists.
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
       cmake g++ ninja-build pkg-config \
-      libabsl-dev libboost-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev nlohmann-json3-dev \
+      libabsl-dev libboost-context-dev libboost-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev nlohmann-json3-dev \
       prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src

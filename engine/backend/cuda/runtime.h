@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the backend needs of a device and its driver. The seam at which tests put an emulated one,
+// which can fail, hang and be late: everything above it runs without a card.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_RUNTIME_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_RUNTIME_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/cuda/device_memory.h"
+
+namespace recurve {
+
+struct DeviceFacts {
+  std::string name;
+  uint32_t multiprocessors = 1;
+  uint32_t architecture = 0;  // 90: sm_90
+  uint32_t driver = 0;        // 13000: CUDA 13.0
+  uint64_t bytes = 0;         // of memory
+  size_t shared_bytes = 0;    // that a block may have
+};
+
+// Memory of the host that the device reads and writes too.
+struct MappedMemory {
+  std::byte* host = nullptr;
+  DeviceMemory device;
+};
+
+// How a kernel is launched.
+struct LaunchShape {
+  uint32_t blocks = 1;
+  uint32_t threads = 1;
+  size_t shared_bytes = 0;
+  // Whether it may begin before the kernel before it in the stream has ended: GridWait waits.
+  bool programmatic = false;
+};
+
+// Threads of a block for so many tasks that run side by side: whole warps, `most` at most.
+inline uint32_t ThreadsFor(uint32_t tasks, uint32_t most) {
+  constexpr uint32_t kWarp = 32;
+  const uint32_t threads = (tasks + kWarp - 1) / kWarp * kWarp;
+  return threads < kWarp ? kWarp : (threads < most ? threads : most);
+}
+
+// One stream of one device. Everything but Allocate*, Upload and Download is asynchronous and comes
+// in order. Errors name the call, the kernel or the memory, and what the driver calls it; after one
+// the device is of no use any more. Thread-compatible.
+class Runtime {
+ public:
+  // A kernel and how to call it: by the driver, or as the plain function that an emulator runs.
+  struct Kernel {
+    const char* name;
+    const void* function;
+    void (*call)(const void* function, const void* args);
+    size_t args_bytes;
+  };
+  using Graph = uint32_t;
+
+  // Frees all memory. Does not wait for a device that hangs.
+  virtual ~Runtime() = default;
+
+  virtual const DeviceFacts& facts() const = 0;
+
+  // Bytes of memory that are free now.
+  virtual absl::StatusOr<uint64_t> FreeBytes() = 0;
+
+  // Memory without a value, for as long as the runtime lives; `name` is for messages. Resource-
+  // Exhausted names it, the bytes asked for and those that are free.
+  virtual absl::StatusOr<DeviceMemory> Allocate(std::string_view name, size_t bytes) = 0;
+  virtual absl::StatusOr<MappedMemory> AllocateMapped(std::string_view name, size_t bytes) = 0;
+
+  // Sets every byte of `memory` to 0.
+  virtual absl::Status Clear(const DeviceMemory& memory) = 0;
+
+  // Copies `bytes` bytes to or from offset `offset` of `memory`, after all that was launched
+  // before; done when it returns.
+  virtual absl::Status Upload(const DeviceMemory& memory, size_t offset, const void* source,
+                              size_t bytes) = 0;
+  virtual absl::Status Download(void* target, const DeviceMemory& memory, size_t offset,
+                                size_t bytes) = 0;
+
+  // As Upload, from mapped memory, but done in the stream's order.
+  virtual absl::Status Copy(const DeviceMemory& target, const MappedMemory& source,
+                            size_t source_offset, size_t bytes) = 0;
+
+  virtual absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) = 0;
+
+  // What is launched between these becomes a graph instead of running.
+  virtual absl::Status BeginGraph(std::string_view name) = 0;
+  virtual absl::StatusOr<Graph> EndGraph() = 0;
+  virtual absl::Status Replay(Graph graph) = 0;
+
+  // Marks this place in the stream with `mark`, one of a few small numbers.
+  virtual absl::Status Mark(uint32_t mark) = 0;
+  // Whether all before the place that was marked last with `mark` is done. Does not wait.
+  virtual absl::StatusOr<bool> Reached(uint32_t mark) = 0;
+};
+
+// Launches `kernel`, a function of one argument.
+template <typename Args>
+absl::Status Launch(Runtime& runtime, const char* name, void (*kernel)(Args),
+                    const LaunchShape& shape, const std::type_identity_t<Args>& args) {
+  static_assert(std::is_trivially_copyable_v<Args> && sizeof(Args) <= 4096);
+  const Runtime::Kernel erased = {
+      name, reinterpret_cast<const void*>(kernel),
+      [](const void* function, const void* erased_args) {
+        const auto call = reinterpret_cast<void (*)(Args)>(reinterpret_cast<uintptr_t>(function));
+        call(*static_cast<const Args*>(erased_args));
+      },
+      sizeof(Args)};
+  return runtime.Launch(erased, shape, &args);
+}
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_RUNTIME_H_
