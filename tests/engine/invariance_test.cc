@@ -73,7 +73,7 @@ struct Way {
   uint32_t plan_changes = BackendLimits().plan_changes;
   bool alone = false;  // one sample after another
   bool prefix_cache = true;
-  TestBackend backend = TestBackends().back();
+  TestBackend backend = FastBackend();
 };
 
 class World {

@@ -18,6 +18,7 @@
 #include "engine/model/weights.h"
 #include "tests/engine/backend/step_driver.h"
 #include "tests/engine/backend/test_backends.h"
+#include "tests/engine/backend/twin_backend.h"
 
 namespace recurve {
 namespace {
@@ -52,10 +53,11 @@ class BackendTest : public testing::TestWithParam<TestBackend> {
   static std::unique_ptr<Backend> Make(std::shared_ptr<const Model> model,
                                        Precision precision = Precision::kBf16,
                                        uint32_t threads = 1) {
+    if (GetParam().emulates_cuda) precision = Precision::kF32;
     BackendOptions options = OptionsOf(GetParam(), precision);
     options.threads = threads;
     const BackendLimits limits = Limits(model->config);
-    auto backend = MakeBackend(std::move(model), options, limits);
+    auto backend = MakeTestBackend(GetParam(), std::move(model), options, limits);
     EXPECT_TRUE(backend.ok()) << backend.status();
     return backend.ok() ? std::move(backend).value() : nullptr;
   }
@@ -434,7 +436,9 @@ TEST_P(BackendTest, BadPlansAreFinalErrorsThatSayWhatIsWrong) {
       {&no_slot, "drop names slot 5"}};
   for (const auto& [plan, message] : cases) {
     const auto backend = Make(MakeModel(config));
-    const absl::Status status = backend->Submit(*plan);
+    absl::Status status = backend->Submit(*plan);
+    StepResult result;
+    if (status.ok()) status = backend->Collect(result);
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
     EXPECT_EQ(backend->Submit(StepPlan()), status);

@@ -36,25 +36,33 @@ inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
   return config;
 }
 
-// All of these give the same bits.
+// All of these give the same bits in f32.
 struct TestBackend {
   std::string device;  // as BackendFacts::device says it
-  bool force_scalar;
+  bool force_scalar = false;
   bool twin = false;  // with the first of TestBackends() beside it, each step's results compared
+  bool emulates_cuda = false;  // the CUDA backend on an emulated device; in f32 alone
 };
 
+// The fastest backend of most machines.
+inline TestBackend FastBackend() { return {.device = "avx2"}; }
+
 inline std::vector<TestBackend> TestBackends() {
-  return {{.device = "scalar", .force_scalar = true}, {.device = "avx2", .force_scalar = false}};
+  std::vector<TestBackend> backends = {{.device = "scalar", .force_scalar = true}, FastBackend()};
+#if defined(RECURVE_HAS_EMULATED_CUDA)
+  backends.push_back({.device = "emulated_cuda", .emulates_cuda = true});
+#endif
+  return backends;
 }
 
 // For tests of what runs on a backend: the first of TestBackends(), and the others as its twins.
 // Under a sanitizer, which costs ten times the time and looks for other errors than changed bits,
-// the last one alone.
+// the fastest one alone.
 inline std::vector<TestBackend> TestTwins() {
-  std::vector<TestBackend> backends = TestBackends();
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return {backends.back()};
+  return {FastBackend()};
 #else
+  std::vector<TestBackend> backends = TestBackends();
   for (size_t i = 1; i < backends.size(); ++i) backends[i].twin = true;
   return backends;
 #endif
@@ -71,6 +79,7 @@ inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision)
 
 // Why this machine or build has not the backend; empty: it has.
 inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
+  if (backend.emulates_cuda) return "";
   const BackendFacts facts = DescribeBackend(model, OptionsOf(backend, Precision::kF32));
   if (facts.device == backend.device) return "";
   return absl::StrCat("no ", backend.device, " here: the fastest is ", facts.device);

@@ -5,8 +5,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
+#if defined(RECURVE_HAS_EMULATED_CUDA)
+#include "tests/engine/backend/cuda/emulated_backend.h"
+#endif
 
 namespace recurve {
 namespace {
@@ -80,6 +84,20 @@ void CompareLogits(const StepResult& a, const StepResult& b, Differences& differ
   }
 }
 
+absl::StatusOr<std::unique_ptr<Backend>> MakeOne(const TestBackend& test,
+                                                 std::shared_ptr<const Model> model,
+                                                 const BackendOptions& options,
+                                                 const BackendLimits& limits) {
+#if defined(RECURVE_HAS_EMULATED_CUDA)
+  if (test.emulates_cuda) {
+    RECURVE_CHECK(options.precision == Precision::kF32);
+    return MakeEmulatedCuda(std::move(model), limits);
+  }
+#endif
+  RECURVE_CHECK(!test.emulates_cuda);
+  return MakeBackend(std::move(model), options, limits);
+}
+
 }  // namespace
 
 std::string Difference(const StepResult& a, const StepResult& b) {
@@ -115,7 +133,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
                                                          BackendOptions options,
                                                          const BackendLimits& limits) {
   options.force_scalar = test.force_scalar;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(model, options, limits));
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeOne(test, model, options, limits));
   if (!test.twin) return backend;
   options.force_scalar = TestBackends().front().force_scalar;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));

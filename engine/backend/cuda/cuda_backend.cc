@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/backend/limits.h"
+#include "engine/backend/model_shape.h"
+#include "engine/base/check.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/parameters.h"
+
+namespace recurve::cuda {
+namespace {
+
+constexpr BackendMaxima kMaxima = {.slots = kMostSlots, .hidden_rows = uint32_t{1} << 24};
+// Between two looks whether a step has ended: well below the time of one.
+constexpr std::chrono::microseconds kNap{5};
+
+// The mapped words of step `epoch`.
+std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t words) {
+  auto* const all = reinterpret_cast<uint32_t*>(memory.host);
+  return {all + size_t{epoch % kMostOutstanding} * words, words};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(std::shared_ptr<const Model> model,
+                                                                 const CudaBackendOptions& options,
+                                                                 std::unique_ptr<Runtime> runtime) {
+  RETURN_IF_ERROR(CheckLimits(options.limits, model->config, kMaxima));
+  ASSIGN_OR_RETURN(DeviceModel device_model, LoadDeviceModel(*runtime, model));
+  ASSIGN_OR_RETURN(DeviceState state, AllocateDeviceState(*runtime, model->config, options.limits));
+  std::unique_ptr<CudaBackend> backend(
+      new CudaBackend(std::move(runtime), std::move(device_model), std::move(state), options));
+  RETURN_IF_ERROR(backend->WarmUp());
+  return backend;
+}
+
+absl::StatusOr<BackendFacts> CudaBackend::Describe(const Model& model, Runtime& runtime) {
+  BackendFacts facts;
+  facts.name = "cuda";
+  facts.device = runtime.facts().name;
+  facts.threads = 1;
+  facts.page_bytes = PageBytes(model.config);
+  ASSIGN_OR_RETURN(const uint64_t free, runtime.FreeBytes());
+  const uint64_t weights = CountParameters(model) * sizeof(float);
+  facts.page_memory_bytes = free - std::min(free, weights);
+  facts.queue_depth = 1;
+  facts.max_slots = kMaxima.slots;
+  return facts;
+}
+
+CudaBackend::CudaBackend(std::unique_ptr<Runtime> runtime, DeviceModel model, DeviceState state,
+                         const CudaBackendOptions& options)
+    : options_(options),
+      runtime_(std::move(runtime)),
+      model_(std::move(model)),
+      state_(std::move(state)),
+      kernels_(*runtime_, model_, state_),
+      replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
+              PageEntries(model_.config())) {}
+
+absl::Status CudaBackend::Submit(const StepPlan& plan) {
+  RETURN_IF_ERROR(status_);
+  RECURVE_CHECK(outstanding_ < kMostOutstanding);
+  status_ = Queue(plan);
+  if (status_.ok()) ++outstanding_;
+  return status_;
+}
+
+// Every kernel runs once, with an empty plan: a driver loads them at their first use, which must
+// not fall into the making of a graph.
+absl::Status CudaBackend::WarmUp() {
+  RETURN_IF_ERROR(Send(StepPlan()));
+  RETURN_IF_ERROR(kernels_.Launch({.evicts = true, .copies = true, .ends = true}));
+  RETURN_IF_ERROR(runtime_->Mark(0));
+  RETURN_IF_ERROR(WaitFor(0));
+  return options_.eager ? absl::OkStatus() : kernels_.MakeGraphs();
+}
+
+absl::Status CudaBackend::Queue(const StepPlan& plan) {
+  RETURN_IF_ERROR(replay_.Submit(plan));
+  last_epoch_ = plan.epoch;
+  RETURN_IF_ERROR(Send(plan));
+  StepWork work;
+  work.evicts = !plan.evicts.empty();
+  work.copies = !plan.copies.empty();
+  work.ends = plan.ends > 0;
+  RETURN_IF_ERROR(kernels_.Launch(work));
+  return runtime_->Mark(plan.epoch % kMostOutstanding);
+}
+
+// The plan's words to the device, in the stream's order.
+absl::Status CudaBackend::Send(const StepPlan& plan) {
+  const std::span<uint32_t> words = WordsOf(state_.plans, plan.epoch, state_.plan_words);
+  const size_t used = writer_.Write(plan, words);
+  const size_t offset =
+      size_t{plan.epoch % kMostOutstanding} * state_.plan_words * sizeof(uint32_t);
+  return runtime_->Copy(state_.plan, state_.plans, offset, used * sizeof(uint32_t));
+}
+
+absl::Status CudaBackend::Collect(StepResult& result) {
+  RETURN_IF_ERROR(status_);
+  RECURVE_CHECK(outstanding_ > 0);
+  status_ = Finish(result);
+  if (status_.ok()) --outstanding_;
+  return status_;
+}
+
+absl::Status CudaBackend::Finish(StepResult& result) {
+  const uint32_t epoch = last_epoch_ - (outstanding_ - 1);
+  RETURN_IF_ERROR(WaitFor(epoch));
+  result.Clear();
+  ReadResult(WordsOf(state_.results, epoch, state_.result_layout.words), state_.result_layout,
+             result);
+  if (result.epoch != epoch) {
+    return absl::InternalError(
+        absl::StrCat("the device answered step ", result.epoch, ", expected ", epoch));
+  }
+  RETURN_IF_ERROR(ReadRawLogits(result));
+  return replay_.Replay(result);
+}
+
+absl::Status CudaBackend::WaitFor(uint32_t epoch) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool reached, runtime_->Reached(epoch % kMostOutstanding));
+    if (reached) return absl::OkStatus();
+    if (std::chrono::steady_clock::now() - begin > options_.step_timeout) {
+      return absl::UnavailableError(absl::StrCat("step ", epoch, " has not come back after ",
+                                                 options_.step_timeout.count(),
+                                                 " ms (step_timeout)"));
+    }
+    std::this_thread::sleep_for(kNap);
+  }
+}
+
+absl::Status CudaBackend::ReadRawLogits(StepResult& result) {
+  if (result.logits_rows.empty()) return absl::OkStatus();
+  const TableSizes& sizes = state_.step.sizes;
+  result.logits.resize(result.logits_rows.size() * sizes.vocab);
+  const size_t first = size_t{result.epoch % kMostOutstanding} * sizes.ends * sizes.vocab;
+  return runtime_->Download(result.logits.data(), state_.raw_logits, first * sizeof(float),
+                            result.logits.size() * sizeof(float));
+}
+
+}  // namespace recurve::cuda

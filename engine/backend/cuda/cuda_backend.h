@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backend that computes on a device. Submit queues a step's kernels and returns.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/device_model.h"
+#include "engine/backend/cuda/device_state.h"
+#include "engine/backend/cuda/plan_words.h"
+#include "engine/backend/cuda/planner.h"
+#include "engine/backend/cuda/runtime.h"
+#include "engine/backend/cuda/step_kernels.h"
+#include "engine/backend/cuda/step_replay.h"
+#include "engine/backend/facts.h"
+#include "engine/backend/step.h"
+#include "engine/model/weights.h"
+
+namespace recurve::cuda {
+
+struct CudaBackendOptions {
+  BackendLimits limits;
+  bool eager =
+      false;  // each kernel by itself instead of graphs: slow, but an error names the kernel
+  // A step that has not come back after this long never will.
+  std::chrono::milliseconds step_timeout{30000};
+};
+
+// In f32: results equal the CPU backend's, word for word but for times. Holds at most two steps.
+// Thread-compatible.
+class CudaBackend final : public Backend {
+ public:
+  // Owns the runtime. InvalidArgument names the limit that contradicts another or the model;
+  // ResourceExhausted when the device's memory does not hold what the limits ask for.
+  static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(std::shared_ptr<const Model> model,
+                                                             const CudaBackendOptions& options,
+                                                             std::unique_ptr<Runtime> runtime);
+
+  // What a backend on this device will be.
+  static absl::StatusOr<BackendFacts> Describe(const Model& model, Runtime& runtime);
+
+  absl::Status Submit(const StepPlan& plan) override;
+  // Unavailable once the oldest step has taken longer than the timeout.
+  absl::Status Collect(StepResult& result) override;
+  uint32_t Outstanding() const override { return outstanding_; }
+
+ private:
+  CudaBackend(std::unique_ptr<Runtime> runtime, DeviceModel model, DeviceState state,
+              const CudaBackendOptions& options);
+  absl::Status WarmUp();
+  absl::Status Queue(const StepPlan& plan);
+  absl::Status Send(const StepPlan& plan);
+  absl::Status WaitFor(uint32_t epoch);
+  absl::Status Finish(StepResult& result);
+  absl::Status ReadRawLogits(StepResult& result);
+
+  const CudaBackendOptions options_;
+  const std::unique_ptr<Runtime> runtime_;
+  const DeviceModel model_;
+  const DeviceState state_;
+  StepKernels kernels_;
+  PlanWriter writer_;
+  StepReplay replay_;
+  absl::Status status_;  // the first error; final
+  uint32_t last_epoch_ = 0;
+  uint32_t outstanding_ = 0;
+};
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_

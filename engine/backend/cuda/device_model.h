@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The weights of a model in device memory.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_DEVICE_MODEL_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_DEVICE_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/cuda/device_memory.h"
+#include "engine/backend/cuda/runtime.h"
+#include "engine/model/weights.h"
+
+namespace recurve::cuda {
+
+// W of y = W x, as floats: [sets][inputs][outputs], so that neighbouring threads, which compute
+// neighbouring outputs, read neighbouring numbers.
+struct DeviceMatrix {
+  DeviceMemory memory;
+  uint32_t inputs = 0;
+  uint32_t outputs = 0;
+  uint32_t sets = 0;
+  bool exists() const { return sets > 0; }
+  size_t elements() const { return size_t{sets} * inputs * outputs; }
+};
+
+struct DeviceLayer {
+  DeviceMatrix input_norm, post_attention_norm;  // inputs = 1
+  // One set, or one for each recursion. qkv: outputs of queries, keys and values one after the
+  // other.
+  DeviceMatrix qkv, o;
+  DeviceMatrix gate, up, down;
+};
+
+// Of a linear router `out` alone.
+struct DeviceRouter {
+  DeviceMatrix hidden;
+  DeviceMatrix out;  // [outputs][inputs]: a dot product reads the inputs of one output
+};
+
+struct DeviceModel {
+  std::shared_ptr<const Model> source;
+  DeviceMatrix embedding;  // [vocab][hidden]: inputs = vocab, so that a token's row lies together
+  std::vector<DeviceLayer> entry, block, exit;
+  DeviceMatrix final_norm, lm_head;
+  std::vector<DeviceRouter> routers, aux_routers;
+  DeviceMatrix router_bias;
+  const ModelConfig& config() const { return source->config; }
+};
+
+// Allocates and fills device memory for all weights, in f32. ResourceExhausted as
+// Runtime::Allocate.
+absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model);
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_DEVICE_MODEL_H_

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/device_state.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/backend/cuda/attention_f32.h"
+#include "engine/backend/cuda/memory_taker.h"
+#include "engine/backend/cuda/page_changes.h"
+#include "engine/backend/cuda/sample.h"
+#include "engine/backend/limits.h"
+#include "engine/base/math.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/rope.h"
+
+namespace recurve::cuda {
+namespace {
+
+void TakePool(MemoryTaker& taker, uint32_t pages, DeviceState& state) {
+  const KvLayout& layout = state.layout;
+  state.pages_count = pages;
+  taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
+  taker.Take<uint32_t>("positions of entries", size_t{pages} * layout.page_capacity,
+                       &state.entry_positions);
+  taker.Take<float>("router scores of entries", size_t{pages} * layout.page_capacity,
+                    &state.entry_scores);
+}
+
+void TakeRows(MemoryTaker& taker, const ModelConfig& config, const BackendLimits& limits,
+              DeviceState& state) {
+  const size_t rows = MaxRows(limits);
+  const size_t hidden_rows = HiddenRows(limits);
+  const size_t hidden = config.hidden_size;
+  const size_t query_columns = size_t{config.num_heads} * config.head_dim;
+  taker.Take<float>("hidden rows", hidden_rows * hidden, &state.hidden_rows);
+  const bool token_choice = config.router.type == RouterType::kTokenChoice;
+  taker.Take<float>("streams between recursions", token_choice ? hidden_rows * hidden : 0,
+                    &state.stream);
+  taker.Take<float>("gates", hidden_rows, &state.gate);
+  taker.Take<uint32_t>("chosen depths", hidden_rows, &state.depth);
+  taker.Take<float>("router scores", hidden_rows, &state.score);
+  taker.Take<float>("residual streams", rows * hidden, &state.x);
+  taker.Take<float>("queries", rows * query_columns, &state.q);
+  taker.Take<float>("attended values", rows * query_columns, &state.attended);
+  taker.Take<float>("gated activations", rows * config.intermediate_size, &state.gated);
+  taker.Take<float>("logits", size_t{limits.ends} * config.vocab_size, &state.logits);
+}
+
+void TakeScratch(MemoryTaker& taker, const Runtime& runtime, const ModelConfig& config,
+                 const BackendLimits& limits, DeviceState& state) {
+  const size_t positions = limits.max_positions;
+  const size_t attention = AttentionBlocks(runtime) * positions;
+  taker.Take<float>("probabilities", attention, &state.probabilities);
+  taker.Take<uint64_t>("places of entries", attention, &state.places);
+  const size_t sampled = size_t{SampleBlocks(runtime)} * config.vocab_size;
+  taker.Take<float>("adjusted logits", sampled, &state.adjusted);
+  taker.Take<uint32_t>("sampling weights", sampled, &state.weights);
+  state.row_logprobs = 1 + std::min(limits.max_logprobs, config.vocab_size);
+  taker.Take<TokenLogprob>("log probabilities", size_t{limits.ends} * state.row_logprobs,
+                           &state.logprobs);
+  const size_t evicted = EvictBlocks(runtime) * positions;
+  taker.Take<uint32_t>("eviction: positions", evicted, &state.evict_positions);
+  taker.Take<uint32_t>("eviction: who stays", evicted, &state.evict_stays);
+  taker.Take<uint32_t>("eviction: holes", evicted, &state.evict_holes);
+  taker.Take<uint32_t>("eviction: survivors", evicted, &state.evict_survivors);
+  taker.Take<uint64_t>("eviction: scores", evicted, &state.evict_scores);
+  taker.TakeZeros<uint64_t>("time stamps", kStepParts + 1, &state.stamps);
+  taker.Take<float>("raw logits", size_t{kMostOutstanding} * limits.ends * config.vocab_size,
+                    &state.raw_logits);
+}
+
+absl::Status FillAngles(Runtime& runtime, MemoryTaker& taker, const ModelConfig& config,
+                        uint32_t positions, DeviceState& state) {
+  const std::vector<double> frequencies = RotaryFrequencies(config);
+  const size_t half = frequencies.size();
+  std::vector<float> cos(positions * half);
+  std::vector<float> sin(positions * half);
+  for (uint32_t position = 0; position < positions; ++position) {
+    for (size_t i = 0; i < half; ++i) {
+      cos[position * half + i] = Cos(position * frequencies[i]);
+      sin[position * half + i] = Sin(position * frequencies[i]);
+    }
+  }
+  taker.Take<float>("cosines", cos.size(), &state.cos);
+  taker.Take<float>("sines", sin.size(), &state.sin);
+  taker.Take<double>("rotary frequencies", half, &state.frequencies);
+  RETURN_IF_ERROR(taker.status());
+  RETURN_IF_ERROR(runtime.Upload(state.cos, 0, cos.data(), cos.size() * sizeof(float)));
+  RETURN_IF_ERROR(runtime.Upload(state.sin, 0, sin.data(), sin.size() * sizeof(float)));
+  return runtime.Upload(state.frequencies, 0, frequencies.data(), half * sizeof(double));
+}
+
+}  // namespace
+
+uint64_t PageBytes(const ModelConfig& config) {
+  const KvLayout layout = LayoutOf(config);
+  return layout.page_elements * sizeof(float) +
+         uint64_t{layout.page_capacity} * (sizeof(uint32_t) + sizeof(float));
+}
+
+absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
+                                                const BackendLimits& limits) {
+  DeviceState state;
+  state.layout = LayoutOf(config);
+  state.result_layout = LayoutOfResult(limits);
+  MemoryTaker taker(runtime);
+  TakePool(taker, limits.pages, state);
+  TakeRows(taker, config, limits, state);
+  TakeScratch(taker, runtime, config, limits, state);
+  RETURN_IF_ERROR(FillAngles(runtime, taker, config, limits.max_positions, state));
+  state.plan_words = static_cast<uint32_t>(MostPlanWords(limits));
+  taker.Take<uint32_t>("plan", state.plan_words, &state.plan);
+  RETURN_IF_ERROR(taker.status());
+  ASSIGN_OR_RETURN(state.plans,
+                   runtime.AllocateMapped(
+                       "plans", kMostOutstanding * sizeof(uint32_t) * size_t{state.plan_words}));
+  ASSIGN_OR_RETURN(state.results,
+                   runtime.AllocateMapped("results", kMostOutstanding * sizeof(uint32_t) *
+                                                         size_t{state.result_layout.words}));
+  ASSIGN_OR_RETURN(state.step, AllocateStepMemory(runtime, SizesOf(config, limits)));
+  return state;
+}
+
+}  // namespace recurve::cuda

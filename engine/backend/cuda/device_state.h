@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// All memory of a device that steps use beside the weights: allocated once, by name, and never
+// again.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_DEVICE_STATE_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_DEVICE_STATE_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/cuda/device_memory.h"
+#include "engine/backend/cuda/kv_layout.h"
+#include "engine/backend/cuda/plan_words.h"
+#include "engine/backend/cuda/runtime.h"
+#include "engine/backend/cuda/step_tables.h"
+#include "engine/model/config.h"
+
+namespace recurve::cuda {
+
+inline constexpr uint32_t kMostOutstanding = 2;
+
+struct DeviceState {
+  StepMemory step;
+  KvLayout layout;
+  ResultLayout result_layout;
+  uint32_t pages_count = 0;
+  uint32_t row_logprobs = 0;  // most of one row: its own token's and the most likely ones
+
+  DeviceMemory pages, entry_positions, entry_scores;  // the pool
+  DeviceMemory hidden_rows, stream, gate, depth, score;
+  DeviceMemory x, q, attended, gated, logits;  // of the rows of a stage
+  DeviceMemory cos, sin, frequencies;
+  DeviceMemory probabilities, places;        // scratch of attention
+  DeviceMemory adjusted, weights, logprobs;  // ... of sampling
+  DeviceMemory evict_positions, evict_stays, evict_holes, evict_survivors, evict_scores;
+  DeviceMemory stamps;
+  DeviceMemory raw_logits;  // [kMostOutstanding][ends][vocab]
+
+  DeviceMemory plan;     // words of the step that runs
+  MappedMemory plans;    // [kMostOutstanding][plan_words]: of steps that were submitted
+  MappedMemory results;  // [kMostOutstanding][result_layout.words]
+  uint32_t plan_words = 0;
+};
+
+// ResourceExhausted names the memory, the bytes asked for and those that are free.
+absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
+                                                const BackendLimits& limits);
+
+// Bytes of memory that one page takes, all told.
+uint64_t PageBytes(const ModelConfig& config);
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_DEVICE_STATE_H_

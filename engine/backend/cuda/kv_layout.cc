@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/kv_layout.h"
+
+#include <algorithm>
+
+#include "engine/backend/model_shape.h"
+
+namespace recurve::cuda {
+
+KvLayout LayoutOf(const ModelConfig& config) {
+  KvLayout layout;
+  layout.kv_heads = config.num_kv_heads;
+  layout.head_dim = config.head_dim;
+  layout.page_capacity = kTileEntries * PageTiles(config);
+  layout.page_elements = size_t{2} * config.num_kv_heads * config.head_dim * layout.page_capacity;
+  const auto entries = PageEntries(config);
+  std::copy(entries.begin(), entries.end(), layout.entries);
+  for (uint32_t group = 0; group < kMaxGroups; ++group) {
+    layout.layers[group] = GroupLayers(config, group);
+  }
+  return layout;
+}
+
+}  // namespace recurve::cuda

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where keys and values lie in the pool of cache pages of a device.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_KV_LAYOUT_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_KV_LAYOUT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/backend/step.h"
+#include "engine/base/host_device.h"
+#include "engine/model/config.h"
+
+namespace recurve::cuda {
+
+// A page holds, for a group with `layers` layers, consecutive entries of all its layers:
+//   [layers][2: keys, values][kv heads][entries of a page][head_dim]
+// so that a key or value is one run of numbers, which moves and copies as it is. In units of
+// elements. A plain value.
+struct KvLayout {
+  uint32_t kv_heads = 1;
+  uint32_t head_dim = 1;
+  uint32_t page_capacity = 0;         // most entries of a page: those of a group with one layer
+  size_t page_elements = 0;           // of a whole page
+  uint32_t layers[kMaxGroups] = {};   // by group
+  uint32_t entries[kMaxGroups] = {};  // of a page, by group
+
+  // The first element of a key (value = 0) or value (1).
+  RECURVE_HOST_DEVICE size_t Offset(uint32_t page, uint32_t group, uint32_t layer, uint32_t value,
+                                    uint32_t kv_head, uint32_t entry) const {
+    const size_t head = (size_t{layer} * 2 + value) * kv_heads + kv_head;
+    return page * page_elements + (head * entries[group] + entry) * head_dim;
+  }
+};
+KvLayout LayoutOf(const ModelConfig& config);
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_KV_LAYOUT_H_

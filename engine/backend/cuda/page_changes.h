@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a plan does to the pool of cache pages before its step:
+//
+//   Evict       each command's entries leave their group; survivors fill the holes (eviction.h)
+//   CopyPages   pages become copies of others, in the plan's order
+//
+// Both run only for plans that have such changes. Evict: a block a command; the order of n entries
+// costs n * n comparisons, and each survivor that moves costs its keys and values read and written
+// in all layers of the group. CopyPages: each page read and written once.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_PAGE_CHANGES_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_PAGE_CHANGES_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/backend/cuda/kv_layout.h"
+#include "engine/backend/cuda/plan_words.h"
+#include "engine/backend/cuda/runtime.h"
+#include "engine/backend/cuda/simt.h"
+#include "engine/backend/cuda/step_tables.h"
+
+namespace recurve::cuda {
+
+// The pool, and what stands beside each entry.
+struct PageSpans {
+  simt::Out<float> pages;
+  simt::Out<uint32_t> positions;  // [pages][layout.page_capacity]
+  simt::Out<float> scores;        // [pages][layout.page_capacity]
+};
+
+struct EvictArgs {
+  TableSizes sizes;
+  KvLayout layout;
+  simt::In<uint32_t> plan;
+  SlotTables<simt::In> slots;
+  simt::Out<uint64_t> mass;  // SlotTables::mass
+  PageSpans pool;
+  // Of each block of the launch, [blocks][max_positions] each.
+  simt::Out<uint32_t> positions, stays, holes, survivors;
+  simt::Out<uint64_t> scores;
+};
+
+// Blocks of a launch: as many as have scratch.
+uint32_t EvictBlocks(const Runtime& runtime);
+absl::Status LaunchEvict(Runtime& runtime, const EvictArgs& args);
+
+struct CopyPagesArgs {
+  KvLayout layout;
+  simt::In<uint32_t> plan;
+  PageSpans pool;
+};
+absl::Status LaunchCopyPages(Runtime& runtime, const CopyPagesArgs& args);
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_PAGE_CHANGES_H_

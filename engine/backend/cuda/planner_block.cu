@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// The planner after sampling: what became of EXIT, and the rows of ENTRY and of the block.
+#include <cstddef>
+
+#include "engine/backend/cuda/planner.h"
+#include "engine/backend/cuda/slot_planner.h"
+
+namespace recurve::cuda {
+namespace {
+
+// The verdicts of rows with logits become those of their slots.
+RECURVE_DEVICE void TakeVerdicts(const PlannerArgs& args, const ListCounts& counts) {
+  constexpr uint32_t kOutcomeWords = sizeof(Outcome) / sizeof(uint32_t);
+  constexpr uint32_t kFlags = offsetof(Outcome, flags) / sizeof(uint32_t);
+  const auto words = args.lists.outcomes.As<uint32_t>(0, size_t{args.sizes.slots} * kOutcomeWords);
+  for (uint32_t i = simt::ThreadIndex(); i < counts.logit_rows; i += simt::BlockSize()) {
+    const Verdict& verdict = args.lists.verdicts[i];
+    const uint32_t slot = args.lists.exit_rows[i].slot;
+    if (verdict.token != kNoToken) args.lists.outcomes.Edit(slot).token = verdict.token;
+    if (verdict.flags != 0) words.Or(size_t{slot} * kOutcomeWords + kFlags, verdict.flags);
+  }
+  simt::SyncBlock();
+}
+
+RECURVE_DEVICE void FinishExit(SlotPlanner& planner, const PlannerArgs& args,
+                               const ListCounts& counts) {
+  const TableSizes& sizes = args.sizes;
+  const uint32_t thread = simt::ThreadIndex();
+  TakeVerdicts(args, counts);
+  if (thread < counts.exit_slots) {
+    Outcome& outcome = args.lists.outcomes.Edit(args.lists.exit_slots[thread]);
+    outcome.ran = kRanExit;
+    if ((outcome.flags & kNotFinite) != 0) outcome.token = kNoToken;
+  }
+  simt::SyncBlock();
+  // Depths in the order of the outcomes, which is that of the slots.
+  planner.ChooseAll();
+  planner.ForEach(
+      [&](uint32_t id) {
+        return args.lists.outcomes[id].ran != 0 ? args.slots.records[id].state.rows : 0U;
+      },
+      [&](uint32_t id, uint32_t i, uint32_t place) {
+        args.lists.exit_depths.Set(place, args.slots.row_depth[size_t{id} * sizes.chunk + i]);
+      });
+  if (thread < sizes.slots && args.lists.outcomes[thread].ran != 0) {
+    const Outcome& outcome = args.lists.outcomes[thread];
+    SlotRecord& slot = args.slots.records.Edit(thread);
+    const uint32_t next = slot.state.position + slot.state.rows;
+    if (outcome.token != kNoToken) {
+      args.slots.tokens.Set(size_t{thread} * sizes.max_positions + next % sizes.max_positions,
+                            outcome.token);
+    }
+    slot.state = Resolve(slot.state, outcome, slot.limits, sizes.shape);
+  }
+  simt::SyncBlock();
+}
+
+RECURVE_DEVICE uint32_t ListEntry(SlotPlanner& planner, const PlannerArgs& args) {
+  const TableSizes& sizes = args.sizes;
+  const SlotTables<simt::Out>& slots = args.slots;
+  planner.Choose(Stage::kEntry, RowKind::kGenerated);
+  const uint32_t group = sizes.shape.entry_group();
+  const uint32_t rows = planner.ForEach(
+      [&slots](uint32_t id) {
+        const SlotRecord& slot = slots.records[id];
+        return SpanRows(slot.state, slot.limits);
+      },
+      [&](uint32_t id, uint32_t i, uint32_t place) {
+        const SlotRecord& slot = slots.records[id];
+        args.lists.entry_rows.Set(place, EndRow(slot, id, i, group, sizes.hidden));
+        slots.active.Set(size_t{id} * sizes.chunk + i, i);
+        slots.row_depth.Set(size_t{id} * sizes.chunk + i, 0);
+      });
+  const uint32_t thread = simt::ThreadIndex();
+  if (thread < planner.count()) {
+    const uint32_t id = planner.chosen(thread);
+    SlotRecord& slot = slots.records.Edit(id);
+    Outcome entered = {.slot = id, .ran = kRanEntry};
+    entered.rows = SpanRows(slot.state, slot.limits);
+    slot.state = Resolve(slot.state, entered, slot.limits, sizes.shape);
+    Outcome& outcome = args.lists.outcomes.Edit(id);
+    outcome.ran |= kRanEntry;
+    outcome.rows = entered.rows;
+  }
+  simt::SyncBlock();
+  return rows;
+}
+
+// The score by which a row got into its recursion goes to the entry that it appends.
+RECURVE_DEVICE void KeepScore(const PlanBlockArgs& args, const Row& row) {
+  if (row.recursion < 2 || row.entry == kNoEntry) return;
+  const EntryPlace place =
+      PlaceOf(args.planner.slots, args.planner.sizes, row.slot, row.group, row.entry);
+  args.entry_scores.Set(size_t{place.page} * args.page_capacity + place.entry,
+                        args.has_scores != 0 ? args.row_scores[row.hidden] : 0.0F);
+}
+
+RECURVE_DEVICE void ListBlock(SlotPlanner& planner, const PlanBlockArgs& block_args,
+                              ListCounts& counts) {
+  const PlannerArgs& args = block_args.planner;
+  const TableSizes& sizes = args.sizes;
+  const SlotTables<simt::Out>& slots = args.slots;
+  planner.Choose(Stage::kBlock, RowKind::kGenerated);
+  const uint32_t thread = simt::ThreadIndex();
+  counts.block_slots = planner.count();
+  if (thread < planner.count()) args.lists.block_slots.Set(thread, planner.chosen(thread));
+  for (uint32_t recursion = 1; recursion <= sizes.shape.recursions; ++recursion) {
+    const uint32_t first = counts.block_rows;
+    counts.block_rows += planner.ForEach(
+        [&slots, recursion](uint32_t id) {
+          const SlotState& state = slots.records[id].state;
+          return state.recursion == recursion ? state.active : 0U;
+        },
+        [&](uint32_t id, uint32_t i, uint32_t place) {
+          const uint32_t span_row = slots.active[size_t{id} * sizes.chunk + i];
+          const Row row = BlockRow(slots.records[id], id, i, span_row, sizes.shape,
+                                   sizes.overlay != 0, sizes.hidden);
+          args.lists.block_rows.Set(first + place, row);
+          if (i == 0) args.lists.block_first.Set(id, first + place);
+          KeepScore(block_args, row);
+        });
+    counts.recursions[recursion - 1] = {first, counts.block_rows};
+  }
+}
+
+RECURVE_KERNEL(kMostSlots) PlanBlockKernel(const PlanBlockArgs args) {
+  simt::GridWait();
+  simt::SharedMemory shared;
+  SlotPlanner planner(args.planner, shared);
+  ListCounts counts = args.planner.lists.counts[0];
+  if (counts.ends_run != 0) {
+    FinishExit(planner, args.planner, counts);
+    counts.entry_rows = ListEntry(planner, args.planner);
+  }
+  ListBlock(planner, args, counts);
+  if (simt::ThreadIndex() == 0) {
+    args.planner.lists.counts.Set(0, counts);
+    args.planner.stamps.Set(kPartEntry, simt::GlobalTimer());
+  }
+}
+
+}  // namespace
+
+absl::Status LaunchPlanBlock(Runtime& runtime, const PlanBlockArgs& args) {
+  const uint32_t threads = (args.planner.sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
+  const LaunchShape shape = {.threads = threads, .shared_bytes = SlotPlannerShared(threads)};
+  return Launch(runtime, "plan_block", PlanBlockKernel, shape, args);
+}
+
+}  // namespace recurve::cuda
