@@ -13,7 +13,7 @@
 
 namespace recurve::cuda {
 
-inline constexpr uint32_t kMostSampleThreads = 256;
+inline constexpr uint32_t kMostSampleThreads = 512;
 inline constexpr uint32_t kDigits = 256;  // of a filter's search, eight bits a round
 
 // All threads of a block have a copy and call every method.
