@@ -18,7 +18,6 @@ namespace {
 
 void TakePool(MemoryTaker& taker, uint32_t pages, DeviceState& state) {
   const KvLayout& layout = state.layout;
-  state.pages_count = pages;
   taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
   taker.Take<uint32_t>("positions of entries", size_t{pages} * layout.page_capacity,
                        &state.entry_positions);

@@ -23,7 +23,6 @@ struct DeviceState {
   StepMemory step;
   KvLayout layout;
   ResultLayout result_layout;
-  uint32_t pages_count = 0;
   uint32_t row_logprobs = 0;  // most of one row: its own token's and the most likely ones
 
   DeviceMemory pages, entry_positions, entry_scores;  // the pool

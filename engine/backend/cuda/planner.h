@@ -53,8 +53,7 @@ struct PublishArgs {
   PlannerArgs planner;
   simt::In<TokenLogprob> logprobs;  // [ends][row_logprobs]
   uint32_t row_logprobs = 0;        // most of one row
-  simt::In<float> logits;           // [ends][vocab_stride]
-  uint32_t vocab_stride = 0;
+  simt::In<float> logits;           // [ends][vocab]
   ResultLayout layout;
   simt::Out<uint32_t> result;   // mapped: [2][layout.words]; step `epoch` writes number epoch % 2
   simt::Out<float> raw_logits;  // [2][ends][vocab]: of rows that asked for them

@@ -142,9 +142,7 @@ RECURVE_KERNEL(kMostSlots) PlanBlockKernel(const PlanBlockArgs args) {
 }  // namespace
 
 absl::Status LaunchPlanBlock(Runtime& runtime, const PlanBlockArgs& args) {
-  const uint32_t threads = (args.planner.sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
-  const LaunchShape shape = {.threads = threads, .shared_bytes = SlotPlannerShared(threads)};
-  return Launch(runtime, "plan_block", PlanBlockKernel, shape, args);
+  return Launch(runtime, "plan_block", PlanBlockKernel, PlannerShape(args.planner.sizes), args);
 }
 
 }  // namespace recurve::cuda

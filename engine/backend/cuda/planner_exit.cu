@@ -197,11 +197,6 @@ RECURVE_KERNEL(kMostSlots) PlanExitKernel(const PlannerArgs args) {
   if (thread == 0) args.lists.counts.Set(0, counts);
 }
 
-LaunchShape PlannerShape(const TableSizes& sizes) {
-  const uint32_t threads = (sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
-  return {.blocks = 1, .threads = threads, .shared_bytes = SlotPlannerShared(threads)};
-}
-
 }  // namespace
 
 absl::Status LaunchAdmit(Runtime& runtime, const PlannerArgs& args) {

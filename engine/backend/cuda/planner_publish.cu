@@ -66,7 +66,7 @@ RECURVE_DEVICE RowLists WriteRows(const PublishArgs& args, const ListCounts& cou
     if (simt::ThreadIndex() == 0) logits_rows.Set(lists.logits_rows, {row.slot, row.position});
     const size_t at = (size_t{epoch % 2} * ends + lists.logits_rows) * vocab;
     for (uint32_t id = simt::ThreadIndex(); id < vocab; id += simt::BlockSize()) {
-      args.raw_logits.Set(at + id, args.logits[size_t{i} * args.vocab_stride + id]);
+      args.raw_logits.Set(at + id, args.logits[size_t{i} * vocab + id]);
     }
     ++lists.logits_rows;
   }
@@ -107,9 +107,7 @@ RECURVE_KERNEL(kMostSlots) PublishKernel(const PublishArgs args) {
 }  // namespace
 
 absl::Status LaunchPublish(Runtime& runtime, const PublishArgs& args) {
-  const uint32_t threads = (args.planner.sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
-  const LaunchShape shape = {.threads = threads, .shared_bytes = SlotPlannerShared(threads)};
-  return Launch(runtime, "publish", PublishKernel, shape, args);
+  return Launch(runtime, "publish", PublishKernel, PlannerShape(args.planner.sizes), args);
 }
 
 }  // namespace recurve::cuda

@@ -9,6 +9,7 @@
 #include "engine/backend/cuda/block.h"
 #include "engine/backend/cuda/plan_words.h"
 #include "engine/backend/cuda/planner.h"
+#include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/simt.h"
 #include "engine/backend/cuda/step_tables.h"
 #include "engine/backend/rows.h"
@@ -20,6 +21,12 @@ namespace recurve::cuda {
 inline size_t SlotPlannerShared(uint32_t threads) {
   return simt::SharedBytes<uint64_t>(2 * threads) + 2 * simt::SharedBytes<uint32_t>(threads) +
          simt::SharedBytes<uint32_t>(4);
+}
+
+// One block with a thread for every slot, which is the launch of every kernel of the planner.
+inline LaunchShape PlannerShape(const TableSizes& sizes) {
+  const uint32_t threads = (sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
+  return {.blocks = 1, .threads = threads, .shared_bytes = SlotPlannerShared(threads)};
 }
 
 // Of one block, each of whose threads has a copy and calls every method.

@@ -89,7 +89,6 @@ absl::Status StepKernels::RunRows(bool ends) {
   publish.logprobs = All<simt::In, TokenLogprob>(state_.logprobs);
   publish.row_logprobs = state_.row_logprobs;
   publish.logits = All<simt::In, float>(state_.logits);
-  publish.vocab_stride = sizes_.vocab;
   publish.layout = state_.result_layout;
   publish.result = All<simt::Out, uint32_t>(state_.results.device);
   publish.raw_logits = All<simt::Out, float>(state_.raw_logits);
