@@ -65,6 +65,16 @@ uint64_t EmulatedThread::ShuffleXor(uint64_t bits, uint32_t mask,
   return received_;
 }
 
+void EmulatedThread::Mma(const MmaOperands& operands, const std::source_location& where) {
+  if (index_ / simt::kWarp == (block_->shape.threads - 1) / simt::kWarp &&
+      block_->shape.threads % simt::kWarp != 0) {
+    Report(absl::StrCat("is of a warp with absent lanes, in ", NameOf(Meeting::kMma, where)));
+    Stop();
+  }
+  operands_ = &operands;
+  Meet(Meeting::kMma, where);
+}
+
 void EmulatedThread::Meet(Meeting meeting, const std::source_location& where) {
   meeting_ = meeting;
   where_ = where;
@@ -111,6 +121,9 @@ std::string NameOf(EmulatedThread::Meeting meeting, const std::source_location& 
       break;
     case EmulatedThread::Meeting::kBallot:
       name = "Ballot()";
+      break;
+    case EmulatedThread::Meeting::kMma:
+      name = "Mma()";
       break;
   }
   return absl::StrCat(name, " at ", NameOf(where));

@@ -10,6 +10,7 @@
 #include "engine/backend/cuda/runtime.h"
 #include "engine/base/check.h"
 #include "tests/simt/fiber.h"
+#include "tests/simt/mma_warp.h"
 
 namespace recurve {
 
@@ -28,7 +29,7 @@ class EmulatedThread {
  public:
   enum class State : uint8_t { kReady, kWaits, kReturned, kStopped };
   // Where threads wait for each other: those of a block, or of a warp.
-  enum class Meeting : uint8_t { kSyncBlock, kSyncWarp, kShuffleXor, kBallot };
+  enum class Meeting : uint8_t { kSyncBlock, kSyncWarp, kShuffleXor, kBallot, kMma };
 
   EmulatedThread(const EmulatedBlock* block, uint32_t index)
       : block_(block), index_(index), fiber_(&EmulatedThread::Main, this) {}
@@ -51,6 +52,9 @@ class EmulatedThread {
   uint32_t Ballot(bool condition, const std::source_location& where);
   // The bits that lane `own ^ mask` gives.
   uint64_t ShuffleXor(uint64_t bits, uint32_t mask, const std::source_location& where);
+
+  // A matrix instruction of the warp, which changes what `operands` points to.
+  void Mma(const MmaOperands& operands, const std::source_location& where);
 
   // Reports what the thread did, by kernel, block and thread, and then never goes on: the rest of
   // the block runs until it ends or waits for this thread. Two calls, since what the frame of the
@@ -79,6 +83,7 @@ class EmulatedThread {
   Meeting meeting() const { return meeting_; }
   const std::source_location& where() const { return where_; }
   uint64_t given() const { return given_; }
+  const MmaOperands& operands() const { return *operands_; }
   uint32_t mask() const { return mask_; }
   const std::string& report() const { return report_; }  // of one that was stopped
   uint64_t bytes_read() const { return bytes_read_; }
@@ -105,6 +110,7 @@ class EmulatedThread {
   Meeting meeting_{};
   uint32_t mask_ = 0;
   uint64_t given_ = 0;
+  const MmaOperands* operands_ = nullptr;
   uint64_t received_ = 0;
   std::source_location where_;
 

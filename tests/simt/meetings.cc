@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cuda/simt.h"
+#include "tests/simt/mma_warp.h"
 
 namespace recurve {
 namespace {
@@ -67,6 +68,11 @@ std::string Groups(EmulatedThreads threads) {
 
 void EndWarpMeeting(EmulatedThreads warp) {
   if (!WaitsForWarp(*warp.front()) || !AllAreWithTheFirst(warp)) return;
+  if (warp.front()->meeting() == Meeting::kMma) {
+    MmaOperands operands[simt::kWarp];
+    for (uint32_t lane = 0; lane < simt::kWarp; ++lane) operands[lane] = warp[lane]->operands();
+    MultiplyWarp(operands);
+  }
   uint32_t votes = 0;
   for (uint32_t lane = 0; lane < warp.size(); ++lane) {
     votes |= static_cast<uint32_t>(warp[lane]->given() != 0) << lane;

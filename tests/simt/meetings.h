@@ -13,8 +13,8 @@ namespace recurve {
 // The threads of a block, or of a warp, in ascending order.
 using EmulatedThreads = std::span<const std::unique_ptr<EmulatedThread>>;
 
-// Lets a warp go on whose threads have all come to the same SyncWarp, ShuffleXor or Ballot, with
-// what each gets there.
+// Lets a warp go on whose threads have all come to the same SyncWarp, ShuffleXor, Ballot or Mma,
+// with what each gets there.
 void EndWarpMeeting(EmulatedThreads warp);
 
 // Lets a block go on whose threads have all come to the same SyncBlock. False if they have not.

@@ -13,6 +13,7 @@
 #ifndef RECURVE_TESTS_SIMT_MMA_HOPPER_H_
 #define RECURVE_TESTS_SIMT_MMA_HOPPER_H_
 
+#include <bit>
 #include <cstdint>
 
 #include "engine/base/host_device.h"
@@ -59,8 +60,11 @@ RECURVE_HOST_DEVICE inline uint32_t ToFloat(int64_t sum, int exponent) {
   if (sum == 0) return 0;
   const uint32_t sign = sum < 0 ? 0x80000000U : 0U;
   uint64_t magnitude = sum < 0 ? static_cast<uint64_t>(-sum) : static_cast<uint64_t>(sum);
-  int top = 0;  // position of the highest bit
-  for (uint64_t rest = magnitude; rest > 1; rest >>= 1) ++top;
+#if defined(__CUDA_ARCH__)
+  const int top = 63 - __clzll(static_cast<long long>(magnitude));  // NOLINT
+#else
+  const int top = 63 - std::countl_zero(magnitude);  // position of the highest bit
+#endif
   // The result's last bit is worth 2^last; denormal results have the least one.
   const int last = top + exponent - 23 > -149 ? top + exponent - 23 : -149;
   const int right = last - exponent;

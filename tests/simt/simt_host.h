@@ -28,6 +28,7 @@
 
 #include "tests/simt/emulated_thread.h"
 #include "tests/simt/faults.h"
+#include "tests/simt/mma_warp.h"
 #include "tests/simt/spans.h"
 
 namespace recurve::simt {
@@ -59,6 +60,13 @@ T ShuffleXor(T value, uint32_t mask,
 inline uint32_t Ballot(bool condition,
                        const std::source_location& where = std::source_location::current()) {
   return EmulatedThread::Running().Ballot(condition, where);
+}
+
+// With the bits of Hopper's tensor cores.
+inline void Mma(float (&sums)[4], const Words4& a, const Words2& b,
+                const std::source_location& where = std::source_location::current()) {
+  MmaOperands operands = {&a, &b, sums};
+  EmulatedThread::Running().Mma(operands, where);
 }
 
 inline void GridWait(const std::source_location& where = std::source_location::current()) {

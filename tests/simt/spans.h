@@ -125,6 +125,7 @@ class Constant : public simt_internal::Span<T> {
  public:
   using Base::Base;
   const T& operator[](size_t i) const { return this->ReadConstant(i); }
+  T Stream(size_t i) const { return this->ReadConstant(i); }
   Constant Part(size_t begin, size_t count) const {
     return Constant(Base::template Part<T>("Part", begin, count));
   }

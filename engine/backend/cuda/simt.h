@@ -12,6 +12,7 @@
 //   SyncWarp()                    barrier of a warp of 32 threads
 //   ShuffleXor(value, mask)       the value of the thread whose lane is this one's ^ mask
 //   Ballot(condition)             bit i: lane i's; all 32 lanes call it
+//   Mma(sums, a, b)               sums += a * b on the tensor cores; all 32 lanes call it
 //   GridWait()                    before it a kernel reads Constant spans alone: the kernels before
 //                                 it in the stream may still run. Every thread calls it once.
 //   GridLaunch()                  lets the next kernel begin, up to its own GridWait()
@@ -21,7 +22,9 @@
 //   GlobalTimer()                 nanoseconds
 //
 // Spans say what a kernel may do: Constant was written before the first step and is read at any
-// time; In is read, and Out read and written, after GridWait().
+// time; In is read, and Out read and written, after GridWait(). Constant::Stream(i) reads an
+// element of 16 bytes that nobody reads again soon, past the L1 cache; it stays before a GridWait()
+// that follows it.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_SIMT_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_SIMT_H_
 
@@ -36,6 +39,14 @@ namespace recurve::simt {
 
 inline constexpr uint32_t kWarp = 32;
 
+// Bytes that one load takes, as words.
+struct alignas(8) Words2 {
+  uint32_t w[2];
+};
+struct alignas(16) Words4 {
+  uint32_t w[4];
+};
+
 // Shared memory is handed out in units of 16 bytes.
 template <typename T>
 RECURVE_HOST_DEVICE constexpr size_t SharedBytes(size_t n) {
@@ -46,15 +57,17 @@ RECURVE_HOST_DEVICE constexpr size_t SharedBytes(size_t n) {
 
 #if defined(RECURVE_SIMT_EMULATED)
 
-#define RECURVE_KERNEL(max_threads) void
+#define RECURVE_KERNEL(...) void
 #define RECURVE_DEVICE
+#define RECURVE_UNROLL
 #include <simt_host.h>
 
 #else  // a device, or the host code beside it, for which spans are pairs of words
 
 #if defined(__CUDACC__)
-#define RECURVE_KERNEL(max_threads) __global__ void __launch_bounds__(max_threads)
+#define RECURVE_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)  // threads, blocks
 #define RECURVE_DEVICE __device__
+#define RECURVE_UNROLL _Pragma("unroll")  // of a loop whose arrays are registers
 #endif
 
 namespace recurve::simt {
@@ -87,6 +100,17 @@ class Constant : public simt_internal::Span<T> {
   RECURVE_HOST_DEVICE Constant Part(size_t begin, size_t /*count*/) const {
     return Constant(this->data_ + begin);
   }
+#if defined(__CUDACC__)
+  // Not by the non-coherent path (ld.global.nc): ptxas moves such loads behind a GridWait().
+  RECURVE_DEVICE T Stream(size_t i) const {
+    static_assert(std::is_same_v<T, Words4>);
+    Words4 words;
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words.w[0]), "=r"(words.w[1]), "=r"(words.w[2]), "=r"(words.w[3])
+                 : "l"(this->data_ + i));
+    return words;
+  }
+#endif
 };
 
 template <typename T>
@@ -158,6 +182,16 @@ RECURVE_DEVICE T ShuffleXor(T value, uint32_t mask) {
 
 RECURVE_DEVICE inline uint32_t Ballot(bool condition) {
   return __ballot_sync(0xFFFFFFFFU, condition ? 1 : 0);
+}
+
+// sums += a * b for a 16 x 16 tile of bf16 (a), a 16 x 8 one (b) and 16 x 8 floats, each in the
+// fragments of mma.m16n8k16.
+RECURVE_DEVICE inline void Mma(float (&sums)[4], const Words4& a, const Words2& b) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a.w[0]), "r"(a.w[1]), "r"(a.w[2]), "r"(a.w[3]), "r"(b.w[0]), "r"(b.w[1]));
 }
 
 RECURVE_DEVICE inline void GridWait() {
