@@ -33,22 +33,24 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(std::shared_ptr
                                                                  const CudaBackendOptions& options,
                                                                  std::unique_ptr<Runtime> runtime) {
   RETURN_IF_ERROR(CheckLimits(options.limits, model->config, kMaxima));
-  ASSIGN_OR_RETURN(DeviceModel device_model, LoadDeviceModel(*runtime, model));
-  ASSIGN_OR_RETURN(DeviceState state, AllocateDeviceState(*runtime, model->config, options.limits));
+  ASSIGN_OR_RETURN(DeviceModel device_model, LoadDeviceModel(*runtime, model, options.precision));
+  ASSIGN_OR_RETURN(DeviceState state,
+                   AllocateDeviceState(*runtime, model->config, options.limits, options.precision));
   std::unique_ptr<CudaBackend> backend(
       new CudaBackend(std::move(runtime), std::move(device_model), std::move(state), options));
   RETURN_IF_ERROR(backend->WarmUp());
   return backend;
 }
 
-absl::StatusOr<BackendFacts> CudaBackend::Describe(const Model& model, Runtime& runtime) {
+absl::StatusOr<BackendFacts> CudaBackend::Describe(const Model& model, Precision precision,
+                                                   Runtime& runtime) {
   BackendFacts facts;
   facts.name = "cuda";
   facts.device = runtime.facts().name;
   facts.threads = 1;
-  facts.page_bytes = PageBytes(model.config);
+  facts.page_bytes = PageBytes(model.config, precision);
   ASSIGN_OR_RETURN(const uint64_t free, runtime.FreeBytes());
-  const uint64_t weights = CountParameters(model) * sizeof(float);
+  const uint64_t weights = CountParameters(model) * ElementSize(precision);
   facts.page_memory_bytes = free - std::min(free, weights);
   facts.queue_depth = 1;
   facts.max_slots = kMaxima.slots;
@@ -63,7 +65,8 @@ CudaBackend::CudaBackend(std::unique_ptr<Runtime> runtime, DeviceModel model, De
       state_(std::move(state)),
       kernels_(*runtime_, model_, state_),
       replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
-              PageEntries(model_.config())) {}
+              PageEntries(model_.config())),
+      row_bound_(options.limits.slots) {}
 
 absl::Status CudaBackend::Submit(const StepPlan& plan) {
   RETURN_IF_ERROR(status_);
@@ -91,6 +94,7 @@ absl::Status CudaBackend::Queue(const StepPlan& plan) {
   work.evicts = !plan.evicts.empty();
   work.copies = !plan.copies.empty();
   work.ends = plan.ends > 0;
+  work.rows = std::max(row_bound_.Submit(plan), options_.least_rows);
   RETURN_IF_ERROR(kernels_.Launch(work));
   return runtime_->Mark(plan.epoch % kMostOutstanding);
 }
@@ -123,7 +127,9 @@ absl::Status CudaBackend::Finish(StepResult& result) {
         absl::StrCat("the device answered step ", result.epoch, ", expected ", epoch));
   }
   RETURN_IF_ERROR(ReadRawLogits(result));
-  return replay_.Replay(result);
+  RETURN_IF_ERROR(replay_.Replay(result));
+  row_bound_.Collect(result, replay_.table());
+  return absl::OkStatus();
 }
 
 absl::Status CudaBackend::WaitFor(uint32_t epoch) {

@@ -14,10 +14,12 @@
 #include "engine/backend/cuda/device_state.h"
 #include "engine/backend/cuda/plan_words.h"
 #include "engine/backend/cuda/planner.h"
+#include "engine/backend/cuda/row_bound.h"
 #include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/step_kernels.h"
 #include "engine/backend/cuda/step_replay.h"
 #include "engine/backend/facts.h"
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 
@@ -25,8 +27,11 @@ namespace recurve::cuda {
 
 struct CudaBackendOptions {
   BackendLimits limits;
+  Precision precision = Precision::kBf16;
   bool eager =
       false;  // each kernel by itself instead of graphs: slow, but an error names the kernel
+  // Kernels are cut for so many rows at least, which changes no bit.
+  uint32_t least_rows = 0;
   // A step that has not come back after this long never will.
   std::chrono::milliseconds step_timeout{30000};
 };
@@ -42,7 +47,8 @@ class CudaBackend final : public Backend {
                                                              std::unique_ptr<Runtime> runtime);
 
   // What a backend on this device will be.
-  static absl::StatusOr<BackendFacts> Describe(const Model& model, Runtime& runtime);
+  static absl::StatusOr<BackendFacts> Describe(const Model& model, Precision precision,
+                                               Runtime& runtime);
 
   absl::Status Submit(const StepPlan& plan) override;
   // Unavailable once the oldest step has taken longer than the timeout.
@@ -66,6 +72,7 @@ class CudaBackend final : public Backend {
   StepKernels kernels_;
   PlanWriter writer_;
   StepReplay replay_;
+  RowBound row_bound_;
   absl::Status status_;  // the first error; final
   uint32_t last_epoch_ = 0;
   uint32_t outstanding_ = 0;

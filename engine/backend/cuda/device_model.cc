@@ -1,33 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/device_model.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/convert.h"
+#include "engine/backend/cuda/packed_matrix.h"
+#include "engine/backend/cuda/tensor_core.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve::cuda {
 namespace {
 
-using Parts = std::vector<Tensor>;  // whose rows are a matrix's outputs, one after the other
-
 class Loader {
  public:
-  explicit Loader(Runtime& runtime) : runtime_(runtime) {}
+  Loader(Runtime& runtime, const ModelConfig& config, Precision precision)
+      : runtime_(runtime), config_(config), precision_(precision) {}
 
-  // sets: the parts of each set, all of one shape.
-  absl::StatusOr<DeviceMatrix> Matrix(std::string_view name, const std::vector<Parts>& sets) {
-    DeviceMatrix matrix;
-    matrix.sets = static_cast<uint32_t>(sets.size());
-    matrix.inputs = sets[0][0].columns;
-    for (const Tensor& part : sets[0]) matrix.outputs += part.rows;
+  // sets: the parts of each set, all of one shape. `order` is for the tensor cores.
+  absl::StatusOr<DeviceMatrix> Matrix(std::string_view name, const std::vector<MatrixParts>& sets,
+                                      OutputOrder order = {}) {
+    return precision_ == Precision::kBf16 ? Packed(name, sets, order) : Floats(name, sets);
+  }
+
+  absl::StatusOr<DeviceMatrix> Floats(std::string_view name, const std::vector<MatrixParts>& sets) {
+    DeviceMatrix matrix = ShapeOf(sets);
     std::vector<float> floats(matrix.elements());
     std::vector<float> row(matrix.inputs);
     size_t first = 0;  // of the set
-    for (const Parts& parts : sets) {
+    for (const MatrixParts& parts : sets) {
       uint32_t output = 0;
       for (const Tensor& part : parts) {
         RECURVE_CHECK(part.columns == matrix.inputs);
@@ -44,7 +49,7 @@ class Loader {
     return matrix;
   }
 
-  // The rows as they lie: `inputs` rows of `outputs` numbers.
+  // The rows as they lie, as floats: `inputs` rows of `outputs` numbers.
   absl::StatusOr<DeviceMatrix> Rows(std::string_view name, const Tensor& tensor) {
     DeviceMatrix matrix;
     matrix.sets = 1;
@@ -58,13 +63,30 @@ class Loader {
     return matrix;
   }
 
+  // The same in the model's precision.
+  absl::StatusOr<DeviceMatrix> Embedding(std::string_view name, const Tensor& tensor) {
+    if (precision_ == Precision::kF32) return Rows(name, tensor);
+    DeviceMatrix matrix;
+    matrix.sets = 1;
+    matrix.inputs = tensor.rows;
+    matrix.outputs = tensor.columns;
+    std::vector<Bf16> values(matrix.elements());
+    std::vector<float> row(tensor.columns);
+    for (uint32_t i = 0; i < tensor.rows; ++i) {
+      ConvertRow(tensor, i, row.data());
+      std::transform(row.begin(), row.end(), &values[size_t{i} * tensor.columns], FloatToBf16);
+    }
+    RETURN_IF_ERROR(Store(name, values, &matrix));
+    return matrix;
+  }
+
   absl::StatusOr<std::vector<DeviceLayer>> Layers(const char* where,
                                                   const std::vector<LayerWeights>& weights) {
     std::vector<DeviceLayer> layers;
     for (const LayerWeights& of_layer : weights) {
       const std::string name = absl::StrCat(where, " layer ", layers.size(), ": ");
       DeviceLayer layer;
-      std::vector<Parts> qkv, o;
+      std::vector<MatrixParts> qkv, o;
       for (const AttentionWeights& attention : of_layer.attention) {
         qkv.push_back({attention.q, attention.k, attention.v});
         o.push_back({attention.o});
@@ -72,10 +94,15 @@ class Loader {
       ASSIGN_OR_RETURN(layer.input_norm, Rows(name + "input norm", of_layer.input_norm));
       ASSIGN_OR_RETURN(layer.post_attention_norm,
                        Rows(name + "post-attention norm", of_layer.post_attention_norm));
-      ASSIGN_OR_RETURN(layer.qkv, Matrix(name + "qkv", qkv));
+      ASSIGN_OR_RETURN(layer.qkv, Matrix(name + "qkv", qkv, {config_.head_dim / 2}));
       ASSIGN_OR_RETURN(layer.o, Matrix(name + "o", o));
-      ASSIGN_OR_RETURN(layer.gate, Matrix(name + "gate", {{of_layer.gate}}));
-      ASSIGN_OR_RETURN(layer.up, Matrix(name + "up", {{of_layer.up}}));
+      if (precision_ == Precision::kBf16) {
+        ASSIGN_OR_RETURN(layer.gate_up, Matrix(name + "gate and up", {{of_layer.gate, of_layer.up}},
+                                               {config_.intermediate_size}));
+      } else {
+        ASSIGN_OR_RETURN(layer.gate, Matrix(name + "gate", {{of_layer.gate}}));
+        ASSIGN_OR_RETURN(layer.up, Matrix(name + "up", {{of_layer.up}}));
+      }
       ASSIGN_OR_RETURN(layer.down, Matrix(name + "down", {{of_layer.down}}));
       layers.push_back(std::move(layer));
     }
@@ -89,7 +116,7 @@ class Loader {
       const std::string name = absl::StrCat(what, " ", routers.size());
       DeviceRouter router;
       if (of_router.hidden.data != nullptr) {
-        ASSIGN_OR_RETURN(router.hidden, Matrix(name + ": hidden", {{of_router.hidden}}));
+        ASSIGN_OR_RETURN(router.hidden, Floats(name + ": hidden", {{of_router.hidden}}));
       }
       ASSIGN_OR_RETURN(router.out, Rows(name + ": out", of_router.out));
       routers.push_back(std::move(router));
@@ -98,23 +125,47 @@ class Loader {
   }
 
  private:
-  absl::Status Store(std::string_view name, const std::vector<float>& floats,
-                     DeviceMatrix* matrix) {
-    const size_t bytes = floats.size() * sizeof(float);
+  static DeviceMatrix ShapeOf(const std::vector<MatrixParts>& sets) {
+    DeviceMatrix matrix;
+    matrix.sets = static_cast<uint32_t>(sets.size());
+    matrix.inputs = sets[0][0].columns;
+    for (const Tensor& part : sets[0]) matrix.outputs += part.rows;
+    return matrix;
+  }
+
+  absl::StatusOr<DeviceMatrix> Packed(std::string_view name, const std::vector<MatrixParts>& sets,
+                                      OutputOrder order) {
+    DeviceMatrix matrix = ShapeOf(sets);
+    matrix.tiles = TilesOf(matrix.outputs, order);
+    const size_t fragments = PackedFragments(matrix.inputs, matrix.outputs, order);
+    std::vector<simt::Words4> packed(sets.size() * fragments);
+    for (size_t set = 0; set < sets.size(); ++set) {
+      PackMatrix(sets[set], order, &packed[set * fragments]);
+    }
+    RETURN_IF_ERROR(Store(name, packed, &matrix));
+    return matrix;
+  }
+
+  template <typename T>
+  absl::Status Store(std::string_view name, const std::vector<T>& values, DeviceMatrix* matrix) {
+    const size_t bytes = values.size() * sizeof(T);
     ASSIGN_OR_RETURN(matrix->memory, runtime_.Allocate(name, bytes));
-    return runtime_.Upload(matrix->memory, 0, floats.data(), bytes);
+    return runtime_.Upload(matrix->memory, 0, values.data(), bytes);
   }
 
   Runtime& runtime_;
+  const ModelConfig& config_;
+  const Precision precision_;
 };
 
 }  // namespace
 
-absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model) {
-  Loader loader(runtime);
+absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model,
+                                            Precision precision) {
+  Loader loader(runtime, model->config, precision);
   const Weights& weights = model->weights;
   DeviceModel device;
-  ASSIGN_OR_RETURN(device.embedding, loader.Rows("embedding", weights.embedding));
+  ASSIGN_OR_RETURN(device.embedding, loader.Embedding("embedding", weights.embedding));
   ASSIGN_OR_RETURN(device.entry, loader.Layers("entry", weights.entry));
   ASSIGN_OR_RETURN(device.block, loader.Layers("block", weights.block));
   ASSIGN_OR_RETURN(device.exit, loader.Layers("exit", weights.exit));

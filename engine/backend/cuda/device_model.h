@@ -13,30 +13,35 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/cuda/device_memory.h"
 #include "engine/backend/cuda/runtime.h"
+#include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
 namespace recurve::cuda {
 
-// W of y = W x, as floats: [sets][inputs][outputs], so that neighbouring threads, which compute
-// neighbouring outputs, read neighbouring numbers.
+// W of y = W x. As floats: [sets][inputs][outputs], so that neighbouring threads, which compute
+// neighbouring outputs, read neighbouring numbers. For the tensor cores: `tiles` packed tiles a set
+// (packed_matrix.h).
 struct DeviceMatrix {
   DeviceMemory memory;
   uint32_t inputs = 0;
   uint32_t outputs = 0;
   uint32_t sets = 0;
+  uint32_t tiles = 0;
   bool exists() const { return sets > 0; }
   size_t elements() const { return size_t{sets} * inputs * outputs; }
 };
 
 struct DeviceLayer {
-  DeviceMatrix input_norm, post_attention_norm;  // inputs = 1
+  DeviceMatrix input_norm, post_attention_norm;  // floats; inputs = 1
   // One set, or one for each recursion. qkv: outputs of queries, keys and values one after the
   // other.
   DeviceMatrix qkv, o;
-  DeviceMatrix gate, up, down;
+  DeviceMatrix gate, up;  // f32 alone
+  DeviceMatrix gate_up;   // bf16 alone
+  DeviceMatrix down;
 };
 
-// Of a linear router `out` alone.
+// Of a linear router `out` alone. Floats.
 struct DeviceRouter {
   DeviceMatrix hidden;
   DeviceMatrix out;  // [outputs][inputs]: a dot product reads the inputs of one output
@@ -44,7 +49,8 @@ struct DeviceRouter {
 
 struct DeviceModel {
   std::shared_ptr<const Model> source;
-  DeviceMatrix embedding;  // [vocab][hidden]: inputs = vocab, so that a token's row lies together
+  // [vocab][hidden]: inputs = vocab, so that a token's row lies together. In bf16 not packed.
+  DeviceMatrix embedding;
   std::vector<DeviceLayer> entry, block, exit;
   DeviceMatrix final_norm, lm_head;
   std::vector<DeviceRouter> routers, aux_routers;
@@ -52,9 +58,9 @@ struct DeviceModel {
   const ModelConfig& config() const { return source->config; }
 };
 
-// Allocates and fills device memory for all weights, in f32. ResourceExhausted as
-// Runtime::Allocate.
-absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model);
+// Allocates and fills device memory for all weights. ResourceExhausted as Runtime::Allocate.
+absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model,
+                                            Precision precision);
 
 }  // namespace recurve::cuda
 

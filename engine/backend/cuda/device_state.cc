@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cuda/attention_f32.h"
 #include "engine/backend/cuda/memory_taker.h"
 #include "engine/backend/cuda/page_changes.h"
+#include "engine/backend/cuda/residual.h"
 #include "engine/backend/cuda/sample.h"
+#include "engine/backend/cuda/tensor_core.h"
 #include "engine/backend/limits.h"
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
@@ -18,11 +21,29 @@ namespace {
 
 void TakePool(MemoryTaker& taker, uint32_t pages, DeviceState& state) {
   const KvLayout& layout = state.layout;
-  taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
+  if (state.precision == Precision::kBf16) {
+    // Zeros, which nothing overwrites, fill keys and values up to their stride.
+    taker.TakeZeros<Bf16>("cache pages", pages * layout.page_elements, &state.pages);
+  } else {
+    taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
+  }
   taker.Take<uint32_t>("positions of entries", size_t{pages} * layout.page_capacity,
                        &state.entry_positions);
   taker.Take<float>("router scores of entries", size_t{pages} * layout.page_capacity,
                     &state.entry_scores);
+}
+
+// What the tensor cores read. Zeros, which nothing overwrites, fill it up to whole steps.
+void TakeOperands(MemoryTaker& taker, const ModelConfig& config, size_t rows, DeviceState& state) {
+  const size_t queries = rows * config.num_heads * state.layout.stride;
+  taker.TakeZeros<Bf16>("queries", queries, &state.q);
+  taker.TakeZeros<Bf16>("attended values",
+                        OperandElements(rows, config.num_heads * config.head_dim), &state.attended);
+  taker.TakeZeros<Bf16>("gated activations", OperandElements(rows, config.intermediate_size),
+                        &state.gated);
+  taker.TakeZeros<Bf16>("inputs of products", OperandElements(rows, config.hidden_size),
+                        &state.operand);
+  taker.TakeZeros<float>("sums of squares", rows * SquaresOf(config.hidden_size), &state.squares);
 }
 
 void TakeRows(MemoryTaker& taker, const ModelConfig& config, const BackendLimits& limits,
@@ -39,18 +60,24 @@ void TakeRows(MemoryTaker& taker, const ModelConfig& config, const BackendLimits
   taker.Take<uint32_t>("chosen depths", hidden_rows, &state.depth);
   taker.Take<float>("router scores", hidden_rows, &state.score);
   taker.Take<float>("residual streams", rows * hidden, &state.x);
-  taker.Take<float>("queries", rows * query_columns, &state.q);
-  taker.Take<float>("attended values", rows * query_columns, &state.attended);
-  taker.Take<float>("gated activations", rows * config.intermediate_size, &state.gated);
+  if (state.precision == Precision::kBf16) {
+    TakeOperands(taker, config, rows, state);
+  } else {
+    taker.Take<float>("queries", rows * query_columns, &state.q);
+    taker.Take<float>("attended values", rows * query_columns, &state.attended);
+    taker.Take<float>("gated activations", rows * config.intermediate_size, &state.gated);
+  }
   taker.Take<float>("logits", size_t{limits.ends} * config.vocab_size, &state.logits);
 }
 
 void TakeScratch(MemoryTaker& taker, const Runtime& runtime, const ModelConfig& config,
                  const BackendLimits& limits, DeviceState& state) {
   const size_t positions = limits.max_positions;
-  const size_t attention = AttentionBlocks(runtime) * positions;
-  taker.Take<float>("probabilities", attention, &state.probabilities);
-  taker.Take<uint64_t>("places of entries", attention, &state.places);
+  if (state.precision == Precision::kF32) {
+    const size_t attention = AttentionBlocks(runtime) * positions;
+    taker.Take<float>("probabilities", attention, &state.probabilities);
+    taker.Take<uint64_t>("places of entries", attention, &state.places);
+  }
   const size_t sampled = size_t{SampleBlocks(runtime)} * config.vocab_size;
   taker.Take<float>("adjusted logits", sampled, &state.adjusted);
   taker.Take<uint32_t>("sampling weights", sampled, &state.weights);
@@ -91,16 +118,17 @@ absl::Status FillAngles(Runtime& runtime, MemoryTaker& taker, const ModelConfig&
 
 }  // namespace
 
-uint64_t PageBytes(const ModelConfig& config) {
-  const KvLayout layout = LayoutOf(config);
-  return layout.page_elements * sizeof(float) +
+uint64_t PageBytes(const ModelConfig& config, Precision precision) {
+  const KvLayout layout = LayoutOf(config, precision);
+  return layout.page_elements * ElementSize(precision) +
          uint64_t{layout.page_capacity} * (sizeof(uint32_t) + sizeof(float));
 }
 
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
-                                                const BackendLimits& limits) {
+                                                const BackendLimits& limits, Precision precision) {
   DeviceState state;
-  state.layout = LayoutOf(config);
+  state.precision = precision;
+  state.layout = LayoutOf(config, precision);
   state.result_layout = LayoutOfResult(limits);
   MemoryTaker taker(runtime);
   TakePool(taker, limits.pages, state);

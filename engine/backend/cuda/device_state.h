@@ -13,6 +13,7 @@
 #include "engine/backend/cuda/plan_words.h"
 #include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/step_tables.h"
+#include "engine/backend/precision.h"
 #include "engine/model/config.h"
 
 namespace recurve::cuda {
@@ -21,15 +22,18 @@ inline constexpr uint32_t kMostOutstanding = 2;
 
 struct DeviceState {
   StepMemory step;
+  Precision precision = Precision::kF32;
   KvLayout layout;
   ResultLayout result_layout;
   uint32_t row_logprobs = 0;  // most of one row: its own token's and the most likely ones
 
   DeviceMemory pages, entry_positions, entry_scores;  // the pool
   DeviceMemory hidden_rows, stream, gate, depth, score;
-  DeviceMemory x, q, attended, gated, logits;  // of the rows of a stage
+  // Of the rows of a stage. In bf16 q, attended and gated are bf16, the latter two operands of
+  // products; operand and squares stand beside x (residual.h).
+  DeviceMemory x, q, attended, gated, logits, operand, squares;
   DeviceMemory cos, sin, frequencies;
-  DeviceMemory probabilities, places;        // scratch of attention
+  DeviceMemory probabilities, places;        // scratch of attention in f32
   DeviceMemory adjusted, weights, logprobs;  // ... of sampling
   DeviceMemory evict_positions, evict_stays, evict_holes, evict_survivors, evict_scores;
   DeviceMemory stamps;
@@ -43,10 +47,10 @@ struct DeviceState {
 
 // ResourceExhausted names the memory, the bytes asked for and those that are free.
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
-                                                const BackendLimits& limits);
+                                                const BackendLimits& limits, Precision precision);
 
 // Bytes of memory that one page takes, all told.
-uint64_t PageBytes(const ModelConfig& config);
+uint64_t PageBytes(const ModelConfig& config, Precision precision);
 
 }  // namespace recurve::cuda
 

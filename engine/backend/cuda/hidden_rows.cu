@@ -7,30 +7,57 @@ namespace {
 constexpr uint32_t kMostThreads = 128;
 
 // Number `i` of what a row reads.
-RECURVE_DEVICE float Source(const LoadRowsArgs& args, const Row& row, uint32_t i) {
-  if (args.source == RowSource::kEmbedding) {
-    const TableSizes& sizes = args.sizes;
+template <typename T>
+RECURVE_DEVICE float Source(const RowSources& from, const simt::Constant<T>& embedding,
+                            const Row& row, uint32_t i) {
+  if (from.source == RowSource::kEmbedding) {
+    const TableSizes& sizes = from.sizes;
     const TokenId token =
-        args.tokens[size_t{row.slot} * sizes.max_positions + row.position % sizes.max_positions];
-    return token < args.vocab ? args.embedding[size_t{token} * args.hidden + i] : 0.0F;
+        from.tokens[size_t{row.slot} * sizes.max_positions + row.position % sizes.max_positions];
+    return token < sizes.vocab ? Widen(embedding[size_t{token} * from.hidden + i]) : 0.0F;
   }
-  const bool second = args.source == RowSource::kBlock && args.has_stream != 0 && row.recursion > 1;
-  const size_t at = size_t{row.hidden} * args.hidden + i;
-  return second ? args.stream[at] : args.hidden_rows[at];
+  const bool second = from.source == RowSource::kBlock && from.has_stream && row.recursion > 1;
+  const size_t at = size_t{row.hidden} * from.hidden + i;
+  return second ? from.stream[at] : from.hidden_rows[at];
+}
+
+RECURVE_DEVICE void StampBlock(const RowSources& from) {
+  const bool is_first = simt::BlockIndex() == 0 && simt::ThreadIndex() == 0;
+  if (from.source == RowSource::kBlock && is_first) from.stamps.Set(kPartBlock, simt::GlobalTimer());
 }
 
 RECURVE_KERNEL(kMostThreads) LoadRowsKernel(const LoadRowsArgs args) {
   simt::GridWait();
-  const bool is_first = simt::BlockIndex() == 0 && simt::ThreadIndex() == 0;
-  if (args.source == RowSource::kBlock && is_first) {
-    args.stamps.Set(kPartBlock, simt::GlobalTimer());
-  }
-  const uint32_t rows = CountOf(args.counts[0], args.set);
+  const RowSources& from = args.from;
+  StampBlock(from);
+  const uint32_t rows = CountOf(from.counts[0], from.set);
   for (uint32_t r = simt::BlockIndex(); r < rows; r += simt::GridSize()) {
-    const Row& row = args.rows[r];
-    for (uint32_t i = simt::ThreadIndex(); i < args.hidden; i += simt::BlockSize()) {
-      args.x.Set(size_t{r} * args.hidden + i, Source(args, row, i));
+    const Row& row = from.rows[r];
+    for (uint32_t i = simt::ThreadIndex(); i < from.hidden; i += simt::BlockSize()) {
+      args.x.Set(size_t{r} * from.hidden + i, Source(from, args.embedding, row, i));
     }
+  }
+}
+
+// A warp takes a tile of 16 columns of four rows at once.
+RECURVE_KERNEL(kMostThreads) LoadRowsBf16Kernel(const LoadRowsBf16Args args) {
+  simt::GridWait();
+  const RowSources& from = args.from;
+  StampBlock(from);
+  const uint32_t rows = CountOf(from.counts[0], from.set);
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  const uint32_t tiles = StepsOf(from.hidden);
+  const uint32_t warps = simt::BlockSize() / simt::kWarp;
+  const uint32_t first = simt::BlockIndex() * warps + simt::ThreadIndex() / simt::kWarp;
+  for (uint32_t item = first; item < (rows + 3) / 4 * tiles; item += simt::GridSize() * warps) {
+    const uint32_t r = item / tiles * 4 + lane % 4;
+    const uint32_t column = item % tiles * kTileOutputs + lane / 4;
+    float x[2] = {0.0F, 0.0F};
+    for (uint32_t half = 0; half < 2; ++half) {
+      if (r >= rows || column + half * 8 >= from.hidden) continue;
+      x[half] = Source(from, args.embedding, from.rows[r], column + half * 8);
+    }
+    StoreResidual(args.to, r, item % tiles, r < rows, x[0], x[1]);
   }
 }
 
@@ -49,8 +76,14 @@ RECURVE_KERNEL(kMostThreads) StoreRowsKernel(const StoreRowsArgs args) {
 
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsArgs& args) {
   const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
-                             .threads = ThreadsFor(args.hidden, kMostThreads)};
+                             .threads = ThreadsFor(args.from.hidden, kMostThreads)};
   return Launch(runtime, "load_rows", LoadRowsKernel, shape, args);
+}
+
+absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsBf16Args& args) {
+  const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
+                             .threads = ThreadsFor(args.from.hidden, kMostThreads)};
+  return Launch(runtime, "load_rows_bf16", LoadRowsBf16Kernel, shape, args);
 }
 
 absl::Status LaunchStoreRows(Runtime& runtime, const StoreRowsArgs& args) {

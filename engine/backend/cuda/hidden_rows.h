@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows between their stages: into the residual stream of a stage, and back to their hidden rows.
 //
-//   LoadRows   x [rows][hidden] <- the rows' embeddings, H, or what the block reads
-//   StoreRows  H of the rows' hidden rows <- x
+//   LoadRows      x [rows][hidden] <- the rows' embeddings, H, or what the block reads
+//   LoadRowsBf16  the same, with what the first norm needs beside it (residual.h)
+//   StoreRows     H of the rows' hidden rows <- x
 //
-// A row is 4 * hidden bytes read and as many written; no arithmetic.
+// A row is 4 * hidden bytes read and as many written; LoadRowsBf16 writes 2 * hidden more.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_HIDDEN_ROWS_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_HIDDEN_ROWS_H_
 
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "engine/backend/arithmetic.h"
+#include "engine/backend/cuda/residual.h"
 #include "engine/backend/cuda/row_set.h"
 #include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/simt.h"
@@ -24,23 +27,34 @@ enum class RowSource : uint32_t {
   kBlock,      // H, or with `stream` for recursions from the second on the stream between them
 };
 
-struct LoadRowsArgs {
+// Where the rows of a stage come from.
+struct RowSources {
   TableSizes sizes;
   RowSet set;
   RowSource source;
   uint32_t hidden = 0;
-  uint32_t vocab = 0;
   simt::In<ListCounts> counts;
   simt::In<Row> rows;
-  simt::In<TokenId> tokens;         // SlotTables::tokens
-  simt::Constant<float> embedding;  // [vocab][hidden]
-  simt::In<float> hidden_rows;      // H: [hidden rows][hidden]
-  simt::In<float> stream;           // token-choice: [hidden rows][hidden]
-  uint32_t has_stream = 0;
-  simt::Out<float> x;          // [rows][hidden]
+  simt::In<TokenId> tokens;     // SlotTables::tokens
+  simt::In<float> hidden_rows;  // H: [hidden rows][hidden]
+  simt::In<float> stream;       // token-choice: [hidden rows][hidden]
+  bool has_stream = false;
   simt::Out<uint64_t> stamps;  // with kBlock: when the block begins
 };
+
+struct LoadRowsArgs {
+  RowSources from;
+  simt::Constant<float> embedding;  // [vocab][hidden]
+  simt::Out<float> x;               // [rows][hidden]
+};
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsArgs& args);
+
+struct LoadRowsBf16Args {
+  RowSources from;
+  simt::Constant<Bf16> embedding;  // [vocab][hidden]
+  ResidualArgs to;
+};
+absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsBf16Args& args);
 
 struct StoreRowsArgs {
   RowSet set;

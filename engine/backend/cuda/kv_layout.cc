@@ -3,22 +3,33 @@
 
 #include <algorithm>
 
+#include "engine/backend/cuda/tensor_core.h"
 #include "engine/backend/model_shape.h"
 
 namespace recurve::cuda {
 
-KvLayout LayoutOf(const ModelConfig& config) {
+KvLayout LayoutOf(const ModelConfig& config, Precision precision) {
   KvLayout layout;
   layout.kv_heads = config.num_kv_heads;
   layout.head_dim = config.head_dim;
+  layout.stride =
+      precision == Precision::kBf16 ? StepsOf(config.head_dim) * kStepInputs : config.head_dim;
   layout.page_capacity = kTileEntries * PageTiles(config);
-  layout.page_elements = size_t{2} * config.num_kv_heads * config.head_dim * layout.page_capacity;
+  layout.page_elements = size_t{2} * config.num_kv_heads * layout.stride * layout.page_capacity;
   const auto entries = PageEntries(config);
   std::copy(entries.begin(), entries.end(), layout.entries);
   for (uint32_t group = 0; group < kMaxGroups; ++group) {
     layout.layers[group] = GroupLayers(config, group);
   }
   return layout;
+}
+
+KvLayout WordsOf(const KvLayout& layout, Precision precision) {
+  const auto elements = static_cast<uint32_t>(sizeof(uint32_t) / ElementSize(precision));
+  KvLayout words = layout;
+  words.stride /= elements;
+  words.page_elements /= elements;
+  return words;
 }
 
 }  // namespace recurve::cuda

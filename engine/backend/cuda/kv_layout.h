@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/base/host_device.h"
 #include "engine/model/config.h"
@@ -13,12 +14,13 @@
 namespace recurve::cuda {
 
 // A page holds, for a group with `layers` layers, consecutive entries of all its layers:
-//   [layers][2: keys, values][kv heads][entries of a page][head_dim]
-// so that a key or value is one run of numbers, which moves and copies as it is. In units of
-// elements. A plain value.
+//   [layers][2: keys, values][kv heads][entries of a page][stride]
+// so that a key or value is one run of numbers, which moves and copies as it is: head_dim of them,
+// and zeros up to `stride`. In units of elements. A plain value.
 struct KvLayout {
   uint32_t kv_heads = 1;
   uint32_t head_dim = 1;
+  uint32_t stride = 1;                // in bf16 a multiple of 16, as tensor cores take them
   uint32_t page_capacity = 0;         // most entries of a page: those of a group with one layer
   size_t page_elements = 0;           // of a whole page
   uint32_t layers[kMaxGroups] = {};   // by group
@@ -28,10 +30,13 @@ struct KvLayout {
   RECURVE_HOST_DEVICE size_t Offset(uint32_t page, uint32_t group, uint32_t layer, uint32_t value,
                                     uint32_t kv_head, uint32_t entry) const {
     const size_t head = (size_t{layer} * 2 + value) * kv_heads + kv_head;
-    return page * page_elements + (head * entries[group] + entry) * head_dim;
+    return page * page_elements + (head * entries[group] + entry) * stride;
   }
 };
-KvLayout LayoutOf(const ModelConfig& config);
+KvLayout LayoutOf(const ModelConfig& config, Precision precision);
+
+// The same pages in words of 32 bits, for those who move them as they are.
+KvLayout WordsOf(const KvLayout& layout, Precision precision);
 
 }  // namespace recurve::cuda
 

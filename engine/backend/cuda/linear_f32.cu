@@ -98,19 +98,6 @@ RECURVE_DEVICE void ForEachTask(const ProductF32& product, const NormF32* norm, 
 
 // ---- ProjectQkv ----
 
-struct Angle {
-  float cos, sin;
-};
-RECURVE_DEVICE Angle AngleOf(const ProjectQkvArgs& args, uint32_t position, uint32_t pair) {
-  const uint32_t half = args.layout.head_dim / 2;
-  if (position < args.tabled_positions) {
-    const size_t at = size_t{position} * half + pair;
-    return {args.cos[at], args.sin[at]};
-  }
-  const double angle = position * args.frequencies[pair];
-  return {Cos(angle), Sin(angle)};
-}
-
 // Dimensions `pair` and `pair` + head_dim / 2 of one head: of a query, a key, or, not rotated, a
 // value. Heads are numbered through queries, keys and values.
 RECURVE_DEVICE void ProjectPair(const ProjectQkvArgs& args, const Row& row, uint32_t index,
@@ -126,7 +113,7 @@ RECURVE_DEVICE void ProjectPair(const ProjectQkvArgs& args, const Row& row, uint
   float b = inputs.Product(args.product.weights, set, outputs, output + half);
   const bool is_value = head >= args.heads + layout.kv_heads;
   if (!is_value) {
-    const Angle angle = AngleOf(args, row.position, pair);
+    const Angle angle = args.rotary.AngleOf(row.position, pair, half);
     Rotate(angle.cos, angle.sin, a, b);
   }
   if (is_query) {

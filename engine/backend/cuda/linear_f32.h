@@ -9,8 +9,7 @@
 //
 // A block takes one row and one thread an output (of ProjectQkv a pair that is rotated together).
 // Bytes: weights once a row, since no two rows share a block's reads but through the cache; FLOPs:
-// 2
-// * inputs * outputs a row.
+// 2 * inputs * outputs a row.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_LINEAR_F32_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_LINEAR_F32_H_
 
@@ -18,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/cuda/kv_layout.h"
+#include "engine/backend/cuda/rotary.h"
 #include "engine/backend/cuda/row_set.h"
 #include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/simt.h"
@@ -51,9 +51,7 @@ struct ProjectQkvArgs {
   uint32_t heads = 0;
   uint32_t layer = 0;  // in the row's cache group
   SlotTables<simt::In> slots;
-  simt::Constant<float> cos, sin;      // [tabled_positions][head_dim / 2]
-  simt::Constant<double> frequencies;  // [head_dim / 2]: of positions beyond
-  uint32_t tabled_positions = 0;
+  RotaryTable rotary;
   simt::Out<float> q;                   // [rows][heads * head_dim]
   simt::Out<float> pages;               // the pool
   simt::Out<uint32_t> entry_positions;  // [pages][layout.page_capacity]

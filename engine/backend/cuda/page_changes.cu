@@ -133,13 +133,12 @@ class GroupEviction {
 
   RECURVE_DEVICE void MoveEntries(uint32_t moves) {
     const KvLayout& layout = args_.layout;
-    const uint32_t head_dim = layout.head_dim;
     const uint32_t heads = layout.layers[evict_.group] * 2 * layout.kv_heads;
     for (uint32_t i = simt::ThreadIndex(); i < moves * heads; i += simt::BlockSize()) {
       const uint32_t head = i % heads;  // of layer, key or value and KV head
-      const size_t from = ElementOf(survivors_[i / heads], head);
-      const size_t to = ElementOf(holes_[i / heads], head);
-      for (uint32_t d = 0; d < head_dim; ++d) args_.pool.pages.Copy(to + d, from + d);
+      const size_t from = WordOf(survivors_[i / heads], head);
+      const size_t to = WordOf(holes_[i / heads], head);
+      for (uint32_t w = 0; w < layout.stride; ++w) args_.pool.pages.Copy(to + w, from + w);
     }
     const bool has_scores = HasRouterScores(evict_.group, args_.sizes.shape);
     const bool has_mass = slot_.eviction == EvictionPolicy::kAttention;
@@ -158,7 +157,7 @@ class GroupEviction {
     simt::SyncBlock();
   }
 
-  RECURVE_DEVICE size_t ElementOf(uint32_t entry, uint32_t head) const {
+  RECURVE_DEVICE size_t WordOf(uint32_t entry, uint32_t head) const {
     const KvLayout& layout = args_.layout;
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, evict_.slot, evict_.group, entry);
     return layout.Offset(place.page, evict_.group, head / (2 * layout.kv_heads),

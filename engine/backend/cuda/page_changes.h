@@ -21,9 +21,9 @@
 
 namespace recurve::cuda {
 
-// The pool, and what stands beside each entry.
+// The pool, in words whatever they mean, and what stands beside each entry. Layouts are in words.
 struct PageSpans {
-  simt::Out<float> pages;
+  simt::Out<uint32_t> pages;
   simt::Out<uint32_t> positions;  // [pages][layout.page_capacity]
   simt::Out<float> scores;        // [pages][layout.page_capacity]
 };

@@ -4,12 +4,14 @@
 #define RECURVE_ENGINE_BACKEND_CUDA_STEP_KERNELS_H_
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/backend/cuda/device_model.h"
 #include "engine/backend/cuda/device_state.h"
 #include "engine/backend/cuda/hidden_rows.h"
-#include "engine/backend/cuda/linear_f32.h"
+#include "engine/backend/cuda/layers.h"
 #include "engine/backend/cuda/planner.h"
 #include "engine/backend/cuda/router.h"
 #include "engine/backend/cuda/runtime.h"
@@ -21,7 +23,8 @@ namespace recurve::cuda {
 struct StepWork {
   bool evicts = false;
   bool copies = false;
-  bool ends = true;  // whether EXIT and ENTRY may run
+  bool ends = true;   // whether EXIT and ENTRY may run
+  uint32_t rows = 0;  // most of a stage
 };
 
 // Launches steps. Borrows runtime, model and state. Thread-compatible.
@@ -37,24 +40,20 @@ class StepKernels {
   absl::Status Launch(const StepWork& work);
 
  private:
+  // Rows for which kernels are cut, by bucket; the last one takes all.
+  static constexpr uint32_t kBuckets = 3;
+  uint32_t RowsOf(uint32_t bucket) const;
+  uint32_t BucketOf(uint32_t rows) const;
+
   // The parts of a step: its changes of pages, which few plans have, stand between the others.
   absl::Status RunAdmissions();
-  absl::Status RunRows(bool ends);
-  // A stage's rows through some layers.
-  struct Pass {
-    RowSet set;
-    simt::In<Row> rows;
-  };
+  absl::Status RunRows(bool ends, uint32_t most_rows);
   absl::Status ChangePages(const StepWork& work);
-  absl::Status RunExit();
-  absl::Status RunEntry();
-  absl::Status RunBlock();
-  absl::Status RunLayer(const DeviceLayer& layer, uint32_t index, const Pass& pass, RowSet queries);
-  absl::Status Attend(const DeviceLayer& layer, uint32_t index, const Pass& pass, RowSet queries);
-  absl::Status Load(RowSource source, const Pass& pass);
-  ProductF32 ProductOf(const DeviceMatrix& matrix, const DeviceMemory& x, RowSet set,
-                       const Pass& pass) const;
-  NormF32 NormOf(const DeviceMatrix& gamma) const;
+  absl::Status RunExit(uint32_t most_rows);
+  absl::Status RunEntry(uint32_t most_rows);
+  absl::Status RunBlock(uint32_t most_rows);
+  using LayerList = std::vector<const DeviceLayer*>;
+  absl::Status RunLayers(RowSource source, const Pass& pass, const LayerList& layers);
   RouterArgs MakeRouterArgs() const;
 
   Runtime& runtime_;
@@ -65,9 +64,13 @@ class StepKernels {
   const SlotTables<simt::In> slots_;
   const StepLists<simt::In> lists_;
 
+  const std::unique_ptr<Layers> layers_;
+  LayerList entry_, block_, exit_;  // in the order in which rows pass them
+
   bool has_graphs_ = false;
-  Runtime::Graph whole_[2] = {};  // by StepWork::ends: admissions and rows
-  Runtime::Graph rows_[2] = {};   // rows alone
+  // By StepWork::ends and bucket: admissions and rows, and rows alone.
+  Runtime::Graph whole_[2][kBuckets] = {};
+  Runtime::Graph rows_[2][kBuckets] = {};
 };
 
 }  // namespace recurve::cuda

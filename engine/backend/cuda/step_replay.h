@@ -30,6 +30,9 @@ class StepReplay {
   // when it ran.
   absl::Status Replay(const StepResult& result);
 
+  // The slots after the last step that was replayed.
+  const SlotTable& table() const { return table_; }
+
  private:
   absl::Status CheckOutcome(const Outcome& outcome);
   // Notes the tokens of a plan, and of a span that passes EXIT, as penalties count them; a token

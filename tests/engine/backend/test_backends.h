@@ -36,12 +36,12 @@ inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
   return config;
 }
 
-// All of these give the same bits in f32.
+// All of these give the same bits in f32, and the CPU's in bf16 too.
 struct TestBackend {
   std::string device;  // as BackendFacts::device says it
   bool force_scalar = false;
   bool twin = false;  // with the first of TestBackends() beside it, each step's results compared
-  bool emulates_cuda = false;  // the CUDA backend on an emulated device; in f32 alone
+  bool emulates_cuda = false;  // the CUDA backend on an emulated device
 };
 
 // The fastest backend of most machines.

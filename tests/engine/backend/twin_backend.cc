@@ -90,8 +90,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeOne(const TestBackend& test,
                                                  const BackendLimits& limits) {
 #if defined(RECURVE_HAS_EMULATED_CUDA)
   if (test.emulates_cuda) {
-    RECURVE_CHECK(options.precision == Precision::kF32);
-    return MakeEmulatedCuda(std::move(model), limits);
+    return MakeEmulatedCuda(std::move(model), limits, options.precision);
   }
 #endif
   RECURVE_CHECK(!test.emulates_cuda);
@@ -135,6 +134,14 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
   options.force_scalar = test.force_scalar;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeOne(test, model, options, limits));
   if (!test.twin) return backend;
+#if defined(RECURVE_HAS_EMULATED_CUDA)
+  if (test.emulates_cuda && options.precision == Precision::kBf16) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Backend> other,
+                     MakeEmulatedCuda(std::move(model), limits, options.precision,
+                                      EmulatedVariant::kOther));
+    return std::make_unique<TwinBackend>(std::move(backend), std::move(other));
+  }
+#endif
   options.force_scalar = TestBackends().front().force_scalar;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));
   return std::make_unique<TwinBackend>(std::move(backend), std::move(first));

@@ -74,6 +74,7 @@ Made Make(std::shared_ptr<const Model> model, const EmulatedOptions& emulated = 
           bool eager = false) {
   CudaBackendOptions options;
   options.limits = Limits(model->config);
+  options.precision = Precision::kF32;
   options.eager = eager;
   options.step_timeout = std::chrono::milliseconds(50);
   auto runtime = std::make_unique<EmulatedRuntime>(emulated);

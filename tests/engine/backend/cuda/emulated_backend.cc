@@ -9,10 +9,21 @@
 namespace recurve {
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(std::shared_ptr<const Model> model,
-                                                          const BackendLimits& limits) {
+                                                          const BackendLimits& limits,
+                                                          Precision precision,
+                                                          EmulatedVariant variant) {
   cuda::CudaBackendOptions options;
   options.limits = limits;
-  return cuda::CudaBackend::Create(std::move(model), options, std::make_unique<EmulatedRuntime>());
+  options.precision = precision;
+  EmulatedOptions device;
+  if (variant == EmulatedVariant::kOther) {
+    options.eager = true;
+    options.least_rows = 40;
+    device.facts.multiprocessors = 5;
+    device.seed = 3;
+  }
+  return cuda::CudaBackend::Create(std::move(model), options,
+                                   std::make_unique<EmulatedRuntime>(device));
 }
 
 }  // namespace recurve

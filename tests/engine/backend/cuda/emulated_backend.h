@@ -2,17 +2,24 @@
 #ifndef RECURVE_TESTS_ENGINE_BACKEND_CUDA_EMULATED_BACKEND_H_
 #define RECURVE_TESTS_ENGINE_BACKEND_CUDA_EMULATED_BACKEND_H_
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
 namespace recurve {
 
-// The CUDA backend in f32, on an emulated device.
-absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(std::shared_ptr<const Model> model,
-                                                          const BackendLimits& limits);
+// Two that must give the same bits. The other one runs kernel by kernel, has other multiprocessors
+// and another order of threads, and cuts kernels for other numbers of rows.
+enum class EmulatedVariant : uint8_t { kUsual, kOther };
+
+// The CUDA backend on an emulated device.
+absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(
+    std::shared_ptr<const Model> model, const BackendLimits& limits, Precision precision,
+    EmulatedVariant variant = EmulatedVariant::kUsual);
 
 }  // namespace recurve
 

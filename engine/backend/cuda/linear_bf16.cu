@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/linear_bf16.h"
+
+#include "engine/backend/cuda/product_bf16.h"
+
+namespace recurve::cuda {
+namespace {
+
+// What Load reads for an epilogue that needs nothing.
+struct Nothing {};
+
+// ---- ProjectQkv ----
+
+// Elements `pair` and `pair` + half of one head: of a query, a key, or, not rotated, a value. Heads
+// are numbered through queries, keys and values.
+RECURVE_DEVICE void StorePair(const ProjectQkvBf16Args& args, uint32_t index, uint32_t head,
+                              uint32_t pair, float a, float b) {
+  const KvLayout& layout = args.layout;
+  const Row& row = args.rows[index];
+  const bool is_query = head < args.heads;
+  if (!is_query && row.entry == kNoEntry) return;
+  const bool is_value = head >= args.heads + layout.kv_heads;
+  const uint32_t half = layout.head_dim / 2;
+  if (!is_value) {
+    const Angle angle = args.rotary.AngleOf(row.position, pair, half);
+    Rotate(angle.cos, angle.sin, a, b);
+  }
+  if (is_query) {
+    const size_t at = (size_t{index} * args.heads + head) * layout.stride + pair;
+    args.q.Set(at, FloatToBf16(a));
+    args.q.Set(at + half, FloatToBf16(b));
+    return;
+  }
+  const uint32_t kv_head = (head - args.heads) % layout.kv_heads;
+  const EntryPlace place = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
+  const size_t at =
+      layout.Offset(place.page, row.group, args.layer, is_value ? 1 : 0, kv_head, place.entry);
+  args.pages.Set(at + pair, FloatToBf16(a));
+  args.pages.Set(at + half + pair, FloatToBf16(b));
+  if (is_value && kv_head == 0 && pair == 0) {
+    args.entry_positions.Set(size_t{place.page} * layout.page_capacity + place.entry, row.position);
+  }
+}
+
+struct QkvEpilogue {
+  using Args = ProjectQkvBf16Args;
+  using Loaded = Nothing;
+  const Args& args;
+  RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
+    return {};
+  }
+  RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
+                            const float (&scale)[2], Nothing /*loaded*/) const {
+    const uint32_t half = args.layout.head_dim / 2;
+    const uint32_t tiles = TilesOfHead({half});
+    const uint32_t pair = tile % tiles * 8 + simt::ThreadIndex() % simt::kWarp / 4;
+    if (pair >= half) return;
+    for (uint32_t i = 0; i < 2 && row + i < end; ++i) {
+      StorePair(args, row + i, tile / tiles, pair, sums.v[i] * scale[i], sums.v[2 + i] * scale[i]);
+    }
+  }
+};
+
+// ---- AddProduct ----
+
+struct AddEpilogue {
+  using Args = AddProductBf16Args;
+  using Loaded = Sums;  // the residual, as the sums lie
+  const Args& args;
+  RECURVE_DEVICE Sums Load(uint32_t tile, uint32_t row, uint32_t end) const {
+    Sums before = {};
+    const ResidualArgs& residual = args.residual;
+    const uint32_t column = tile * kTileOutputs + simt::ThreadIndex() % simt::kWarp / 4;
+    for (uint32_t j = 0; j < 4; ++j) {
+      const uint32_t r = row + j % 2;
+      const uint32_t c = column + j / 2 * 8;
+      if (r < end && c < residual.hidden) before.v[j] = residual.x[size_t{r} * residual.hidden + c];
+    }
+    return before;
+  }
+  RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
+                            const float (&scale)[2], const Sums& before) const {
+    for (uint32_t i = 0; i < 2; ++i) {
+      StoreResidual(args.residual, row + i, tile, row + i < end,
+                    before.v[i] + sums.v[i] * scale[i], before.v[2 + i] + sums.v[2 + i] * scale[i]);
+    }
+  }
+};
+
+// ---- GateUp ----
+
+struct GateUpEpilogue {
+  using Args = GateUpBf16Args;
+  using Loaded = Nothing;
+  const Args& args;
+  RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
+    return {};
+  }
+  RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
+                            const float (&scale)[2], Nothing /*loaded*/) const {
+    const uint32_t output = tile * 8 + simt::ThreadIndex() % simt::kWarp / 4;
+    if (output >= args.outputs) return;
+    for (uint32_t i = 0; i < 2 && row + i < end; ++i) {
+      const float gate = sums.v[i] * scale[i];
+      const float up = sums.v[2 + i] * scale[i];
+      args.y.Set(OperandIndex(row + i, output, StepsOf(args.outputs)), FloatToBf16(Silu(gate) * up));
+    }
+  }
+};
+
+// ---- Head ----
+
+struct HeadEpilogue {
+  using Args = HeadBf16Args;
+  using Loaded = Nothing;
+  const Args& args;
+  RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
+    return {};
+  }
+  RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
+                            const float (&scale)[2], Nothing /*loaded*/) const {
+    const uint32_t output = tile * kTileOutputs + simt::ThreadIndex() % simt::kWarp / 4;
+    for (uint32_t j = 0; j < 4; ++j) {
+      const uint32_t r = row + j % 2;
+      const uint32_t o = output + j / 2 * 8;
+      if (r < end && o < args.outputs) {
+        args.logits.Set(size_t{r} * args.outputs + o, sums.v[j] * scale[j % 2]);
+      }
+    }
+  }
+};
+
+// ---- Launches ----
+
+template <typename Args>
+struct Cut {
+  Args args;
+  uint32_t row_blocks;
+};
+
+// Two blocks of different kernels must fit a multiprocessor, or none begins before its predecessor
+// has ended.
+template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
+RECURVE_KERNEL(kMostSegments * simt::kWarp, 2) ProductKernel(const Cut<typename Epilogue::Args> cut) {
+  RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
+}
+
+template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
+absl::Status LaunchTiles(Runtime& runtime, const char* name, const ProductShape& shape,
+                         const typename Epilogue::Args& args) {
+  const uint32_t row_blocks = (shape.rows + NT * kTileRows - 1) / (NT * kTileRows);
+  const LaunchShape launch = {.blocks = (args.product.tiles + MT - 1) / MT * row_blocks,
+                              .threads = SegmentsOf(args.product.inputs) * simt::kWarp,
+                              .shared_bytes = ProductSharedBytes<MT, NT>(),
+                              .programmatic = shape.programmatic};
+  return Launch(runtime, name, ProductKernel<MT, NT, kAhead, Epilogue>, launch, {args, row_blocks});
+}
+
+// Measured on an H100 (docs/cuda_measurements.md): tiles of 16 outputs as long as all blocks find
+// a place at once, else of 32.
+template <typename Epilogue, uint32_t NT, uint32_t kAhead16, uint32_t kAhead32>
+absl::Status LaunchRows(Runtime& runtime, const char* name, const ProductShape& shape,
+                        const typename Epilogue::Args& args) {
+  const uint32_t row_blocks = (shape.rows + NT * kTileRows - 1) / (NT * kTileRows);
+  if (args.product.tiles * row_blocks <= 2 * runtime.facts().multiprocessors) {
+    return LaunchTiles<1, NT, kAhead16, Epilogue>(runtime, name, shape, args);
+  }
+  return LaunchTiles<2, NT, kAhead32, Epilogue>(runtime, name, shape, args);
+}
+
+template <typename Epilogue>
+absl::Status LaunchProduct(Runtime& runtime, const char* name, const ProductShape& shape,
+                           const typename Epilogue::Args& args) {
+  if (shape.rows <= 8) return LaunchRows<Epilogue, 1, 8, 8>(runtime, name, shape, args);
+  if (shape.rows <= 32) return LaunchRows<Epilogue, 4, 4, 3>(runtime, name, shape, args);
+  return LaunchRows<Epilogue, 8, 4, 2>(runtime, name, shape, args);
+}
+
+}  // namespace
+
+absl::Status LaunchProjectQkv(Runtime& runtime, const ProductShape& shape,
+                              const ProjectQkvBf16Args& args) {
+  return LaunchProduct<QkvEpilogue>(runtime, "project_qkv_bf16", shape, args);
+}
+
+absl::Status LaunchAddProduct(Runtime& runtime, const ProductShape& shape,
+                              const AddProductBf16Args& args) {
+  return LaunchProduct<AddEpilogue>(runtime, "add_product_bf16", shape, args);
+}
+
+absl::Status LaunchGateUp(Runtime& runtime, const ProductShape& shape, const GateUpBf16Args& args) {
+  return LaunchProduct<GateUpEpilogue>(runtime, "gate_up_bf16", shape, args);
+}
+
+absl::Status LaunchHead(Runtime& runtime, const ProductShape& shape, const HeadBf16Args& args) {
+  return LaunchProduct<HeadEpilogue>(runtime, "head_bf16", shape, args);
+}
+
+}  // namespace recurve::cuda
