@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/quotable.h"
 #include "engine/base/shortest.h"
@@ -24,14 +23,6 @@
 
 namespace recurve {
 namespace {
-
-// The error for a name that is none of `known`; `later` is one that the documentation promises.
-absl::Status UnknownName(absl::string_view option, const std::string& value,
-                         absl::string_view known, absl::string_view later) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", option, " is '", value, "'; this version has ", known,
-                   value == later ? absl::StrCat(", ", later, " comes with a later one") : ""));
-}
 
 const char* SharingName(Sharing sharing) {
   switch (sharing) {
@@ -88,18 +79,21 @@ absl::Status CheckModelName(const std::string& name) {
       Quotable(name), bad));
 }
 
-BackendOptions BackendOptionsOf(const ModelOptions& options, Precision precision) {
+BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precision) {
   BackendOptions backend;
-  backend.name = options.backend;
+  backend.name = options.model.backend;
   backend.precision = precision;
-  backend.threads = options.threads;
-  backend.force_scalar = options.force_scalar;
+  backend.threads = options.model.threads;
+  backend.force_scalar = options.model.force_scalar;
+  backend.device = options.model.device;
+  backend.eager = options.model.cuda_eager;
+  backend.step_timeout = options.schedule.step_timeout;
   return backend;
 }
 
-// Fills in every automatic value.
+// Fills in every automatic value but the number of pages.
 absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
-                                 EngineOptions& options, std::vector<std::string>* warnings) {
+                                 EngineOptions& options) {
   ModelOptions& m = options.model;
   if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
@@ -122,23 +116,31 @@ absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
   }
   // A prompt as long as the context must fit into an empty queue.
   s.max_queued_tokens = std::max<uint64_t>(s.max_queued_tokens, memory.max_context);
-  if (!(memory.kv_memory_share > 0.0 && memory.kv_memory_share <= 1.0)) {
-    return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ",
-                                                   Shortest(memory.kv_memory_share),
+  const double share = memory.kv_memory_share.value_or(facts.memory_share);
+  if (!(share > 0.0 && share <= 1.0)) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv_memory_share is ", Shortest(share),
                                                    "; expected more than 0, at most 1"));
   }
+  memory.kv_memory_share = share;
+  return absl::OkStatus();
+}
+
+// Fills in the number of pages when `free` bytes of memory are left for them.
+absl::Status FillPages(const ModelConfig& config, const BackendFacts& facts, uint64_t free,
+                       EngineOptions& options, std::vector<std::string>* warnings) {
+  MemoryOptions& memory = options.memory;
   if (memory.kv_pages == 0) {
-    const auto bytes = static_cast<uint64_t>(static_cast<double>(facts.page_memory_bytes) *
-                                             memory.kv_memory_share);
-    ASSIGN_OR_RETURN(memory.kv_pages, AutoPages(model.config, facts.page_bytes, bytes, s.slots,
-                                                memory.max_context, warnings));
-  } else {
-    const uint64_t of_one = PagesOfSequence(model.config, memory.max_context);
-    if (memory.kv_pages < of_one) {
-      warnings->push_back(absl::StrCat("--kv_pages is ", memory.kv_pages, "; one sequence of ",
-                                       memory.max_context, " tokens needs ", of_one,
-                                       ", so that not every request fits (--max_context)"));
-    }
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(free) * *memory.kv_memory_share);
+    ASSIGN_OR_RETURN(memory.kv_pages,
+                     AutoPages(config, facts.page_bytes, bytes, options.schedule.slots,
+                               memory.max_context, warnings));
+    return absl::OkStatus();
+  }
+  const uint64_t of_one = PagesOfSequence(config, memory.max_context);
+  if (memory.kv_pages < of_one) {
+    warnings->push_back(absl::StrCat("--kv_pages is ", memory.kv_pages, "; one sequence of ",
+                                     memory.max_context, " tokens needs ", of_one,
+                                     ", so that not every request fits (--max_context)"));
   }
   return absl::OkStatus();
 }
@@ -242,31 +244,34 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
       std::min<uint64_t>({slots * of_one, affordable, std::numeric_limits<uint32_t>::max()}));
 }
 
-absl::StatusOr<Assembly> Assemble(const EngineOptions& given) {
+absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpener& open_backend) {
   EngineOptions options = given;
-  if (!HasBackend(options.model.backend)) {
-    return UnknownName("backend", options.model.backend, kBackendNames, "cuda");
-  }
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
-  if (!precision) return UnknownName("precision", options.model.precision, "f32 and bf16", "int8");
+  if (!precision) {
+    return absl::InvalidArgumentError(absl::StrCat("--precision is '", options.model.precision,
+                                                   "'; this version has f32 and bf16"));
+  }
   if (options.schedule.queue_depth.value_or(0) > 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--queue_depth is ", *options.schedule.queue_depth, "; expected 0 or 1"));
   }
+  ASSIGN_OR_RETURN(const std::unique_ptr<BackendBuilder> builder,
+                   open_backend(BackendOptionsOf(options, *precision)));
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
-  auto model = std::make_shared<const Model>(std::move(loaded));
+  const auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;
-  const BackendOptions backend = BackendOptionsOf(options.model, *precision);
-  const BackendFacts facts = DescribeBackend(*model, backend);
-  RETURN_IF_ERROR(FillAutomaticValues(*model, facts, options, &warnings));
+  const BackendFacts facts = builder->Describe(*model);
+  RETURN_IF_ERROR(FillAutomaticValues(*model, facts, options));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
   assembly.config = model->config;
   ASSIGN_OR_RETURN(assembly.tokenizer,
                    LoadTokenizer(options.model.directory, model->config.vocab_size, &warnings));
+  ASSIGN_OR_RETURN(const uint64_t free, builder->Prepare(model, LimitsOf(options)));
+  RETURN_IF_ERROR(FillPages(model->config, facts, free, options, &warnings));
   ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
-  ASSIGN_OR_RETURN(assembly.backend, MakeBackend(model, backend, LimitsOf(options)));
+  ASSIGN_OR_RETURN(assembly.backend, builder->Make(options.memory.kv_pages));
   assembly.queue_depth = *options.schedule.queue_depth;
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);

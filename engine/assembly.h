@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/schedule.h"
@@ -37,9 +38,10 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
                                    uint32_t slots, uint32_t context,
                                    std::vector<std::string>* warnings);
 
-// Loads the model and dimensions backend and schedule. InvalidArgument names the option, the value
-// and what is allowed.
-absl::StatusOr<Assembly> Assemble(const EngineOptions& options);
+// Finds the backend's device, loads the model and dimensions backend and schedule. InvalidArgument
+// names the option, the value and what is allowed; else as OpenBackend and BackendBuilder.
+absl::StatusOr<Assembly> Assemble(const EngineOptions& options,
+                                  const BackendOpener& open_backend = &OpenBackend);
 
 // Starts the loop's thread.
 std::unique_ptr<Engine> MakeEngine(Assembly assembly);

@@ -38,7 +38,7 @@ double NumberUpToOne(const std::string& flag, const std::string& text) {
   // SimpleAtod takes blanks, signs and hexadecimal numbers too.
   if (text.find_first_not_of("0123456789.eE-") != text.npos || !absl::SimpleAtod(text, &number) ||
       !(number > 0 && number <= 1)) {
-    Fail(flag, text, "expected a number above 0 and not above 1, such as 0.5");
+    Fail(flag, text, "expected a number above 0 and not above 1, such as 0.5, or auto");
   }
   return number;
 }
@@ -121,9 +121,11 @@ void FlagGroup::Bounded(const std::string& flag, uint32_t* value, uint32_t least
          });
 }
 
-void FlagGroup::Share(const std::string& flag, double* value, const std::string& help) {
-  Parsed(flag, absl::StrCat(*value), "SHARE", help,
-         [flag, value](const std::string& text) { *value = NumberUpToOne(flag, text); });
+void FlagGroup::ShareOrAuto(const std::string& flag, std::optional<double>* value,
+                            const std::string& help) {
+  Parsed(flag, "auto", "SHARE|auto", help, [flag, value](const std::string& text) {
+    *value = text == "auto" ? std::nullopt : std::optional(NumberUpToOne(flag, text));
+  });
 }
 
 void FlagGroup::Switch(const std::string& flag, bool* value, const std::string& help) {

@@ -40,8 +40,8 @@ class FlagGroup {
   void Bounded(const std::string& flag, uint32_t* value, uint32_t least, uint32_t most,
                const std::string& help);
 
-  // A number above 0 and not above 1.
-  void Share(const std::string& flag, double* value, const std::string& help);
+  // A number above 0 and not above 1, or `auto`, which the engine knows as none.
+  void ShareOrAuto(const std::string& flag, std::optional<double>* value, const std::string& help);
 
   // The flag alone, --flag=true or --flag=false.
   void Switch(const std::string& flag, bool* value, const std::string& help);

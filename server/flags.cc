@@ -31,7 +31,15 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
       .Value("--model_name", &options->name,
              "Name reported to clients, UTF-8. Default: the directory's last component.")
       ->type_name("NAME");
-  group.Choice("--backend", &options->backend, {"cpu"}, "What computes.");
+  group.Choice("--backend", &options->backend, {"cpu", "cuda"},
+               "What computes: cpu, or cuda, a card of NVIDIA's, where the build has that "
+               "(`cmake --preset cuda`).");
+  group.Value("--device", &options->device,
+              "Of cuda: the card's number among those that CUDA_VISIBLE_DEVICES shows. A process "
+              "uses one card, or one MIG instance; for several, start a server for each.");
+  group.Switch("--cuda_eager", &options->cuda_eager,
+               "Of cuda: launch kernel by kernel instead of in graphs, so that an error names its "
+               "kernel: slow, same results bit for bit, for checking.");
   group.Choice("--precision", &options->precision, {"bf16", "f32"},
                "Of weights, products and cache. bf16 needs half the memory and is faster; f32 is "
                "the reference.");
@@ -76,7 +84,7 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
                  "more than half of it.");
   group.BoundedOrAuto("--queue_depth", &options->queue_depth, 0, 1,
                       "Steps queued behind the running one, 0 or 1; auto: what the backend is best "
-                      "with, 0 for cpu, which computes when a step is submitted.");
+                      "with, 0 for cpu, which computes when a step is submitted, 1 for cuda.");
   group.Duration("--step_timeout", &options->step_timeout, Milliseconds(100),
                  "A step that has not come back after this long never will: calls end with "
                  "UNAVAILABLE, so that clients go elsewhere, and the process exits with code 70, "
@@ -90,8 +98,10 @@ void AddMemoryFlags(CLI::App* app, MemoryOptions* options) {
                      "Pages of the cache; auto: what all slots need with a full context, at most "
                      "kv_memory_share of the free memory. When pages run out the youngest sequence "
                      "is put back and recomputed later.");
-  group.Share("--kv_memory_share", &options->kv_memory_share,
-              "Share of the free memory (within the cgroup's limit) that kv_pages=auto may take.");
+  group.ShareOrAuto("--kv_memory_share", &options->kv_memory_share,
+                    "Share of the free memory that kv_pages=auto may take; auto: 0.5 for cpu, of "
+                    "what the machine and the cgroup have left beside the weights, 0.9 for cuda, "
+                    "of what the card has left beside weights and tables.");
   group.Switch("--prefix_cache", &options->prefix_cache,
                "Compute once what prompts of one tenant have in common at their beginning, in "
                "pieces of 64 tokens, and keep it while nobody else needs the pages. Exact. "

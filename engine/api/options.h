@@ -15,11 +15,15 @@ namespace recurve {
 struct ModelOptions {
   std::string directory;        // model directory: config.json, *.safetensors, tokenizer.json
   std::string name;             // name reported to clients; default: the directory's last component
-  std::string backend = "cpu";  // cpu
+  std::string backend = "cpu";  // cpu, or cuda where the build has it
   std::string precision = "bf16";  // of weights, products and KV: f32 or bf16
   // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
   uint32_t threads = 0;
   bool force_scalar = false;  // plain C++ kernels instead of AVX2: slow, same bits, for checking
+  // Of the backend cuda: the card's number among those that the driver shows, and whether each
+  // kernel is launched by itself instead of in a graph, so that an error names it.
+  uint32_t device = 0;
+  bool cuda_eager = false;
 
   bool operator==(const ModelOptions&) const = default;
 };
@@ -42,8 +46,9 @@ struct ScheduleLimits : StepLimits, AdmissionLimits {
 struct MemoryOptions {
   uint32_t kv_pages = 0;  // in the pool of cache pages; 0 (auto): what slots at full context need,
                           // at most kv_memory_share of the memory that is free
-  // Of the free memory (the cgroup's limit honoured) that kv_pages=auto may take.
-  double kv_memory_share = 0.5;
+  // Of the memory that is free for pages (the cgroup's limit honoured), what kv_pages=auto may
+  // take; unset (auto): what suits the backend.
+  std::optional<double> kv_memory_share;
   uint32_t max_context = 0;  // prompt and new tokens of a request; 0: the model's
   bool prefix_cache = true;  // whether prompts that begin alike are computed once
 

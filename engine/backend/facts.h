@@ -9,12 +9,12 @@ namespace recurve {
 
 // What a backend is on this machine and for one model, known before it takes any memory.
 struct BackendFacts {
-  std::string name;                // such as "cpu"
-  std::string device;              // what computes: of the CPU backend the instruction set
-  uint32_t threads = 0;            // that compute
-  uint64_t page_bytes = 0;         // of memory that one page takes, all told
-  uint64_t page_memory_bytes = 0;  // that pages may take when the weights have theirs
-  uint32_t queue_depth = 0;        // steps that are best queued behind the running one
+  std::string name;          // such as "cpu"
+  std::string device;        // what computes: of the CPU backend the instruction set
+  uint32_t threads = 0;      // that compute
+  uint64_t page_bytes = 0;   // of memory that one page takes, all told
+  double memory_share = 0;   // of what memory is left for pages, what they take if nobody says more
+  uint32_t queue_depth = 0;  // steps that are best queued behind the running one
   uint32_t max_slots = 0;
 };
 

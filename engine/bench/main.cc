@@ -37,6 +37,7 @@ struct Flags {
                                     queue_depth = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
   uint32_t ends_min = 0;  // 0: the policy's
+  BackendOptions backend;
   BenchOptions bench;
 };
 
@@ -128,8 +129,19 @@ void AddLoadFlags(CLI::App& app, Flags& f) {
 
 void AddEngineFlags(CLI::App& app, Flags& f) {
   constexpr char kEngine[] = "Engine";
-  app.add_option("--backend", f.bench.backend.name, kBackendNames)
+  app.add_option("--backend", f.backend.name,
+                 "cpu; or cuda, a card of NVIDIA's, where the build has that (`cmake --preset "
+                 "cuda`)")
       ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--device", f.backend.device,
+                 "Of cuda: the card's number among those that CUDA_VISIBLE_DEVICES shows")
+      ->transform(WholeNumber(0, kMost32))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_flag("--cuda_eager", f.backend.eager,
+               "Of cuda: kernel by kernel instead of in graphs, so that an error names its "
+               "kernel: slow, same bits")
       ->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
   app.add_option("--policy", f.policy, "depthwise or lockstep")
@@ -144,15 +156,14 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
       ->excludes("--policy");
   app.add_option("--queue_depth", f.queue_depth,
                  "Steps queued behind the running one, 0 or 1; or auto: what is best for the "
-                 "backend, 0 for cpu, which computes a step when it is submitted")
+                 "backend, 0 for cpu, which computes a step when it is submitted, 1 for cuda")
       ->capture_default_str()
       ->group(kEngine);
   app.add_flag("--prefix_cache", f.bench.prefix_cache,
                "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
-  app.add_flag("--force_scalar", f.bench.backend.force_scalar,
-               "The readable kernels: slow, same bits")
+  app.add_flag("--force_scalar", f.backend.force_scalar, "The readable kernels: slow, same bits")
       ->group(kEngine);
   constexpr char kRuns[] = "Runs";
   app.add_option("--repeat", f.repeat, "Measured runs")
@@ -190,8 +201,7 @@ absl::Status ParseDepths(const std::string& depths, std::vector<double>& shares)
 
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
-  BackendOptions& backend = f.bench.backend;
-  if (!HasBackend(backend.name)) return Refuse("backend", backend.name, kBackendNames);
+  BackendOptions& backend = f.backend;
   const std::optional<Precision> precision = ParsePrecision(f.precision);
   if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
   backend.precision = *precision;
@@ -285,9 +295,9 @@ absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
   return FlushStandardOutput();
 }
 
-absl::Status Run(Flags& f) {
+absl::Status Run(Flags& f, BackendBuilder& builder) {
   ASSIGN_OR_RETURN(const auto model, MakeModel(f));
-  ASSIGN_OR_RETURN(const auto bench, Bench::Create(model, f.bench));
+  ASSIGN_OR_RETURN(const auto bench, Bench::Create(model, f.bench, builder));
   std::vector<Figures> runs;
   for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
     const bool warm = i >= f.warmup;
@@ -331,7 +341,9 @@ int Main(int argc, char** argv) {
   }
   if (const absl::Status status = Parse(flags); !status.ok())
     return Fail(kExitBadFlags, std::string(status.message()));
-  const absl::Status status = Run(flags);
+  const auto builder = OpenBackend(flags.backend);
+  if (!builder.ok()) return Fail(kExitBadFlags, std::string(builder.status().message()));
+  const absl::Status status = Run(flags, **builder);
   return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
 }
 

@@ -178,18 +178,21 @@ struct Bench::Totals {
 
 absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model> model,
                                                      const BenchOptions& options,
-                                                     const BackendMaker& make_backend) {
+                                                     BackendBuilder& builder) {
   RETURN_IF_ERROR(CheckBench(model->config, options));
   const BackendLimits limits = LimitsFor(model->config, options);
-  ASSIGN_OR_RETURN(auto backend, make_backend(model, options.backend, limits));
-  return std::unique_ptr<Bench>(new Bench(std::move(model), options, limits, std::move(backend)));
+  BackendFacts facts = builder.Describe(*model);
+  RETURN_IF_ERROR(builder.Prepare(model, limits).status());
+  ASSIGN_OR_RETURN(auto backend, builder.Make(limits.pages));
+  return std::unique_ptr<Bench>(
+      new Bench(std::move(model), options, std::move(facts), limits, std::move(backend)));
 }
 
-Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
+Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options, BackendFacts facts,
              const BackendLimits& limits, std::unique_ptr<Backend> backend)
     : model_(std::move(model)),
       options_(options),
-      facts_(DescribeBackend(*model_, options.backend)),
+      facts_(std::move(facts)),
       limits_(limits),
       backend_(std::move(backend)) {}
 

@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/factory/make_backend.h"
+#include "engine/backend/backend_builder.h"
 #include "engine/backend/facts.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
@@ -24,7 +24,6 @@
 namespace recurve {
 
 struct BenchOptions {
-  BackendOptions backend;
   Policy policy;
   uint32_t streams = 32;    // sequences in flight
   uint32_t block_rows = 0;  // 0: as many as streams
@@ -62,10 +61,10 @@ absl::Status CheckBench(const ModelConfig& config, const BenchOptions& options);
 // A model and a backend, kept between runs. Not thread-safe.
 class Bench {
  public:
-  // InvalidArgument: CheckBench's; else what the backend says.
-  static absl::StatusOr<std::unique_ptr<Bench>> Create(
-      std::shared_ptr<const Model> model, const BenchOptions& options,
-      const BackendMaker& make_backend = &MakeBackend);
+  // Uses the builder up. InvalidArgument: CheckBench's; else what the builder says.
+  static absl::StatusOr<std::unique_ptr<Bench>> Create(std::shared_ptr<const Model> model,
+                                                       const BenchOptions& options,
+                                                       BackendBuilder& builder);
 
   // Of the backend that it measures.
   const BackendFacts& facts() const { return facts_; }
@@ -77,7 +76,7 @@ class Bench {
   class Counter;  // of what the streams tell
   struct Totals;  // of steps
 
-  Bench(std::shared_ptr<const Model> model, const BenchOptions& options,
+  Bench(std::shared_ptr<const Model> model, const BenchOptions& options, BackendFacts facts,
         const BackendLimits& limits, std::unique_ptr<Backend> backend);
 
   absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule() const;

@@ -407,7 +407,8 @@ class CommandLineTest(unittest.TestCase):
                                   capture_output=True, text=True, timeout=60, check=False)
         for flags, words in [
             (["--model=/nonexistent"], "/nonexistent"),
-            ([f"--model={MODEL}", "--backend=cuda"], "cuda"),
+            ([f"--model={MODEL}", "--backend=cuda"],
+             "this build does not have; build with `cmake --preset cuda`, or use --backend=cpu"),
             ([f"--model={MODEL}", "--precision=int8"], "int8"),
             ([f"--model={MODEL}", "--policy=staged"], "staged"),
             ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),

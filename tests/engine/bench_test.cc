@@ -69,12 +69,45 @@ class WatchedBackend final : public Backend {
 
 BenchOptions SmallLoad(uint32_t streams, uint32_t prompt_tokens, uint32_t new_tokens) {
   BenchOptions options;
-  options.backend.precision = Precision::kF32;
-  options.backend.threads = 1;
   options.streams = streams;
   options.prompt_tokens = prompt_tokens;
   options.new_tokens = new_tokens;
   return options;
+}
+
+// What a maker of tests makes, described as the CPU backend.
+class MakerBuilder final : public BackendBuilder {
+ public:
+  explicit MakerBuilder(const BackendMaker& make_backend) : make_backend_(make_backend) {
+    options_.precision = Precision::kF32;
+    options_.threads = 1;
+  }
+  BackendFacts Describe(const Model& model) const override {
+    return (*OpenBackend(options_))->Describe(model);
+  }
+  absl::StatusOr<uint64_t> Prepare(std::shared_ptr<const Model> model,
+                                   const BackendLimits& limits) override {
+    model_ = std::move(model);
+    limits_ = limits;
+    return 0;
+  }
+  absl::StatusOr<std::unique_ptr<Backend>> Make(uint32_t pages) override {
+    EXPECT_EQ(pages, limits_.pages);
+    return make_backend_(model_, options_, limits_);
+  }
+
+ private:
+  const BackendMaker make_backend_;
+  BackendOptions options_;
+  std::shared_ptr<const Model> model_;
+  BackendLimits limits_;
+};
+
+absl::StatusOr<std::unique_ptr<Bench>> MakeBench(std::shared_ptr<const Model> model,
+                                                 const BenchOptions& options,
+                                                 const BackendMaker& make_backend = &MakeBackend) {
+  MakerBuilder builder(make_backend);
+  return Bench::Create(std::move(model), options, builder);
 }
 
 TEST(ShapesTest, LayersFitTheRecursions) {
@@ -121,7 +154,7 @@ TEST_P(BenchOverBackendsTest, DepthsAreThoseAskedFor) {
   BenchOptions options = SmallLoad(6, 20, 150);
   options.shares = {1.0, 0.5, 0.25};
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
-  const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
+  const auto bench = MakeBench(model, options, TestBackendMaker(GetParam()));
   ASSERT_TRUE(bench.ok()) << bench.status();
   const auto first = (*bench)->Run();
   ASSERT_TRUE(first.ok()) << first.status();
@@ -142,7 +175,7 @@ TEST_P(BenchOverBackendsTest, WhatPromptsShareIsComputedOnce) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   for (const bool cache : {true, false}) {
     options.prefix_cache = cache;
-    const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
+    const auto bench = MakeBench(model, options, TestBackendMaker(GetParam()));
     ASSERT_TRUE(bench.ok()) << bench.status();
     const auto run = (*bench)->Run();
     ASSERT_TRUE(run.ok()) << run.status();
@@ -159,7 +192,7 @@ TEST_P(BenchOverBackendsTest, AllStreamsAreInFlightTogether) {
   uint64_t alone = 0;
   for (const uint32_t streams : {1U, 8U}) {
     options.streams = streams;
-    const auto bench = Bench::Create(model, options, TestBackendMaker(GetParam()));
+    const auto bench = MakeBench(model, options, TestBackendMaker(GetParam()));
     ASSERT_TRUE(bench.ok()) << bench.status();
     const auto run = (*bench)->Run();
     ASSERT_TRUE(run.ok()) << run.status();
@@ -171,7 +204,7 @@ TEST_P(BenchOverBackendsTest, AllStreamsAreInFlightTogether) {
 
 TEST(BenchTest, CountsStreamsThatEndBeforeAllHaveStarted) {
   const BenchOptions options = SmallLoad(8, 200, 1);  // a prompt takes a step of its own
-  const auto bench = Bench::Create(SmallModels()[3].model, options);
+  const auto bench = MakeBench(SmallModels()[3].model, options);
   ASSERT_TRUE(bench.ok()) << bench.status();
   const auto run = (*bench)->Run();
   ASSERT_TRUE(run.ok()) << run.status();
@@ -191,7 +224,7 @@ TEST_P(BenchOverBackendsTest, QueuesStepsAndLetsEndsWait) {
   };
   const auto run = [&] {
     seen = {};
-    const auto bench = Bench::Create(SmallModels()[3].model, options, make_watched);
+    const auto bench = MakeBench(SmallModels()[3].model, options, make_watched);
     EXPECT_TRUE(bench.ok()) << bench.status();
     return *(*bench)->Run();
   };
@@ -218,7 +251,7 @@ TEST(BenchTest, TellsWhyTheBackendBroke) {
         ASSIGN_OR_RETURN(auto backend, MakeBackend(std::move(model), backend_options, limits));
         return std::make_unique<BreakingBackend>(std::move(backend), step, at_submit);
       };
-      const auto bench = Bench::Create(SmallModels()[3].model, options, make_backend);
+      const auto bench = MakeBench(SmallModels()[3].model, options, make_backend);
       ASSERT_TRUE(bench.ok()) << bench.status();
       EXPECT_EQ((*bench)->Run().status(),
                 absl::UnavailableError(at_submit ? "broken at Submit" : "broken at Collect"));
@@ -251,7 +284,7 @@ TEST(BenchTest, RefusesSharesWhereTheRouterChoosesADepth) {
     EXPECT_EQ(CheckBench(small.model->config, options).message(),
               "--depths gives shares; the model's router is token-choice and allows 'router' alone")
         << small.name;
-    EXPECT_FALSE(Bench::Create(small.model, options).ok());
+    EXPECT_FALSE(MakeBench(small.model, options).ok());
   }
 }
 

@@ -46,7 +46,9 @@ TEST(FlagsTest, DefaultsAreThoseOfTheStructs) {
 
 TEST(FlagsTest, EveryFlagSetsItsOption) {
   const ServerOptions o = Options({"--model_name=m",
-                                   "--backend=cpu",
+                                   "--backend=cuda",
+                                   "--device=2",
+                                   "--cuda_eager",
                                    "--precision=f32",
                                    "--threads=3",
                                    "--force_scalar",
@@ -82,7 +84,9 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--drain_flush=3s",
                                    "--log_format=json"});
   EXPECT_EQ(o.engine.model.name, "m");
-  EXPECT_EQ(o.engine.model.backend, "cpu");
+  EXPECT_EQ(o.engine.model.backend, "cuda");
+  EXPECT_EQ(o.engine.model.device, 2U);
+  EXPECT_TRUE(o.engine.model.cuda_eager);
   EXPECT_EQ(o.engine.model.precision, "f32");
   EXPECT_EQ(o.engine.model.threads, 3U);
   EXPECT_TRUE(o.engine.model.force_scalar);
@@ -118,6 +122,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.drain.flush, Milliseconds(3000));
   EXPECT_EQ(o.log.format, LogFormat::kJson);
   EXPECT_EQ(Options({"--threads=auto"}).engine.model.threads, 0U);
+  EXPECT_EQ(Options({"--kv_memory_share=auto"}).engine.memory.kv_memory_share, std::nullopt);
   EXPECT_EQ(Options({"--queue_depth=auto"}).engine.schedule.queue_depth, std::nullopt);
   EXPECT_EQ(Options({"--queue_depth=0"}).engine.schedule.queue_depth, 0U);
 }
@@ -214,7 +219,8 @@ TEST(FlagsTest, OneAddressIsNotForTwo) {
 }
 
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
-  EXPECT_EQ(Error({"--backend=cuda"}), "--backend: 'cuda' is not possible: this version has cpu");
+  EXPECT_EQ(Error({"--backend=rocm"}),
+            "--backend: 'rocm' is not possible: this version has cpu or cuda");
   EXPECT_EQ(Error({"--precision=int8"}),
             "--precision: 'int8' is not possible: this version has bf16 or f32");
   EXPECT_EQ(Error({"--policy=staged"}),

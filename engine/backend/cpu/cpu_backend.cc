@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/cpu_backend.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -12,9 +11,7 @@
 #include "engine/backend/model_shape.h"
 #include "engine/backend/step_sizes.h"
 #include "engine/base/check.h"
-#include "engine/base/machine.h"
 #include "engine/base/status_macros.h"
-#include "engine/model/parameters.h"
 
 namespace recurve {
 namespace {
@@ -71,10 +68,8 @@ BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& o
   facts.device = IsaName(IsaOf(options));
   facts.threads = options.threads;
   facts.page_bytes = CpuPageBytes(model.config, options.precision);
-  const uint64_t weights = CountParameters(model) * ElementSize(options.precision);
-  const uint64_t usable = UsableMemoryBytes();
-  facts.page_memory_bytes = usable - std::min(usable, weights);
-  facts.queue_depth = 0;  // a step is computed while it is submitted
+  facts.memory_share = 0.5;  // the rest of the machine, and activations, need memory too
+  facts.queue_depth = 0;     // a step is computed while it is submitted
   facts.max_slots = kMaxima.slots;
   return facts;
 }

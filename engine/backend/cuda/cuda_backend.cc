@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/cuda_backend.h"
 
-#include <algorithm>
 #include <chrono>
 #include <span>
 #include <thread>
@@ -12,7 +11,6 @@
 #include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
-#include "engine/model/parameters.h"
 
 namespace recurve::cuda {
 namespace {
@@ -32,37 +30,52 @@ std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(std::shared_ptr<const Model> model,
                                                                  const CudaBackendOptions& options,
                                                                  std::unique_ptr<Runtime> runtime) {
-  RETURN_IF_ERROR(CheckLimits(options.limits, model->config, kMaxima));
-  ASSIGN_OR_RETURN(DeviceModel device_model, LoadDeviceModel(*runtime, model, options.precision));
-  ASSIGN_OR_RETURN(DeviceState state,
-                   AllocateDeviceState(*runtime, model->config, options.limits, options.precision));
-  std::unique_ptr<CudaBackend> backend(
-      new CudaBackend(std::move(runtime), std::move(device_model), std::move(state), options));
+  ASSIGN_OR_RETURN(PreparedDevice device, Prepare(std::move(model), options, std::move(runtime)));
+  return Create(std::move(device), options);
+}
+
+absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model> model,
+                                                    const CudaBackendOptions& options,
+                                                    std::unique_ptr<Runtime> runtime) {
+  BackendLimits limits = options.limits;
+  limits.pages = 1;  // not known yet
+  RETURN_IF_ERROR(CheckLimits(limits, model->config, kMaxima));
+  PreparedDevice device;
+  device.runtime = std::move(runtime);
+  ASSIGN_OR_RETURN(device.model, LoadDeviceModel(*device.runtime, std::move(model), options.precision));
+  ASSIGN_OR_RETURN(device.state,
+                   AllocateDeviceState(*device.runtime, device.model.config(), limits,
+                                                        options.precision));
+  return device;
+}
+
+absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
+    PreparedDevice device, const CudaBackendOptions& options) {
+  RETURN_IF_ERROR(CheckLimits(options.limits, device.model.config(), kMaxima));
+  RETURN_IF_ERROR(AllocatePages(*device.runtime, options.limits.pages, device.state));
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(device), options));
   RETURN_IF_ERROR(backend->WarmUp());
   return backend;
 }
 
-absl::StatusOr<BackendFacts> CudaBackend::Describe(const Model& model, Precision precision,
-                                                   Runtime& runtime) {
+BackendFacts CudaBackend::Describe(const Model& model, Precision precision,
+                                   const DeviceFacts& device) {
   BackendFacts facts;
   facts.name = "cuda";
-  facts.device = runtime.facts().name;
+  facts.device = device.name;
   facts.threads = 1;
   facts.page_bytes = PageBytes(model.config, precision);
-  ASSIGN_OR_RETURN(const uint64_t free, runtime.FreeBytes());
-  const uint64_t weights = CountParameters(model) * ElementSize(precision);
-  facts.page_memory_bytes = free - std::min(free, weights);
+  facts.memory_share = 0.9;  // the rest is for graphs, kernels and what the driver needs
   facts.queue_depth = 1;
   facts.max_slots = kMaxima.slots;
   return facts;
 }
 
-CudaBackend::CudaBackend(std::unique_ptr<Runtime> runtime, DeviceModel model, DeviceState state,
-                         const CudaBackendOptions& options)
+CudaBackend::CudaBackend(PreparedDevice device, const CudaBackendOptions& options)
     : options_(options),
-      runtime_(std::move(runtime)),
-      model_(std::move(model)),
-      state_(std::move(state)),
+      runtime_(std::move(device.runtime)),
+      model_(std::move(device.model)),
+      state_(std::move(device.state)),
       kernels_(*runtime_, model_, state_),
       replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
               PageEntries(model_.config())),

@@ -36,6 +36,13 @@ struct CudaBackendOptions {
   std::chrono::milliseconds step_timeout{30000};
 };
 
+// A device that holds all but the pages.
+struct PreparedDevice {
+  std::unique_ptr<Runtime> runtime;
+  DeviceModel model;
+  DeviceState state;
+};
+
 // In f32: results equal the CPU backend's, word for word but for times. Holds at most two steps.
 // Thread-compatible.
 class CudaBackend final : public Backend {
@@ -46,9 +53,16 @@ class CudaBackend final : public Backend {
                                                              const CudaBackendOptions& options,
                                                              std::unique_ptr<Runtime> runtime);
 
+  // The same in two steps. The first allocates all but the pages, whatever limits.pages says; the
+  // second, with options that differ in limits.pages alone, the pages.
+  static absl::StatusOr<PreparedDevice> Prepare(std::shared_ptr<const Model> model,
+                                                const CudaBackendOptions& options,
+                                                std::unique_ptr<Runtime> runtime);
+  static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(PreparedDevice device,
+                                                             const CudaBackendOptions& options);
+
   // What a backend on this device will be.
-  static absl::StatusOr<BackendFacts> Describe(const Model& model, Precision precision,
-                                               Runtime& runtime);
+  static BackendFacts Describe(const Model& model, Precision precision, const DeviceFacts& device);
 
   absl::Status Submit(const StepPlan& plan) override;
   // Unavailable once the oldest step has taken longer than the timeout.
@@ -56,8 +70,7 @@ class CudaBackend final : public Backend {
   uint32_t Outstanding() const override { return outstanding_; }
 
  private:
-  CudaBackend(std::unique_ptr<Runtime> runtime, DeviceModel model, DeviceState state,
-              const CudaBackendOptions& options);
+  CudaBackend(PreparedDevice device, const CudaBackendOptions& options);
   absl::Status WarmUp();
   absl::Status Queue(const StepPlan& plan);
   absl::Status Send(const StepPlan& plan);

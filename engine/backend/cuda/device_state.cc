@@ -19,20 +19,6 @@
 namespace recurve::cuda {
 namespace {
 
-void TakePool(MemoryTaker& taker, uint32_t pages, DeviceState& state) {
-  const KvLayout& layout = state.layout;
-  if (state.precision == Precision::kBf16) {
-    // Zeros, which nothing overwrites, fill keys and values up to their stride.
-    taker.TakeZeros<Bf16>("cache pages", pages * layout.page_elements, &state.pages);
-  } else {
-    taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
-  }
-  taker.Take<uint32_t>("positions of entries", size_t{pages} * layout.page_capacity,
-                       &state.entry_positions);
-  taker.Take<float>("router scores of entries", size_t{pages} * layout.page_capacity,
-                    &state.entry_scores);
-}
-
 // What the tensor cores read. Zeros, which nothing overwrites, fill it up to whole steps.
 void TakeOperands(MemoryTaker& taker, const ModelConfig& config, size_t rows, DeviceState& state) {
   const size_t queries = rows * config.num_heads * state.layout.stride;
@@ -124,6 +110,22 @@ uint64_t PageBytes(const ModelConfig& config, Precision precision) {
          uint64_t{layout.page_capacity} * (sizeof(uint32_t) + sizeof(float));
 }
 
+absl::Status AllocatePages(Runtime& runtime, uint32_t pages, DeviceState& state) {
+  const KvLayout& layout = state.layout;
+  MemoryTaker taker(runtime);
+  if (state.precision == Precision::kBf16) {
+    // Zeros, which nothing overwrites, fill keys and values up to their stride.
+    taker.TakeZeros<Bf16>("cache pages", pages * layout.page_elements, &state.pages);
+  } else {
+    taker.Take<float>("cache pages", pages * layout.page_elements, &state.pages);
+  }
+  taker.Take<uint32_t>("positions of entries", size_t{pages} * layout.page_capacity,
+                       &state.entry_positions);
+  taker.Take<float>("router scores of entries", size_t{pages} * layout.page_capacity,
+                    &state.entry_scores);
+  return taker.status();
+}
+
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
                                                 const BackendLimits& limits, Precision precision) {
   DeviceState state;
@@ -131,7 +133,6 @@ absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelCon
   state.layout = LayoutOf(config, precision);
   state.result_layout = LayoutOfResult(limits);
   MemoryTaker taker(runtime);
-  TakePool(taker, limits.pages, state);
   TakeRows(taker, config, limits, state);
   TakeScratch(taker, runtime, config, limits, state);
   RETURN_IF_ERROR(FillAngles(runtime, taker, config, limits.max_positions, state));

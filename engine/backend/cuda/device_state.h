@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cuda/device_memory.h"
@@ -45,9 +46,13 @@ struct DeviceState {
   uint32_t plan_words = 0;
 };
 
-// ResourceExhausted names the memory, the bytes asked for and those that are free.
+// All but the pool; limits.pages do not count. ResourceExhausted names the memory, the bytes asked
+// for and those that are free.
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
                                                 const BackendLimits& limits, Precision precision);
+
+// Then the pool. Errors as above.
+absl::Status AllocatePages(Runtime& runtime, uint32_t pages, DeviceState& state);
 
 // Bytes of memory that one page takes, all told.
 uint64_t PageBytes(const ModelConfig& config, Precision precision);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cuda/device_choice.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
@@ -25,31 +26,16 @@ absl::Status ToStatus(cudaError_t error, const std::string& call) {
       absl::StrCat(call, ": ", cudaGetErrorName(error), ", ", cudaGetErrorString(error)));
 }
 
-std::string VersionName(int version) {
-  return absl::StrCat(version / 1000, ".", version % 1000 / 10);
-}
-
-// The number of devices, or why there is none to use.
-absl::StatusOr<int> CountDevices() {
-  int driver = 0;
-  int count = 0;
-  cudaDriverGetVersion(&driver);
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (driver == 0) {
-    return absl::FailedPreconditionError(
-        "no CUDA driver was found on this machine; install NVIDIA's, or use --backend=cpu");
-  }
-  if (error == cudaErrorInsufficientDriver) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the CUDA driver is for CUDA ", VersionName(driver), ", and this program needs ",
-        VersionName(CUDART_VERSION), "; update the driver, or use --backend=cpu"));
-  }
-  if (error != cudaSuccess || count == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("no CUDA device was found (", cudaGetErrorString(error),
-                     "); see nvidia-smi and CUDA_VISIBLE_DEVICES, or use --backend=cpu"));
-  }
-  return count;
+FoundDevices FindDevices() {
+  FoundDevices found;
+  found.needed = CUDART_VERSION;
+  cudaDriverGetVersion(&found.driver);
+  const cudaError_t error = cudaGetDeviceCount(&found.devices);
+  if (error == cudaSuccess && found.devices > 0) return found;
+  found.devices = 0;
+  found.driver_too_old = error == cudaErrorInsufficientDriver;
+  found.error = cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
+  return found;
 }
 
 class CudaRuntime final : public Runtime {
@@ -220,11 +206,8 @@ class CudaRuntime final : public Runtime {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Runtime>> MakeCudaRuntime(uint32_t device) {
-  ASSIGN_OR_RETURN(const int count, CountDevices());
-  if (device >= static_cast<uint32_t>(count)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device is ", device, "; this machine shows ", count, " devices"));
-  }
+  const FoundDevices found = FindDevices();
+  RETURN_IF_ERROR(CheckFound(found, device));
   RETURN_IF_ERROR(ToStatus(cudaSetDevice(static_cast<int>(device)), "cudaSetDevice"));
   cudaDeviceProp properties = {};
   RETURN_IF_ERROR(ToStatus(cudaGetDeviceProperties(&properties, static_cast<int>(device)),
@@ -235,9 +218,8 @@ absl::StatusOr<std::unique_ptr<Runtime>> MakeCudaRuntime(uint32_t device) {
   facts.architecture = static_cast<uint32_t>(properties.major * 10 + properties.minor);
   facts.bytes = properties.totalGlobalMem;
   facts.shared_bytes = properties.sharedMemPerBlockOptin;
-  int driver = 0;
-  cudaDriverGetVersion(&driver);
-  facts.driver = static_cast<uint32_t>(driver);
+  facts.driver = static_cast<uint32_t>(found.driver);
+  RETURN_IF_ERROR(CheckArchitecture(facts, device));
   auto runtime = std::make_unique<CudaRuntime>(std::move(facts));
   RETURN_IF_ERROR(runtime->Open());
   return runtime;

@@ -3,9 +3,12 @@
 
 #include <utility>
 
-#include "engine/backend/cpu/cpu_backend.h"
-#include "engine/base/check.h"
+#include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/cpu_builder.h"
+#include "engine/backend/factory/open_cuda.h"
 #include "engine/base/machine.h"
+#include "engine/base/quotable.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
@@ -20,20 +23,19 @@ CpuBackendOptions CpuOptions(const BackendOptions& options) {
 
 }  // namespace
 
-bool HasBackend(std::string_view name) { return name == "cpu"; }
-
-BackendFacts DescribeBackend(const Model& model, const BackendOptions& options) {
-  RECURVE_CHECK(HasBackend(options.name));
-  return CpuBackend::Describe(model, CpuOptions(options));
+absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options) {
+  if (options.name == "cpu") return std::make_unique<CpuBuilder>(CpuOptions(options));
+  if (options.name == "cuda") return OpenCuda(options);
+  return absl::InvalidArgumentError(absl::StrCat("--backend is '", Quotable(options.name),
+                                                 "'; this version has ", kBackendNames));
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(std::shared_ptr<const Model> model,
                                                      const BackendOptions& options,
                                                      const BackendLimits& limits) {
-  RECURVE_CHECK(HasBackend(options.name));
-  CpuBackendOptions cpu = CpuOptions(options);
-  cpu.limits = limits;
-  return CpuBackend::Create(std::move(model), cpu);
+  ASSIGN_OR_RETURN(const std::unique_ptr<BackendBuilder> builder, OpenBackend(options));
+  RETURN_IF_ERROR(builder->Prepare(std::move(model), limits).status());
+  return builder->Make(limits.pages);
 }
 
 }  // namespace recurve

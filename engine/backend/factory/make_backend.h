@@ -3,15 +3,15 @@
 #ifndef RECURVE_ENGINE_BACKEND_FACTORY_MAKE_BACKEND_H_
 #define RECURVE_ENGINE_BACKEND_FACTORY_MAKE_BACKEND_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/facts.h"
+#include "engine/backend/backend_builder.h"
 #include "engine/backend/precision.h"
 #include "engine/model/weights.h"
 
@@ -23,19 +23,24 @@ struct BackendOptions {
       Precision::kBf16;       // of weights, activations between products, keys and values
   uint32_t threads = 0;       // cpu: that compute; 0: as many as this process may use
   bool force_scalar = false;  // cpu: the readable kernels; the bits are the same
+  uint32_t device = 0;        // cuda: number of the card among those that the driver shows
+  bool eager = false;         // cuda: kernel by kernel instead of graphs, for errors that name one
+  std::chrono::milliseconds step_timeout{30000};  // cuda: a step that takes longer has failed
 };
 
 // All names, as a message lists them.
-inline constexpr char kBackendNames[] = "cpu";
+inline constexpr char kBackendNames[] = "cpu and cuda";
 
-bool HasBackend(std::string_view name);
+// Finds the backend's device. InvalidArgument names what this version does not have;
+// FailedPrecondition says, in one sentence, what this build or this machine lacks for the backend,
+// and what to do.
+absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options);
 
-// What the backend will be. Pages are counted by it, so it comes before the backend. Precondition:
-// HasBackend(options.name).
-BackendFacts DescribeBackend(const Model& model, const BackendOptions& options);
+// As OpenBackend, which tests put another in the place of.
+using BackendOpener =
+    std::function<absl::StatusOr<std::unique_ptr<BackendBuilder>>(const BackendOptions&)>;
 
-// Precondition: HasBackend(options.name). InvalidArgument names the limit that contradicts another,
-// the model or the backend; RESOURCE_EXHAUSTED when memory is missing.
+// For limits that are known from the beginning. Errors are those of OpenBackend and BackendBuilder.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(std::shared_ptr<const Model> model,
                                                      const BackendOptions& options,
                                                      const BackendLimits& limits);

@@ -80,7 +80,7 @@ inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision)
 // Why this machine or build has not the backend; empty: it has.
 inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
   if (backend.emulates_cuda) return "";
-  const BackendFacts facts = DescribeBackend(model, OptionsOf(backend, Precision::kF32));
+  const BackendFacts facts = (*OpenBackend(OptionsOf(backend, Precision::kF32)))->Describe(model);
   if (facts.device == backend.device) return "";
   return absl::StrCat("no ", backend.device, " here: the fastest is ", facts.device);
 }

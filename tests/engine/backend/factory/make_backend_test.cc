@@ -11,28 +11,63 @@
 namespace recurve {
 namespace {
 
-TEST(MakeBackendTest, KnowsTheNamesThatItLists) {
-  EXPECT_TRUE(HasBackend(kBackendNames));  // one so far
-  for (const char* name : {"", "cuda", "CPU"}) EXPECT_FALSE(HasBackend(name)) << name;
+BackendFacts Describe(const Model& model, const BackendOptions& options) {
+  return (*OpenBackend(options))->Describe(model);
 }
 
-TEST(MakeBackendTest, DescribesWhatItMakes) {
+absl::Status OpenNamed(const char* name) {
+  BackendOptions options;
+  options.name = name;
+  return OpenBackend(options).status();
+}
+
+TEST(OpenBackendTest, KnowsTheNamesThatItLists) {
+  EXPECT_TRUE(OpenNamed("cpu").ok());
+  for (const char* name : {"", "rocm", "CPU"}) {
+    EXPECT_EQ(OpenNamed(name), absl::InvalidArgumentError(absl::StrCat(
+                                   "--backend is '", name, "'; this version has cpu and cuda")));
+  }
+}
+
+TEST(OpenBackendTest, SaysWhatToDoAboutABackendThatTheBuildLacks) {
+  if (RECURVE_HAS_CUDA != 0) GTEST_SKIP() << "this build has it";
+  EXPECT_EQ(OpenNamed("cuda"), absl::FailedPreconditionError(
+                                   "--backend is 'cuda', which this build does not have; build "
+                                   "with `cmake --preset cuda`, or use --backend=cpu"));
+}
+
+TEST(OpenBackendTest, DescribesWhatItMakes) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   BackendOptions options;
-  BackendFacts facts = DescribeBackend(*model, options);
+  BackendFacts facts = Describe(*model, options);
   EXPECT_EQ(facts.name, options.name);
   EXPECT_EQ(facts.threads, UsableThreads());
   EXPECT_EQ(facts.queue_depth, 0U);
-  EXPECT_GT(facts.page_memory_bytes, 0U);
+  EXPECT_EQ(facts.memory_share, 0.5);
   const uint64_t of_bf16 = facts.page_bytes;
   options.threads = 3;
   options.force_scalar = true;
   options.precision = Precision::kF32;
-  facts = DescribeBackend(*model, options);
+  facts = Describe(*model, options);
   EXPECT_EQ(facts.threads, 3U);
   EXPECT_EQ(facts.device, "scalar");
   EXPECT_GT(facts.page_bytes, of_bf16);
   EXPECT_LT(facts.page_bytes, 2 * of_bf16);
+}
+
+TEST(OpenBackendTest, PagesMayHaveWhatWeightsLeave) {
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  const auto builder = OpenBackend({});
+  ASSERT_TRUE(builder.ok()) << builder.status();
+  BackendLimits limits;
+  limits.FillIn();
+  limits.max_positions = model->config.max_positions;
+  limits.pages = 0;  // not known yet
+  const auto free = (*builder)->Prepare(model, limits);
+  ASSERT_TRUE(free.ok()) << free.status();
+  EXPECT_GT(*free, 0U);
+  const auto backend = (*builder)->Make(7);
+  ASSERT_TRUE(backend.ok()) << backend.status();
 }
 
 TEST(MakeBackendTest, MostSlotsAreThoseThatItSays) {
@@ -44,7 +79,7 @@ TEST(MakeBackendTest, MostSlotsAreThoseThatItSays) {
   const auto backend = MakeBackend(model, options, limits);
   ASSERT_TRUE(backend.ok()) << backend.status();
   EXPECT_EQ((*backend)->Outstanding(), 0U);
-  limits.slots = DescribeBackend(*model, options).max_slots + 1;
+  limits.slots = Describe(*model, options).max_slots + 1;
   EXPECT_EQ(MakeBackend(model, options, limits).status(),
             absl::InvalidArgumentError("slots: found 16777217, expected at most 16777216"));
 }
