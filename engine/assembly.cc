@@ -275,6 +275,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   assembly.queue_depth = *options.schedule.queue_depth;
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);
+  assembly.info.device_memory = SummarizeMemory(assembly.backend->DeviceMemoryPieces());
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();
   assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();

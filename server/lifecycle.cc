@@ -37,6 +37,9 @@ void LogReady(const EngineInfo& info, Log* log) {
                        {"slots", uint64_t{info.options.schedule.slots}},
                        {"policy", info.options.schedule.policy},
                        {"kv_pages", uint64_t{info.kv_pages}}});
+  for (const MemoryPiece& piece : info.device_memory) {
+    log->Write("device_memory", {{"name", piece.name}, {"bytes", piece.bytes}});
+  }
   for (const std::string& warning : info.warnings) log->Write("warning", {{"message", warning}});
 }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/api/memory_piece.h"
 #include "engine/api/options.h"
 #include "engine/api/output.h"
 
@@ -27,9 +28,10 @@ struct EngineInfo {
   // number, because the tokenizer's tokens may stand for any number of bytes.
   std::optional<uint64_t> max_prompt_bytes;
   uint32_t kv_pages = 0, kv_page_bytes = 0,
-           kv_page_entries = 0;       // entries: of one recursion's layers
-  EngineOptions options;              // with every automatic value filled in
-  std::vector<std::string> warnings;  // of loading
+           kv_page_entries = 0;            // entries: of one recursion's layers
+  EngineOptions options;                   // with every automatic value filled in
+  std::vector<MemoryPiece> device_memory;  // that the backend has, summarized; empty: the host's
+  std::vector<std::string> warnings;       // of loading
 };
 
 // What the schedule counts. Unless another time is said, it is of the last committed step, or of

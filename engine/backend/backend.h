@@ -5,9 +5,11 @@
 #define RECURVE_ENGINE_BACKEND_BACKEND_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/api/limits.h"
+#include "engine/api/memory_piece.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
@@ -43,6 +45,10 @@ class Backend {
 
   // Steps submitted and not yet collected.
   virtual uint32_t Outstanding() const = 0;
+
+  // The memory of a device that the backend has, which never changes; empty if it computes in the
+  // host's.
+  virtual std::vector<MemoryPiece> DeviceMemoryPieces() const { return {}; }
 };
 
 }  // namespace recurve

@@ -298,6 +298,10 @@ absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
 absl::Status Run(Flags& f, BackendBuilder& builder) {
   ASSIGN_OR_RETURN(const auto model, MakeModel(f));
   ASSIGN_OR_RETURN(const auto bench, Bench::Create(model, f.bench, builder));
+  for (const MemoryPiece& piece : SummarizeMemory(bench->device_memory())) {
+    std::fprintf(stderr, "recurve-bench: device memory: %12s bytes, %s\n",
+                 absl::StrCat(piece.bytes).c_str(), piece.name.c_str());
+  }
   std::vector<Figures> runs;
   for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
     const bool warm = i >= f.warmup;

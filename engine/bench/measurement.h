@@ -68,6 +68,7 @@ class Bench {
 
   // Of the backend that it measures.
   const BackendFacts& facts() const { return facts_; }
+  std::vector<MemoryPiece> device_memory() const { return backend_->DeviceMemoryPieces(); }
 
   // Runs every stream from its prompt to its last token.
   absl::StatusOr<Measurement> Run();

@@ -48,21 +48,18 @@ absl::StatusOr<uint64_t> EmulatedRuntime::FreeBytes() {
   return options_.facts.bytes - allocated_;
 }
 
-absl::StatusOr<DeviceMemory> EmulatedRuntime::Allocate(std::string_view name, size_t bytes) {
+absl::StatusOr<DeviceMemory> EmulatedRuntime::DoAllocate(std::string_view name, size_t bytes) {
   const MutexLock lock(mutex_);
   RETURN_IF_ERROR(Begin(Call::kAllocate));
   const uint64_t free = options_.facts.bytes - allocated_;
-  if (bytes > free) {
-    return absl::ResourceExhaustedError(absl::StrCat("the device has no memory for '",
-                                                     std::string(name), "': ", bytes,
-                                                     " bytes asked for, ", free, " free"));
-  }
+  if (bytes > free) return NoMemory(name, bytes, free);
   allocated_ += bytes;
   accounts_.push_back(std::make_unique<MemoryAccount>(std::string(name), bytes, &reports_));
   return accounts_.back()->memory();
 }
 
-absl::StatusOr<MappedMemory> EmulatedRuntime::AllocateMapped(std::string_view name, size_t bytes) {
+absl::StatusOr<MappedMemory> EmulatedRuntime::DoAllocateMapped(std::string_view name,
+                                                               size_t bytes) {
   const MutexLock lock(mutex_);
   RETURN_IF_ERROR(Begin(Call::kAllocateMapped));
   accounts_.push_back(std::make_unique<MemoryAccount>(std::string(name), bytes, &reports_));

@@ -76,8 +76,6 @@ class EmulatedRuntime : public Runtime {
 
   const DeviceFacts& facts() const override { return options_.facts; }
   absl::StatusOr<uint64_t> FreeBytes() override;
-  absl::StatusOr<DeviceMemory> Allocate(std::string_view name, size_t bytes) override;
-  absl::StatusOr<MappedMemory> AllocateMapped(std::string_view name, size_t bytes) override;
   absl::Status Clear(const DeviceMemory& memory) override;
   absl::Status Upload(const DeviceMemory& memory, size_t offset, const void* source,
                       size_t bytes) override;
@@ -108,6 +106,10 @@ class EmulatedRuntime : public Runtime {
 
   // What the checks found, the first ones.
   std::vector<std::string> reports() const;
+
+ protected:
+  absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) override;
+  absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) override;
 
  private:
   // What the stream does, and what graphs repeat.

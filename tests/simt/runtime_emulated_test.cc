@@ -76,10 +76,14 @@ TEST_F(EmulatedRuntimeTest, SaysWhatWasAskedForWhenMemoryIsExhausted) {
   EXPECT_EQ(*runtime.FreeBytes(), 100);
   EXPECT_EQ(runtime.Allocate("pages", 101).status(),
             absl::ResourceExhaustedError(
-                "the device has no memory for 'pages': 101 bytes asked for, 100 free"));
+                "the device has no memory for 'pages': 101 bytes asked for, 100 free; lower "
+                "--kv_pages, --slots or --max_context, or give --device another"));
   EXPECT_EQ(runtime.Allocate("scratch", 100).status(), absl::OkStatus());
   EXPECT_EQ(*runtime.FreeBytes(), 0);
   EXPECT_EQ(runtime.AllocateMapped("mailbox", 100).status(), absl::OkStatus()) << "the host's";
+  EXPECT_EQ(runtime.allocated(),
+            (std::vector<MemoryPiece>{
+                {"weights", 900}, {"scratch", 100}, {"mailbox, of the host", 100}}));
 }
 
 TEST_F(EmulatedRuntimeTest, UploadsDownloadsAndClears) {

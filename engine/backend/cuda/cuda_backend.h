@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -68,6 +69,7 @@ class CudaBackend final : public Backend {
   // Unavailable once the oldest step has taken longer than the timeout.
   absl::Status Collect(StepResult& result) override;
   uint32_t Outstanding() const override { return outstanding_; }
+  std::vector<MemoryPiece> DeviceMemoryPieces() const override { return runtime_->allocated(); }
 
  private:
   CudaBackend(PreparedDevice device, const CudaBackendOptions& options);

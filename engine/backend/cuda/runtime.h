@@ -10,9 +10,11 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/api/memory_piece.h"
 #include "engine/backend/cuda/device_memory.h"
 
 namespace recurve {
@@ -72,8 +74,10 @@ class Runtime {
 
   // Memory without a value, for as long as the runtime lives; `name` is for messages. Resource-
   // Exhausted names it, the bytes asked for and those that are free.
-  virtual absl::StatusOr<DeviceMemory> Allocate(std::string_view name, size_t bytes) = 0;
-  virtual absl::StatusOr<MappedMemory> AllocateMapped(std::string_view name, size_t bytes) = 0;
+  absl::StatusOr<DeviceMemory> Allocate(std::string_view name, size_t bytes);
+  absl::StatusOr<MappedMemory> AllocateMapped(std::string_view name, size_t bytes);
+  // All that was allocated so far.
+  const std::vector<MemoryPiece>& allocated() const { return allocated_; }
 
   // Sets every byte of `memory` to 0.
   virtual absl::Status Clear(const DeviceMemory& memory) = 0;
@@ -100,6 +104,17 @@ class Runtime {
   virtual absl::Status Mark(uint32_t mark) = 0;
   // Whether all before the place that was marked last with `mark` is done. Does not wait.
   virtual absl::StatusOr<bool> Reached(uint32_t mark) = 0;
+
+ protected:
+  // Allocate and AllocateMapped, but for the record of what was allocated.
+  virtual absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) = 0;
+  virtual absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) = 0;
+
+  // The error for memory that is not there; `free` bytes are.
+  static absl::Status NoMemory(std::string_view name, size_t bytes, uint64_t free);
+
+ private:
+  std::vector<MemoryPiece> allocated_;
 };
 
 // Launches `kernel`, a function of one argument.

@@ -72,14 +72,14 @@ class CudaRuntime final : public Runtime {
     return free;
   }
 
-  absl::StatusOr<DeviceMemory> Allocate(std::string_view name, size_t bytes) override {
+  absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) override {
     void* memory = nullptr;
     RETURN_IF_ERROR(Allocated(name, bytes, cudaMalloc(&memory, bytes)));
     memory_.push_back(memory);
     return DeviceMemory{static_cast<std::byte*>(memory), bytes, nullptr};
   }
 
-  absl::StatusOr<MappedMemory> AllocateMapped(std::string_view name, size_t bytes) override {
+  absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) override {
     void* host = nullptr;
     void* device = nullptr;
     RETURN_IF_ERROR(Allocated(name, bytes, cudaHostAlloc(&host, bytes, cudaHostAllocMapped)));
@@ -190,9 +190,7 @@ class CudaRuntime final : public Runtime {
     }
     cudaGetLastError();  // this error does not stick
     ASSIGN_OR_RETURN(const uint64_t free, FreeBytes());
-    return absl::ResourceExhaustedError(absl::StrCat("no memory on the device for ",
-                                                     std::string(name), ": ", bytes,
-                                                     " bytes, of which ", free, " are free"));
+    return NoMemory(name, bytes, free);
   }
 
   const DeviceFacts facts_;

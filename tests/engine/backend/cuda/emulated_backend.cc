@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "engine/backend/cuda/cuda_backend.h"
-#include "tests/simt/runtime_emulated.h"
+#include "engine/backend/cuda/cuda_builder.h"
 
 namespace recurve {
 
@@ -24,6 +24,18 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(std::shared_ptr<const 
   }
   return cuda::CudaBackend::Create(std::move(model), options,
                                    std::make_unique<EmulatedRuntime>(device));
+}
+
+BackendOpener EmulatedCudaOpener(const EmulatedOptions& emulated, EmulatedRuntime** device) {
+  return [emulated, device](const BackendOptions& options) {
+    cuda::CudaBackendOptions cuda;
+    cuda.precision = options.precision;
+    cuda.eager = options.eager;
+    cuda.step_timeout = options.step_timeout;
+    auto runtime = std::make_unique<EmulatedRuntime>(emulated);
+    *device = runtime.get();
+    return cuda::MakeCudaBuilder(std::move(runtime), cuda);
+  };
 }
 
 }  // namespace recurve

@@ -7,8 +7,10 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/precision.h"
 #include "engine/model/weights.h"
+#include "tests/simt/runtime_emulated.h"
 
 namespace recurve {
 
@@ -20,6 +22,10 @@ enum class EmulatedVariant : uint8_t { kUsual, kOther };
 absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(
     std::shared_ptr<const Model> model, const BackendLimits& limits, Precision precision,
     EmulatedVariant variant = EmulatedVariant::kUsual);
+
+// Opens the CUDA backend on an emulated device, whatever the name in its options. `*device` points
+// to the device then, which lives as long as the builder and the backend that it makes.
+BackendOpener EmulatedCudaOpener(const EmulatedOptions& emulated, EmulatedRuntime** device);
 
 }  // namespace recurve
 
