@@ -119,8 +119,8 @@ absl::Status EmulatedRuntime::Copy(const DeviceMemory& target, const MappedMemor
 
 // ---- The stream ----
 
-absl::Status EmulatedRuntime::Launch(const Kernel& kernel, const LaunchShape& shape,
-                                     const void* args) {
+absl::Status EmulatedRuntime::DoLaunch(const Kernel& kernel, const LaunchShape& shape,
+                                       const void* args) {
   const MutexLock lock(mutex_);
   RETURN_IF_ERROR(Begin(Call::kLaunch));
   if (shape.blocks == 0 || shape.threads == 0 || shape.threads > kMostThreads ||

@@ -83,7 +83,6 @@ class EmulatedRuntime : public Runtime {
                         size_t bytes) override;
   absl::Status Copy(const DeviceMemory& target, const MappedMemory& source, size_t source_offset,
                     size_t bytes) override;
-  absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) override;
   absl::Status BeginGraph(std::string_view name) override;
   absl::StatusOr<Graph> EndGraph() override;
   absl::Status Replay(Graph graph) override;
@@ -110,6 +109,7 @@ class EmulatedRuntime : public Runtime {
  protected:
   absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) override;
   absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) override;
+  absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override;
 
  private:
   // What the stream does, and what graphs repeat.

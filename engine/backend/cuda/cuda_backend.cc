@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/cuda_backend.h"
 
-#include <chrono>
 #include <span>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,13 +14,17 @@ namespace recurve::cuda {
 namespace {
 
 constexpr BackendMaxima kMaxima = {.slots = kMostSlots, .hidden_rows = uint32_t{1} << 24};
-// Between two looks whether a step has ended: well below the time of one.
-constexpr std::chrono::microseconds kNap{5};
-
 // The mapped words of step `epoch`.
 std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t words) {
   auto* const all = reinterpret_cast<uint32_t*>(memory.host);
   return {all + size_t{epoch % kMostOutstanding} * words, words};
+}
+
+// An error of the device, with the step in which it came.
+absl::Status InStep(uint32_t epoch, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("step ", epoch, ": ", std::string(status.message())));
 }
 
 }  // namespace
@@ -92,6 +94,7 @@ absl::Status CudaBackend::Submit(const StepPlan& plan) {
 // Every kernel runs once, with an empty plan: a driver loads them at their first use, which must
 // not fall into the making of a graph.
 absl::Status CudaBackend::WarmUp() {
+  if (options_.eager) runtime_->CheckEachLaunch(options_.step_timeout);
   RETURN_IF_ERROR(Send(StepPlan()));
   RETURN_IF_ERROR(kernels_.Launch({.evicts = true, .copies = true, .ends = true}));
   RETURN_IF_ERROR(runtime_->Mark(0));
@@ -102,6 +105,10 @@ absl::Status CudaBackend::WarmUp() {
 absl::Status CudaBackend::Queue(const StepPlan& plan) {
   RETURN_IF_ERROR(replay_.Submit(plan));
   last_epoch_ = plan.epoch;
+  return InStep(plan.epoch, Launch(plan));
+}
+
+absl::Status CudaBackend::Launch(const StepPlan& plan) {
   RETURN_IF_ERROR(Send(plan));
   StepWork work;
   work.evicts = !plan.evicts.empty();
@@ -146,17 +153,8 @@ absl::Status CudaBackend::Finish(StepResult& result) {
 }
 
 absl::Status CudaBackend::WaitFor(uint32_t epoch) {
-  const auto begin = std::chrono::steady_clock::now();
-  while (true) {
-    ASSIGN_OR_RETURN(const bool reached, runtime_->Reached(epoch % kMostOutstanding));
-    if (reached) return absl::OkStatus();
-    if (std::chrono::steady_clock::now() - begin > options_.step_timeout) {
-      return absl::UnavailableError(absl::StrCat("step ", epoch, " has not come back after ",
-                                                 options_.step_timeout.count(),
-                                                 " ms (step_timeout)"));
-    }
-    std::this_thread::sleep_for(kNap);
-  }
+  return InStep(epoch,
+                runtime_->WaitFor(epoch % kMostOutstanding, "the device", options_.step_timeout));
 }
 
 absl::Status CudaBackend::ReadRawLogits(StepResult& result) {

@@ -75,6 +75,7 @@ class CudaBackend final : public Backend {
   CudaBackend(PreparedDevice device, const CudaBackendOptions& options);
   absl::Status WarmUp();
   absl::Status Queue(const StepPlan& plan);
+  absl::Status Launch(const StepPlan& plan);
   absl::Status Send(const StepPlan& plan);
   absl::Status WaitFor(uint32_t epoch);
   absl::Status Finish(StepResult& result);

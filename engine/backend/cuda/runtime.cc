@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/runtime.h"
 
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
+namespace {
+
+// Between two looks whether a mark is reached: well below the time of a step.
+constexpr std::chrono::microseconds kNap{5};
+
+}  // namespace
 
 absl::StatusOr<DeviceMemory> Runtime::Allocate(std::string_view name, size_t bytes) {
   ASSIGN_OR_RETURN(const DeviceMemory memory, DoAllocate(name, bytes));
@@ -16,6 +24,30 @@ absl::StatusOr<MappedMemory> Runtime::AllocateMapped(std::string_view name, size
   ASSIGN_OR_RETURN(const MappedMemory memory, DoAllocateMapped(name, bytes));
   allocated_.push_back({absl::StrCat(std::string(name), ", of the host"), bytes});
   return memory;
+}
+
+absl::Status Runtime::Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) {
+  RETURN_IF_ERROR(DoLaunch(kernel, shape, args));
+  if (!check_timeout_.has_value()) return absl::OkStatus();
+  RETURN_IF_ERROR(Mark(kLaunchMark));
+  const absl::Status ran = WaitFor(kLaunchMark, kernel.name, *check_timeout_);
+  return ran.ok() ? ran
+                  : absl::Status(ran.code(), absl::StrCat("after the launch of ", kernel.name, ": ",
+                                                          std::string(ran.message())));
+}
+
+absl::Status Runtime::WaitFor(uint32_t mark, std::string_view what,
+                              std::chrono::milliseconds timeout) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool reached, Reached(mark));
+    if (reached) return absl::OkStatus();
+    if (std::chrono::steady_clock::now() - begin > timeout) {
+      return absl::UnavailableError(absl::StrCat(std::string(what), " has not come back after ",
+                                                 timeout.count(), " ms (step_timeout)"));
+    }
+    std::this_thread::sleep_for(kNap);
+  }
 }
 
 absl::Status Runtime::NoMemory(std::string_view name, size_t bytes, uint64_t free) {

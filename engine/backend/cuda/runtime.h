@@ -4,9 +4,11 @@
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_RUNTIME_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_RUNTIME_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -93,28 +95,40 @@ class Runtime {
   virtual absl::Status Copy(const DeviceMemory& target, const MappedMemory& source,
                             size_t source_offset, size_t bytes) = 0;
 
-  virtual absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) = 0;
+  absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args);
+  // From now on each launch waits until its kernel has run, for so long, so that an error names it.
+  // Not for what becomes a graph.
+  void CheckEachLaunch(std::chrono::milliseconds timeout) { check_timeout_ = timeout; }
 
   // What is launched between these becomes a graph instead of running.
   virtual absl::Status BeginGraph(std::string_view name) = 0;
   virtual absl::StatusOr<Graph> EndGraph() = 0;
   virtual absl::Status Replay(Graph graph) = 0;
 
-  // Marks this place in the stream with `mark`, one of a few small numbers.
+  // Marks this place in the stream with `mark`, a number below kMarks.
   virtual absl::Status Mark(uint32_t mark) = 0;
   // Whether all before the place that was marked last with `mark` is done. Does not wait.
   virtual absl::StatusOr<bool> Reached(uint32_t mark) = 0;
+  // Waits until it is. Unavailable, with the name `what` of what is waited for, after `timeout`.
+  absl::Status WaitFor(uint32_t mark, std::string_view what, std::chrono::milliseconds timeout);
+
+  static constexpr uint32_t kMarks = 4;
+  static constexpr uint32_t kLaunchMark = kMarks - 1;  // CheckEachLaunch's own
 
  protected:
   // Allocate and AllocateMapped, but for the record of what was allocated.
   virtual absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) = 0;
   virtual absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) = 0;
+  // Launch, but for CheckEachLaunch.
+  virtual absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape,
+                                const void* args) = 0;
 
   // The error for memory that is not there; `free` bytes are.
   static absl::Status NoMemory(std::string_view name, size_t bytes, uint64_t free);
 
  private:
   std::vector<MemoryPiece> allocated_;
+  std::optional<std::chrono::milliseconds> check_timeout_;  // of CheckEachLaunch
 };
 
 // Launches `kernel`, a function of one argument.

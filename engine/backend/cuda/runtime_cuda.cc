@@ -17,8 +17,6 @@
 namespace recurve::cuda {
 namespace {
 
-constexpr uint32_t kMarks = 4;
-
 // What a call answered, as a status that names it.
 absl::Status ToStatus(cudaError_t error, const std::string& call) {
   if (error == cudaSuccess) return absl::OkStatus();
@@ -117,7 +115,7 @@ class CudaRuntime final : public Runtime {
                     "cudaMemcpyAsync of a plan");
   }
 
-  absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
+  absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3(shape.blocks);
     config.blockDim = dim3(shape.threads);

@@ -22,6 +22,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::MatchesRegex;
 
 std::shared_ptr<const Model> MakeModel(RouterType router = RouterType::kExpertChoice) {
   return std::make_shared<const Model>(RandomModel(TestConfig(router), DataType::kF32, 3));
@@ -168,7 +169,8 @@ TEST(CudaBackendTest, ErrorsOfTheDeviceAreFinal) {
     Made made = Make(MakeModel());
     made.runtime->FailAt(call, 3, absl::UnavailableError("cudaErrorIllegalAddress"));
     const absl::Status failed = RunUntilError(*made.backend);
-    EXPECT_EQ(failed, absl::UnavailableError("cudaErrorIllegalAddress"));
+    EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(failed.message()), MatchesRegex("step [123]: cudaErrorIllegalAddress"));
     EXPECT_EQ(made.backend->Submit(StepPlan()), failed) << "it stays broken";
   }
 }
@@ -177,8 +179,23 @@ TEST(CudaBackendTest, ADeviceThatHangsIsWaitedForOnlySoLong) {
   EmulatedOptions emulated;
   Made made = Make(MakeModel(), emulated);
   made.runtime->SetExecution(Execution::kNever);
+  EXPECT_EQ(
+      RunUntilError(*made.backend),
+      absl::UnavailableError("step 1: the device has not come back after 50 ms (step_timeout)"));
+}
+
+TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
+  Made made = Make(MakeModel(), {}, /*eager=*/true);
+  made.runtime->FailAt(EmulatedRuntime::Call::kReached, 2,
+                       absl::UnavailableError("cudaErrorIllegalAddress"));
+  EXPECT_EQ(
+      RunUntilError(*made.backend),
+      absl::UnavailableError("step 1: after the launch of plan_exit: cudaErrorIllegalAddress"));
+  made = Make(MakeModel(), {}, /*eager=*/true);
+  made.runtime->SetExecution(Execution::kNever);
   EXPECT_EQ(RunUntilError(*made.backend),
-            absl::UnavailableError("step 1 has not come back after 50 ms (step_timeout)"));
+            absl::UnavailableError("step 1: after the launch of admit: admit has not come back "
+                                   "after 50 ms (step_timeout)"));
 }
 
 TEST(CudaBackendTest, APlanThatContradictsItselfIsRefused) {
