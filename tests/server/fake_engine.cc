@@ -24,6 +24,7 @@ EngineInfo MakeInfo() {
   info.sharing = "middle_cycle";
   info.router = "expert_choice";
   info.kv_mode = "recursion_wise";
+  info.device_memory = {{"cache pages", 4096}};
   info.vocab_size = 257;
   info.max_context = 512;
   info.recursions = 3;
