@@ -98,11 +98,6 @@ TEST_F(DeviceEngineTest, WhatDoesNotFitIsNamed) {
 }
 
 TEST_F(DeviceEngineTest, WhatTheBackendCannotDoIsRefused) {
-  options_.model.precision = "bf16";
-  EXPECT_EQ(Assembled().status(),
-            absl::UnimplementedError("--precision is bf16, which the backend cuda does not compute "
-                                     "in yet; use --precision=f32, or --backend=cpu"));
-  options_.model.precision = "f32";
   options_.schedule.slots = 1025;
   EXPECT_EQ(Assembled().status(),
             absl::InvalidArgumentError("--slots is 1025; the backend cuda has at most 1024"));

@@ -451,6 +451,13 @@ absl::Status LaunchSteps(Runtime& runtime, uint32_t rows, bool programmatic,
 
 }  // namespace
 
+absl::Status CheckHeadDim(uint32_t head_dim) {
+  if (head_dim <= kMostHeadDim) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("head_dim is ", head_dim, "; in bf16 the backend cuda has heads of at most ",
+                   kMostHeadDim, ": use --precision=f32 or --backend=cpu"));
+}
+
 absl::Status LaunchAttention(Runtime& runtime, uint32_t rows, bool programmatic,
                              const AttentionBf16Args& args) {
   const uint32_t head_dim = args.layout.head_dim;
@@ -458,9 +465,7 @@ absl::Status LaunchAttention(Runtime& runtime, uint32_t rows, bool programmatic,
   if (head_dim <= 64) return LaunchSteps<4>(runtime, rows, programmatic, args);
   if (head_dim <= 96) return LaunchSteps<6>(runtime, rows, programmatic, args);
   if (head_dim <= kMostHeadDim) return LaunchSteps<8>(runtime, rows, programmatic, args);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "head_dim is ", head_dim, "; the CUDA backend has heads of at most ", kMostHeadDim,
-      " in bf16; use --precision=f32 or --backend=cpu"));
+  return CheckHeadDim(head_dim);
 }
 
 }  // namespace recurve::cuda

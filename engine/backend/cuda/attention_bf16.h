@@ -48,8 +48,10 @@ struct AttentionBf16Args {
   simt::Out<uint64_t> mass;            // SlotTables::mass
 };
 
-// `rows`: as many as are expected at most; more take longer. InvalidArgument for heads larger than
-// kMostHeadDim.
+// InvalidArgument for heads larger than kMostHeadDim.
+absl::Status CheckHeadDim(uint32_t head_dim);
+
+// `rows`: as many as are expected at most; more take longer. Errors as CheckHeadDim's.
 absl::Status LaunchAttention(Runtime& runtime, uint32_t rows, bool programmatic,
                              const AttentionBf16Args& args);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cuda/attention_bf16.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
@@ -42,12 +43,15 @@ absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model>
   BackendLimits limits = options.limits;
   limits.pages = 1;  // not known yet
   RETURN_IF_ERROR(CheckLimits(limits, model->config, kMaxima));
+  if (options.precision == Precision::kBf16) {
+    RETURN_IF_ERROR(CheckHeadDim(model->config.head_dim));
+  }
   PreparedDevice device;
   device.runtime = std::move(runtime);
-  ASSIGN_OR_RETURN(device.model, LoadDeviceModel(*device.runtime, std::move(model), options.precision));
-  ASSIGN_OR_RETURN(device.state,
-                   AllocateDeviceState(*device.runtime, device.model.config(), limits,
-                                                        options.precision));
+  ASSIGN_OR_RETURN(device.model,
+                   LoadDeviceModel(*device.runtime, std::move(model), options.precision));
+  ASSIGN_OR_RETURN(device.state, AllocateDeviceState(*device.runtime, device.model.config(), limits,
+                                                     options.precision));
   return device;
 }
 

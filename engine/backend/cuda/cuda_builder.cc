@@ -4,7 +4,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
@@ -44,13 +43,8 @@ class CudaBuilder final : public BackendBuilder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BackendBuilder>> MakeCudaBuilder(std::unique_ptr<Runtime> runtime,
-                                                                const CudaBackendOptions& options) {
-  if (options.precision != Precision::kF32) {
-    return absl::UnimplementedError(
-        "--precision is bf16, which the backend cuda does not compute in yet; use --precision=f32, "
-        "or --backend=cpu");
-  }
+std::unique_ptr<BackendBuilder> MakeCudaBuilder(std::unique_ptr<Runtime> runtime,
+                                                const CudaBackendOptions& options) {
   return std::make_unique<CudaBuilder>(std::move(runtime), options);
 }
 

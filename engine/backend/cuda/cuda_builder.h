@@ -4,7 +4,6 @@
 
 #include <memory>
 
-#include "absl/status/statusor.h"
 #include "engine/backend/backend_builder.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/runtime.h"
@@ -13,9 +12,8 @@ namespace recurve::cuda {
 
 // Builds a backend on this device, which it owns; the limits in `options` do not count. What is
 // left for pages is what the device itself says is free when weights and tables lie there.
-// Unimplemented names what the backend cannot do yet.
-absl::StatusOr<std::unique_ptr<BackendBuilder>> MakeCudaBuilder(std::unique_ptr<Runtime> runtime,
-                                                                const CudaBackendOptions& options);
+std::unique_ptr<BackendBuilder> MakeCudaBuilder(std::unique_ptr<Runtime> runtime,
+                                                const CudaBackendOptions& options);
 
 }  // namespace recurve::cuda
 

@@ -103,6 +103,22 @@ void ExpectCpuResults(std::shared_ptr<const Model> model, const EmulatedOptions&
   EXPECT_EQ(outputs->size(), MixedRequests().size());
 }
 
+TEST(CudaBackendTest, LargerHeadsAreRefusedInBf16) {
+  ModelConfig config = TestConfig();
+  config.head_dim = 130;
+  const auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
+  CudaBackendOptions options;
+  options.limits = Limits(config);
+  const auto create = [&] {
+    return CudaBackend::Create(model, options, std::make_unique<EmulatedRuntime>()).status();
+  };
+  EXPECT_EQ(create(), absl::InvalidArgumentError(
+                          "head_dim is 130; in bf16 the backend cuda has heads of at most 128: use "
+                          "--precision=f32 or --backend=cpu"));
+  options.precision = Precision::kF32;
+  EXPECT_EQ(create(), absl::OkStatus());
+}
+
 TEST(CudaBackendTest, ResultsAreTheCpus) {
   for (const RouterType router :
        {RouterType::kNone, RouterType::kExpertChoice, RouterType::kTokenChoice}) {
