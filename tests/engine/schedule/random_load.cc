@@ -27,8 +27,8 @@ using std::chrono::milliseconds;
 // A load and its run. Errors are texts; the first one wins.
 class RandomLoad {
  public:
-  RandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures)
-      : drawn_(DrawLoad(seed, clock_.now)), fault_(fault), figures_(figures) {}
+  RandomLoad(uint64_t seed, const LoadBackendMaker& make_backend, LoadFigures& figures)
+      : drawn_(DrawLoad(seed, clock_.now)), make_backend_(make_backend), figures_(figures) {}
 
   std::string Run();
 
@@ -52,7 +52,7 @@ class RandomLoad {
 
   FakeClock clock_;
   const DrawnLoad drawn_;
-  const FakeFault fault_;
+  const LoadBackendMaker& make_backend_;
   LoadFigures& figures_;
   const FakeModel& model_ = drawn_.model;
   const ScheduleOptions& options_ = drawn_.options;
@@ -62,7 +62,7 @@ class RandomLoad {
   bool drained_ = false;
   std::vector<uint64_t> started_order_;
   std::unique_ptr<Schedule> schedule_;
-  std::unique_ptr<FakeBackend> backend_;
+  std::unique_ptr<Backend> backend_;
   CapWitness witness_{0};
 };
 
@@ -74,8 +74,8 @@ std::string RandomLoad::Run() {
   auto schedule = Schedule::Create(options_, model_.shape, &clock_);
   if (!schedule.ok()) return schedule.status().ToString();
   schedule_ = *std::move(schedule);
-  backend_ = std::make_unique<FakeBackend>(model_, options_.limits, options_.entries_per_page,
-                                           drawn_.backend_seed, fault_);
+  backend_ = make_backend_(drawn_);
+  if (backend_ == nullptr) return "there is no backend";
   witness_ = CapWitness(model_.shape.recursions);
   std::string error = Loop();
   if (error.empty()) error = CheckAll();
@@ -314,8 +314,17 @@ std::string RandomLoad::CheckEnding(const Load& load, const Expected& expected) 
 
 }  // namespace
 
+std::string RunRandomLoad(uint64_t seed, const LoadBackendMaker& make_backend,
+                          LoadFigures& figures) {
+  return RandomLoad(seed, make_backend, figures).Run();
+}
+
 std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures) {
-  return RandomLoad(seed, fault, figures).Run();
+  const auto make_backend = [fault](const DrawnLoad& load) {
+    return std::make_unique<FakeBackend>(load.model, load.options.limits,
+                                         load.options.entries_per_page, load.backend_seed, fault);
+  };
+  return RunRandomLoad(seed, make_backend, figures);
 }
 
 }  // namespace recurve

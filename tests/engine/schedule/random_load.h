@@ -5,8 +5,12 @@
 #define RECURVE_TESTS_ENGINE_SCHEDULE_RANDOM_LOAD_H_
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 
+#include "engine/backend/backend.h"
+#include "tests/engine/schedule/drawn_load.h"
 #include "tests/engine/schedule/fake_backend.h"
 
 namespace recurve {
@@ -36,7 +40,15 @@ struct LoadFigures {
   uint64_t by_reason[11] = {};  // by EndReason
 };
 
-// Runs DrawLoad(seed). Returns what went wrong first, empty if nothing. Adds to `figures`.
+// Makes what a load runs on, which must compute what the load's model does. Null fails the load.
+using LoadBackendMaker = std::function<std::unique_ptr<Backend>(const DrawnLoad& load)>;
+
+// Runs DrawLoad(seed) on a backend of its own. Returns what went wrong first, empty if nothing.
+// Adds to `figures`.
+std::string RunRandomLoad(uint64_t seed, const LoadBackendMaker& make_backend,
+                          LoadFigures& figures);
+
+// The same on a FakeBackend.
 std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures);
 
 }  // namespace recurve
