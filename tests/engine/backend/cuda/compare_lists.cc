@@ -19,6 +19,7 @@ class Comparison {
 
   void Exit();
   void Block();
+  void RowCaps();
   void Slots();
   const std::string& first() const { return first_; }
 
@@ -119,6 +120,14 @@ void Comparison::FirstRows() {
     if (i > 0 && rows[i].slot == rows[i - 1].slot) continue;
     const uint32_t slot = rows[i].slot;
     Compare("first block row", HostOf<uint32_t>(memory_.block_first)[slot], i, "slot ", slot);
+  }
+}
+
+void Comparison::RowCaps() {
+  for (uint32_t i = 0; i < cpu_.block().size(); ++i) {
+    const Row& row = cpu_.block().rows()[i];
+    const uint32_t cap = cpu_.table().slot(row.slot).CapAt(row.position, sizes_.shape.recursions);
+    Compare("cap", device_.caps()[i], cap, "block row ", i, " of slot ", row.slot);
   }
 }
 
@@ -257,6 +266,12 @@ std::string CompareExit(const FakeDevice& device, const CpuLists& cpu) {
 std::string CompareBlock(const FakeDevice& device, const CpuLists& cpu) {
   Comparison comparison(device, cpu);
   comparison.Block();
+  return comparison.first();
+}
+
+std::string CompareCaps(const FakeDevice& device, const CpuLists& cpu) {
+  Comparison comparison(device, cpu);
+  comparison.RowCaps();
   return comparison.first();
 }
 

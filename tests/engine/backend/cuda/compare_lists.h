@@ -17,6 +17,9 @@ std::string CompareExit(const FakeDevice& device, const CpuLists& cpu);
 // After PlanBlock: the rows of ENTRY and of the block.
 std::string CompareBlock(const FakeDevice& device, const CpuLists& cpu);
 
+// After RunRows: the caps that rows of the block had.
+std::string CompareCaps(const FakeDevice& device, const CpuLists& cpu);
+
 // After Publish: what is kept of each slot.
 std::string CompareSlots(const FakeDevice& device, const CpuLists& cpu);
 

@@ -40,7 +40,8 @@ FakeDevice::FakeDevice(const FakeModel& model, const BackendLimits& limits, uint
       limits_(limits),
       runtime_(OptionsOf(seed)),
       words_(MostPlanWords(limits)),
-      history_(limits.slots) {}
+      history_(limits.slots),
+      caps_(MaxRows(limits)) {}
 
 TableSizes FakeDevice::MakeSizes(const EntriesPerPage& entries_per_page, bool overlay) const {
   TableSizes sizes;
@@ -115,6 +116,7 @@ void FakeDevice::MakeArgs() {
   planner_.stamps = All<simt::Out, uint64_t>(state_.stamps);
   rows_.model = &model_;
   rows_.history = &history_;
+  rows_.caps = &caps_;
   rows_.sizes = state_.step.sizes;
   rows_.layout = state_.layout;
   rows_.slots = planner_.slots;

@@ -32,6 +32,9 @@ class FakeDevice {
                                                             const EntriesPerPage& entries_per_page,
                                                             bool overlay, uint64_t seed);
 
+  // From now on one row with logits in `broken` is not finite.
+  void BreakRows(uint32_t broken) { rows_.broken = broken; }
+
   // In their order: a step's plan, drops, admissions and changes of pages; the planner up to EXIT;
   // EXIT; the planner up to the block; ENTRY and the block; the result.
   absl::Status Begin(const StepPlan& plan);
@@ -50,6 +53,8 @@ class FakeDevice {
   const float* logits() const { return HostOf<float>(state_.logits); }
   const uint32_t* passes() const { return HostOf<uint32_t>(memory().passes); }
 
+  // The cap that each row of the block had.
+  const std::vector<uint32_t>& caps() const { return caps_; }
   const FakeHistory& history() const { return history_; }
 
   // The emulated device's memory is the host's.
@@ -76,6 +81,7 @@ class FakeDevice {
   PlanWriter writer_;
   std::vector<uint32_t> words_;
   FakeHistory history_;
+  std::vector<uint32_t> caps_;
   uint32_t epoch_ = 0;  // of the step at hand
 };
 

@@ -55,6 +55,7 @@ class RowRunner {
     FakeRow& own = args_.hidden.Edit(row.hidden);
     own.depth = row.recursion;
     const uint32_t cap = CapOfRow(args_.slots, args_.sizes, row.slot, row.position);
+    (*args_.caps)[index] = cap;
     const bool passes = model_.Continues({own.value, own.depth}, own.entered, cap,
                                          args_.slots.records[row.slot].threshold_logit);
     args_.lists.passes.Set(index, passes ? 1 : 0);
@@ -66,7 +67,13 @@ class RowRunner {
   void Sample(const Row& row, uint32_t index) const {
     const SlotRecord& slot = args_.slots.records[row.slot];
     const uint64_t value = args_.hidden[row.hidden].value;
+    if ((slot.wants & kWantsRawLogits) != 0) WriteLogits(value, index);
     Verdict verdict;
+    if (args_.broken != 0 && Mix(value, 0xBAD) % args_.broken == 0) {
+      verdict.flags = kNotFinite;
+      args_.lists.verdicts.Set(index, verdict);
+      return;
+    }
     TokenId told = kNoToken;
     if (WantsGivenToken(slot, row.position)) told = GivenToken(row);
     if (SamplesRow(slot, row.position)) {
@@ -76,11 +83,6 @@ class RowRunner {
     }
     if (told != kNoToken) verdict.logprobs = TellLogprobs(row, index, told, slot.logprobs);
     args_.lists.verdicts.Set(index, verdict);
-    if ((slot.wants & kWantsRawLogits) == 0) return;
-    for (uint32_t id = 0; id < args_.sizes.vocab; ++id) {
-      args_.logits.Set(size_t{index} * args_.sizes.vocab + id,
-                       static_cast<float>(Mix(value, id) % 4096));
-    }
   }
 
  private:
@@ -99,6 +101,13 @@ class RowRunner {
     const uint64_t low = FloatBits(args_.pool.pages[Half(row.group, place, 0)]);
     const uint64_t high = FloatBits(args_.pool.pages[Half(row.group, place, 1)]);
     return {.value = low | high << 32, .position = args_.pool.positions[Beside(place)]};
+  }
+
+  void WriteLogits(uint64_t value, uint32_t index) const {
+    for (uint32_t id = 0; id < args_.sizes.vocab; ++id) {
+      args_.logits.Set(size_t{index} * args_.sizes.vocab + id,
+                       static_cast<float>(Mix(value, id) % 4096));
+    }
   }
 
   TokenId GivenToken(const Row& row) const {

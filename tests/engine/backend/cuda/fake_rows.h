@@ -34,6 +34,7 @@ struct FakeRowsArgs {
   // The emulated device sees what is the host's.
   const FakeModel* model = nullptr;
   const FakeHistory* history = nullptr;
+  std::vector<uint32_t>* caps = nullptr;  // [block rows]: the cap that each had
   TableSizes sizes;
   KvLayout layout;  // one layer of one head with one dimension
   SlotTables<simt::Out> slots;
@@ -44,6 +45,7 @@ struct FakeRowsArgs {
   simt::Out<TokenLogprob> logprobs;  // [ends][row_logprobs]
   simt::Out<float> logits;           // [ends][vocab]
   uint32_t row_logprobs = 0;
+  uint32_t broken = 0;  // one row with logits in so many is not finite; 0: none
 };
 
 // EXIT and sampling, ENTRY, and the block with its routers.

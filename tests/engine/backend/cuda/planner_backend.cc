@@ -22,7 +22,8 @@ absl::Status Unlike(uint32_t step, const std::string& difference) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PlannerBackend>> PlannerBackend::Create(const DrawnLoad& load,
-                                                                       PlannerFigures* figures) {
+                                                                       PlannerFigures* figures,
+                                                                       uint32_t broken) {
   std::mt19937_64 random(load.backend_seed);
   SlotSpread spread;
   // In one warp as a rule, which is sooner done; else over several.
@@ -37,6 +38,7 @@ absl::StatusOr<std::unique_ptr<PlannerBackend>> PlannerBackend::Create(const Dra
   const uint64_t seed = random() % 2 == 0 ? 0 : load.backend_seed;
   ASSIGN_OR_RETURN(auto device, FakeDevice::Create(load.model, limits,
                                                    load.options.entries_per_page, overlay, seed));
+  device->BreakRows(broken);
   return std::unique_ptr<PlannerBackend>(
       new PlannerBackend(spread, std::move(device), limits, load, figures));
 }
@@ -69,6 +71,12 @@ void PlannerBackend::Rewrite(StepPlan& plan) {
 }
 
 absl::Status PlannerBackend::Submit(const StepPlan& plan) {
+  absl::Status status = Run(plan);
+  if (!status.ok() && figures_->error.empty()) figures_->error = status.ToString();
+  return status;
+}
+
+absl::Status PlannerBackend::Run(const StepPlan& plan) {
   StepPlan moved = plan;
   Rewrite(moved);
   StepResult result;
@@ -95,6 +103,7 @@ absl::Status PlannerBackend::Step(const StepPlan& plan, StepResult& result) {
   cpu_.Exited(device_->verdicts(), device_->logprobs(), device_->row_logprobs());
   RETURN_IF_ERROR(Unlike(plan.epoch, CompareBlock(*device_, cpu_)));
   RETURN_IF_ERROR(device_->RunRows());
+  RETURN_IF_ERROR(Unlike(plan.epoch, CompareCaps(*device_, cpu_)));
   cpu_.RanBlock(device_->passes());
   return device_->Publish(result);
 }
@@ -123,6 +132,9 @@ void PlannerBackend::Count(const StepPlan& plan, const StepResult& result) {
     if (UsesTokenCounts(cpu_.table().slot(id).sampling)) ++figures_->penalized_spans;
   }
   figures_->raw_logits += result.logits_rows.size();
+  for (const Outcome& outcome : result.outcomes) {
+    if ((outcome.flags & kNotFinite) != 0) ++figures_->not_finite;
+  }
   figures_->copies += plan.copies.size();
   figures_->evictions += plan.evicts.size();
 }

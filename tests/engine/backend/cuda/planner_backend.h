@@ -26,6 +26,8 @@ struct PlannerFigures {
   uint64_t penalized_spans = 0;  // that pass EXIT and whose tokens are counted
   uint64_t raw_logits = 0;       // rows
   uint64_t copies = 0, evictions = 0;
+  uint64_t not_finite = 0;  // outcomes
+  std::string error;        // of the first step that failed
 };
 
 // The backend's planner, evictions and page copies on an emulated device, under a drawn load: each
@@ -34,9 +36,11 @@ struct PlannerFigures {
 // raw logits and an overlay. Thread-compatible.
 class PlannerBackend final : public Backend {
  public:
-  // Borrows the load and the figures, to which it adds.
+  // Borrows the load and the figures, to which it adds. `broken`: one row with logits in so many is
+  // not finite, which the load does not expect; 0: none.
   static absl::StatusOr<std::unique_ptr<PlannerBackend>> Create(const DrawnLoad& load,
-                                                                PlannerFigures* figures);
+                                                                PlannerFigures* figures,
+                                                                uint32_t broken = 0);
 
   // Internal names step, slot and field of the first difference.
   absl::Status Submit(const StepPlan& plan) override;
@@ -55,6 +59,7 @@ class PlannerBackend final : public Backend {
   PlannerBackend(SlotSpread spread, std::unique_ptr<FakeDevice> device, const BackendLimits& limits,
                  const DrawnLoad& load, PlannerFigures* figures);
   void Rewrite(StepPlan& plan);
+  absl::Status Run(const StepPlan& plan);
   absl::Status Step(const StepPlan& plan, StepResult& result);
   absl::Status Compare(const StepResult& result) const;
   void Count(const StepPlan& plan, const StepResult& result);

@@ -47,5 +47,17 @@ TEST(PlannerLoadTest, ListsAreTheCpusAndSamplesProduceWhatTheyProduceAlone) {
   EXPECT_GT(planner.copies, 5 * cases);
 }
 
+TEST(PlannerLoadTest, RowsThatAreNotFiniteEndTheirSlotAlone) {
+  PlannerFigures figures;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    ASSERT_EQ(RunBrokenLoad(seed, figures), "") << "seed " << seed;
+  }
+  EXPECT_GT(figures.not_finite, 40U);
+}
+
+TEST(PlannerLoadTest, CapsAreTheCpusHoweverOftenTheyChange) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) EXPECT_EQ(RunCapChanges(seed), "") << seed;
+}
+
 }  // namespace
 }  // namespace recurve::cuda
