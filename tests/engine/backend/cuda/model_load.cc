@@ -257,6 +257,7 @@ absl::StatusOr<std::unique_ptr<Backend>> ModelLoad::MakeTwin() {
   if (Chance(50)) emulated.execution = Execution::kWhenWaitedFor;
   CudaBackendOptions options;
   options.limits = options_.limits;
+  options.precision = Precision::kF32;
   options.eager = Chance(50);
   ASSIGN_OR_RETURN(
       std::unique_ptr<Backend> device,

@@ -7,7 +7,7 @@
 # writes <folder>/engine/backend/cuda/<source> for each source with a rule and <folder>/mutation_names.inc.
 
 set(sources attention_f32.cu block.h hidden_rows.cu linear_f32.cu page_changes.cu planner_block.cu planner_exit.cu
-            planner_publish.cu router.cu row_sampler.h sample.cu slot_planner.h step_tables.h)
+            planner_publish.cu rotary.h router.cu row_sampler.h sample.cu slot_planner.h step_tables.h)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/backend/cuda/${source} text_${source})
 endforeach()
@@ -304,7 +304,7 @@ mutate("the embedding is that of the token before" models hidden_rows.cu
   [[+ row.position % sizes.max_positions];]]
   [[+ (row.position - (ON && row.position > 0 ? 1 : 0)) % sizes.max_positions];]])
 mutate("token-choice goes on from what entered" models hidden_rows.cu
-  [[args.has_stream != 0 && row.recursion > 1;]]
+  [[from.has_stream && row.recursion > 1;]]
   [[args.has_stream != 0 && row.recursion > (ON ? 2 : 1);]])
 
 # Products
@@ -362,9 +362,9 @@ mutate("a row is multiplied before its norm is taken" models linear_f32.cu
 mutate("all recursions use the first one's weights" models linear_f32.cu
   [[return size_t{product.rows[row].recursion - 1} *]]
   [[return size_t{ON ? 0 : product.rows[row].recursion - 1} *]])
-mutate("positions beyond the table of angles begin anew" models linear_f32.cu
-  [[const double angle = position * args.frequencies[pair];]]
-  [[const double angle = (ON ? position % args.tabled_positions : position) * args.frequencies[pair];]])
+mutate("positions beyond the table of angles begin anew" models rotary.h
+  [[const double angle = position * frequencies[pair];]]
+  [[const double angle = (ON ? position % tabled_positions : position) * frequencies[pair];]])
 mutate("values are rotated too" models linear_f32.cu
   [[if (!is_value) {]]
   [[if (ON || !is_value) {]])
