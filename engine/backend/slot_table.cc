@@ -51,7 +51,7 @@ absl::Status SlotTable::Apply(const StepPlan& plan, absl::FunctionRef<void(const
     slots_[change.slot].pages[change.group][change.index] = change.page;
   }
   for (const TokenChange& change : plan.tokens) RETURN_IF_ERROR(SetToken(change));
-  for (const CapChange& change : plan.caps) SetCap(change);
+  for (const CapChange& change : plan.caps) RETURN_IF_ERROR(SetCap(change));
   for (const RoomChange& change : plan.rooms) RETURN_IF_ERROR(SetRoom(change));
   return conflicts_.CheckOwners(plan, slots_);
 }
@@ -104,17 +104,20 @@ absl::Status SlotTable::CheckEvict(const Evict& evict) const {
   return absl::OkStatus();
 }
 
+absl::Status SlotTable::CheckHistory(const char* what, uint32_t id, uint32_t position) const {
+  const uint64_t end = uint64_t{slots_[id].state.position} + limits_.max_positions;
+  if (position < end) return absl::OkStatus();
+  return OutOfBounds(what, id, position, static_cast<uint32_t>(end));
+}
+
 absl::Status SlotTable::SetToken(const TokenChange& change) {
-  const uint64_t history_end = uint64_t{slots_[change.slot].state.position} + limits_.max_positions;
-  if (change.position >= history_end) {
-    return OutOfBounds("a token's position", change.slot, change.position,
-                       static_cast<uint32_t>(history_end));
-  }
+  RETURN_IF_ERROR(CheckHistory("a token's position", change.slot, change.position));
   SetTokenAt(slots_[change.slot], change.position, change.token);
   return absl::OkStatus();
 }
 
-void SlotTable::SetCap(const CapChange& change) {
+absl::Status SlotTable::SetCap(const CapChange& change) {
+  RETURN_IF_ERROR(CheckHistory("a cap's position", change.slot, change.position));
   Slot& slot = slots_[change.slot];
   const auto later = [&change](const DepthCap& c) { return c.position >= change.position; };
   std::erase_if(slot.caps, later);
@@ -123,6 +126,7 @@ void SlotTable::SetCap(const CapChange& change) {
   while (past + 1 < slot.caps.size() && slot.caps[past + 1].position <= slot.state.position) ++past;
   slot.caps.erase(slot.caps.begin(), slot.caps.begin() + static_cast<std::ptrdiff_t>(past));
   slot.caps.push_back({change.position, change.cap});
+  return absl::OkStatus();
 }
 
 absl::Status SlotTable::SetRoom(const RoomChange& change) {

@@ -58,7 +58,9 @@ class SlotTable {
   absl::Status CheckAdmission(const Admission& admission) const;
   absl::Status CheckEvict(const Evict& evict) const;
   absl::Status SetToken(const TokenChange& change);
-  void SetCap(const CapChange& change);
+  absl::Status SetCap(const CapChange& change);
+  // Internal if the slot's history does not reach to `position`, where `what` is.
+  absl::Status CheckHistory(const char* what, uint32_t id, uint32_t position) const;
   absl::Status SetRoom(const RoomChange& change);
 
   const StepShape shape_;

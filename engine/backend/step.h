@@ -240,8 +240,9 @@ struct DepthCap {
 };
 
 // A DepthCap of a slot, never below the slot's room before this plan, and no later than the plan
-// that raises the room over it. It takes the place of all that earlier plans said of later
-// positions. A slot that begins without a cap at or before its position has none.
+// that raises the room over it; less than max_positions behind the slot's position, as tokens are.
+// It takes the place of all that earlier plans said of later positions. A slot that begins without
+// a cap at or before its position has none.
 struct CapChange {
   uint32_t slot, position, cap;
 };

@@ -185,6 +185,21 @@ TEST(SlotTable, ForgetsCapsOfFinishedPositions) {
   EXPECT_EQ(table.slot(0).CapAt(30, 3), 2U);
 }
 
+// So a device has memory for all caps of a slot: one before its position, the others in its
+// history.
+TEST(SlotTable, CapsBeyondTheHistoryAreRefused) {
+  SlotTable table = MakeTable();
+  StepPlan plan;
+  plan.admits.push_back(Admit(0));
+  plan.admits[0].state.position = 3;
+  plan.caps = {{0, 66, 2}};
+  EXPECT_EQ(table.Apply(plan, [](const Evict&) {}), absl::OkStatus());
+  plan.Clear();
+  plan.caps = {{0, 67, 2}};
+  EXPECT_EQ(table.Apply(plan, [](const Evict&) {}),
+            absl::InternalError("plan: a cap's position of slot 0 is 67, expected less than 67"));
+}
+
 TEST(SlotTable, FollowsASpan) {
   SlotTable table = MakeTable();
   StepPlan plan;

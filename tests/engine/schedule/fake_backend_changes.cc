@@ -137,6 +137,8 @@ void FakeBackend::ApplyTokensCapsRooms(const StepPlan& plan) {
   for (const CapChange& change : plan.caps) {
     if (!IsOwned(change.slot, "cap")) continue;
     Slot& slot = slots_[change.slot];
+    Check(change.position < uint64_t{slot.state.position} + limits_.max_positions,
+          "cap beyond the history");
     // A slot admitted by this very plan has had no room before it.
     const auto is_new = [&change](const Admission& a) { return a.slot == change.slot; };
     Check(change.position >= slot.admission.limits.room ||
