@@ -31,10 +31,12 @@ constexpr uint32_t kModels = 8;
 class ProgrammaticRuntime final : public EmulatedRuntime {
  public:
   using EmulatedRuntime::EmulatedRuntime;
-  absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
+
+ private:
+  absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
     LaunchShape early = shape;
     early.programmatic = true;
-    return EmulatedRuntime::Launch(kernel, early, args);
+    return EmulatedRuntime::DoLaunch(kernel, early, args);
   }
 };
 

@@ -34,7 +34,7 @@ EmulatedOptions OptionsOf(uint64_t seed) {
 
 // The pool and what stands beside it.
 struct Pool {
-  std::vector<float> pages;
+  std::vector<uint32_t> pages;
   std::vector<uint32_t> positions;
   std::vector<float> scores;
   std::vector<uint64_t> mass;
@@ -99,7 +99,7 @@ class PageLoad {
 
 void PageLoad::DrawLayout() {
   layout_.kv_heads = 2;
-  layout_.head_dim = 3;
+  layout_.stride = 3;
   layout_.page_capacity = kEntries;
   sizes_.shape = kShape;
   sizes_.slots = kSlots;
@@ -112,7 +112,7 @@ void PageLoad::DrawLayout() {
     layout_.layers[group] = 2;
     sizes_.page_entries[group] = layout_.entries[group] = kEntries;
   }
-  layout_.page_elements = size_t{2} * 2 * layout_.kv_heads * kEntries * layout_.head_dim;
+  layout_.page_elements = size_t{2} * 2 * layout_.kv_heads * kEntries * layout_.stride;
 }
 
 void PageLoad::DrawSlots() {
@@ -129,7 +129,7 @@ void PageLoad::DrawSlots() {
 
 void PageLoad::DrawPool() {
   pool_.pages.resize(kPages * layout_.page_elements);
-  for (size_t i = 0; i < pool_.pages.size(); ++i) pool_.pages[i] = static_cast<float>(i);
+  std::iota(pool_.pages.begin(), pool_.pages.end(), 0);
   pool_.positions.resize(size_t{kPages} * kEntries);
   std::iota(pool_.positions.begin(), pool_.positions.end(), 0);
   std::shuffle(pool_.positions.begin(), pool_.positions.end(), random_);
@@ -170,7 +170,7 @@ absl::Status PageLoad::RunDevice() {
   args.plan = simt::In<uint32_t>(Uploaded(runtime_, "plan", words), 0, words.size());
   args.slots = SlotTables<simt::In>(memory_);
   args.mass = simt::Out<uint64_t>(memory_.mass, 0, pool_.mass.size());
-  args.pool = {simt::Out<float>(pages_, 0, pool_.pages.size()),
+  args.pool = {simt::Out<uint32_t>(pages_, 0, pool_.pages.size()),
                simt::Out<uint32_t>(positions_, 0, pool_.positions.size()),
                simt::Out<float>(scores_, 0, pool_.scores.size())};
   const size_t scratch = EvictBlocks(runtime_) * size_t{kPositions};
@@ -232,7 +232,7 @@ void PageLoad::MoveOnHost(const Evict& evict, const EntryMove& move) {
                                            head, move.from % kEntries);
         const size_t to = layout_.Offset(PageOf(evict, move.to), evict.group, layer, value, head,
                                          move.to % kEntries);
-        for (uint32_t d = 0; d < layout_.head_dim; ++d) pool_.pages[to + d] = pool_.pages[from + d];
+        for (uint32_t d = 0; d < layout_.stride; ++d) pool_.pages[to + d] = pool_.pages[from + d];
       }
     }
   }
