@@ -87,6 +87,7 @@ BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precisio
   backend.force_scalar = options.model.force_scalar;
   backend.device = options.model.device;
   backend.eager = options.model.cuda_eager;
+  backend.overlap = options.model.cuda_overlap;
   backend.step_timeout = options.schedule.step_timeout;
   return backend;
 }

@@ -24,6 +24,7 @@ struct ModelOptions {
   // kernel is launched by itself instead of in a graph, so that an error names it.
   uint32_t device = 0;
   bool cuda_eager = false;
+  bool cuda_overlap = true;  // whether kernels may begin before the one before them has ended
 
   bool operator==(const ModelOptions&) const = default;
 };

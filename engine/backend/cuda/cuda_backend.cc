@@ -82,7 +82,7 @@ CudaBackend::CudaBackend(PreparedDevice device, const CudaBackendOptions& option
       runtime_(std::move(device.runtime)),
       model_(std::move(device.model)),
       state_(std::move(device.state)),
-      kernels_(*runtime_, model_, state_),
+      kernels_(*runtime_, model_, state_, options.overlap),
       replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
               PageEntries(model_.config())),
       row_bound_(options.limits.slots) {}

@@ -31,6 +31,7 @@ struct CudaBackendOptions {
   Precision precision = Precision::kBf16;
   bool eager =
       false;  // each kernel by itself instead of graphs: slow, but an error names the kernel
+  bool overlap = true;  // kernels may begin before the one before them has ended
   // Kernels are cut for so many rows at least, which changes no bit.
   uint32_t least_rows = 0;
   // A step that has not come back after this long never will.

@@ -55,8 +55,9 @@ class Layers {
 // In DeviceState::precision. Borrows all three.
 std::unique_ptr<Layers> MakeLayersF32(Runtime& runtime, const DeviceModel& model,
                                       const DeviceState& state);
+// `overlap`: whether kernels may begin before the one before them has ended.
 std::unique_ptr<Layers> MakeLayersBf16(Runtime& runtime, const DeviceModel& model,
-                                       const DeviceState& state);
+                                       const DeviceState& state, bool overlap);
 
 // What the layers of both have in common.
 RowSources SourcesOf(RowSource source, const Pass& pass, const DeviceModel& model,

@@ -9,10 +9,11 @@ namespace {
 
 class LayersBf16 final : public Layers {
  public:
-  LayersBf16(Runtime& runtime, const DeviceModel& model, const DeviceState& state)
+  LayersBf16(Runtime& runtime, const DeviceModel& model, const DeviceState& state, bool overlap)
       : runtime_(runtime),
         model_(model),
         state_(state),
+        overlap_(overlap),
         slots_(state.step),
         counts_(All<simt::In, ListCounts>(state.step.counts)) {}
 
@@ -113,12 +114,13 @@ class LayersBf16 final : public Layers {
 
   // Measured on an H100 (docs/cuda_measurements.md): with few rows kernels that begin early win a
   // quarter; with more, those that wait hold the places of those that run.
-  static bool IsProgrammatic(const Pass& pass) { return pass.most_rows <= kTileRows; }
-  static ProductShape ShapeOf(const Pass& pass) { return {pass.most_rows, IsProgrammatic(pass)}; }
+  bool IsProgrammatic(const Pass& pass) const { return overlap_ && pass.most_rows <= kTileRows; }
+  ProductShape ShapeOf(const Pass& pass) const { return {pass.most_rows, IsProgrammatic(pass)}; }
 
   Runtime& runtime_;
   const DeviceModel& model_;
   const DeviceState& state_;
+  const bool overlap_;
   const SlotTables<simt::In> slots_;
   const simt::In<ListCounts> counts_;
 };
@@ -126,8 +128,8 @@ class LayersBf16 final : public Layers {
 }  // namespace
 
 std::unique_ptr<Layers> MakeLayersBf16(Runtime& runtime, const DeviceModel& model,
-                                       const DeviceState& state) {
-  return std::make_unique<LayersBf16>(runtime, model, state);
+                                       const DeviceState& state, bool overlap) {
+  return std::make_unique<LayersBf16>(runtime, model, state, overlap);
 }
 
 }  // namespace recurve::cuda

@@ -31,7 +31,8 @@ PageSpans PoolOf(const DeviceState& state) {
 
 }  // namespace
 
-StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state)
+StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state,
+                         bool overlap)
     : runtime_(runtime),
       model_(model),
       state_(state),
@@ -39,7 +40,7 @@ StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const Devic
       planner_(MakePlannerArgs(state)),
       slots_(state.step),
       lists_(state.step),
-      layers_(state.precision == Precision::kBf16 ? MakeLayersBf16(runtime, model, state)
+      layers_(state.precision == Precision::kBf16 ? MakeLayersBf16(runtime, model, state, overlap)
                                                   : MakeLayersF32(runtime, model, state)) {
   for (const DeviceLayer& layer : model.entry) entry_.push_back(&layer);
   for (const DeviceLayer& layer : model.exit) exit_.push_back(&layer);

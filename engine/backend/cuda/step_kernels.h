@@ -30,7 +30,8 @@ struct StepWork {
 // Launches steps. Borrows runtime, model and state. Thread-compatible.
 class StepKernels {
  public:
-  StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state);
+  // `overlap`: whether kernels may begin before the one before them has ended.
+  StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state, bool overlap);
 
   // From now on steps are replays of graphs, which are made here. Without it each kernel is
   // launched by itself, so that an error names it.

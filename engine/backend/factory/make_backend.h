@@ -25,6 +25,7 @@ struct BackendOptions {
   bool force_scalar = false;  // cpu: the readable kernels; the bits are the same
   uint32_t device = 0;        // cuda: number of the card among those that the driver shows
   bool eager = false;         // cuda: kernel by kernel instead of graphs, for errors that name one
+  bool overlap = true;        // cuda: kernels may begin before the one before them has ended
   std::chrono::milliseconds step_timeout{30000};  // cuda: a step that takes longer has failed
 };
 

@@ -13,6 +13,7 @@ absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenCuda(const BackendOptions& o
   cuda::CudaBackendOptions cuda;
   cuda.precision = options.precision;
   cuda.eager = options.eager;
+  cuda.overlap = options.overlap;
   cuda.step_timeout = options.step_timeout;
   ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, cuda::MakeCudaRuntime(options.device));
   return cuda::MakeCudaBuilder(std::move(runtime), cuda);

@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeEmulatedCuda(std::shared_ptr<const 
   EmulatedOptions device;
   if (variant == EmulatedVariant::kOther) {
     options.eager = true;
+    options.overlap = false;
     options.least_rows = 40;
     device.facts.multiprocessors = 5;
     device.seed = 3;
@@ -31,6 +32,7 @@ BackendOpener EmulatedCudaOpener(const EmulatedOptions& emulated, EmulatedRuntim
     cuda::CudaBackendOptions cuda;
     cuda.precision = options.precision;
     cuda.eager = options.eager;
+    cuda.overlap = options.overlap;
     cuda.step_timeout = options.step_timeout;
     auto runtime = std::make_unique<EmulatedRuntime>(emulated);
     *device = runtime.get();
