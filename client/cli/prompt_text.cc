@@ -65,9 +65,8 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
   std::FILE* const stream = standard ? stdin : file.get();
   std::string text;
   char buffer[1 << 16];
-  for (size_t n = 1; stream != nullptr && n > 0;) {
-    n = std::fread(buffer, 1, sizeof(buffer), stream);
-    text.append(buffer, n);
+  while (stream != nullptr && std::feof(stream) == 0 && std::ferror(stream) == 0) {
+    text.append(buffer, std::fread(buffer, 1, sizeof(buffer), stream));
   }
   if (stream == nullptr || std::ferror(stream) != 0) {
     return absl::NotFoundError(absl::StrCat("cannot read ", name, ": ", std::strerror(errno)));
