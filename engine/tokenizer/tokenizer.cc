@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/tokenizer/byte_alphabet.h"
@@ -245,6 +246,7 @@ absl::StatusOr<Tokenizer::Encoding> Tokenizer::EncodeUpTo(size_t most_tokens, st
     if (piece.is_text) ++copies;
     if (!piece.is_text && add_special_tokens) special += piece.ids.size();
   }
+  RECURVE_CHECK(copies > 0);  // since every template has the text
   Encoding encoding;
   if (special > most_tokens) return encoding;
   Encoder encoder(*this, (most_tokens - special) / copies);

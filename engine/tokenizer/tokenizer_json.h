@@ -38,6 +38,7 @@ std::string_view Type(const Json& component);
 
 // What a Sequence of one holds, which does the same as the Sequence; else `component` itself.
 const Json& Unwrap(const Json& component, const char* list_name);
+const Json& Unwrap(Json&& component, const char* list_name) = delete;  // it would soon be gone
 
 // Members of `object`, which errors call `path`. INVALID_ARGUMENT for another type, and if it is
 // missing without a value for that.
