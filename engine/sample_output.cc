@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<SampleOutput>> SampleOutput::Create(
     const uint32_t missing =
         request.min_tokens - std::min(request.min_tokens, request.generated_prefix);
     options.first_stop_token = missing == 0 ? 0 : int64_t{missing} - 1;
-    ASSIGN_OR_RETURN(TextStream text, TextStream::Create(tokenizer, std::move(options)));
+    ASSIGN_OR_RETURN(TextStream text, TextStream::Create(tokenizer, options));
     output->text_.emplace(std::move(text));
   }
   return output;

@@ -8,8 +8,9 @@
 namespace recurve {
 namespace {
 
+constexpr uint64_t kWordBytes = sizeof(uint32_t);
 template <typename Element>
-constexpr uint64_t kWords = sizeof(Element) / sizeof(uint32_t);
+constexpr uint64_t kWords = sizeof(Element) / kWordBytes;
 
 }  // namespace
 

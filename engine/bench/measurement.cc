@@ -237,7 +237,7 @@ absl::StatusOr<Measurement> Bench::Run() {
   ASSIGN_OR_RETURN(const auto schedule, MakeSchedule());
   Counter counter(options_.streams);
   Totals totals;
-  if (const absl::Status status = RunStreams(*schedule, counter, totals); !status.ok()) {
+  if (absl::Status status = RunStreams(*schedule, counter, totals); !status.ok()) {
     schedule->EndAll(EndReason::kFailed, status);  // as a schedule demands before it goes
     return status;
   }

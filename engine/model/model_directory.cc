@@ -80,7 +80,7 @@ std::string ModelName(const std::string& directory) {
   if (path.parent_path().filename() != "snapshots" || !cache.starts_with(kCacheBegin)) {
     return path.filename().string();
   }
-  const std::string name = cache.substr(kCacheBegin.size());
+  std::string name = cache.substr(kCacheBegin.size());
   const size_t slash = name.find("--");
   if (slash == name.npos) return name;
   return absl::StrCat(name.substr(0, slash), "/", name.substr(slash + 2));

@@ -116,6 +116,7 @@ void PrefixSharing::Store(Sequence& sequence, uint32_t position, std::span<const
   const uint32_t whole = end / cache_.node_tokens() * cache_.node_tokens();
   if (whole <= state.stored || !MayShare(sequence)) return;
   std::vector<std::span<const uint32_t>> tables;
+  tables.reserve(shape_.groups());
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
     tables.push_back(tables_->pages(sequence.slot, group));
   }

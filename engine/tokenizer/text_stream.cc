@@ -93,12 +93,13 @@ void StopMatcher::Skip(char byte) {
 }
 
 absl::StatusOr<TextStream> TextStream::Create(const Tokenizer* tokenizer,
-                                              TextStreamOptions options) {
+                                              const TextStreamOptions& options) {
   ASSIGN_OR_RETURN(StopMatcher matcher, StopMatcher::Create(options.stop));
-  return TextStream(tokenizer, std::move(options), std::move(matcher));
+  return TextStream(tokenizer, options, std::move(matcher));
 }
 
-TextStream::TextStream(const Tokenizer* tokenizer, TextStreamOptions options, StopMatcher matcher)
+TextStream::TextStream(const Tokenizer* tokenizer, const TextStreamOptions& options,
+                       StopMatcher matcher)
     : tokenizer_(tokenizer),
       skip_special_tokens_(options.skip_special_tokens),
       include_stop_(options.include_stop),

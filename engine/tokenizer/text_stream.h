@@ -94,7 +94,8 @@ class TextStream {
   };
 
   // `tokenizer` must outlive the stream. INVALID_ARGUMENT for an empty or invalid stop string.
-  static absl::StatusOr<TextStream> Create(const Tokenizer* tokenizer, TextStreamOptions options);
+  static absl::StatusOr<TextStream> Create(const Tokenizer* tokenizer,
+                                           const TextStreamOptions& options);
 
   // Adds the next token. The result is valid until the next call. Not to be called once stopped or
   // finished.
@@ -118,7 +119,7 @@ class TextStream {
     size_t end;
   };
 
-  TextStream(const Tokenizer* tokenizer, TextStreamOptions options, StopMatcher matcher);
+  TextStream(const Tokenizer* tokenizer, const TextStreamOptions& options, StopMatcher matcher);
 
   void DropReleased();
   bool Match(size_t from);

@@ -81,7 +81,7 @@ CudaBackend::CudaBackend(PreparedDevice device, const CudaBackendOptions& option
     : options_(options),
       runtime_(std::move(device.runtime)),
       model_(std::move(device.model)),
-      state_(std::move(device.state)),
+      state_(device.state),
       kernels_(*runtime_, model_, state_, options.overlap),
       replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
               PageEntries(model_.config())),

@@ -104,7 +104,7 @@ class Loader {
         ASSIGN_OR_RETURN(layer.up, Matrix(name + "up", {{of_layer.up}}));
       }
       ASSIGN_OR_RETURN(layer.down, Matrix(name + "down", {{of_layer.down}}));
-      layers.push_back(std::move(layer));
+      layers.push_back(layer);
     }
     return layers;
   }
@@ -119,7 +119,7 @@ class Loader {
         ASSIGN_OR_RETURN(router.hidden, Floats(name + ": hidden", {{of_router.hidden}}));
       }
       ASSIGN_OR_RETURN(router.out, Rows(name + ": out", of_router.out));
-      routers.push_back(std::move(router));
+      routers.push_back(router);
     }
     return routers;
   }

@@ -9,8 +9,9 @@
 namespace recurve::cuda {
 namespace {
 
+constexpr size_t kWordBytes = sizeof(uint32_t);
 template <typename Element>
-constexpr size_t kWords = sizeof(Element) / sizeof(uint32_t);
+constexpr size_t kWords = sizeof(Element) / kWordBytes;
 
 // Appends lists to words.
 class Appender {
@@ -19,11 +20,11 @@ class Appender {
 
   template <typename Element>
   WordList Append(const std::vector<Element>& list) {
-    static_assert(sizeof(Element) % sizeof(uint32_t) == 0 && alignof(Element) <= sizeof(uint32_t));
+    static_assert(sizeof(Element) % kWordBytes == 0 && alignof(Element) <= kWordBytes);
     const WordList place = {used_, static_cast<uint32_t>(list.size())};
     const size_t words = list.size() * kWords<Element>;
     RECURVE_CHECK(used_ + words <= words_.size());
-    if (words > 0) std::memcpy(&words_[used_], list.data(), words * sizeof(uint32_t));
+    if (words > 0) std::memcpy(&words_[used_], list.data(), words * kWordBytes);
     used_ += static_cast<uint32_t>(words);
     return place;
   }
@@ -83,7 +84,7 @@ size_t PlanWriter::Write(const StepPlan& plan, std::span<uint32_t> words) {
 ResultLayout LayoutOfResult(const BackendLimits& limits) {
   const ResultSizes most = MostOfResult(limits);
   ResultLayout layout;
-  layout.outcomes = sizeof(ResultHeader) / sizeof(uint32_t);
+  layout.outcomes = sizeof(ResultHeader) / kWordBytes;
   layout.depths = layout.outcomes + static_cast<uint32_t>(most.outcomes * kWords<Outcome>);
   layout.logprobs = layout.depths + static_cast<uint32_t>(most.depths);
   layout.logits_rows =

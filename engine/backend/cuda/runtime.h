@@ -139,7 +139,7 @@ absl::Status Launch(Runtime& runtime, const char* name, void (*kernel)(Args),
   const Runtime::Kernel erased = {
       name, reinterpret_cast<const void*>(kernel),
       [](const void* function, const void* erased_args) {
-        const auto call = reinterpret_cast<void (*)(Args)>(reinterpret_cast<uintptr_t>(function));
+        const auto call = reinterpret_cast<void (*)(Args)>(const_cast<void*>(function));
         call(*static_cast<const Args*>(erased_args));
       },
       sizeof(Args)};

@@ -38,8 +38,8 @@ const Tokenizer& TestVocabulary() {
 }
 constexpr TokenId kEuroStart = 262, kSpecial = 263;
 
-TextStream MakeStream(TextStreamOptions options) {
-  auto stream = TextStream::Create(&TestVocabulary(), std::move(options));
+TextStream MakeStream(const TextStreamOptions& options) {
+  auto stream = TextStream::Create(&TestVocabulary(), options);
   EXPECT_TRUE(stream.ok()) << stream.status();
   return *std::move(stream);
 }

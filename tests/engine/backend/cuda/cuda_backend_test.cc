@@ -86,7 +86,7 @@ Made Make(std::shared_ptr<const Model> model, const EmulatedOptions& emulated = 
 }
 
 // The requests on this device, each step compared with the CPU's.
-void ExpectCpuResults(std::shared_ptr<const Model> model, const EmulatedOptions& emulated,
+void ExpectCpuResults(const std::shared_ptr<const Model>& model, const EmulatedOptions& emulated,
                       bool eager, const DriverOptions& driver) {
   const BackendLimits limits = Limits(model->config);
   BackendOptions cpu;

@@ -56,6 +56,7 @@ TEST(PlanWordsTest, CapsAreSortedBySlotAndKeepTheirOrder) {
   EXPECT_EQ(header.caps_of_step.ends, 3U);
   const auto caps = ListOf<CapChange>(words, header.caps);
   std::vector<uint32_t> positions;
+  positions.reserve(caps.size());
   for (const CapChange& cap : caps) positions.push_back(cap.position);
   EXPECT_THAT(positions, ElementsAre(7, 8, 5, 6, 9));
   const auto runs = ListOf<CapRun>(words, header.cap_runs);
