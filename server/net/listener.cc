@@ -157,12 +157,13 @@ absl::Status Listener::Listen() {
 
 absl::Status Listener::BindTcp() {
   ASSIGN_OR_RETURN(const SocketAddress resolved, Resolve(address_));
-  socket_ = MakeSocket(resolved.storage.ss_family);
-  if (socket_.get() < 0 && errno == EAFNOSUPPORT && address_.host == "::") {
+  ScopedDescriptor made = MakeSocket(resolved.storage.ss_family);
+  if (!made.valid() && errno == EAFNOSUPPORT && address_.host == "::") {
     address_.host = "0.0.0.0";  // every address of a machine without IPv6
     return BindTcp();
   }
-  if (socket_.get() < 0) return LastError();
+  if (!made.valid()) return LastError();
+  socket_ = std::move(made);
   const int on = 1, off = 0;
   if (resolved.storage.ss_family == AF_INET6) {
     setsockopt(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));

@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/backend/factory/make_backend.h"
@@ -43,7 +44,7 @@ struct Transcript final : public SampleObserver {
     same_when_recomputed = same_when_recomputed && (is_new || known->second == bits);
   }
   void OnEnded(Ending how) override {
-    ending = how;
+    ending = std::move(how);
     ++ended;
   }
 

@@ -80,7 +80,8 @@ HttpAnswer HttpClient::Read(bool to_head) {
   }
   answer.body = received_.substr(end + 4, length);
   received_.erase(0, end + 4 + length);
-  answer.status = std::atoi(&answer.head[std::min(answer.head.size(), answer.head.find(' '))]);
+  const size_t status = std::min(answer.head.size(), answer.head.find(' '));
+  answer.status = static_cast<int>(std::strtol(&answer.head[status], nullptr, 10));
   return answer;
 }
 

@@ -131,7 +131,7 @@ class LifecycleTest : public testing::Test {
   }
   std::string LogText() {
     log_.Flush();
-    std::rewind(log_file_.get());
+    std::fseek(log_file_.get(), 0, SEEK_SET);
     std::string text;
     for (int c = 0; (c = std::fgetc(log_file_.get())) != EOF;) text += static_cast<char>(c);
     return text;

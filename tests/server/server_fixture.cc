@@ -71,7 +71,7 @@ StreamEnd ServerTest::Generate(const v1::GenerateRequest& request, grpc::ClientC
 std::vector<std::string> ServerTest::LogLines() {
   log_->Flush();
   std::string text;
-  std::rewind(log_file_);
+  std::fseek(log_file_, 0, SEEK_SET);
   char buffer[4096];
   for (size_t n = 0; (n = std::fread(buffer, 1, sizeof(buffer), log_file_)) > 0;) {
     text.append(buffer, n);

@@ -312,13 +312,13 @@ TEST_F(Checks, WaitsAtAnotherBarrier) {
   const Kernel kernel = [](Spans) {
     if (simt::ThreadIndex() % 4 == 1) {
       simt::SyncBlock();
-    } else {
-      simt::SyncBlock();
+      return;
     }
+    simt::SyncBlock();
   };
   ExpectReport(absl::StrCat("kernel: block 0: its threads do not meet: 0, 2-4, 6-7 wait in "
                             "SyncBlock() at checks_test.cc:",
-                            kLine + 5, "; 1, 5 wait in SyncBlock() at checks_test.cc:", kLine + 3),
+                            kLine + 6, "; 1, 5 wait in SyncBlock() at checks_test.cc:", kLine + 3),
                kernel, {1, 8});
 }
 

@@ -348,13 +348,12 @@ TEST(Emulator, GoesOnAfterABlockThatDidNotEnd) {
   Emulator emulator(0, &reports);
   const Indices args = {{account.memory(), 0, 64}};
   const auto run = [&](void (*kernel)(Indices)) {
-    const Runtime::Kernel erased = {
-        "kernel", reinterpret_cast<const void*>(kernel),
-        [](const void* function, const void* erased_args) {
-          reinterpret_cast<void (*)(Indices)>(reinterpret_cast<uintptr_t>(function))(
-              *static_cast<const Indices*>(erased_args));
-        },
-        sizeof(Indices)};
+    const Runtime::Kernel erased = {"kernel", reinterpret_cast<const void*>(kernel),
+                                    [](const void* function, const void* erased_args) {
+                                      reinterpret_cast<void (*)(Indices)>(const_cast<void*>(
+                                          function))(*static_cast<const Indices*>(erased_args));
+                                    },
+                                    sizeof(Indices)};
     return emulator.Run(erased, {1, 64}, &args);
   };
   run([](Indices) {

@@ -20,10 +20,8 @@ namespace {
 
 using simt::In;
 using simt::Out;
-using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 struct AddArgs {
   In<uint32_t> in;

@@ -64,7 +64,8 @@ TEST(Arithmetic, WeightIsTheScaledExponential) {
   EXPECT_EQ(Weight(-1.0F, kLog2OfE), 790015104U);  // 2^31 / e = 790015084.4: these bits everywhere
   for (const float temperature : {0.01F, 0.7F, 1.0F, 3.0F}) {
     const float scale = ExponentScale(temperature);
-    for (float difference = 0.0F; difference > -40.0F; difference -= 0.0371F) {
+    for (int step = 0; step < 1080; ++step) {
+      const float difference = -0.0371F * static_cast<float>(step);
       const double exact = std::floor(std::exp(static_cast<double>(difference) / temperature) *
                                       static_cast<double>(kWeightOne));
       // The exponent, up to 31, is rounded twice: 31 * 2^-24 * 2 * ln 2.

@@ -2,6 +2,7 @@
 #include "tests/engine/schedule/cap_witness.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -57,9 +58,9 @@ std::string CapWitness::Check(const ScheduledSample& sample, const Ending& endin
                               const std::vector<uint32_t>& row_depths) {
   const std::vector<DepthCap> sent = AsRun(sample).caps;
   const auto sum = [](const auto& counts) {
-    return std::accumulate(counts.begin(), counts.end(), 0U);
+    return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
   };
-  const uint32_t rows =
+  const uint64_t rows =
       sum(ending.prompt_depth.rows_by_depth) + sum(ending.generated_depth.rows_by_depth);
   uint32_t lowered = 0;
   uint32_t lowest = 0;

@@ -4,6 +4,7 @@
 #define RECURVE_TESTS_ENGINE_SCHEDULE_RECORDER_H_
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/schedule/clock.h"
@@ -45,7 +46,7 @@ class Recorder : public SampleObserver {
   }
   void OnEnded(Ending how) override {
     ++ended;
-    ending = how;
+    ending = std::move(how);
   }
 
   bool in_order = true;  // no row or token was left out, told twice or early

@@ -47,7 +47,8 @@ std::string StreamText(const recurve::Tokenizer& tokenizer, std::span<const recu
 
 int main(int argc, char** argv) {
   if (argc != 2 && argc != 3) Fail("usage: tokenizer_dump TOKENIZER_JSON [IDS]");
-  const recurve::TokenId id_limit = argc == 3 ? std::atoi(argv[2]) : recurve::kMaxTokenId + 1;
+  const auto id_limit = static_cast<recurve::TokenId>(argc == 3 ? std::strtoul(argv[2], nullptr, 10)
+                                                                : recurve::kMaxTokenId + 1);
   const auto tokenizer = recurve::Tokenizer::Load(argv[1], id_limit);
   if (!tokenizer.ok()) Fail(tokenizer.status().ToString());
   char operation;

@@ -32,7 +32,7 @@ class LibraryLogTest : public testing::Test {
   std::vector<nlohmann::json> Lines() {
     log_.Flush();
     std::string text;
-    std::rewind(file_);
+    std::fseek(file_, 0, SEEK_SET);
     char buffer[4096];
     for (size_t n = 0; (n = std::fread(buffer, 1, sizeof(buffer), file_)) > 0;) {
       text.append(buffer, n);

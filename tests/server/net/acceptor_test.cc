@@ -57,7 +57,7 @@ class AcceptorTest : public testing::Test {
   }
   std::string LogText() {
     log_->Flush();
-    std::rewind(log_file_);
+    std::fseek(log_file_, 0, SEEK_SET);
     std::string text;
     for (int c = 0; (c = std::fgetc(log_file_)) != EOF;) text += static_cast<char>(c);
     return text;

@@ -116,12 +116,12 @@ class SelfCheckTest : public testing::Test {
         SelfCheckOptions{Milliseconds(0), seconds(30)}, std::move(probe),
         SelfCheck::Listeners{[this] { ++unanswered_; },
                              [this](bool deaf) { verdicts_.push_back(deaf); }},
-        &log_, [this, clock = probe_] { return clock->now(); });
+        &log_, [clock = probe_] { return clock->now(); });
   }
 
   std::string LogText() {
     log_.Flush();
-    std::rewind(log_file_.get());
+    std::fseek(log_file_.get(), 0, SEEK_SET);
     std::string text;
     for (int c = 0; (c = std::fgetc(log_file_.get())) != EOF;) text += static_cast<char>(c);
     return text;
