@@ -76,7 +76,7 @@ template <typename T>
 void ExpectSame(const std::vector<T>& actual, const std::vector<T>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_EQ(std::memcmp(&actual[i], &expected[i], sizeof(T)), 0)
+    ASSERT_TRUE(std::memcmp(&actual[i], &expected[i], sizeof(T)) == 0)
         << "element " << i << " is " << actual[i] << ", expected " << expected[i];
   }
 }
