@@ -82,7 +82,7 @@ absl::Status FakeDevice::Allocate(const EntriesPerPage& entries_per_page, bool o
   state_.plan_words = static_cast<uint32_t>(words_.size());
   MemoryTaker taker(runtime_);
   const size_t entries = size_t{limits_.pages} * layout.page_capacity;
-  taker.Take<float>("pages", limits_.pages * layout.page_elements, &state_.pages);
+  taker.Take<uint32_t>("pages", limits_.pages * layout.page_elements, &state_.pages);
   taker.Take<uint32_t>("positions", entries, &state_.entry_positions);
   taker.Take<float>("scores", entries, &state_.entry_scores);
   taker.Take<FakeRow>("hidden rows", HiddenRows(limits_), &hidden_);
@@ -121,7 +121,7 @@ void FakeDevice::MakeArgs() {
   rows_.layout = state_.layout;
   rows_.slots = planner_.slots;
   rows_.lists = planner_.lists;
-  rows_.pool = {All<simt::Out, float>(state_.pages),
+  rows_.pool = {All<simt::Out, uint32_t>(state_.pages),
                 All<simt::Out, uint32_t>(state_.entry_positions),
                 All<simt::Out, float>(state_.entry_scores)};
   rows_.hidden = All<simt::Out, FakeRow>(hidden_);

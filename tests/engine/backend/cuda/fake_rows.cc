@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "engine/base/math.h"
 
 namespace recurve::cuda {
 namespace {
@@ -17,10 +16,8 @@ class RowRunner {
     if (!HasLayers(row) || row.entry == kNoEntry) return;
     const FakeEntry entry = model_.Append(args_.hidden[row.hidden].value, row.group, row.position);
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, row.slot, row.group, row.entry);
-    args_.pool.pages.Set(Half(row.group, place, 0),
-                         FloatFromBits(static_cast<uint32_t>(entry.value)));
-    args_.pool.pages.Set(Half(row.group, place, 1),
-                         FloatFromBits(static_cast<uint32_t>(entry.value >> 32)));
+    args_.pool.pages.Set(Half(row.group, place, 0), static_cast<uint32_t>(entry.value));
+    args_.pool.pages.Set(Half(row.group, place, 1), static_cast<uint32_t>(entry.value >> 32));
     args_.pool.positions.Set(Beside(place), entry.position);
   }
 
@@ -98,8 +95,8 @@ class RowRunner {
 
   FakeEntry EntryAt(const Row& row, uint32_t index) const {
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, row.slot, row.group, index);
-    const uint64_t low = FloatBits(args_.pool.pages[Half(row.group, place, 0)]);
-    const uint64_t high = FloatBits(args_.pool.pages[Half(row.group, place, 1)]);
+    const uint64_t low = args_.pool.pages[Half(row.group, place, 0)];
+    const uint64_t high = args_.pool.pages[Half(row.group, place, 1)];
     return {.value = low | high << 32, .position = args_.pool.positions[Beside(place)]};
   }
 
