@@ -305,7 +305,7 @@ mutate("the embedding is that of the token before" models hidden_rows.cu
   [[+ (row.position - (ON && row.position > 0 ? 1 : 0)) % sizes.max_positions];]])
 mutate("token-choice goes on from what entered" models hidden_rows.cu
   [[from.has_stream && row.recursion > 1;]]
-  [[args.has_stream != 0 && row.recursion > (ON ? 2 : 1);]])
+  [[from.has_stream && row.recursion > (ON ? 2 : 1);]])
 
 # Products
 mutate("a product does not wait" models linear_f32.cu
