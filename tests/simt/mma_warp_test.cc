@@ -6,10 +6,17 @@
 #include <bit>
 #include <cstdint>
 #include <random>
+#include <string>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/simt.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/simt/device_vectors.h"
 #include "tests/simt/mma_hopper.h"
+#include "tests/simt/runtime_emulated.h"
 
 namespace recurve {
 namespace {
@@ -101,6 +108,82 @@ TEST(MmaWarp, IsTheModelForDenormalsInfinitiesAndNan) {
   RandomCases cases;
   for (int i = 0; i < 200; ++i) ExpectModel(cases.Draw(0, 2));
   for (int i = 0; i < 200; ++i) ExpectModel(cases.Draw(248, 8));
+}
+
+// ---- In kernels ----
+
+using Kernel = void (*)(simt::Out<float>);
+
+// 16 x 8 ones times ones, added to 1: each sum is 17.
+void AddOnes(float (&sums)[4]) {
+  constexpr uint32_t kOnes = 0x3F803F80;
+  for (float& sum : sums) sum = 1.0F;
+  simt::Mma(sums, {{kOnes, kOnes, kOnes, kOnes}}, {{kOnes, kOnes}});
+}
+
+TEST(Mma, EachWarpMeetsByItself) {
+  EmulatedRuntime runtime;
+  const DeviceMemory out = *runtime.Allocate("sums", 4 * 64 * sizeof(float));
+  const Kernel kernel = [](simt::Out<float> sums_out) {
+    float sums[4];
+    // The second warp multiplies once more.
+    AddOnes(sums);
+    if (simt::ThreadIndex() >= simt::kWarp) {
+      simt::Mma(sums, {}, {});
+      for (float& sum : sums) sum += 1.0F;
+    }
+    for (uint32_t i = 0; i < 4; ++i) sums_out.Set(simt::ThreadIndex() * 4 + i, sums[i]);
+  };
+  ASSERT_EQ(Launch(runtime, "kernel", kernel, {1, 64}, {out, 0, 256}), absl::OkStatus());
+  const std::vector<float> sums = Downloaded<float>(runtime, out);
+  for (uint32_t i = 0; i < 256; ++i) EXPECT_EQ(sums[i], i < 128 ? 17.0F : 18.0F) << i;
+}
+
+// The launch fails with the one report `text`.
+void ExpectReport(const std::string& text, Kernel kernel, const LaunchShape& shape) {
+  EmulatedRuntime runtime;
+  EXPECT_EQ(Launch(runtime, "kernel", kernel, shape, {}), absl::InternalError(text));
+  EXPECT_THAT(runtime.reports(), testing::ElementsAre(text));
+}
+
+TEST(Mma, AWarpMustHaveAllLanes) {
+  static constexpr uint32_t kLine = __LINE__;
+  const Kernel kernel = [](simt::Out<float>) {
+    float sums[4] = {};
+    if (simt::ThreadIndex() >= 40) simt::Mma(sums, {}, {});
+  };
+  ExpectReport(absl::StrCat("kernel: block 0, thread 40: is of a warp with absent lanes, in Mma() "
+                            "at mma_warp_test.cc:",
+                            kLine + 3),
+               kernel, {1, 41});
+}
+
+TEST(Mma, LanesMustComeToTheSameCall) {
+  static constexpr uint32_t kLine = __LINE__;
+  const Kernel kernel = [](simt::Out<float>) {
+    float sums[4] = {};
+    if (simt::ThreadIndex() % 32 < 8) {
+      simt::Mma(sums, {}, {});
+    } else {
+      simt::Mma(sums, {}, {});
+    }
+  };
+  ExpectReport(absl::StrCat("kernel: block 0: the threads of warp 0 do not meet: 0-7 wait in "
+                            "Mma() at mma_warp_test.cc:",
+                            kLine + 4, "; 8-31 wait in Mma() at mma_warp_test.cc:", kLine + 6),
+               kernel, {1, 32});
+}
+
+TEST(Mma, AllLanesOfAWarpMustCome) {
+  static constexpr uint32_t kLine = __LINE__;
+  const Kernel kernel = [](simt::Out<float>) {
+    float sums[4] = {};
+    if (simt::ThreadIndex() != 35) simt::Mma(sums, {}, {});
+  };
+  ExpectReport(absl::StrCat("kernel: block 0: the threads of warp 1 do not meet: 32-34, 36-63 wait "
+                            "in Mma() at mma_warp_test.cc:",
+                            kLine + 3, "; 35 have returned"),
+               kernel, {1, 64});
 }
 
 }  // namespace
