@@ -188,13 +188,15 @@ TEST_F(OneSlot, HasAChunkUntilThePromptHasPassedExit) {
 
 TEST_F(OneSlot, HasNoRowsOnceItIsDropped) {
   StepPlan plan = PlanOf(1);
-  plan.admits.push_back(AdmissionOf(8));
+  plan.admits.push_back(AdmissionOf(1));
   EXPECT_EQ(bound_.Submit(plan), 6U);
-  StepPlan next = PlanOf(2);
-  next.drops.push_back({kSlot});
-  EXPECT_EQ(bound_.Submit(next), 0U);
-  Run(plan, kRanEntry | kRanBlock, 6);
-  EXPECT_EQ(bound_.Submit(PlanOf(3)), 0U) << "an old result does not bring it back";
+  Run(plan, kRanEntry | kRanBlock, 1);
+  bound_.Submit(PlanOf(2));
+  StepPlan drop = PlanOf(3);
+  drop.drops.push_back({kSlot});
+  EXPECT_EQ(bound_.Submit(drop), 0U);
+  Run(PlanOf(2), kRanExit | kRanEntry | kRanBlock, 1);
+  EXPECT_EQ(bound_.Submit(PlanOf(4)), 0U) << "an old result does not bring it back";
 }
 
 TEST_F(OneSlot, ThatIsAdmittedAgainIsNotLoweredByAnOldResult) {
