@@ -40,9 +40,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
   group.Switch("--cuda_eager", &options->cuda_eager,
                "Of cuda: launch kernel by kernel instead of in graphs, so that an error names its "
                "kernel: slow, same results bit for bit, for checking.");
-  group.Switch("--cuda_overlap", &options->cuda_overlap,
-               "Of cuda, from compute capability 9.0 on: with few rows a kernel fetches weights while "
-               "the one before it still runs. Same results bit for bit; false to compare times.");
+  group.Switch(
+      "--cuda_overlap", &options->cuda_overlap,
+      "Of cuda, from compute capability 9.0 on: with few rows a kernel fetches weights while "
+      "the one before it still runs. Same results bit for bit; false to compare times.");
   group.Choice("--precision", &options->precision, {"bf16", "f32"},
                "Of weights, products and cache. bf16 needs half the memory and is faster; f32 is "
                "the reference.");

@@ -143,9 +143,10 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
                "Of cuda: kernel by kernel instead of in graphs, so that an error names its "
                "kernel: slow, same bits")
       ->group(kEngine);
-  app.add_flag("--cuda_overlap", f.backend.overlap,
-               "Of cuda: with few rows a kernel fetches weights while the one before it still runs, "
-               "unless it is false: same bits")
+  app.add_flag(
+         "--cuda_overlap", f.backend.overlap,
+         "Of cuda: with few rows a kernel fetches weights while the one before it still runs, "
+         "unless it is false: same bits")
       ->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
   app.add_option("--policy", f.policy, "depthwise or lockstep")

@@ -136,9 +136,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
   if (!test.twin) return backend;
 #if defined(RECURVE_HAS_EMULATED_CUDA)
   if (test.emulates_cuda && options.precision == Precision::kBf16) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Backend> other,
-                     MakeEmulatedCuda(std::move(model), limits, options.precision,
-                                      EmulatedVariant::kOther));
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<Backend> other,
+        MakeEmulatedCuda(std::move(model), limits, options.precision, EmulatedVariant::kOther));
     return std::make_unique<TwinBackend>(std::move(backend), std::move(other));
   }
 #endif

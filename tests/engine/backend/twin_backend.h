@@ -37,8 +37,8 @@ class TwinBackend final : public Backend {
   StepResult second_result_;
 };
 
-// As MakeBackend; `test` says which one, and whether it has a twin. That of the emulated CUDA backend
-// in bf16, whose bits are its own, is another of its kind.
+// As MakeBackend; `test` says which one, and whether it has a twin. That of the emulated CUDA
+// backend in bf16, whose bits are its own, is another of its kind.
 absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
                                                          std::shared_ptr<const Model> model,
                                                          BackendOptions options,
