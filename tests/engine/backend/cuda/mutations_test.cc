@@ -24,11 +24,7 @@
 #include "tests/engine/backend/cuda/page_load.h"
 #include "tests/engine/backend/cuda/planner_load.h"
 
-namespace recurve {
-
-extern int cuda_mutation;
-
-namespace cuda {
+namespace recurve::cuda {
 namespace {
 
 // Which loads must notice it.
@@ -93,7 +89,7 @@ std::string Detect(int mutation, Check check, uint64_t loads) {
     const rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     if (std::freopen("/dev/null", "w", stderr) == nullptr) std::abort();
-    cuda_mutation = mutation;
+    cuda_mutation = mutation;  // which the copies of the kernels' headers declare
     RunLoads(check, loads, progress);
     _exit(0);
   }
@@ -155,5 +151,4 @@ TEST(MutationsTest, ThereAreManyAndWithoutOneNothingIsNoticed) {
 }
 
 }  // namespace
-}  // namespace cuda
-}  // namespace recurve
+}  // namespace recurve::cuda
