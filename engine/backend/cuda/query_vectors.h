@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// How attention on tensor cores deals query vectors to blocks.
+#ifndef RECURVE_ENGINE_BACKEND_CUDA_QUERY_VECTORS_H_
+#define RECURVE_ENGINE_BACKEND_CUDA_QUERY_VECTORS_H_
+
+#include <cstdint>
+
+#include "engine/backend/cuda/attention_bf16.h"
+#include "engine/base/host_device.h"
+
+namespace recurve::cuda {
+
+inline constexpr uint32_t kVectors = 16;  // query vectors of a block
+
+// The query vectors of a block: consecutive rows of one slot, and of each the same heads. Vector v
+// is head v % heads of row v / heads.
+struct VectorBlock {
+  uint32_t first_row = 0;
+  uint32_t rows = 0;
+  uint32_t kv_head = 0;
+  uint32_t first_head = 0;
+  uint32_t heads = 0;
+};
+
+// How rows and heads are dealt to blocks.
+struct VectorCut {
+  uint32_t heads;  // that share a KV head
+  uint32_t parts;  // blocks that share them
+  RECURVE_HOST_DEVICE explicit VectorCut(const AttentionBf16Args& args)
+      : heads(args.heads / args.layout.kv_heads), parts((heads + kVectors - 1) / kVectors) {}
+  RECURVE_HOST_DEVICE uint32_t RowsAtOnce() const {
+    return heads < kVectors ? kVectors / heads : 1;
+  }
+};
+
+#if defined(RECURVE_DEVICE)
+
+// The vectors of item `item`; no rows for a row that another item has with it.
+RECURVE_DEVICE inline VectorBlock BlockOf(const AttentionBf16Args& args, const VectorCut& cut,
+                                          uint32_t item, uint32_t rows) {
+  VectorBlock block;
+  const uint32_t part = item % cut.parts;
+  block.kv_head = item / cut.parts % args.layout.kv_heads;
+  block.first_row = item / cut.parts / args.layout.kv_heads;
+  block.first_head = block.kv_head * cut.heads + part * kVectors;
+  const uint32_t left = cut.heads - part * kVectors;
+  block.heads = left < kVectors ? left : kVectors;
+  const uint32_t at_once = cut.RowsAtOnce();
+  const uint32_t slot = args.rows[block.first_row].slot;
+  const uint32_t in_row = block.first_row % at_once;
+  if (in_row != 0 && args.rows[block.first_row - 1].slot == slot) return block;
+  do {
+    ++block.rows;
+  } while (in_row + block.rows < at_once && block.first_row + block.rows < rows &&
+           args.rows[block.first_row + block.rows].slot == slot);
+  return block;
+}
+
+#endif  // RECURVE_DEVICE
+
+}  // namespace recurve::cuda
+
+#endif  // RECURVE_ENGINE_BACKEND_CUDA_QUERY_VECTORS_H_
