@@ -234,13 +234,13 @@ void FakeEngine::Loop() {
       changed_.wait(lock);
       continue;
     }
-    while (!jobs_.empty()) {
+    while (!stuck_ && !jobs_.empty()) {
       const auto job = std::move(jobs_.front());
       jobs_.pop_front();
       job();
       TellSinks(&lock);
     }
-    if (script_) Step();
+    if (script_ && !stuck_) Step();
     TellSinks(&lock);
   }
 }
