@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -71,12 +70,17 @@ Span<As> Give(Runtime& runtime, std::string_view name, const std::vector<T>& val
   return All<Span, As>(Uploaded(runtime, name, values));
 }
 
+template <typename T>
+std::string_view BytesOf(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(T)};
+}
+
 // Bit for bit; names the first element that differs.
 template <typename T>
 void ExpectSame(const std::vector<T>& actual, const std::vector<T>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_TRUE(std::memcmp(&actual[i], &expected[i], sizeof(T)) == 0)
+    ASSERT_TRUE(BytesOf(actual[i]) == BytesOf(expected[i]))
         << "element " << i << " is " << actual[i] << ", expected " << expected[i];
   }
 }
