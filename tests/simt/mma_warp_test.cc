@@ -162,6 +162,7 @@ TEST(Mma, LanesMustComeToTheSameCall) {
   static constexpr uint32_t kLine = __LINE__;
   const Kernel kernel = [](simt::Out<float>) {
     float sums[4] = {};
+    // NOLINTNEXTLINE(bugprone-branch-clone): two calls in two lines are what is tested
     if (simt::ThreadIndex() % 32 < 8) {
       simt::Mma(sums, {}, {});
     } else {
@@ -170,7 +171,7 @@ TEST(Mma, LanesMustComeToTheSameCall) {
   };
   ExpectReport(absl::StrCat("kernel: block 0: the threads of warp 0 do not meet: 0-7 wait in "
                             "Mma() at mma_warp_test.cc:",
-                            kLine + 4, "; 8-31 wait in Mma() at mma_warp_test.cc:", kLine + 6),
+                            kLine + 5, "; 8-31 wait in Mma() at mma_warp_test.cc:", kLine + 7),
                kernel, {1, 32});
 }
 
