@@ -11,8 +11,8 @@
 #include "engine/bench/shapes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/make_test_backend.h"
 #include "tests/engine/backend/test_backends.h"
-#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
 
 namespace recurve {
@@ -137,6 +137,9 @@ TEST(ShapesTest, FlopBoundOfThePaperSizes) {
   // Attention over 100 tokens: a recursion that a quarter takes sees a quarter of the entries.
   const double attention = 2.0 * 960 * 100 * (2 + 8 * (1 + 0.5625 + 0.25 + 0.0625));
   EXPECT_NEAR(FlopsPerToken(config, {1, 0.75, 0.5, 0.25}, 100), expected + 2 * attention, 1);
+  // In bf16 a token by itself reads two bytes for each multiply-add, but that three heads of
+  // queries read the same entries.
+  EXPECT_NEAR(BytesPerToken(config, {1, 0.75, 0.5, 0.25}, 100, 2), expected + 2 * attention / 3, 1);
 }
 
 class BenchOverBackendsTest : public testing::TestWithParam<TestBackend> {

@@ -12,8 +12,8 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/make_test_backend.h"
 #include "tests/engine/backend/test_backends.h"
-#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_engine.h"
 
 namespace recurve {

@@ -14,8 +14,8 @@
 #include "engine/schedule/schedule.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/backend/make_test_backend.h"
 #include "tests/engine/backend/test_backends.h"
-#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {

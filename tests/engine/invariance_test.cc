@@ -18,8 +18,8 @@
 #include "engine/schedule/schedule.h"
 #include "engine/schedule/step_loop.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/make_test_backend.h"
 #include "tests/engine/backend/test_backends.h"
-#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/small_models.h"
 
 namespace recurve {

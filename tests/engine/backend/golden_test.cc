@@ -14,9 +14,9 @@
 
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
+#include "tests/engine/backend/make_test_backend.h"
 #include "tests/engine/backend/step_driver.h"
 #include "tests/engine/backend/test_backends.h"
-#include "tests/engine/backend/twin_backend.h"
 #include "tests/engine/golden.h"
 
 namespace recurve {

@@ -2,15 +2,13 @@
 #include "tests/engine/backend/twin_backend.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/check.h"
 #include "engine/base/math.h"
 #include "engine/base/status_macros.h"
-#if defined(RECURVE_HAS_EMULATED_CUDA)
-#include "tests/engine/backend/cuda/emulated_backend.h"
-#endif
 
 namespace recurve {
 namespace {
@@ -59,7 +57,7 @@ void CompareLogprobs(const StepResult& a, const StepResult& b, Differences& diff
     differences.Compare(where, "slot", x.slot, y.slot);
     differences.Compare(where, "position", x.position, y.position);
     differences.Compare(where, "id", x.id, y.id);
-    differences.Compare(where, "bits of the value", FloatBits(x.value), FloatBits(y.value));
+    differences.Compare(where, "bits of the value", ComparedBits(x.value), ComparedBits(y.value));
   }
   differences.Compare("logprobs", "size", a.logprobs.size(), b.logprobs.size());
 }
@@ -76,28 +74,19 @@ void CompareLogits(const StepResult& a, const StepResult& b, Differences& differ
     differences.Compare(where, "position of the logits", row.position, b.logits_rows[i].position);
     for (size_t token = 0; token < vocab; ++token) {
       const size_t at = i * vocab + token;
-      if (FloatBits(a.logits[at]) == FloatBits(b.logits[at])) continue;
+      if (ComparedBits(a.logits[at]) == ComparedBits(b.logits[at])) continue;
       differences.Compare(absl::StrCat(where, ", token ", token), "bits of the logit",
-                          FloatBits(a.logits[at]), FloatBits(b.logits[at]));
+                          ComparedBits(a.logits[at]), ComparedBits(b.logits[at]));
       return;
     }
   }
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeOne(const TestBackend& test,
-                                                 std::shared_ptr<const Model> model,
-                                                 const BackendOptions& options,
-                                                 const BackendLimits& limits) {
-#if defined(RECURVE_HAS_EMULATED_CUDA)
-  if (test.emulates_cuda) {
-    return MakeEmulatedCuda(std::move(model), limits, options.precision);
-  }
-#endif
-  RECURVE_CHECK(!test.emulates_cuda);
-  return MakeBackend(std::move(model), options, limits);
-}
-
 }  // namespace
+
+uint32_t ComparedBits(float value) {
+  return std::isnan(value) ? FloatBits(std::numeric_limits<float>::quiet_NaN()) : FloatBits(value);
+}
 
 std::string Difference(const StepResult& a, const StepResult& b) {
   Differences differences;
@@ -125,33 +114,6 @@ absl::Status TwinBackend::Collect(StepResult& result) {
   const std::string difference = Difference(result, second_result_);
   if (difference.empty()) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("step ", result.epoch, ", ", difference));
-}
-
-absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
-                                                         std::shared_ptr<const Model> model,
-                                                         BackendOptions options,
-                                                         const BackendLimits& limits) {
-  options.force_scalar = test.force_scalar;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeOne(test, model, options, limits));
-  if (!test.twin) return backend;
-#if defined(RECURVE_HAS_EMULATED_CUDA)
-  if (test.emulates_cuda && options.precision == Precision::kBf16) {
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<Backend> other,
-        MakeEmulatedCuda(std::move(model), limits, options.precision, EmulatedVariant::kOther));
-    return std::make_unique<TwinBackend>(std::move(backend), std::move(other));
-  }
-#endif
-  options.force_scalar = TestBackends().front().force_scalar;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));
-  return std::make_unique<TwinBackend>(std::move(backend), std::move(first));
-}
-
-BackendMaker TestBackendMaker(const TestBackend& test) {
-  return [test](std::shared_ptr<const Model> model, const BackendOptions& options,
-                const BackendLimits& limits) {
-    return MakeTestBackend(test, std::move(model), options, limits);
-  };
 }
 
 }  // namespace recurve

@@ -8,14 +8,14 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/step.h"
-#include "engine/model/weights.h"
-#include "tests/engine/backend/test_backends.h"
 
 namespace recurve {
+
+// The bits by which numbers of two backends are compared: those of a NaN are the hardware's own,
+// and all are the same here.
+uint32_t ComparedBits(float value);
 
 // Where two results of one step differ, word for word but for their times, such as "slot 3: token
 // is 7 and 8". Empty: nowhere.
@@ -36,14 +36,6 @@ class TwinBackend final : public Backend {
   const std::unique_ptr<Backend> second_;
   StepResult second_result_;
 };
-
-// As MakeBackend; `test` says which one, and whether it has a twin. That of the emulated CUDA
-// backend in bf16, whose bits are its own, is another of its kind.
-absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
-                                                         std::shared_ptr<const Model> model,
-                                                         BackendOptions options,
-                                                         const BackendLimits& limits);
-BackendMaker TestBackendMaker(const TestBackend& test);
 
 }  // namespace recurve
 

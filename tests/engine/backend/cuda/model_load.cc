@@ -9,15 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/backend/cuda/cuda_backend.h"
-#include "engine/backend/factory/make_backend.h"
 #include "engine/backend/model_shape.h"
-#include "engine/base/status_macros.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/schedule.h"
 #include "engine/schedule/step_loop.h"
-#include "tests/engine/backend/twin_backend.h"
-#include "tests/simt/runtime_emulated.h"
 
 namespace recurve::cuda {
 namespace {
@@ -26,19 +21,6 @@ constexpr uint32_t kVocab = 50;
 constexpr uint32_t kContext = 44;
 constexpr TokenId kPoisoned = 49;  // its embedding holds a NaN
 constexpr uint32_t kModels = 8;
-
-// Kernels may begin before the one before them has ended, as on a card.
-class ProgrammaticRuntime final : public EmulatedRuntime {
- public:
-  using EmulatedRuntime::EmulatedRuntime;
-
- private:
-  absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
-    LaunchShape early = shape;
-    early.programmatic = true;
-    return EmulatedRuntime::DoLaunch(kernel, early, args);
-  }
-};
 
 // Odd sizes: slices and lanes that are not full, halves of heads of three.
 ModelConfig ConfigOf(uint64_t kind) {
@@ -136,7 +118,7 @@ class ModelLoad {
         config_(tiny_.model->config),
         figures_(figures) {}
 
-  std::string Run();
+  std::string Run(const LoadBackend& make);
 
  private:
   uint32_t Draw(uint32_t low, uint32_t high) {
@@ -148,7 +130,7 @@ class ModelLoad {
   ScheduledSample DrawSample(uint64_t id);
   void DrawSampling(ScheduledSample& sample);
   KvBudget DrawBudget();
-  absl::StatusOr<std::unique_ptr<Backend>> MakeTwin();
+  LoadDevice DrawDevice();
   absl::Status RunAll(Backend& backend);
 
   std::mt19937_64 random_;
@@ -252,23 +234,13 @@ ScheduledSample ModelLoad::DrawSample(uint64_t id) {
   return sample;
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> ModelLoad::MakeTwin() {
-  EmulatedOptions emulated;
-  emulated.facts.multiprocessors = Draw(1, 2);
-  emulated.seed = seed_;
-  if (Chance(50)) emulated.execution = Execution::kWhenWaitedFor;
-  CudaBackendOptions options;
-  options.limits = options_.limits;
-  options.precision = Precision::kF32;
-  options.eager = Chance(50);
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Backend> device,
-      CudaBackend::Create(tiny_.model, options, std::make_unique<ProgrammaticRuntime>(emulated)));
-  BackendOptions cpu;
-  cpu.precision = Precision::kF32;
-  cpu.threads = 1;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> oracle, MakeBackend(tiny_.model, cpu, options_.limits));
-  return std::make_unique<TwinBackend>(std::move(device), std::move(oracle));
+LoadDevice ModelLoad::DrawDevice() {
+  LoadDevice device;
+  device.multiprocessors = Draw(1, 2);
+  device.seed = seed_;
+  device.late = Chance(50);
+  device.eager = Chance(50);
+  return device;
 }
 
 absl::Status ModelLoad::RunAll(Backend& backend) {
@@ -284,12 +256,12 @@ absl::Status ModelLoad::RunAll(Backend& backend) {
   return RunSteps(backend, Draw(0, 1), next_plan, commit);
 }
 
-std::string ModelLoad::Run() {
+std::string ModelLoad::Run(const LoadBackend& make) {
   DrawOptions();
   auto schedule = Schedule::Create(options_, ShapeOf(config_), Clock::Steady());
   if (!schedule.ok()) return schedule.status().ToString();
   schedule_ = *std::move(schedule);
-  const auto backend = MakeTwin();
+  const auto backend = make(tiny_.model, options_.limits, DrawDevice());
   if (!backend.ok()) return backend.status().ToString();
   std::vector<Ended> ended(Draw(2, 4));
   for (size_t i = 0; i < ended.size(); ++i) {
@@ -314,8 +286,8 @@ std::string ModelLoad::Run() {
 
 }  // namespace
 
-std::string RunModelLoad(uint64_t seed, ModelFigures& figures) {
-  return ModelLoad(seed, figures).Run();
+std::string RunModelLoad(uint64_t seed, const LoadBackend& make, ModelFigures& figures) {
+  return ModelLoad(seed, figures).Run(make);
 }
 
 }  // namespace recurve::cuda
