@@ -50,7 +50,8 @@ constexpr char kFooter[] =
     "stage, the mean over all steps, so their sum is less than step_seconds by what planning\n"
     "takes. kv_bytes_peak counts pages that hold entries. flop_ratio is the FLOPs per token of "
     "the\n"
-    "vanilla model of the same effective depth over this run's, LM head included.\n"
+    "vanilla model of the same effective depth over this run's, LM head included. bytes_per_token\n"
+    "are weights and entries that a token reads if it is alone in its steps.\n"
     "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
     "Examples:\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
@@ -210,6 +211,7 @@ absl::Status Parse(Flags& f) {
   const std::optional<Precision> precision = ParsePrecision(f.precision);
   if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
   backend.precision = *precision;
+  f.bench.number_bytes = ElementSize(*precision);
   const auto policy = Policy::FromName(f.policy);
   if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
   f.bench.policy = f.ends_min == 0 ? *policy : Policy::WithEndsMin(f.ends_min);
@@ -258,6 +260,7 @@ Figures ToFigures(const Measurement& m) {
       {"mean_depth", m.mean_depth},
       {"rows_per_step", m.rows_per_step},
       {"flop_ratio", m.flop_ratio},
+      {"bytes_per_token", m.bytes_per_token},
       {"step_seconds", m.step_seconds},
       {"kv_bytes_peak", static_cast<double>(m.kv_bytes_peak)},
       {"kv_bytes_reserved_peak", static_cast<double>(m.kv_bytes_reserved_peak)},

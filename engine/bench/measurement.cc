@@ -279,8 +279,11 @@ void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
   m.cached_prompt_share = static_cast<double>(counters.prefix_tokens_found) /
                           (static_cast<double>(options_.streams) * options_.prompt_tokens);
   const double context = options_.prompt_tokens + options_.new_tokens / 2.0;
-  m.flop_ratio = FlopsPerToken(VanillaTwin(config), {1.0}, context) /
-                 FlopsPerToken(config, SharesOf(counters, config.recursions()), context);
+  const std::vector<double> shares = SharesOf(counters, config.recursions());
+  m.flop_ratio =
+      FlopsPerToken(VanillaTwin(config), {1.0}, context) / FlopsPerToken(config, shares, context);
+  m.bytes_per_token =
+      BytesPerToken(config, shares, context, static_cast<double>(options_.number_bytes));
 }
 
 }  // namespace recurve

@@ -4,6 +4,7 @@
 #define RECURVE_ENGINE_BENCH_MEASUREMENT_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,6 +34,7 @@ struct BenchOptions {
   uint32_t new_tokens = 128;
   std::optional<uint32_t> queue_depth;  // steps queued behind the running one; none: the backend's
   uint64_t seed = 1;
+  size_t number_bytes = 2;  // of a weight or a key's number, as the backend's precision has them
   // [recursions]: part of the tokens that takes each recursion, nested; empty: the model's router
   // decides. One uniform number for each (seed, stream, position) stands in for the router.
   std::vector<double> shares;
@@ -52,7 +54,8 @@ struct Measurement {
   uint64_t kv_bytes_peak = 0;                      // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
-  double flop_ratio = 0;  // FLOPs per token: vanilla twin's over this run's
+  double flop_ratio = 0;       // FLOPs per token: vanilla twin's over this run's
+  double bytes_per_token = 0;  // weights and entries that a token reads if it is alone in its steps
 };
 
 // Whether the options fit the model. InvalidArgument names the flag, the value and the limit.

@@ -29,16 +29,28 @@ double LayerProducts(const ModelConfig& c) {
   return d * (q + 2 * kv) + q * d + 3 * d * c.intermediate_size;
 }
 
-// Multiply-adds of attention over `entries` entries: scores and weighted values.
-double Attention(const ModelConfig& c, double entries) {
-  return 2.0 * c.num_heads * c.head_dim * entries;
-}
-
 double RouterProducts(const ModelConfig& c) {
   if (c.router.type == RouterType::kNone) return 0;
   const double d = c.hidden_size;
   const double outputs = c.router.type == RouterType::kTokenChoice ? c.num_recursions : 1;
   return c.router.network == RouterNetwork::kLinear ? d * outputs : 2 * d * d + 2 * d * outputs;
+}
+
+// What the products of one token take, in multiply-adds, each of which reads a weight, and
+// `per_entry` for each entry in each layer.
+double PerToken(const ModelConfig& config, const std::vector<double>& shares, double context,
+                double per_entry) {
+  const double layer = LayerProducts(config);
+  const double ends = config.entry_layers() + config.exit_layers();
+  double sum = ends * (layer + per_entry * context) +
+               static_cast<double>(config.hidden_size) * config.vocab_size;
+  for (const double share : shares) {
+    const bool own_entries = config.kv_mode == KvMode::kRecursionWise;
+    const double entries = own_entries ? share * context : context;
+    sum += share *
+           (config.layers_per_recursion() * (layer + per_entry * entries) + RouterProducts(config));
+  }
+  return sum;
 }
 
 }  // namespace
@@ -90,17 +102,14 @@ absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recurs
 }
 
 double FlopsPerToken(const ModelConfig& config, const std::vector<double>& shares, double context) {
-  const double ends = config.entry_layers() + config.exit_layers();
-  double multiply_adds = ends * (LayerProducts(config) + Attention(config, context)) +
-                         static_cast<double>(config.hidden_size) * config.vocab_size;
-  for (const double share : shares) {
-    const bool own_entries = config.kv_mode == KvMode::kRecursionWise;
-    const double entries = own_entries ? share * context : context;
-    multiply_adds += share * (config.layers_per_recursion() *
-                                  (LayerProducts(config) + Attention(config, entries)) +
-                              RouterProducts(config));
-  }
-  return 2 * multiply_adds;
+  const double scores_and_values = 2.0 * config.num_heads * config.head_dim;
+  return 2 * PerToken(config, shares, context, scores_and_values);
+}
+
+double BytesPerToken(const ModelConfig& config, const std::vector<double>& shares, double context,
+                     double number_bytes) {
+  const double keys_and_values = 2.0 * config.num_kv_heads * config.head_dim;
+  return number_bytes * PerToken(config, shares, context, keys_and_values);
 }
 
 ModelConfig VanillaTwin(const ModelConfig& config) {
