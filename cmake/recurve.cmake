@@ -43,6 +43,24 @@ macro(recurve_optimize_little)
   endif()
 endmacro()
 
+# recurve_link_statically(NAMESPACE): the archives in place of the shared libraries of a package that has both, as
+# Debian's Abseil does, whose configuration knows the shared ones alone; and those of the compiler.
+macro(recurve_link_statically namespace)
+  get_property(_imported DIRECTORY PROPERTY IMPORTED_TARGETS)
+  list(FILTER _imported INCLUDE REGEX "^${namespace}::")
+  foreach(_target ${_imported})
+    get_target_property(_configurations ${_target} IMPORTED_CONFIGURATIONS)
+    foreach(_configuration ${_configurations})
+      get_target_property(_location ${_target} IMPORTED_LOCATION_${_configuration})
+      if(_location MATCHES "[.]so")
+        string(REGEX REPLACE "[.]so.*" ".a" _archive ${_location})
+        set_target_properties(${_target} PROPERTIES IMPORTED_LOCATION_${_configuration} ${_archive})
+      endif()
+    endforeach()
+  endforeach()
+  target_link_options(recurve_flags INTERFACE -static-libstdc++ -static-libgcc)
+endmacro()
+
 # Headers that nearly every source includes, compiled once for all libraries: about half of a small source's compilation.
 # Fuzzers and the check of locks, which clang compiles, do without, so that a source that leaves out an include of its
 # own is noticed.
