@@ -38,19 +38,6 @@ void CheckCuda(cudaError_t error, const char* call, const char* file, int line) 
   std::exit(2);
 }
 
-void Report(const std::string& stage, const std::string& name, const std::vector<Field>& fields) {
-  std::printf("{\"stage\": \"%s\", \"name\": \"%s\"", stage.c_str(), name.c_str());
-  for (const auto& [key, value] : fields) {
-    if (const auto* number = std::get_if<double>(&value)) {
-      std::printf(", \"%s\": %.6g", key.c_str(), *number);
-    } else {
-      std::printf(", \"%s\": \"%s\"", key.c_str(), std::get<std::string>(value).c_str());
-    }
-  }
-  std::printf("}\n");
-  std::fflush(stdout);
-}
-
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());

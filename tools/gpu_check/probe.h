@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the stages of gpu_check share: checked CUDA calls, device memory, graphs and their times,
-// and the lines of JSON that they print.
+// What the stages of gpu_check share: checked CUDA calls, device memory, graphs and their times.
 #ifndef RECURVE_TOOLS_GPU_CHECK_PROBE_H_
 #define RECURVE_TOOLS_GPU_CHECK_PROBE_H_
 
@@ -11,19 +10,15 @@
 #include <functional>
 #include <initializer_list>
 #include <string>
-#include <utility>
-#include <variant>
 #include <vector>
+
+#include "tools/gpu_check/report.h"
 
 namespace recurve::gpu_check {
 
 // Ends the process with a message unless `error` is cudaSuccess: a stage has no way on after that.
 void CheckCuda(cudaError_t error, const char* call, const char* file, int line);
 #define CHECK_CUDA(call) ::recurve::gpu_check::CheckCuda((call), #call, __FILE__, __LINE__)
-
-// Prints {"stage": ..., "name": ..., <fields>} as one line to stdout and flushes.
-using Field = std::pair<std::string, std::variant<double, std::string>>;
-void Report(const std::string& stage, const std::string& name, const std::vector<Field>& fields);
 
 // Device memory, zeroed.
 template <typename T>
