@@ -177,15 +177,16 @@ RECURVE_HOST_DEVICE inline double CosReduced(double r) {
 // e^x within 1.1 units in the last place; 0 below kExpLow, infinity above kExpHigh, NaN for NaN.
 RECURVE_HOST_DEVICE inline float Exp(float x) {
   namespace m = math_internal;
-  if (x < m::kExpLow) return 0.0F;
-  if (x > m::kExpHigh) return m::kInfinity;
-  if (x != x) return x;
   const float shifted = Fma(x, m::kLog2E, m::kRound);
   const float n = shifted - m::kRound;
   const float r = Fma(-n, m::kLn2Low, Fma(-n, m::kLn2High, x));
   float p = Fma(Fma(Fma(Fma(m::kExp4, r, m::kExp3), r, m::kExp2), r, m::kExp1), r, m::kExp0);
   p = Fma(p, r * r, r) + 1.0F;
-  return m::ScaleByPowerOf2(p, FloatBits(shifted));  // its low bits are n
+  // Chosen at the end, so that a device needs no branch.
+  float y = m::ScaleByPowerOf2(p, FloatBits(shifted));  // its low bits are n
+  y = x < m::kExpLow ? 0.0F : y;
+  y = x > m::kExpHigh ? m::kInfinity : y;
+  return x != x ? x : y;
 }
 
 // 2^x within 1 unit in the last place; 0 below -126, infinity from 128 on, NaN for NaN.

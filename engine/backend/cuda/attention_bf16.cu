@@ -16,10 +16,10 @@ template <uint32_t kSteps>
 RECURVE_KERNEL(kThreads, 2)
 AttentionBf16Kernel(const AttentionBf16Args args) {
   simt::GridLaunch();
-  simt::GridWait();
   simt::SharedMemory shared;
   BlockAttention<kSteps> attention(args, shared);
   const VectorCut cut(args);
+  simt::GridWait();
   const uint32_t rows = CountOf(args.counts[0], args.set);
   const uint32_t items = rows * args.layout.kv_heads * cut.parts;
   for (uint32_t item = simt::BlockIndex(); item < items; item += simt::GridSize()) {

@@ -8,6 +8,7 @@
 
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cuda/attention_bf16.h"
+#include "engine/backend/cuda/attention_chain.h"
 #include "engine/backend/cuda/query_vectors.h"
 #include "engine/backend/cuda/softmax_state.h"
 #include "engine/backend/cuda/tensor_core.h"
@@ -15,29 +16,23 @@
 namespace recurve::cuda {
 
 inline constexpr uint32_t kAttentionWarps = 4;
-inline constexpr uint32_t kGroupEntries = 32;               // that a warp takes at once
-inline constexpr uint32_t kGroupTiles = kGroupEntries / 8;  // of scores
-inline constexpr uint32_t kChunkEntries = 256;
-
-// A lane's part of the vectors lane / 4 and lane / 4 + 8: the chains of a warp, and what they made.
-// Dimension 32 d + 4 n + c of an output is column n of tile [d][c].
-template <uint32_t kSteps>
-struct Chain {
-  SoftmaxState state[2];
-  float out[kSteps / 2][4][4] = {};
-};
+inline constexpr uint32_t kChunkGroups = 2;  // of a warp, in a chunk of 256 entries
 
 // A block at work. kSteps: of 16 dimensions of a head.
 template <uint32_t kSteps>
 class BlockAttention {
  public:
   static constexpr uint32_t kLaneOutputs = kSteps * 8;
+  // Of large heads fewer keys and values are loaded at once, or registers would not do.
+  static constexpr uint32_t kKeyTiles = kSteps <= 4 ? kGroupTiles : kGroupTiles / 2;
+  static constexpr uint32_t kValueSteps = kSteps <= 4 ? kGroupTiles / 2 : 1;
 
   RECURVE_DEVICE BlockAttention(const AttentionBf16Args& args, simt::SharedMemory& shared)
       : args_(args),
         layout_(args.layout),
         warp_(simt::ThreadIndex() / simt::kWarp),
         lane_(simt::ThreadIndex() % simt::kWarp),
+        scale_(ScoreScale(args.layout.head_dim)),
         states_(shared.Array<SoftmaxState>(kAttentionWarps * 2 * simt::kWarp)),
         outputs_(shared.Array<float>(kAttentionWarps * kLaneOutputs * simt::kWarp)),
         places_(shared.Array<uint32_t>(kAttentionWarps * simt::kWarp) + warp_ * simt::kWarp) {}
@@ -50,22 +45,10 @@ class BlockAttention {
 
   RECURVE_DEVICE void Run(const VectorBlock& block) {
     Begin(block);
-    const uint32_t chunks = (visible_ + kChunkEntries - 1) / kChunkEntries;
-    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-      Chain<kSteps> chain;
-      ForEachGroup(chunk, [&](uint32_t first) { AddGroup(first, chain); });
-      MergeChunk(chunk, chain);
-    }
+    PassEntries(/*judges=*/false);
     simt::SyncBlock();
-    SoftmaxState all[2];
-    RECURVE_UNROLL
-    for (uint32_t half = 0; half < 2; ++half) all[half] = StateOfAll(half);
     Store();
-    if (is_judged_) {
-      for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-        ForEachGroup(chunk, [&](uint32_t first) { AddMass(first, all); });
-      }
-    }
+    if (is_judged_) PassEntries(/*judges=*/true);
     simt::SyncBlock();  // shared memory is another item's next
   }
 
@@ -82,17 +65,21 @@ class BlockAttention {
   }
 
   RECURVE_DEVICE uint32_t VisibleTo(const Row& row) const {
-    // More only by a wrong plan, which the host finds out later.
-    return row.visible < args_.sizes.max_positions ? row.visible : args_.sizes.max_positions;
+    // None or more than there are only by a wrong plan, which the host finds out later.
+    const uint32_t visible =
+        row.visible < args_.sizes.max_positions ? row.visible : args_.sizes.max_positions;
+    return visible > 0 ? visible : 1;
   }
 
   RECURVE_DEVICE void Begin(const VectorBlock& block) {
     block_ = block;
+    halves_ = block.rows * block.heads > 8 ? 2 : 1;
     // The row that sees all that any of them sees. It is not always the last one: in EXIT rows
     // whose logits are wanted come first.
     row_ = args_.rows[block.first_row];
+    RECURVE_ROLLED
     for (uint32_t i = 1; i < block.rows; ++i) {
-      const Row& row = args_.rows[block.first_row + i];
+      const Row row = args_.rows[block.first_row + i];
       if (row.visible > row_.visible) row_ = row;
     }
     visible_ = VisibleTo(row_);
@@ -113,26 +100,43 @@ class BlockAttention {
         (size_t{RowOf(half)} * args_.heads + HeadOf(half)) * layout_.stride / 4 + lane_ % 4;
     RECURVE_UNROLL
     for (uint32_t step = 0; step < kSteps; ++step) {
-      const bool is_there = Exists(half) && step * kStepInputs < layout_.stride;
-      const simt::Words2 words = is_there ? args_.q[first + step * 4] : simt::Words2{};
+      simt::Words2 words = {};
+      if (Exists(half) && step * kStepInputs < layout_.stride) words = args_.q[first + step * 4];
       query_[step].w[half] = words.w[0];
       query_[step].w[2 + half] = words.w[1];
     }
   }
 
-  // Calls body(first entry) for the warp's groups of a chunk, with their places found.
-  template <typename Body>
-  RECURVE_DEVICE void ForEachGroup(uint32_t chunk, Body body) {
-    RECURVE_UNROLL
-    for (uint32_t i = 0; i < 2; ++i) {
-      const uint32_t first = chunk * kChunkEntries + (i * kAttentionWarps + warp_) * kGroupEntries;
-      if (first >= visible_) return;
-      const uint32_t entry = first + lane_;
-      places_[lane_] = entry < visible_ ? FindKey(entry) : 0;
+  // Takes the warp's groups of entries one after the other into what the block makes of them; or,
+  // when that is there, judges the entries by it. Looks up a group's places while it takes the one
+  // before.
+  RECURVE_DEVICE void PassEntries(bool judges) {
+    const uint32_t all = (visible_ + kGroupEntries - 1) / kGroupEntries;
+    const uint32_t groups = (all + kAttentionWarps - 1 - warp_) / kAttentionWarps;
+    Chain<kSteps> chain;
+    uint32_t next_place = 0;
+    RECURVE_ROLLED
+    for (uint32_t i = 0; i <= groups; ++i) {
+      const uint32_t place = next_place;
+      if (i < groups) next_place = FindKey(FirstOfGroup(i) + lane_);
+      if (i == 0) continue;
+      places_[lane_] = place;
       simt::SyncWarp();
-      body(first);
+      const uint32_t first = FirstOfGroup(i - 1);
+      if (judges) {
+        AddMass(first);
+      } else {
+        AddGroup(first, chain);
+        if (i % kChunkGroups == 0 || i == groups) {
+          MergeChunk((i - 1) / kChunkGroups, chain);
+          chain = {};
+        }
+      }
       simt::SyncWarp();
     }
+  }
+  RECURVE_DEVICE uint32_t FirstOfGroup(uint32_t i) const {
+    return (i * kAttentionWarps + warp_) * kGroupEntries;
   }
 
   // Keys and values lie a multiple of 32 bytes from the pool's beginning, which a word can count.
@@ -142,16 +146,14 @@ class BlockAttention {
         layout_.Offset(place.page, group, args_.layer, 0, block_.kv_head, place.entry);
     return static_cast<uint32_t>(at / kStepInputs);
   }
-  // Four elements from element 4 i on of a key or value.
-  RECURVE_DEVICE simt::Words2 ElementsOf(uint32_t place, uint32_t i) const {
-    return args_.pages[size_t{place} * (kStepInputs / 4) + i];
-  }
-
   // With an overlay recursion 1's entries are seen, of which entries of the row's own recursion
-  // replace some: everybody runs recursion 1, so its entry t is that of position t.
-  RECURVE_DEVICE uint32_t FindKey(uint32_t entry) const {
+  // replace some: everybody runs recursion 1, so its entry t is that of position t. In place of an
+  // entry that is none the last one is loaded, which nobody sees twice.
+  RECURVE_DEVICE uint32_t FindKey(uint32_t wanted) const {
+    const uint32_t entry = wanted < visible_ ? wanted : visible_ - 1;
     uint32_t key = KeyOf(group_, entry);
     if (!has_overlay_) return key;
+    RECURVE_ROLLED
     for (uint32_t own = 0; own <= row_.entry; ++own) {
       const EntryPlace place = PlaceOf(args_.slots, args_.sizes, row_.slot, row_.group, own);
       const uint32_t position =
@@ -161,118 +163,81 @@ class BlockAttention {
     return key;
   }
 
-  // scores[j][2 half + i]: of the vector `half` and entry first + 8 j + 2 (lane % 4) + i; that of
-  // an entry that the vector does not see is -infinity.
-  RECURVE_DEVICE void Score(uint32_t first, float (&scores)[kGroupTiles][4]) const {
+  // Four dimensions from `dimension` on of a key or value.
+  RECURVE_DEVICE simt::Words2 ElementsOf(uint32_t place, uint32_t dimension) const {
+    simt::Words2 words = {};
+    if (dimension < layout_.stride) {
+      words = args_.pages[size_t{place} * (kStepInputs / 4) + dimension / 4];
+    }
+    return words;
+  }
+
+  // The score of an entry that the vector does not see is -infinity.
+  RECURVE_DEVICE void Score(uint32_t first, GroupScores& scores) const {
     RECURVE_UNROLL
-    for (uint32_t j = 0; j < kGroupTiles; ++j) {
-      const uint32_t in_group = j * 8 + lane_ / 4;
-      const bool is_there = first + in_group < visible_;
-      const uint32_t key = places_[in_group];
+    for (uint32_t j = 0; j < kGroupTiles; j += kKeyTiles) {
+      simt::Words2 keys[kKeyTiles][kSteps];
+      RECURVE_UNROLL
+      for (uint32_t t = 0; t < kKeyTiles; ++t) {
+        const uint32_t key = places_[(j + t) * 8 + lane_ / 4];
+        RECURVE_UNROLL
+        for (uint32_t step = 0; step < kSteps; ++step) {
+          keys[t][step] = ElementsOf(key, step * kStepInputs + lane_ % 4 * 4);
+        }
+      }
       RECURVE_UNROLL
       for (uint32_t step = 0; step < kSteps; ++step) {
-        if (step * kStepInputs >= layout_.stride) break;
-        simt::Mma(scores[j], query_[step],
-                  is_there ? ElementsOf(key, step * 4 + lane_ % 4) : simt::Words2{});
+        RECURVE_UNROLL
+        for (uint32_t t = 0; t < kKeyTiles; ++t) {
+          simt::Mma(scores[j + t], query_[step], keys[t][step]);
+        }
       }
     }
-    const float scale = ScoreScale(layout_.head_dim);
     RECURVE_UNROLL
     for (uint32_t j = 0; j < kGroupTiles; ++j) {
       RECURVE_UNROLL
       for (uint32_t i = 0; i < 4; ++i) {
         const uint32_t entry = first + j * 8 + lane_ % 4 * 2 + i % 2;
         const bool is_seen = entry < seen_[i / 2];
-        scores[j][i] = is_seen ? scores[j][i] * scale : -math_internal::kInfinity;
+        scores[j][i] = is_seen ? scores[j][i] * scale_ : -math_internal::kInfinity;
       }
     }
-  }
-
-  RECURVE_DEVICE static float OfQuad(float value, bool is_sum) {
-    for (uint32_t step = 1; step < 4; step *= 2) {
-      const float other = simt::ShuffleXor(value, step);
-      value = is_sum ? value + other : (other > value ? other : value);
-    }
-    return value;
   }
 
   RECURVE_DEVICE void AddGroup(uint32_t first, Chain<kSteps>& chain) const {
-    float p[kGroupTiles][4] = {};
+    typename Chain<kSteps>::Values values[kValueSteps];
+    if (kValueSteps > 1) {
+      RECURVE_UNROLL
+      for (uint32_t t = 0; t < kValueSteps; ++t) LoadValues(t, values[t]);
+    }
+    GroupScores p = {};
     Score(first, p);
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
-      SoftmaxState group;
-      RECURVE_UNROLL
-      for (const float(&scores)[4] : p) {
+      if (half < halves_) {
+        chain.TakeScores(half, p);
+      } else {
         RECURVE_UNROLL
-        for (uint32_t i = 0; i < 2; ++i) {
-          const float score = scores[half * 2 + i];
-          if (score > group.largest) group.largest = score;
-        }
-      }
-      group.largest = OfQuad(group.largest, false);
-      if (chain.state[half].largest > group.largest) group.largest = chain.state[half].largest;
-      RECURVE_UNROLL
-      for (float(&scores)[4] : p) {
-        RECURVE_UNROLL
-        for (uint32_t i = 0; i < 2; ++i) {
-          float& score = scores[half * 2 + i];
-          score = SoftmaxWeight(score, group.largest);
-          group.sum += score;
-        }
-      }
-      group.sum = OfQuad(group.sum, true);
-      const float before = SoftmaxWeight(chain.state[half].largest, group.largest);
-      chain.state[half] = {group.largest, Fma(chain.state[half].sum, before, group.sum)};
-      RECURVE_UNROLL
-      for (float(&tiles)[4][4] : chain.out) {
-        RECURVE_UNROLL
-        for (float(&tile)[4] : tiles) {
-          tile[half * 2] *= before;
-          tile[half * 2 + 1] *= before;
-        }
+        for (float(&scores)[4] : p) scores[half * 2] = scores[half * 2 + 1] = 0.0F;
       }
     }
-    AddValues(first, p, chain);
-  }
-
-  RECURVE_DEVICE static uint32_t Pack(float low, float high) {
-    return FloatToBf16(low) | uint32_t{FloatToBf16(high)} << 16;
-  }
-
-  // Adds the values of a group, 16 entries at once. A lane loads four dimensions of four entries,
-  // which are four columns of b for four tiles of outputs.
-  RECURVE_DEVICE void AddValues(uint32_t first, const float (&p)[kGroupTiles][4],
-                                Chain<kSteps>& chain) const {
     RECURVE_UNROLL
     for (uint32_t t = 0; t < kGroupTiles / 2; ++t) {
-      const float(&low)[4] = p[2 * t];
-      const float(&high)[4] = p[2 * t + 1];
-      const simt::Words4 weights = {{Pack(low[0], low[1]), Pack(low[2], low[3]),
-                                     Pack(high[0], high[1]), Pack(high[2], high[3])}};
-      RECURVE_UNROLL
-      for (uint32_t d = 0; d < kSteps / 2; ++d) {
-        simt::Words2 values[4];
-        RECURVE_UNROLL
-        for (uint32_t i = 0; i < 4; ++i) {
-          const uint32_t in_group = t * 16 + i / 2 * 8 + lane_ % 4 * 2 + i % 2;
-          const uint32_t dimension = d * 32 + lane_ / 4 * 4;
-          const bool is_there = first + in_group < visible_ && dimension < layout_.stride;
-          values[i] =
-              is_there ? ElementsOf(places_[in_group] + values_, dimension / 4) : simt::Words2{};
-        }
-        RECURVE_UNROLL
-        for (uint32_t c = 0; c < 4; ++c) {
-          simt::Mma(chain.out[d][c], weights,
-                    {{Pick(values[0], c) | Pick(values[1], c) << 16,
-                      Pick(values[2], c) | Pick(values[3], c) << 16}});
-        }
-      }
+      if (kValueSteps == 1) LoadValues(t, values[0]);
+      chain.AddValues(p[2 * t], p[2 * t + 1], values[t % kValueSteps]);
     }
   }
 
-  RECURVE_DEVICE static uint32_t Pick(const simt::Words2& words, uint32_t i) {
-    return words.w[i / 2] >> (i % 2 * 16) & 0xFFFFU;
+  // Of the 16 entries from 16 t on of the group.
+  RECURVE_DEVICE void LoadValues(uint32_t t, typename Chain<kSteps>::Values& values) const {
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < 4; ++i) {
+      const uint32_t value = places_[t * 16 + i / 2 * 8 + lane_ % 4 * 2 + i % 2] + values_;
+      RECURVE_UNROLL
+      for (uint32_t d = 0; d < kSteps / 2; ++d) {
+        values[d][i] = ElementsOf(value, d * 32 + lane_ / 4 * 4);
+      }
+    }
   }
 
   // Shared memory holds of each warp what its chunks made so far, as the lanes hold it.
@@ -284,84 +249,97 @@ class BlockAttention {
   }
 
   RECURVE_DEVICE void MergeChunk(uint32_t chunk, const Chain<kSteps>& chain) const {
-    SoftmaxFactors factors[2] = {{0.0F, 1.0F}, {0.0F, 1.0F}};
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
+      if (half >= halves_) break;
       SoftmaxState& state = StateOf(warp_, half);
       if (chunk == 0) {
         state = chain.state[half];
+        ForEachOutput(chain, half, [](float& sum, float more) { sum = more; });
       } else {
-        factors[half] = Merge(chain.state[half], &state);
+        const SoftmaxFactors by = Merge(chain.state[half], &state);
+        ForEachOutput(chain, half,
+                      [by](float& sum, float more) { sum = Fma(sum, by.before, more * by.more); });
       }
     }
+  }
+  template <typename Body>
+  RECURVE_DEVICE void ForEachOutput(const Chain<kSteps>& chain, uint32_t half, Body body) const {
     RECURVE_UNROLL
     for (uint32_t d = 0; d < kSteps / 2; ++d) {
       RECURVE_UNROLL
-      for (uint32_t c = 0; c < 4; ++c) {
-        RECURVE_UNROLL
-        for (uint32_t i = 0; i < 4; ++i) {
-          float& sum = OutputOf(warp_, d, c, i);
-          const float more = chain.out[d][c][i];
-          const SoftmaxFactors& by = factors[i / 2];
-          sum = chunk == 0 ? more : Fma(sum, by.before, more * by.more);
-        }
+      for (uint32_t j = 0; j < 8; ++j) {
+        body(OutputOf(warp_, d, j / 2, half * 2 + j % 2), chain.out[d][j / 2][half * 2 + j % 2]);
       }
     }
+  }
+
+  // Those that had a group.
+  RECURVE_DEVICE uint32_t WarpsAtWork() const {
+    const uint32_t groups = (visible_ + kGroupEntries - 1) / kGroupEntries;
+    return groups < kAttentionWarps ? groups : kAttentionWarps;
   }
 
   RECURVE_DEVICE SoftmaxState StateOfAll(uint32_t half) const {
     SoftmaxState state = StateOf(0, half);
-    for (uint32_t warp = 1; warp < kAttentionWarps; ++warp) Merge(StateOf(warp, half), &state);
+    RECURVE_ROLLED
+    for (uint32_t warp = 1; warp < WarpsAtWork(); ++warp) Merge(StateOf(warp, half), &state);
     return state;
   }
 
-  // Merges what the warps made, each warp some dimensions of it.
+  // Merges what the warps made, each warp some dimensions of some vectors.
   RECURVE_DEVICE void Store() const {
-    for (uint32_t d = warp_; d < kSteps / 2; d += kAttentionWarps) {
+    constexpr uint32_t kParts = kSteps / 2;
+    RECURVE_ROLLED
+    for (uint32_t i = warp_; i < halves_ * kParts; i += kAttentionWarps) {
+      const uint32_t half = i / kParts;
+      const uint32_t d = i % kParts;
+      float out[8];
+      SoftmaxState state = StateOf(0, half);
       RECURVE_UNROLL
-      for (uint32_t half = 0; half < 2; ++half) {
-        float out[4][2];  // [c][i]
-        SoftmaxState state = StateOf(0, half);
-        RECURVE_UNROLL
-        for (uint32_t j = 0; j < 8; ++j)
-          out[j / 2][j % 2] = OutputOf(0, d, j / 2, half * 2 + j % 2);
-        for (uint32_t warp = 1; warp < kAttentionWarps; ++warp) {
-          const SoftmaxFactors by = Merge(StateOf(warp, half), &state);
-          RECURVE_UNROLL
-          for (uint32_t j = 0; j < 8; ++j) {
-            float& sum = out[j / 2][j % 2];
-            sum = Fma(sum, by.before, OutputOf(warp, d, j / 2, half * 2 + j % 2) * by.more);
-          }
-        }
-        if (!Exists(half)) continue;
-        const float inverse = 1.0F / state.sum;
+      for (uint32_t j = 0; j < 8; ++j) out[j] = OutputOf(0, d, j / 2, half * 2 + j % 2);
+      RECURVE_ROLLED
+      for (uint32_t warp = 1; warp < WarpsAtWork(); ++warp) {
+        const SoftmaxFactors by = Merge(StateOf(warp, half), &state);
         RECURVE_UNROLL
         for (uint32_t j = 0; j < 8; ++j) {
-          const uint32_t dimension = d * 32 + (lane_ % 4 * 2 + j % 2) * 4 + j / 2;
-          if (dimension >= layout_.head_dim) continue;
-          const uint32_t column = HeadOf(half) * layout_.head_dim + dimension;
-          args_.y.Set(OperandIndex(RowOf(half), column, StepsOf(args_.heads * layout_.head_dim)),
-                      FloatToBf16(out[j / 2][j % 2] * inverse));
+          out[j] = Fma(out[j], by.before, OutputOf(warp, d, j / 2, half * 2 + j % 2) * by.more);
         }
+      }
+      if (!Exists(half)) continue;
+      const float inverse = 1.0F / state.sum;
+      const uint32_t steps = StepsOf(args_.heads * layout_.head_dim);
+      const uint32_t head = HeadOf(half) * layout_.head_dim;
+      RECURVE_UNROLL
+      for (uint32_t j = 0; j < 8; ++j) {
+        const uint32_t dimension = d * 32 + (lane_ % 4 * 2 + j % 2) * 4 + j / 2;
+        if (dimension >= layout_.head_dim) continue;
+        args_.y.Set(OperandIndex(RowOf(half), head + dimension, steps),
+                    FloatToBf16(out[j] * inverse));
       }
     }
   }
 
   // Shared entries are judged by the queries of the recursion that appends them.
-  RECURVE_DEVICE void AddMass(uint32_t first, const SoftmaxState (&all)[2]) const {
-    float p[kGroupTiles][4] = {};
+  RECURVE_DEVICE void AddMass(uint32_t first) const {
+    GroupScores p = {};
     Score(first, p);
     const size_t masses =
         (size_t{row_.slot} * args_.sizes.groups + row_.group) * args_.sizes.max_positions;
     RECURVE_UNROLL
-    for (uint32_t j = 0; j < kGroupTiles; ++j) {
+    for (uint32_t half = 0; half < 2; ++half) {
+      if (half >= halves_) break;
+      const SoftmaxState all = StateOfAll(half);
+      const float inverse = 1.0F / all.sum;
       RECURVE_UNROLL
-      for (uint32_t i = 0; i < 4; ++i) {
-        const uint32_t entry = first + j * 8 + lane_ % 4 * 2 + i % 2;
-        const uint32_t half = i / 2;
-        if (entry >= seen_[half]) continue;
-        const float weight = SoftmaxWeight(p[j][i], all[half].largest);
-        args_.mass.Add(masses + entry, MassShare(weight, 1.0F / all[half].sum));
+      for (uint32_t j = 0; j < kGroupTiles; ++j) {
+        RECURVE_UNROLL
+        for (uint32_t i = 0; i < 2; ++i) {
+          const uint32_t entry = first + j * 8 + lane_ % 4 * 2 + i;
+          if (entry >= seen_[half]) continue;
+          const float weight = SoftmaxWeight(p[j][half * 2 + i], all.largest);
+          args_.mass.Add(masses + entry, MassShare(weight, inverse));
+        }
       }
     }
   }
@@ -369,6 +347,7 @@ class BlockAttention {
   const AttentionBf16Args& args_;
   const KvLayout& layout_;
   const uint32_t warp_, lane_;
+  const float scale_;
   const simt::SharedArray<SoftmaxState> states_;  // [warps][2][lanes]
   const simt::SharedArray<float> outputs_;        // [warps][kLaneOutputs][lanes]
   const simt::SharedArray<uint32_t> places_;      // [kGroupEntries]: of the warp's group
@@ -376,6 +355,7 @@ class BlockAttention {
   Row row_ = {};          // of the block's rows that which sees most
   uint32_t visible_ = 0;  // entries that some vector sees
   uint32_t seen_[2] = {};
+  uint32_t halves_ = 0;  // of the 16 vectors that there are
   bool has_overlay_ = false;
   bool is_judged_ = false;
   uint32_t group_ = 0;   // of the entries

@@ -35,7 +35,8 @@ struct VectorCut {
 
 #if defined(RECURVE_DEVICE)
 
-// The vectors of item `item`; no rows for a row that another item has with it.
+// The vectors of item `item`; no rows for a row that another item has with it. Each lane looks at a
+// row, all at once.
 RECURVE_DEVICE inline VectorBlock BlockOf(const AttentionBf16Args& args, const VectorCut& cut,
                                           uint32_t item, uint32_t rows) {
   VectorBlock block;
@@ -45,14 +46,16 @@ RECURVE_DEVICE inline VectorBlock BlockOf(const AttentionBf16Args& args, const V
   block.first_head = block.kv_head * cut.heads + part * kVectors;
   const uint32_t left = cut.heads - part * kVectors;
   block.heads = left < kVectors ? left : kVectors;
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
   const uint32_t at_once = cut.RowsAtOnce();
-  const uint32_t slot = args.rows[block.first_row].slot;
   const uint32_t in_row = block.first_row % at_once;
-  if (in_row != 0 && args.rows[block.first_row - 1].slot == slot) return block;
-  do {
-    ++block.rows;
-  } while (in_row + block.rows < at_once && block.first_row + block.rows < rows &&
-           args.rows[block.first_row + block.rows].slot == slot);
+  const uint32_t row = block.first_row - in_row + lane;
+  bool is_same = false;
+  if (lane < at_once && row < rows)
+    is_same = args.rows[row].slot == args.rows[block.first_row].slot;
+  const uint32_t same = simt::Ballot(is_same);
+  if (in_row != 0 && (same >> (in_row - 1)) % 2 != 0) return block;
+  while ((same >> (in_row + block.rows)) % 2 != 0) ++block.rows;
   return block;
 }
 

@@ -60,6 +60,8 @@ RECURVE_HOST_DEVICE constexpr size_t SharedBytes(size_t n) {
 #define RECURVE_KERNEL(...) void
 #define RECURVE_DEVICE
 #define RECURVE_UNROLL
+#define RECURVE_ROLLED
+#define RECURVE_NOINLINE
 #include <simt_host.h>
 
 #else  // a device, or the host code beside it, for which spans are pairs of words
@@ -67,7 +69,9 @@ RECURVE_HOST_DEVICE constexpr size_t SharedBytes(size_t n) {
 #if defined(__CUDACC__)
 #define RECURVE_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)  // threads, blocks
 #define RECURVE_DEVICE __device__
-#define RECURVE_UNROLL _Pragma("unroll")  // of a loop whose arrays are registers
+#define RECURVE_NOINLINE __noinline__
+#define RECURVE_UNROLL _Pragma("unroll")    // of a loop whose arrays are registers
+#define RECURVE_ROLLED _Pragma("unroll 1")  // of one whose code would not fit the caches, unrolled
 #endif
 
 namespace recurve::simt {

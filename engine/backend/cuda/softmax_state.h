@@ -16,7 +16,8 @@ struct SoftmaxState {
 
 // exp(score - largest); 0 for the score of an entry that is not seen.
 RECURVE_HOST_DEVICE inline float SoftmaxWeight(float score, float largest) {
-  return score == -math_internal::kInfinity ? 0.0F : Exp(score - largest);
+  const float weight = Exp(score - largest);
+  return score == -math_internal::kInfinity ? 0.0F : weight;
 }
 
 // By what weighted sums of both are multiplied when they are added.
