@@ -23,7 +23,8 @@ RECURVE_DEVICE float Source(const RowSources& from, const simt::Constant<T>& emb
 
 RECURVE_DEVICE void StampBlock(const RowSources& from) {
   const bool is_first = simt::BlockIndex() == 0 && simt::ThreadIndex() == 0;
-  if (from.source == RowSource::kBlock && is_first) from.stamps.Set(kPartBlock, simt::GlobalTimer());
+  if (from.source == RowSource::kBlock && is_first)
+    from.stamps.Set(kPartBlock, simt::GlobalTimer());
 }
 
 RECURVE_KERNEL(kMostThreads) LoadRowsKernel(const LoadRowsArgs args) {
@@ -53,11 +54,13 @@ RECURVE_KERNEL(kMostThreads) LoadRowsBf16Kernel(const LoadRowsBf16Args args) {
     const uint32_t r = item / tiles * 4 + lane % 4;
     const uint32_t column = item % tiles * kTileOutputs + lane / 4;
     float x[2] = {0.0F, 0.0F};
+    float gamma[2] = {0.0F, 0.0F};
     for (uint32_t half = 0; half < 2; ++half) {
       if (r >= rows || column + half * 8 >= from.hidden) continue;
+      gamma[half] = args.to.gamma[column + half * 8];
       x[half] = Source(from, args.embedding, from.rows[r], column + half * 8);
     }
-    StoreResidual(args.to, r, item % tiles, r < rows, x[0], x[1]);
+    StoreResidual(args.to, r, item % tiles, r < rows, gamma, x[0], x[1]);
   }
 }
 

@@ -11,52 +11,77 @@ struct Nothing {};
 
 // ---- ProjectQkv ----
 
-// Elements `pair` and `pair` + half of one head: of a query, a key, or, not rotated, a value. Heads
+// Where a row's elements of one pair go, and by what angle they are turned.
+struct PairPlace {
+  bool exists = false;
+  bool is_query = false;
+  bool turns = false;
+  Angle angle = {};
+  size_t at = 0;          // of the pair's first element, in q or in the pool
+  uint32_t position = 0;  // of the entry, where it is told
+  size_t position_at = 0;
+  bool tells_position = false;
+};
+
+// Elements `pair` and `pair` + half of one head: of a query, a key, or, not turned, a value. Heads
 // are numbered through queries, keys and values.
-RECURVE_DEVICE void StorePair(const ProjectQkvBf16Args& args, uint32_t index, uint32_t head,
-                              uint32_t pair, float a, float b) {
+RECURVE_DEVICE PairPlace FindPair(const ProjectQkvBf16Args& args, uint32_t index, uint32_t head,
+                                  uint32_t pair) {
   const KvLayout& layout = args.layout;
-  const Row& row = args.rows[index];
-  const bool is_query = head < args.heads;
-  if (!is_query && row.entry == kNoEntry) return;
+  const Row row = args.rows[index];
+  PairPlace place;
+  place.is_query = head < args.heads;
+  place.exists = place.is_query || row.entry != kNoEntry;
+  if (!place.exists) return place;
   const bool is_value = head >= args.heads + layout.kv_heads;
-  const uint32_t half = layout.head_dim / 2;
-  if (!is_value) {
-    const Angle angle = args.rotary.AngleOf(row.position, pair, half);
-    Rotate(angle.cos, angle.sin, a, b);
-  }
-  if (is_query) {
-    const size_t at = (size_t{index} * args.heads + head) * layout.stride + pair;
-    args.q.Set(at, FloatToBf16(a));
-    args.q.Set(at + half, FloatToBf16(b));
-    return;
+  place.turns = !is_value;
+  if (place.turns) place.angle = args.rotary.AngleOf(row.position, pair, layout.head_dim / 2);
+  if (place.is_query) {
+    place.at = (size_t{index} * args.heads + head) * layout.stride + pair;
+    return place;
   }
   const uint32_t kv_head = (head - args.heads) % layout.kv_heads;
-  const EntryPlace place = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
-  const size_t at =
-      layout.Offset(place.page, row.group, args.layer, is_value ? 1 : 0, kv_head, place.entry);
-  args.pages.Set(at + pair, FloatToBf16(a));
-  args.pages.Set(at + half + pair, FloatToBf16(b));
-  if (is_value && kv_head == 0 && pair == 0) {
-    args.entry_positions.Set(size_t{place.page} * layout.page_capacity + place.entry, row.position);
-  }
+  const EntryPlace entry = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
+  place.at = pair + layout.Offset(entry.page, row.group, args.layer, is_value ? 1 : 0, kv_head,
+                                  entry.entry);
+  place.tells_position = is_value && kv_head == 0 && pair == 0;
+  place.position = row.position;
+  place.position_at = size_t{entry.page} * layout.page_capacity + entry.entry;
+  return place;
 }
 
 struct QkvEpilogue {
   using Args = ProjectQkvBf16Args;
-  using Loaded = Nothing;
+  struct Loaded {
+    PairPlace rows[2];
+  };
   const Args& args;
-  RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
-    return {};
-  }
-  RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
-                            const float (&scale)[2], Nothing /*loaded*/) const {
+  RECURVE_DEVICE Loaded Load(uint32_t tile, uint32_t row, uint32_t end) const {
+    Loaded loaded;
     const uint32_t half = args.layout.head_dim / 2;
     const uint32_t tiles = TilesOfHead({half});
     const uint32_t pair = tile % tiles * 8 + simt::ThreadIndex() % simt::kWarp / 4;
-    if (pair >= half) return;
-    for (uint32_t i = 0; i < 2 && row + i < end; ++i) {
-      StorePair(args, row + i, tile / tiles, pair, sums.v[i] * scale[i], sums.v[2 + i] * scale[i]);
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < 2; ++i) {
+      if (pair < half && row + i < end)
+        loaded.rows[i] = FindPair(args, row + i, tile / tiles, pair);
+    }
+    return loaded;
+  }
+  RECURVE_DEVICE void Store(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/, const Sums& sums,
+                            const float (&scale)[2], const Loaded& loaded) const {
+    const uint32_t half = args.layout.head_dim / 2;
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < 2; ++i) {
+      const PairPlace& place = loaded.rows[i];
+      if (!place.exists) continue;
+      float a = sums.v[i] * scale[i];
+      float b = sums.v[2 + i] * scale[i];
+      if (place.turns) Rotate(place.angle.cos, place.angle.sin, a, b);
+      const simt::Out<Bf16>& target = place.is_query ? args.q : args.pages;
+      target.Set(place.at, FloatToBf16(a));
+      target.Set(place.at + half, FloatToBf16(b));
+      if (place.tells_position) args.entry_positions.Set(place.position_at, place.position);
     }
   }
 };
@@ -65,24 +90,35 @@ struct QkvEpilogue {
 
 struct AddEpilogue {
   using Args = AddProductBf16Args;
-  using Loaded = Sums;  // the residual, as the sums lie
+  struct Loaded {
+    Sums before;     // the residual, as the sums lie
+    float gamma[2];  // of the columns g and g + 8
+  };
   const Args& args;
-  RECURVE_DEVICE Sums Load(uint32_t tile, uint32_t row, uint32_t end) const {
-    Sums before = {};
+  RECURVE_DEVICE Loaded Load(uint32_t tile, uint32_t row, uint32_t end) const {
+    Loaded loaded = {};
     const ResidualArgs& residual = args.residual;
-    const uint32_t column = tile * kTileOutputs + simt::ThreadIndex() % simt::kWarp / 4;
-    for (uint32_t j = 0; j < 4; ++j) {
-      const uint32_t r = row + j % 2;
-      const uint32_t c = column + j / 2 * 8;
-      if (r < end && c < residual.hidden) before.v[j] = residual.x[size_t{r} * residual.hidden + c];
+    RECURVE_UNROLL
+    for (uint32_t half = 0; half < 2; ++half) {
+      const uint32_t column =
+          tile * kTileOutputs + half * 8 + simt::ThreadIndex() % simt::kWarp / 4;
+      if (column >= residual.hidden) continue;
+      loaded.gamma[half] = residual.gamma[column];
+      RECURVE_UNROLL
+      for (uint32_t i = 0; i < 2; ++i) {
+        if (row + i >= end) continue;
+        loaded.before.v[half * 2 + i] = residual.x[size_t{row + i} * residual.hidden + column];
+      }
     }
-    return before;
+    return loaded;
   }
   RECURVE_DEVICE void Store(uint32_t tile, uint32_t row, uint32_t end, const Sums& sums,
-                            const float (&scale)[2], const Sums& before) const {
+                            const float (&scale)[2], const Loaded& loaded) const {
+    RECURVE_UNROLL
     for (uint32_t i = 0; i < 2; ++i) {
-      StoreResidual(args.residual, row + i, tile, row + i < end,
-                    before.v[i] + sums.v[i] * scale[i], before.v[2 + i] + sums.v[2 + i] * scale[i]);
+      StoreResidual(args.residual, row + i, tile, row + i < end, loaded.gamma,
+                    loaded.before.v[i] + sums.v[i] * scale[i],
+                    loaded.before.v[2 + i] + sums.v[2 + i] * scale[i]);
     }
   }
 };
@@ -103,7 +139,8 @@ struct GateUpEpilogue {
     for (uint32_t i = 0; i < 2 && row + i < end; ++i) {
       const float gate = sums.v[i] * scale[i];
       const float up = sums.v[2 + i] * scale[i];
-      args.y.Set(OperandIndex(row + i, output, StepsOf(args.outputs)), FloatToBf16(Silu(gate) * up));
+      args.y.Set(OperandIndex(row + i, output, StepsOf(args.outputs)),
+                 FloatToBf16(Silu(gate) * up));
     }
   }
 };
@@ -141,7 +178,8 @@ struct Cut {
 // Two blocks of different kernels must fit a multiprocessor, or none begins before its predecessor
 // has ended.
 template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
-RECURVE_KERNEL(kMostSegments * simt::kWarp, 2) ProductKernel(const Cut<typename Epilogue::Args> cut) {
+RECURVE_KERNEL(kMostSegments* simt::kWarp, 2)
+ProductKernel(const Cut<typename Epilogue::Args> cut) {
   RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
 }
 
@@ -172,6 +210,7 @@ template <typename Epilogue>
 absl::Status LaunchProduct(Runtime& runtime, const char* name, const ProductShape& shape,
                            const typename Epilogue::Args& args) {
   if (shape.rows <= 8) return LaunchRows<Epilogue, 1, 8, 8>(runtime, name, shape, args);
+  if (shape.rows <= 16) return LaunchRows<Epilogue, 2, 8, 4>(runtime, name, shape, args);
   if (shape.rows <= 32) return LaunchRows<Epilogue, 4, 4, 3>(runtime, name, shape, args);
   return LaunchRows<Epilogue, 8, 4, 2>(runtime, name, shape, args);
 }

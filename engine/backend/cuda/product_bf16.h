@@ -151,10 +151,11 @@ RECURVE_DEVICE inline void ScaleRows(const ProductBf16& product, const RowBlock&
   }
 }
 
-// The sums of a warp's segment. Rows are loaded a batch of steps ahead.
-template <uint32_t MT, uint32_t NT, uint32_t kAhead>
+// The sums of a warp's segment. Rows are loaded a batch of steps ahead; `meanwhile` is called while
+// the first are on their way.
+template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Meanwhile>
 RECURVE_DEVICE void SumSegment(WeightStream<MT, kAhead>& weights, const RowStream<NT>& rows,
-                               float (&sums)[MT][NT][4]) {
+                               float (&sums)[MT][NT][4], Meanwhile meanwhile) {
   constexpr uint32_t kBatch = NT >= 4 ? 1 : (4 / NT < kAhead ? 4 / NT : kAhead);
   const uint32_t steps = weights.steps();
   simt::Words2 next[kBatch][NT];
@@ -166,6 +167,7 @@ RECURVE_DEVICE void SumSegment(WeightStream<MT, kAhead>& weights, const RowStrea
     }
   };
   load(0);
+  meanwhile();
   for (uint32_t base = 0; base < steps; base += kAhead) {
     RECURVE_UNROLL
     for (uint32_t batch = 0; batch < kAhead; batch += kBatch) {
@@ -224,18 +226,21 @@ RECURVE_DEVICE void RunProduct(const ProductBf16& product, uint32_t row_blocks,
       loaded = epilogue.Load(tile + warp / NT, row_of(warp), block.end);
     }
     float sums[MT][NT][4] = {};
-    SumSegment<MT, NT, kAhead>(weights, RowStream<NT>(product, block, weights.first_step()), sums);
-    ScaleRows(product, block, NT * kTileRows, scales);
+    SumSegment<MT, NT, kAhead>(weights, RowStream<NT>(product, block, weights.first_step()), sums,
+                               [&] { ScaleRows(product, block, NT * kTileRows, scales); });
     RECURVE_UNROLL
     for (uint32_t i = 0; i < kTiles; ++i) {
       const float(&d)[4] = sums[i / NT][i % NT];
       partial[(warp * kTiles + i) * simt::kWarp + lane] = {{d[0], d[1], d[2], d[3]}};
     }
     simt::SyncBlock();
+    RECURVE_ROLLED
     for (uint32_t i = warp; i < kTiles; i += segments) {
       if (tile + i / NT >= product.tiles) break;
       Sums sum = partial[i * simt::kWarp + lane];
-      for (uint32_t segment = 1; segment < segments; ++segment) {
+      RECURVE_UNROLL
+      for (uint32_t segment = 1; segment < kMostSegments; ++segment) {
+        if (segment >= segments) break;
         const Sums more = partial[(segment * kTiles + i) * simt::kWarp + lane];
         for (uint32_t j = 0; j < 4; ++j) sum.v[j] += more.v[j];
       }

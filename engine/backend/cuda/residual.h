@@ -42,9 +42,10 @@ struct ResidualArgs {
 
 // Columns 16 tile + g and 16 tile + g + 8 of a row's new residual, by the lane with
 // lane / 4 = g; all lanes of the warp call it, and those of one lane % 4 with the same row.
-// `there`: whether the row is one.
+// `there`: whether the row is one. `gamma`: of both columns.
 RECURVE_DEVICE inline void StoreResidual(const ResidualArgs& args, uint32_t row, uint32_t tile,
-                                         bool there, float low, float high) {
+                                         bool there, const float (&gamma)[2], float low,
+                                         float high) {
   const uint32_t g = simt::ThreadIndex() % simt::kWarp / 4;
   float square = 0.0F;
   for (uint32_t half = 0; half < 2; ++half) {
@@ -52,8 +53,7 @@ RECURVE_DEVICE inline void StoreResidual(const ResidualArgs& args, uint32_t row,
     if (!there || column >= args.hidden) continue;
     const float x = half == 0 ? low : high;
     args.x.Set(size_t{row} * args.hidden + column, x);
-    args.operand.Set(OperandIndex(row, column, StepsOf(args.hidden)),
-                     FloatToBf16(x * args.gamma[column]));
+    args.operand.Set(OperandIndex(row, column, StepsOf(args.hidden)), FloatToBf16(x * gamma[half]));
     square = Fma(x, x, square);
   }
   for (uint32_t step = 4; step < simt::kWarp; step *= 2) square += simt::ShuffleXor(square, step);

@@ -27,7 +27,12 @@ struct RotaryTable {
       const size_t at = size_t{position} * half + pair;
       return {cos[at], sin[at]};
     }
-    const double angle = position * frequencies[pair];
+    return OfAngle(position * frequencies[pair]);
+  }
+
+ private:
+  // By itself, since few positions come to it and its code is long.
+  RECURVE_NOINLINE RECURVE_DEVICE static Angle OfAngle(double angle) {
     return {Cos(angle), Sin(angle)};
   }
 #endif
