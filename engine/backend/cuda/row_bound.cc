@@ -9,12 +9,14 @@ uint32_t RowBound::Submit(const StepPlan& plan) {
   for (const Drop& drop : plan.drops) slots_[drop.slot].rows = 0;
   for (const Admission& admission : plan.admits) {
     const bool in_prompt = admission.state.position < admission.limits.prompt;
-    slots_[admission.slot] = {in_prompt ? admission.limits.chunk : 1, plan.epoch};
+    slots_[admission.slot] = {in_prompt ? admission.limits.chunk : 1, in_prompt, plan.epoch};
   }
-  uint64_t rows = 0;
-  for (const SlotRows& slot : slots_) rows += slot.rows;
-  const uint64_t most = uint64_t{std::max(plan.ends, plan.block_rows)} + plan.prompt_rows;
-  return static_cast<uint32_t>(std::min(rows, most));
+  // Each kind of rows has a cap of its own.
+  uint64_t generated = 0;
+  uint64_t prompts = 0;
+  for (const SlotRows& slot : slots_) (slot.in_prompt ? prompts : generated) += slot.rows;
+  generated = std::min<uint64_t>(generated, std::max(plan.ends, plan.block_rows));
+  return static_cast<uint32_t>(generated + std::min<uint64_t>(prompts, plan.prompt_rows));
 }
 
 void RowBound::Collect(const StepResult& result, const SlotTable& table) {
@@ -27,6 +29,7 @@ void RowBound::Collect(const StepResult& result, const SlotTable& table) {
       slot.rows = 0;
     } else if (now.state.position >= now.limits.prompt) {
       slot.rows = 1;
+      slot.in_prompt = false;
     }
   }
 }

@@ -24,7 +24,8 @@ class RowBound {
 
  private:
   struct SlotRows {
-    uint32_t rows = 0;   // most of a span
+    uint32_t rows = 0;  // most of a span
+    bool in_prompt = false;
     uint32_t since = 0;  // epoch of the plan that admitted it
   };
 

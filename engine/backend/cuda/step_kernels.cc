@@ -51,7 +51,7 @@ StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const Devic
 }
 
 uint32_t StepKernels::RowsOf(uint32_t bucket) const {
-  constexpr uint32_t kRows[kBuckets - 1] = {8, 32};
+  constexpr uint32_t kRows[kBuckets - 1] = {8, 16, 32, 64, 128};
   return bucket + 1 < kBuckets ? std::min(kRows[bucket], sizes_.rows) : sizes_.rows;
 }
 

@@ -42,7 +42,7 @@ class StepKernels {
 
  private:
   // Rows for which kernels are cut, by bucket; the last one takes all.
-  static constexpr uint32_t kBuckets = 3;
+  static constexpr uint32_t kBuckets = 6;
   uint32_t RowsOf(uint32_t bucket) const;
   uint32_t BucketOf(uint32_t rows) const;
 

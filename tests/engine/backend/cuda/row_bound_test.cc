@@ -123,7 +123,7 @@ TEST(RowBound, ComesDownToARowASlot) {
                                      {RequestOf(20, 12), RequestOf(9, 30)}, {.depth = depth});
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     const std::vector<uint32_t>& bounds = backend.bounds();
-    EXPECT_EQ(bounds.front(), 2 * limits.chunk);
+    EXPECT_EQ(bounds.front(), limits.prompt_rows);
     EXPECT_TRUE(std::is_sorted(bounds.rbegin(), bounds.rend())) << "nobody is admitted later";
     EXPECT_THAT(bounds, testing::Contains(2U)) << "both prompts are done";
     // Once the first one has finished its slot counts no more.
@@ -222,8 +222,8 @@ TEST_F(OneSlot, ThatGoesOnBehindItsPromptHasOneRow) {
   EXPECT_EQ(bound_.Submit(plan), 1U);
 }
 
-TEST(RowBound, IsNoMoreThanTheStepTakes) {
-  RowBound bound(10);
+TEST(RowBound, IsNoMoreThanTheStepTakesOfEachKind) {
+  RowBound bound(20);
   StepPlan plan;
   plan.epoch = 1;
   plan.ends = 3;
@@ -235,7 +235,15 @@ TEST(RowBound, IsNoMoreThanTheStepTakes) {
     admission.limits = {.prompt = 20, .end = 40, .room = 40, .chunk = 6};
     plan.admits.push_back(admission);
   }
-  EXPECT_EQ(bound.Submit(plan), 13U);
+  EXPECT_EQ(bound.Submit(plan), 10U) << "prompts alone";
+  for (uint32_t slot = 10; slot < 20; ++slot) {
+    Admission admission = {};
+    admission.slot = slot;
+    admission.state.position = 20;
+    admission.limits = {.prompt = 20, .end = 40, .room = 40, .chunk = 6};
+    plan.admits.push_back(admission);
+  }
+  EXPECT_EQ(bound.Submit(plan), 13U) << "and generated rows, as many as EXIT and ENTRY take";
 }
 
 }  // namespace
