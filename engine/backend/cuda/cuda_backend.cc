@@ -21,13 +21,6 @@ std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t
   return {all + size_t{epoch % kMostOutstanding} * words, words};
 }
 
-// An error of the device, with the step in which it came.
-absl::Status InStep(uint32_t epoch, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(),
-                      absl::StrCat("step ", epoch, ": ", std::string(status.message())));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(std::shared_ptr<const Model> model,
@@ -102,7 +95,7 @@ absl::Status CudaBackend::WarmUp() {
   RETURN_IF_ERROR(Send(StepPlan()));
   RETURN_IF_ERROR(kernels_.Launch({.evicts = true, .copies = true, .ends = true}));
   RETURN_IF_ERROR(runtime_->Mark(0));
-  RETURN_IF_ERROR(WaitFor(0));
+  RETURN_IF_ERROR(runtime_->WaitFor(0, "the first run of all kernels", options_.step_timeout));
   return options_.eager ? absl::OkStatus() : kernels_.MakeGraphs();
 }
 
@@ -113,12 +106,13 @@ absl::Status CudaBackend::Queue(const StepPlan& plan) {
 }
 
 absl::Status CudaBackend::Launch(const StepPlan& plan) {
-  RETURN_IF_ERROR(Send(plan));
   StepWork work;
   work.evicts = !plan.evicts.empty();
   work.copies = !plan.copies.empty();
   work.ends = plan.ends > 0;
   work.rows = std::max(row_bound_.Submit(plan), options_.least_rows);
+  cut_for_[plan.epoch % kMostOutstanding] = kernels_.CutFor(work);
+  RETURN_IF_ERROR(Send(plan));
   RETURN_IF_ERROR(kernels_.Launch(work));
   return runtime_->Mark(plan.epoch % kMostOutstanding);
 }
@@ -159,6 +153,14 @@ absl::Status CudaBackend::Finish(StepResult& result) {
 absl::Status CudaBackend::WaitFor(uint32_t epoch) {
   return InStep(epoch,
                 runtime_->WaitFor(epoch % kMostOutstanding, "the device", options_.step_timeout));
+}
+
+// An error of the device, with the step in which it came.
+absl::Status CudaBackend::InStep(uint32_t epoch, const absl::Status& status) const {
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("step ", epoch, ", cut for ", cut_for_[epoch % kMostOutstanding],
+                                   " rows: ", std::string(status.message())));
 }
 
 absl::Status CudaBackend::ReadRawLogits(StepResult& result) {

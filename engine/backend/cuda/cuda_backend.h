@@ -3,6 +3,7 @@
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H_
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -79,6 +80,7 @@ class CudaBackend final : public Backend {
   absl::Status Launch(const StepPlan& plan);
   absl::Status Send(const StepPlan& plan);
   absl::Status WaitFor(uint32_t epoch);
+  absl::Status InStep(uint32_t epoch, const absl::Status& status) const;
   absl::Status Finish(StepResult& result);
   absl::Status ReadRawLogits(StepResult& result);
 
@@ -90,7 +92,8 @@ class CudaBackend final : public Backend {
   PlanWriter writer_;
   StepReplay replay_;
   RowBound row_bound_;
-  absl::Status status_;  // the first error; final
+  std::array<uint32_t, kMostOutstanding> cut_for_ = {};  // rows, of each step; for messages
+  absl::Status status_;                                  // the first error; final
   uint32_t last_epoch_ = 0;
   uint32_t outstanding_ = 0;
 };

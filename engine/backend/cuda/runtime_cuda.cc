@@ -134,18 +134,21 @@ class CudaRuntime final : public Runtime {
                     absl::StrCat("launch of ", kernel.name));
   }
 
-  absl::Status BeginGraph(std::string_view /*name*/) override {
+  absl::Status BeginGraph(std::string_view name) override {
+    graph_name_ = std::string(name);
     return ToStatus(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
-                    "cudaStreamBeginCapture");
+                    absl::StrCat("cudaStreamBeginCapture of graph '", graph_name_, "'"));
   }
 
   absl::StatusOr<Graph> EndGraph() override {
     cudaGraph_t graph = nullptr;
-    RETURN_IF_ERROR(ToStatus(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture"));
+    const std::string of_graph = absl::StrCat(" of graph '", graph_name_, "'");
+    RETURN_IF_ERROR(
+        ToStatus(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture" + of_graph));
     cudaGraphExec_t executable = nullptr;
     const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
-    RETURN_IF_ERROR(ToStatus(error, "cudaGraphInstantiate"));
+    RETURN_IF_ERROR(ToStatus(error, "cudaGraphInstantiate" + of_graph));
     graphs_.push_back(executable);
     return static_cast<Graph>(graphs_.size() - 1);
   }
@@ -194,6 +197,7 @@ class CudaRuntime final : public Runtime {
   const DeviceFacts facts_;
   cudaStream_t stream_ = nullptr;
   std::array<cudaEvent_t, kMarks> marks_ = {};
+  std::string graph_name_;  // of the last that was begun
   std::vector<cudaGraphExec_t> graphs_;
   std::vector<void*> memory_, mapped_;
   std::map<const void*, size_t> allowed_shared_;  // by kernel

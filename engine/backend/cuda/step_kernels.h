@@ -40,6 +40,9 @@ class StepKernels {
   // One step of the plan that DeviceState::plan holds: EXIT, sampling, ENTRY, the block, routers.
   absl::Status Launch(const StepWork& work);
 
+  // Rows for which the kernels of such a step are cut.
+  uint32_t CutFor(const StepWork& work) const { return RowsOf(BucketOf(work.rows)); }
+
  private:
   // Rows for which kernels are cut, by bucket; the last one takes all.
   static constexpr uint32_t kBuckets = 6;

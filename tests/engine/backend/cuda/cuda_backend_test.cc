@@ -186,7 +186,8 @@ TEST(CudaBackendTest, ErrorsOfTheDeviceAreFinal) {
     made.runtime->FailAt(call, 3, absl::UnavailableError("cudaErrorIllegalAddress"));
     const absl::Status failed = RunUntilError(*made.backend);
     EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
-    EXPECT_THAT(std::string(failed.message()), MatchesRegex("step [123]: cudaErrorIllegalAddress"));
+    EXPECT_THAT(std::string(failed.message()),
+                MatchesRegex("step [123], cut for 16 rows: cudaErrorIllegalAddress"));
     EXPECT_EQ(made.backend->Submit(StepPlan()), failed) << "it stays broken";
   }
 }
@@ -195,23 +196,24 @@ TEST(CudaBackendTest, ADeviceThatHangsIsWaitedForOnlySoLong) {
   EmulatedOptions emulated;
   Made made = Make(MakeModel(), emulated);
   made.runtime->SetExecution(Execution::kNever);
-  EXPECT_EQ(
-      RunUntilError(*made.backend),
-      absl::UnavailableError("step 1: the device has not come back after 50 ms (step_timeout)"));
+  EXPECT_EQ(RunUntilError(*made.backend),
+            absl::UnavailableError(
+                "step 1, cut for 16 rows: the device has not come back after 50 ms (step_timeout)"));
 }
 
 TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
   Made made = Make(MakeModel(), {}, /*eager=*/true);
   made.runtime->FailAt(EmulatedRuntime::Call::kReached, 2,
                        absl::UnavailableError("cudaErrorIllegalAddress"));
-  EXPECT_EQ(
-      RunUntilError(*made.backend),
-      absl::UnavailableError("step 1: after the launch of plan_exit: cudaErrorIllegalAddress"));
+  EXPECT_EQ(RunUntilError(*made.backend),
+            absl::UnavailableError(
+                "step 1, cut for 16 rows: after the launch of plan_exit: cudaErrorIllegalAddress"));
   made = Make(MakeModel(), {}, /*eager=*/true);
   made.runtime->SetExecution(Execution::kNever);
   EXPECT_EQ(RunUntilError(*made.backend),
-            absl::UnavailableError("step 1: after the launch of admit: admit has not come back "
-                                   "after 50 ms (step_timeout)"));
+            absl::UnavailableError(
+                "step 1, cut for 16 rows: after the launch of admit: admit has not come back "
+                "after 50 ms (step_timeout)"));
 }
 
 TEST(CudaBackendTest, APlanThatContradictsItselfIsRefused) {
