@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/api/limits.h"
 #include "engine/api/memory_piece.h"
+#include "engine/backend/kernel_work.h"
 #include "engine/backend/step.h"
 
 namespace recurve {
@@ -49,6 +50,9 @@ class Backend {
   // The memory of a device that the backend has, which never changes; empty if it computes in the
   // host's.
   virtual std::vector<MemoryPiece> DeviceMemoryPieces() const { return {}; }
+
+  // The kernels of a step without changes of pages, if it is made of some.
+  virtual std::vector<KernelWork> CountedKernels() const { return {}; }
 };
 
 }  // namespace recurve

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // recurve-bench: the engine alone, no network.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,7 +12,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/api/snapshot.h"
 #include "engine/backend/factory/make_backend.h"
 #include "engine/backend/precision.h"
 #include "engine/base/flag_values.h"
@@ -22,6 +19,7 @@
 #include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
+#include "engine/bench/report.h"
 #include "engine/bench/shapes.h"
 
 namespace recurve {
@@ -51,7 +49,10 @@ constexpr char kFooter[] =
     "takes. kv_bytes_peak counts pages that hold entries. flop_ratio is the FLOPs per token of "
     "the\n"
     "vanilla model of the same effective depth over this run's, LM head included. bytes_per_token\n"
-    "are weights and entries that a token reads if it is alone in its steps.\n"
+    "are weights and entries that a token reads if it is alone in its steps. idle_share is the\n"
+    "part of a step that no stage took: planning, and a device that waits. A backend that is made\n"
+    "of kernels has a line for each, of all its launches in one step: how many, and bytes and\n"
+    "FLOPs as counted from sizes and the run's mean rows.\n"
     "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
     "Examples:\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
@@ -248,45 +249,6 @@ absl::StatusOr<std::shared_ptr<const Model>> MakeModel(Flags& f) {
   return std::make_shared<const Model>(RandomModel(config, DataType::kBf16, f.bench.seed));
 }
 
-// One flat object; `figures` keeps the order of fields.
-using Figures = std::vector<std::pair<std::string, double>>;
-
-Figures ToFigures(const Measurement& m) {
-  Figures figures = {
-      {"tokens_per_second", m.tokens_per_second},
-      {"prompt_tokens_per_second", m.prompt_tokens_per_second},
-      {"first_token_seconds", m.first_token_seconds},
-      {"cached_prompt_share", m.cached_prompt_share},
-      {"mean_depth", m.mean_depth},
-      {"rows_per_step", m.rows_per_step},
-      {"flop_ratio", m.flop_ratio},
-      {"bytes_per_token", m.bytes_per_token},
-      {"step_seconds", m.step_seconds},
-      {"kv_bytes_peak", static_cast<double>(m.kv_bytes_peak)},
-      {"kv_bytes_reserved_peak", static_cast<double>(m.kv_bytes_reserved_peak)},
-  };
-  for (const auto& [group, bytes] : m.kv_bytes_peak_by_group) {
-    figures.emplace_back("kv_bytes_peak_" + group, static_cast<double>(bytes));
-  }
-  for (int part = 0; part < StepTotals::kParts; ++part) {
-    figures.emplace_back(absl::StrCat("stage_seconds_", std::string(StepPartName(part))),
-                         m.stage_seconds[part]);
-  }
-  return figures;
-}
-
-Figures Medians(const std::vector<Figures>& runs) {
-  Figures medians = runs.front();
-  for (size_t i = 0; i < medians.size(); ++i) {
-    std::vector<double> values;
-    values.reserve(runs.size());
-    for (const Figures& run : runs) values.push_back(run[i].second);
-    std::sort(values.begin(), values.end());
-    medians[i].second = (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
-  }
-  return medians;
-}
-
 void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
   if (m.ended_early == 0) return;
   std::fprintf(
@@ -294,13 +256,6 @@ void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
       "recurve-bench: %u of %u streams had ended when the last one got its first token, so "
       "tokens_per_second is of fewer; raise --new_tokens\n",
       m.ended_early, streams);
-}
-
-absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
-  nlohmann::ordered_json line = {{"run", run}};
-  for (const auto& [name, value] : figures) line[name] = value;
-  std::printf("%s\n", line.dump().c_str());
-  return FlushStandardOutput();
 }
 
 absl::Status Run(Flags& f, BackendBuilder& builder) {
@@ -311,6 +266,7 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
                  absl::StrCat(piece.bytes).c_str(), piece.name.c_str());
   }
   std::vector<Figures> runs;
+  std::vector<KernelFigures> kernels;
   for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
     const bool warm = i >= f.warmup;
     std::fprintf(stderr, "recurve-bench: %s %u of %u\n", warm ? "run" : "warm-up",
@@ -319,9 +275,11 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
     if (!warm) continue;
     NoteEarlyEndings(measurement, f.bench.streams);
     runs.push_back(ToFigures(measurement));
+    kernels = bench->CountKernels(measurement);
     if (f.format == "json") RETURN_IF_ERROR(PrintJson(runs.size(), runs.back()));
   }
   const Figures medians = Medians(runs);
+  PrintKernels(kernels, f.format == "json");
   if (f.format == "json") return PrintJson("median", medians);
   std::printf("medians of %u runs; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
               bench->facts().device.c_str(), bench->facts().threads);

@@ -166,13 +166,14 @@ class Bench::Counter final : public SampleObserver {
 struct Bench::Totals {
   void Add(const StepResult& result) {
     ++steps;
-    block_rows += result.part_rows[kPartBlock];
-    entry_rows += result.part_rows[kPartEntry];
-    for (uint32_t part = 0; part < kStepParts; ++part) part_ns[part] += result.part_ns[part];
+    for (uint32_t part = 0; part < kStepParts; ++part) {
+      part_rows[part] += result.part_rows[part];
+      part_ns[part] += result.part_ns[part];
+    }
   }
 
-  uint64_t steps = 0, block_rows = 0, entry_rows = 0;
-  std::array<uint64_t, kStepParts> part_ns{};
+  uint64_t steps = 0;
+  std::array<uint64_t, kStepParts> part_rows{}, part_ns{};
   std::chrono::steady_clock::time_point end;  // of the last step
 };
 
@@ -258,14 +259,17 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
                                seconds(counter.begin(), counter.all_started());
   m.ended_early = counter.ended_early();
   m.first_token_seconds = counter.mean_first_token_seconds();
-  m.mean_depth = static_cast<double>(totals.block_rows) /
-                 std::max<double>(1, static_cast<double>(totals.entry_rows));
   const double steps = static_cast<double>(totals.steps);
-  m.rows_per_step = static_cast<double>(totals.block_rows) / steps;
   m.step_seconds = total / steps;
+  m.idle_share = 1;
   for (uint32_t part = 0; part < kStepParts; ++part) {
+    m.part_rows[part] = static_cast<double>(totals.part_rows[part]) / steps;
     m.stage_seconds[part] = static_cast<double>(totals.part_ns[part]) * 1e-9 / steps;
+    m.idle_share -= m.stage_seconds[part] / m.step_seconds;
   }
+  m.rows_per_step = m.part_rows[kPartBlock];
+  m.mean_depth = static_cast<double>(totals.part_rows[kPartBlock]) /
+                 std::max<double>(1, static_cast<double>(totals.part_rows[kPartEntry]));
 }
 
 void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
@@ -278,12 +282,31 @@ void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
   }
   m.cached_prompt_share = static_cast<double>(counters.prefix_tokens_found) /
                           (static_cast<double>(options_.streams) * options_.prompt_tokens);
-  const double context = options_.prompt_tokens + options_.new_tokens / 2.0;
+  const double context = Context();
   const std::vector<double> shares = SharesOf(counters, config.recursions());
   m.flop_ratio =
       FlopsPerToken(VanillaTwin(config), {1.0}, context) / FlopsPerToken(config, shares, context);
   m.bytes_per_token =
       BytesPerToken(config, shares, context, static_cast<double>(options_.number_bytes));
+}
+
+double Bench::Context() const { return options_.prompt_tokens + options_.new_tokens / 2.0; }
+
+std::vector<KernelFigures> Bench::CountKernels(const Measurement& m) const {
+  const ModelConfig& config = model_->config;
+  // Recursions that keep entries of their own see those of the tokens that came as far: if depths
+  // are spread evenly, in the mean over recursions mean_depth / recursions of all.
+  const bool own_entries = config.kv_mode == KvMode::kRecursionWise;
+  const double seen = own_entries ? m.mean_depth / config.recursions() : 1;
+  std::vector<KernelFigures> counted;
+  for (const KernelWork& kernel : backend_->CountedKernels()) {
+    const StepPart part = kernel.work.part;
+    const double entries = Context() * (part == kPartBlock ? seen : 1);
+    counted.push_back({kernel.name, part, kernel.launches,
+                       kernel.work.Bytes(m.part_rows[part], entries),
+                       kernel.work.Flops(m.part_rows[part], entries)});
+  }
+  return counted;
 }
 
 }  // namespace recurve

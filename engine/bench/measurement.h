@@ -51,11 +51,21 @@ struct Measurement {
   double rows_per_step = 0;        // block rows over steps
   double step_seconds = 0;         // the run's time over its steps
   std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps
+  double idle_share = 0;                           // of step_seconds, what no part took
+  std::array<double, kStepParts> part_rows{};      // of a step, means
   uint64_t kv_bytes_peak = 0;                      // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
   double flop_ratio = 0;       // FLOPs per token: vanilla twin's over this run's
   double bytes_per_token = 0;  // weights and entries that a token reads if it is alone in its steps
+};
+
+// All launches of a kernel for one part of a step.
+struct KernelFigures {
+  std::string name;
+  StepPart part = kPartExit;
+  uint32_t launches = 0;
+  double bytes = 0, flops = 0;  // of all of them
 };
 
 // Whether the options fit the model. InvalidArgument names the flag, the value and the limit.
@@ -73,6 +83,10 @@ class Bench {
   const BackendFacts& facts() const { return facts_; }
   std::vector<MemoryPiece> device_memory() const { return backend_->DeviceMemoryPieces(); }
 
+  // What the kernels of a step of such a run move and compute, if the backend has kernels; its
+  // rows see as many entries as they do in the middle of generating.
+  std::vector<KernelFigures> CountKernels(const Measurement& m) const;
+
   // Runs every stream from its prompt to its last token.
   absl::StatusOr<Measurement> Run();
 
@@ -87,6 +101,7 @@ class Bench {
   absl::Status RunStreams(Schedule& schedule, Counter& counter, Totals& totals);
   void TellTimes(const Counter& counter, const Totals& totals, Measurement& m) const;
   void TellMemory(const ScheduleCounters& counters, Measurement& m) const;
+  double Context() const;  // entries of a sequence in the middle of generating
 
   const std::shared_ptr<const Model> model_;
   const BenchOptions options_;

@@ -33,10 +33,12 @@ absl::Status LaunchSteps(Runtime& runtime, uint32_t rows, bool programmatic,
                          const AttentionBf16Args& args) {
   const uint32_t most = 16 * runtime.facts().multiprocessors;
   const uint32_t items = rows * args.layout.kv_heads * VectorCut(args).parts;
-  const LaunchShape shape = {.blocks = std::min(items, most),
-                             .threads = kThreads,
-                             .shared_bytes = BlockAttention<kSteps>::SharedBytes(),
-                             .programmatic = programmatic};
+  const LaunchShape shape = {
+      .blocks = std::min(items, most),
+      .threads = kThreads,
+      .shared_bytes = BlockAttention<kSteps>::SharedBytes(),
+      .programmatic = programmatic,
+      .work = AttentionWork(args.set, args.layout, args.heads, sizeof(Bf16))};
   return Launch(runtime, "attention_bf16", AttentionBf16Kernel<kSteps>, shape, args);
 }
 

@@ -159,7 +159,8 @@ absl::Status LaunchAttention(Runtime& runtime, const AttentionArgs& args) {
   const LaunchShape shape = {
       .blocks = AttentionBlocks(runtime),
       .threads = threads,
-      .shared_bytes = simt::SharedBytes<float>(threads) + simt::SharedBytes<float>(kLanes)};
+      .shared_bytes = simt::SharedBytes<float>(threads) + simt::SharedBytes<float>(kLanes),
+      .work = AttentionWork(args.set, args.layout, args.heads, sizeof(float))};
   return Launch(runtime, "attention_f32", AttentionKernel, shape, args);
 }
 

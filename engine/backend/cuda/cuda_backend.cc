@@ -88,12 +88,10 @@ absl::Status CudaBackend::Submit(const StepPlan& plan) {
   return status_;
 }
 
-// Every kernel runs once, with an empty plan: a driver loads them at their first use, which must
-// not fall into the making of a graph.
 absl::Status CudaBackend::WarmUp() {
   if (options_.eager) runtime_->CheckEachLaunch(options_.step_timeout);
   RETURN_IF_ERROR(Send(StepPlan()));
-  RETURN_IF_ERROR(kernels_.Launch({.evicts = true, .copies = true, .ends = true}));
+  RETURN_IF_ERROR(kernels_.WarmUp());
   RETURN_IF_ERROR(runtime_->Mark(0));
   RETURN_IF_ERROR(runtime_->WaitFor(0, "the first run of all kernels", options_.step_timeout));
   return options_.eager ? absl::OkStatus() : kernels_.MakeGraphs();

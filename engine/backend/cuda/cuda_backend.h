@@ -72,6 +72,7 @@ class CudaBackend final : public Backend {
   absl::Status Collect(StepResult& result) override;
   uint32_t Outstanding() const override { return outstanding_; }
   std::vector<MemoryPiece> DeviceMemoryPieces() const override { return runtime_->allocated(); }
+  std::vector<KernelWork> CountedKernels() const override { return kernels_.kernels(); }
 
  private:
   CudaBackend(PreparedDevice device, const CudaBackendOptions& options);

@@ -52,6 +52,7 @@ RECURVE_DEVICE PairPlace FindPair(const ProjectQkvBf16Args& args, uint32_t index
 
 struct QkvEpilogue {
   using Args = ProjectQkvBf16Args;
+  static constexpr double kOutputBytes = sizeof(Bf16);
   struct Loaded {
     PairPlace rows[2];
   };
@@ -90,6 +91,7 @@ struct QkvEpilogue {
 
 struct AddEpilogue {
   using Args = AddProductBf16Args;
+  static constexpr double kOutputBytes = 2 * sizeof(float) + sizeof(Bf16);
   struct Loaded {
     Sums before;     // the residual, as the sums lie
     float gamma[2];  // of the columns g and g + 8
@@ -127,6 +129,7 @@ struct AddEpilogue {
 
 struct GateUpEpilogue {
   using Args = GateUpBf16Args;
+  static constexpr double kOutputBytes = sizeof(Bf16) / 2.0;  // of a gate and its up projection one
   using Loaded = Nothing;
   const Args& args;
   RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
@@ -149,6 +152,7 @@ struct GateUpEpilogue {
 
 struct HeadEpilogue {
   using Args = HeadBf16Args;
+  static constexpr double kOutputBytes = sizeof(float);
   using Loaded = Nothing;
   const Args& args;
   RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
@@ -183,6 +187,16 @@ ProductKernel(const Cut<typename Epilogue::Args> cut) {
   RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
 }
 
+// Weights with their pads once, operands and outputs of each row.
+WorkCount WorkOf(const ProductBf16& product, double output_bytes) {
+  const double inputs = StepsOf(product.inputs) * double{kStepInputs};
+  const double outputs = product.tiles * double{kTileOutputs};
+  return {.part = PartOf(product.set),
+          .weight_bytes = inputs * outputs * sizeof(Bf16),
+          .row_bytes = inputs * sizeof(Bf16) + outputs * output_bytes,
+          .row_flops = 2 * inputs * outputs};
+}
+
 template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
 absl::Status LaunchTiles(Runtime& runtime, const char* name, const ProductShape& shape,
                          const typename Epilogue::Args& args) {
@@ -190,7 +204,8 @@ absl::Status LaunchTiles(Runtime& runtime, const char* name, const ProductShape&
   const LaunchShape launch = {.blocks = (args.product.tiles + MT - 1) / MT * row_blocks,
                               .threads = SegmentsOf(args.product.inputs) * simt::kWarp,
                               .shared_bytes = ProductSharedBytes<MT, NT>(),
-                              .programmatic = shape.programmatic};
+                              .programmatic = shape.programmatic,
+                              .work = WorkOf(args.product, Epilogue::kOutputBytes)};
   return Launch(runtime, name, ProductKernel<MT, NT, kAhead, Epilogue>, launch, {args, row_blocks});
 }
 

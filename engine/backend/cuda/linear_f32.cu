@@ -173,12 +173,22 @@ RECURVE_KERNEL(kMostThreads) HeadKernel(const HeadArgs args) {
               });
 }
 
+// `matrices`: of the product's size that the kernel multiplies with.
+WorkCount WorkOf(const ProductF32& product, double matrices) {
+  const double weights = matrices * product.inputs * product.outputs;
+  return {.part = PartOf(product.set),
+          .weight_bytes = weights * sizeof(float),
+          .row_bytes = static_cast<double>(product.inputs + product.outputs) * sizeof(float),
+          .row_flops = 2 * weights};
+}
+
 template <typename Args>
 absl::Status LaunchProduct(Runtime& runtime, const char* name, void (*kernel)(Args),
-                           const Args& args) {
+                           const Args& args, double matrices = 1) {
   const LaunchShape shape = {.blocks = 4 * runtime.facts().multiprocessors,
                              .threads = ThreadsFor(args.product.outputs, kMostThreads),
-                             .shared_bytes = RowInputsShared(args.product.inputs)};
+                             .shared_bytes = RowInputsShared(args.product.inputs),
+                             .work = WorkOf(args.product, matrices)};
   return Launch(runtime, name, kernel, shape, args);
 }
 
@@ -193,7 +203,7 @@ absl::Status LaunchAddProduct(Runtime& runtime, const AddProductArgs& args) {
 }
 
 absl::Status LaunchGateUp(Runtime& runtime, const GateUpArgs& args) {
-  return LaunchProduct(runtime, "gate_up_f32", GateUpKernel, args);
+  return LaunchProduct(runtime, "gate_up_f32", GateUpKernel, args, 2);
 }
 
 absl::Status LaunchHead(Runtime& runtime, const HeadArgs& args) {

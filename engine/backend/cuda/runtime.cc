@@ -28,6 +28,7 @@ absl::StatusOr<MappedMemory> Runtime::AllocateMapped(std::string_view name, size
 
 absl::Status Runtime::Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) {
   RETURN_IF_ERROR(DoLaunch(kernel, shape, args));
+  if (counted_ != nullptr) AddLaunch(kernel.name, shape.work, *counted_);
   if (!check_timeout_.has_value()) return absl::OkStatus();
   RETURN_IF_ERROR(Mark(kLaunchMark));
   const absl::Status ran = WaitFor(kLaunchMark, kernel.name, *check_timeout_);

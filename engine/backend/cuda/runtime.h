@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "engine/api/memory_piece.h"
 #include "engine/backend/cuda/device_memory.h"
+#include "engine/backend/kernel_work.h"
 
 namespace recurve {
 
@@ -43,6 +44,7 @@ struct LaunchShape {
   size_t shared_bytes = 0;
   // Whether it may begin before the kernel before it in the stream has ended: GridWait waits.
   bool programmatic = false;
+  WorkCount work = {};
 };
 
 // Threads of a block for so many tasks that run side by side: whole warps, `most` at most.
@@ -100,6 +102,9 @@ class Runtime {
   // Not for what becomes a graph.
   void CheckEachLaunch(std::chrono::milliseconds timeout) { check_timeout_ = timeout; }
 
+  // From now on launches are added to `kernels`, or, if that is null, to nothing.
+  void CountLaunches(std::vector<KernelWork>* kernels) { counted_ = kernels; }
+
   // What is launched between these becomes a graph instead of running.
   virtual absl::Status BeginGraph(std::string_view name) = 0;
   virtual absl::StatusOr<Graph> EndGraph() = 0;
@@ -129,6 +134,7 @@ class Runtime {
  private:
   std::vector<MemoryPiece> allocated_;
   std::optional<std::chrono::milliseconds> check_timeout_;  // of CheckEachLaunch
+  std::vector<KernelWork>* counted_ = nullptr;              // of CountLaunches
 };
 
 // Launches `kernel`, a function of one argument.

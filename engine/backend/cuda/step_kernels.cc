@@ -61,6 +61,15 @@ uint32_t StepKernels::BucketOf(uint32_t rows) const {
   return bucket;
 }
 
+absl::Status StepKernels::WarmUp() {
+  RETURN_IF_ERROR(ChangePages({.evicts = true, .copies = true}));
+  runtime_.CountLaunches(&counted_);
+  RETURN_IF_ERROR(RunAdmissions());
+  RETURN_IF_ERROR(RunRows(/*ends=*/true, RowsOf(0)));
+  runtime_.CountLaunches(nullptr);
+  return absl::OkStatus();
+}
+
 absl::Status StepKernels::MakeGraphs() {
   for (const bool ends : {false, true}) {
     for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {

@@ -16,6 +16,7 @@
 #include "engine/backend/cuda/router.h"
 #include "engine/backend/cuda/runtime.h"
 #include "engine/backend/cuda/simt.h"
+#include "engine/backend/kernel_work.h"
 
 namespace recurve::cuda {
 
@@ -32,6 +33,13 @@ class StepKernels {
  public:
   // `overlap`: whether kernels may begin before the one before them has ended.
   StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state, bool overlap);
+
+  // Launches every kernel once: a driver loads them at their first use, which must not fall into
+  // the making of a graph. The plan should be empty.
+  absl::Status WarmUp();
+
+  // Of a step without changes of pages, from WarmUp on.
+  const std::vector<KernelWork>& kernels() const { return counted_; }
 
   // From now on steps are replays of graphs, which are made here. Without it each kernel is
   // launched by itself, so that an error names it.
@@ -71,6 +79,7 @@ class StepKernels {
   const std::unique_ptr<Layers> layers_;
   LayerList entry_, block_, exit_;  // in the order in which rows pass them
 
+  std::vector<KernelWork> counted_;
   bool has_graphs_ = false;
   // By StepWork::ends and bucket: admissions and rows, and rows alone.
   Runtime::Graph whole_[2][kBuckets] = {};

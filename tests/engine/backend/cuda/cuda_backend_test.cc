@@ -196,9 +196,10 @@ TEST(CudaBackendTest, ADeviceThatHangsIsWaitedForOnlySoLong) {
   EmulatedOptions emulated;
   Made made = Make(MakeModel(), emulated);
   made.runtime->SetExecution(Execution::kNever);
-  EXPECT_EQ(RunUntilError(*made.backend),
-            absl::UnavailableError(
-                "step 1, cut for 16 rows: the device has not come back after 50 ms (step_timeout)"));
+  EXPECT_EQ(
+      RunUntilError(*made.backend),
+      absl::UnavailableError(
+          "step 1, cut for 16 rows: the device has not come back after 50 ms (step_timeout)"));
 }
 
 TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
@@ -214,6 +215,34 @@ TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
             absl::UnavailableError(
                 "step 1, cut for 16 rows: after the launch of admit: admit has not come back "
                 "after 50 ms (step_timeout)"));
+}
+
+// The multiply-adds of a row in all layers of a pass are the elements of their matrices.
+TEST(CudaBackendTest, CountsTheKernelsOfAStep) {
+  const std::shared_ptr<const Model> model = MakeModel();
+  const ModelConfig& config = model->config;
+  const Made made = Make(model);
+  const double q = config.num_heads * config.head_dim;
+  const double kv = config.num_kv_heads * config.head_dim;
+  const double layer =
+      config.hidden_size * (2 * q + 2 * kv) + 3.0 * config.hidden_size * config.intermediate_size;
+  double block_flops = 0;
+  uint32_t attention = 0;
+  uint32_t heads = 0;
+  for (const KernelWork& kernel : made.backend->CountedKernels()) {
+    if (kernel.work.part == kPartBlock) block_flops += kernel.work.row_flops;
+    if (kernel.name == "attention_f32") attention += kernel.launches;
+    if (kernel.name == "head_f32") {
+      ++heads;
+      EXPECT_EQ(kernel.work.part, kPartSampling);
+      EXPECT_EQ(kernel.work.weight_bytes, 4.0 * config.hidden_size * config.vocab_size);
+    }
+    EXPECT_NE(kernel.name, "evict") << "few steps have changes of pages";
+  }
+  EXPECT_EQ(block_flops, 2 * layer * config.layers_per_recursion());
+  EXPECT_EQ(attention,
+            config.entry_layers() + config.layers_per_recursion() + config.exit_layers());
+  EXPECT_EQ(heads, 1U);
 }
 
 TEST(CudaBackendTest, APlanThatContradictsItselfIsRefused) {

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/bench/report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "engine/api/snapshot.h"
+#include "engine/base/standard_output.h"
+
+namespace recurve {
+
+Figures ToFigures(const Measurement& m) {
+  Figures figures = {
+      {"tokens_per_second", m.tokens_per_second},
+      {"prompt_tokens_per_second", m.prompt_tokens_per_second},
+      {"first_token_seconds", m.first_token_seconds},
+      {"cached_prompt_share", m.cached_prompt_share},
+      {"mean_depth", m.mean_depth},
+      {"rows_per_step", m.rows_per_step},
+      {"flop_ratio", m.flop_ratio},
+      {"bytes_per_token", m.bytes_per_token},
+      {"step_seconds", m.step_seconds},
+      {"idle_share", m.idle_share},
+      {"kv_bytes_peak", static_cast<double>(m.kv_bytes_peak)},
+      {"kv_bytes_reserved_peak", static_cast<double>(m.kv_bytes_reserved_peak)},
+  };
+  for (const auto& [group, bytes] : m.kv_bytes_peak_by_group) {
+    figures.emplace_back("kv_bytes_peak_" + group, static_cast<double>(bytes));
+  }
+  for (int part = 0; part < StepTotals::kParts; ++part) {
+    figures.emplace_back(absl::StrCat("stage_seconds_", std::string(StepPartName(part))),
+                         m.stage_seconds[part]);
+  }
+  return figures;
+}
+
+Figures Medians(const std::vector<Figures>& runs) {
+  Figures medians = runs.front();
+  for (size_t i = 0; i < medians.size(); ++i) {
+    std::vector<double> values;
+    values.reserve(runs.size());
+    for (const Figures& run : runs) values.push_back(run[i].second);
+    std::sort(values.begin(), values.end());
+    medians[i].second = (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+  }
+  return medians;
+}
+
+absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
+  nlohmann::ordered_json line = {{"run", run}};
+  for (const auto& [name, value] : figures) line[name] = value;
+  std::printf("%s\n", line.dump().c_str());
+  return FlushStandardOutput();
+}
+
+void PrintKernels(const std::vector<KernelFigures>& kernels, bool json) {
+  KernelFigures all = {.name = "all"};
+  const auto print = [json](const KernelFigures& kernel, std::string_view part) {
+    const std::string of_part = std::string(part);
+    if (json) {
+      const nlohmann::ordered_json line = {{"run", "kernel"},       {"kernel", kernel.name},
+                                           {"part", of_part},       {"launches", kernel.launches},
+                                           {"bytes", kernel.bytes}, {"flops", kernel.flops}};
+      std::printf("%s\n", line.dump().c_str());
+    } else {
+      std::printf("%-18s %-9s %5u launches %9.3f MB %9.3f GFLOP\n", kernel.name.c_str(),
+                  of_part.c_str(), kernel.launches, kernel.bytes / 1e6, kernel.flops / 1e9);
+    }
+  };
+  for (const KernelFigures& kernel : kernels) {
+    print(kernel, StepPartName(kernel.part));
+    all.launches += kernel.launches;
+    all.bytes += kernel.bytes;
+    all.flops += kernel.flops;
+  }
+  if (!kernels.empty()) print(all, "step");
+}
+
+}  // namespace recurve

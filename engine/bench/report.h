@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// How recurve-bench tells what it measured. The printing functions write to the standard output.
+#ifndef RECURVE_ENGINE_BENCH_REPORT_H_
+#define RECURVE_ENGINE_BENCH_REPORT_H_
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/bench/measurement.h"
+
+namespace recurve {
+
+// One flat object; keeps the order of fields.
+using Figures = std::vector<std::pair<std::string, double>>;
+Figures ToFigures(const Measurement& m);
+
+// Figure by figure, of one run or more.
+Figures Medians(const std::vector<Figures>& runs);
+
+// A line with `run` and the figures.
+absl::Status PrintJson(const nlohmann::json& run, const Figures& figures);
+
+// A line for each kernel of a step, and one for all of them.
+void PrintKernels(const std::vector<KernelFigures>& kernels, bool json);
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BENCH_REPORT_H_
