@@ -175,11 +175,12 @@ function(recurve_test_options target)
 endfunction()
 
 # recurve_test(NAME name [SRCS file...] [ONE_THREAD file...] [DEPS target...] [TIMEOUT seconds]
-#              [PROPERTIES property value...])
+#              [PROPERTIES property value...] [MORE part])
 # GoogleTest binary `<name>_test`; each TEST is one ctest case. ONE_THREAD are sources whose tests run in one thread:
-# ThreadSanitizer has nothing to find there and leaves them out.
+# ThreadSanitizer has nothing to find there and leaves them out. With MORE it is of this part of the second tier, built
+# for it alone, and one case, more.<name>.
 function(recurve_test)
-  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;ONE_THREAD;DEPS;PROPERTIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;TIMEOUT;MORE" "SRCS;ONE_THREAD;DEPS;PROPERTIES" ${ARGN})
   if(NOT RECURVE_SANITIZE STREQUAL "thread")
     list(APPEND ARG_SRCS ${ARG_ONE_THREAD})
   endif()
@@ -194,6 +195,14 @@ function(recurve_test)
   target_link_libraries(${target} PRIVATE ${ARG_DEPS})
   recurve_test_options(${target})
   target_precompile_headers(${target} REUSE_FROM recurve_test_headers)
+  if(ARG_MORE)
+    set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+    add_test(NAME more.${ARG_NAME} COMMAND ${target} --gtest_brief=1)
+    set_tests_properties(more.${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ${ARG_PROPERTIES})
+    recurve_second_tier(${ARG_MORE} more.${ARG_NAME})
+    add_dependencies(recurve_more_${ARG_MORE} ${target})
+    return()
+  endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} ${ARG_PROPERTIES})
 endfunction()
@@ -206,11 +215,15 @@ function(recurve_python_test)
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT 900 ${ARG_PROPERTIES})
 endfunction()
 
-# recurve_second_tier(PART TEST...): these ctest cases are of the second tier, in this part of it.
+# recurve_second_tier(PART TEST...): these ctest cases are of the second tier, in this part of it. What they need that
+# is not built anyway, recurve_more_PART builds.
 function(recurve_second_tier part)
   file(STRINGS ${PROJECT_SOURCE_DIR}/run parts REGEX "^readonly MORE_TESTS=.*[( ]${part}:")
   if(NOT parts)
     message(FATAL_ERROR "./run has no part '${part}' in MORE_TESTS, so it would never run: ${ARGN}")
   endif()
   set_property(TEST ${ARGN} APPEND PROPERTY LABELS more-${part})
+  if(NOT TARGET recurve_more_${part})
+    add_custom_target(recurve_more_${part})
+  endif()
 endfunction()
