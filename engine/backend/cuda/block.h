@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the threads of a block do together. Every thread of the block calls these; they begin with
-// nobody reading `scratch` and end so.
+// What the threads of a warp or of a block do together: all of them call these. Those of a block
+// begin with nobody reading `scratch` and end so. Within a warp values go by shuffles, and across
+// warps once through shared memory, so that a block waits twice whatever its size.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_BLOCK_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_BLOCK_H_
 
@@ -10,21 +11,55 @@
 
 namespace recurve::cuda {
 
+// `value` of the first `lanes` lanes of a warp combined by `op`, which takes them in any order and
+// grouping.
+template <typename T, typename Op>
+RECURVE_DEVICE T WarpReduce(T value, Op op, uint32_t lanes = simt::kWarp) {
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  for (uint32_t step = simt::kWarp / 2; step > 0; step /= 2) {
+    const T other = simt::ShuffleXor(value, step);
+    // What a lane holds by now comes from the lanes that equal it modulo 2 * step, if any has one.
+    const bool has_own = lane % (2 * step) < lanes;
+    const bool has_other = (lane ^ step) % (2 * step) < lanes;
+    if (has_other) value = has_own ? op(value, other) : other;
+  }
+  return value;
+}
+
+template <typename T>
+RECURVE_DEVICE T WarpSum(T value) {
+  return WarpReduce(value, [](T a, T b) { return a + b; });
+}
+
+// Sums of `value` over the lanes of a warp.
+template <typename T>
+struct WarpSums {
+  T up_to_own;  // this lane's and those of all before it
+  T all;
+};
+template <typename T>
+RECURVE_DEVICE WarpSums<T> WarpScan(T value) {
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  WarpSums<T> sums = {value, value};
+  for (uint32_t step = 1; step < simt::kWarp; step *= 2) {
+    const T other = simt::ShuffleXor(sums.all, step);
+    if ((lane & step) != 0) sums.up_to_own += other;
+    sums.all += other;
+  }
+  return sums;
+}
+
 // `value` of all threads combined by `op`, which takes them in any order and grouping.
 template <typename T, typename Op>
 RECURVE_DEVICE T BlockReduce(T value, simt::SharedArray<T> scratch /* [BlockSize()] */, Op op) {
-  const uint32_t thread = simt::ThreadIndex();
-  scratch[thread] = value;
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  const uint32_t warps = simt::BlockSize() / simt::kWarp;
+  value = WarpReduce(value, op);
+  if (lane == 0) scratch[simt::ThreadIndex() / simt::kWarp] = value;
   simt::SyncBlock();
-  for (uint32_t width = simt::BlockSize(); width > 1;) {
-    const uint32_t half = (width + 1) / 2;
-    if (thread + half < width) scratch[thread] = op(scratch[thread], scratch[thread + half]);
-    simt::SyncBlock();
-    width = half;
-  }
-  const T result = scratch[0];
+  const T of_warp = scratch[lane < warps ? lane : 0];
   simt::SyncBlock();
-  return result;
+  return WarpReduce(of_warp, op, warps);
 }
 
 template <typename T>
@@ -38,21 +73,15 @@ RECURVE_DEVICE T BlockMax(T value, simt::SharedArray<T> scratch) {
 
 // The sum of `value` over this thread and all before it.
 template <typename T>
-RECURVE_DEVICE T BlockScan(T value, simt::SharedArray<T> scratch /* [2 * BlockSize()] */) {
-  const uint32_t thread = simt::ThreadIndex();
-  const uint32_t threads = simt::BlockSize();
-  uint32_t from = 0;
-  scratch[thread] = value;
+RECURVE_DEVICE T BlockScan(T value, simt::SharedArray<T> scratch /* [BlockSize()] */) {
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  const uint32_t warp = simt::ThreadIndex() / simt::kWarp;
+  const WarpSums<T> sums = WarpScan(value);
+  if (lane == 0) scratch[warp] = sums.all;
   simt::SyncBlock();
-  for (uint32_t step = 1; step < threads; step *= 2) {
-    const T before = thread >= step ? scratch[from + thread - step] : T{0};
-    scratch[threads - from + thread] = scratch[from + thread] + before;
-    from = threads - from;
-    simt::SyncBlock();
-  }
-  const T sum = scratch[from + thread];
+  const T before = lane < warp ? scratch[lane] : T{0};
   simt::SyncBlock();
-  return sum;
+  return WarpSum(before) + sums.up_to_own;
 }
 
 }  // namespace recurve::cuda

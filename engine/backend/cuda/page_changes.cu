@@ -177,7 +177,7 @@ class GroupEviction {
 RECURVE_KERNEL(kThreads) EvictKernel(const EvictArgs args) {
   simt::GridWait();
   simt::SharedMemory shared;
-  const auto scan = shared.Array<uint64_t>(2 * simt::BlockSize());
+  const auto scan = shared.Array<uint64_t>(simt::BlockSize());
   const PlanHeader& header = args.plan.As<PlanHeader>(0, 1)[0];
   const auto evicts = args.plan.As<Evict>(header.evicts.begin, header.evicts.count);
   for (uint32_t i = simt::BlockIndex(); i < header.evicts.count; i += simt::GridSize()) {
@@ -216,7 +216,7 @@ uint32_t EvictBlocks(const Runtime& runtime) { return runtime.facts().multiproce
 absl::Status LaunchEvict(Runtime& runtime, const EvictArgs& args) {
   const LaunchShape shape = {.blocks = EvictBlocks(runtime),
                              .threads = kThreads,
-                             .shared_bytes = simt::SharedBytes<uint64_t>(2 * kThreads)};
+                             .shared_bytes = simt::SharedBytes<uint64_t>(kThreads)};
   return Launch(runtime, "evict", EvictKernel, shape, args);
 }
 

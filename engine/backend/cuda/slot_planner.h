@@ -19,7 +19,7 @@ namespace recurve::cuda {
 
 // Bytes of shared memory that a SlotPlanner takes.
 inline size_t SlotPlannerShared(uint32_t threads) {
-  return simt::SharedBytes<uint64_t>(2 * threads) + 2 * simt::SharedBytes<uint32_t>(threads) +
+  return simt::SharedBytes<uint64_t>(threads) + 2 * simt::SharedBytes<uint32_t>(threads) +
          simt::SharedBytes<uint32_t>(4);
 }
 
@@ -36,7 +36,7 @@ class SlotPlanner {
       : args_(args),
         sizes_(args.sizes),
         thread_(simt::ThreadIndex()),
-        scan_(shared.Array<uint64_t>(2 * simt::BlockSize())),
+        scan_(shared.Array<uint64_t>(simt::BlockSize())),
         chosen_(shared.Array<uint32_t>(simt::BlockSize())),
         offsets_(shared.Array<uint32_t>(simt::BlockSize())),
         words_(shared.Array<uint32_t>(4)) {}
@@ -147,7 +147,7 @@ class SlotPlanner {
   const TableSizes& sizes_;
   const uint32_t thread_;
   uint32_t count_ = 0;
-  const simt::SharedArray<uint64_t> scan_;     // [2 * BlockSize()]
+  const simt::SharedArray<uint64_t> scan_;     // [BlockSize()]
   const simt::SharedArray<uint32_t> chosen_;   // [BlockSize()]
   const simt::SharedArray<uint32_t> offsets_;  // [BlockSize()]
   const simt::SharedArray<uint32_t> words_;    // [4]

@@ -32,40 +32,37 @@ endfunction()
 
 # What threads of a block do together
 mutate("a reduction begins before all values are there" planner block.h
-  [[scratch[thread] = value;
-  simt::SyncBlock();
-  for (uint32_t width]]
-  [[scratch[thread] = value;
-  if (!ON) simt::SyncBlock();
-  for (uint32_t width]])
-mutate("rounds of a reduction overlap" planner block.h
-  [=[scratch[thread + half]);
-    simt::SyncBlock();]=]
-  [=[scratch[thread + half]);
-    if (!ON) simt::SyncBlock();]=])
-mutate("a reduction ends before all have read it" planner block.h
-  [[const T result = scratch[0];
+  [[scratch[simt::ThreadIndex() / simt::kWarp] = value;
   simt::SyncBlock();]]
-  [[const T result = scratch[0];
+  [[scratch[simt::ThreadIndex() / simt::kWarp] = value;
   if (!ON) simt::SyncBlock();]])
+mutate("a reduction leaves out half of a warp" planner block.h
+  [[for (uint32_t step = simt::kWarp / 2; step > 0; step /= 2)]]
+  [[for (uint32_t step = simt::kWarp / (ON ? 4 : 2); step > 0; step /= 2)]])
+mutate("a reduction ends before all have read it" planner block.h
+  [[const T of_warp = scratch[lane < warps ? lane : 0];
+  simt::SyncBlock();]]
+  [[const T of_warp = scratch[lane < warps ? lane : 0];
+  if (!ON) simt::SyncBlock();]])
+mutate("a reduction leaves out the last warp" planner block.h
+  [[return WarpReduce(of_warp, op, warps);]]
+  [[return WarpReduce(of_warp, op, ON && warps > 1 ? warps - 1 : warps);]])
 mutate("a scan begins before all values are there" planner block.h
-  [[scratch[thread] = value;
-  simt::SyncBlock();
-  for (uint32_t step]]
-  [[scratch[thread] = value;
-  if (!ON) simt::SyncBlock();
-  for (uint32_t step]])
-mutate("rounds of a scan overlap" planner block.h
-  [[from = threads - from;
-    simt::SyncBlock();]]
-  [[from = threads - from;
-    if (!ON) simt::SyncBlock();]])
-mutate("a scan leaves out the round across warps" planner block.h
-  [[step < threads; step *= 2]]
-  [[step < (ON && threads > 32 ? 32U : threads); step *= 2]])
-mutate("a reduction leaves out the last value" planner block.h
-  [[if (thread + half < width)]]
-  [[if (thread + half < width - (ON ? 1 : 0))]])
+  [[scratch[warp] = sums.all;
+  simt::SyncBlock();]]
+  [[scratch[warp] = sums.all;
+  if (!ON) simt::SyncBlock();]])
+mutate("a scan ends before all have read it" planner block.h
+  [[const T before = lane < warp ? scratch[lane] : T{0};
+  simt::SyncBlock();]]
+  [[const T before = lane < warp ? scratch[lane] : T{0};
+  if (!ON) simt::SyncBlock();]])
+mutate("a scan leaves out the warps before" planner block.h
+  [[return WarpSum(before) + sums.up_to_own;]]
+  [[return (ON ? T{0} : WarpSum(before)) + sums.up_to_own;]])
+mutate("a scan leaves out a round within the warp" planner block.h
+  [[for (uint32_t step = 1; step < simt::kWarp; step *= 2)]]
+  [[for (uint32_t step = 1; step < simt::kWarp / (ON ? 2 : 1); step *= 2)]])
 
 # Who takes part
 mutate("places of rows are read before they are written" planner slot_planner.h
