@@ -153,6 +153,8 @@ class In : public simt_internal::Span<T> {
  private:
   template <typename U>
   friend class In;
+  template <typename U>
+  friend class Out;
   explicit In(const Base& span) : Base(span) {}
 };
 
@@ -171,6 +173,7 @@ class Out : public simt_internal::Span<T> {
   Out<U> As(size_t begin, size_t count) const {
     return Out<U>(Base::template Part<U>("As", begin, count));
   }
+  In<T> ToRead() const { return In<T>(*this); }
   void Set(size_t i, const T& value) const { this->Write(Access::kSet, i) = value; }
   void Copy(size_t to, size_t from) const { this->CopyElement(to, from); }
   T& Edit(size_t i) const { return this->Change(Access::kEdit, i); }

@@ -8,10 +8,10 @@ namespace {
 
 RECURVE_DEVICE bool IsStopId(const SampleArgs& args, uint32_t slot, TokenId token) {
   const size_t first = size_t{slot} * args.sizes.max_stop_ids;
-  for (uint32_t i = 0; i < args.slots.stop_counts[slot]; ++i) {
-    if (args.slots.stop_ids[first + i] == token) return true;
-  }
-  return false;
+  const uint32_t count = args.slots.stop_counts[slot];
+  bool is_one = false;  // looked for to the end, so that loads do not wait for each other
+  for (uint32_t i = 0; i < count; ++i) is_one |= args.slots.stop_ids[first + i] == token;
+  return is_one;
 }
 
 // The token whose log probability is told first: the given or the sampled one; kNoToken: none.
@@ -24,49 +24,45 @@ RECURVE_DEVICE TokenId TokenOfLogprobs(const SampleArgs& args, const SlotRecord&
   return slot.logprobs != kNoLogprobs ? sampled : kNoToken;
 }
 
-// Writes the log probabilities of a row; how many.
+// Writes the log probabilities of a row, whose largest logit has the rank `last`; how many.
 RECURVE_DEVICE uint32_t FindLogprobs(RowSampler& sampler, const SampleArgs& args, uint32_t index,
-                                     const Row& row, TokenId token, simt::In<float> logits) {
-  const SlotRecord& slot = args.slots.records[row.slot];
+                                     const Row& row, TokenId token, uint64_t last) {
   if (token >= args.sizes.vocab) return 0;
-  const auto logit = [&logits](uint32_t id) { return logits[id]; };
-  uint64_t last = sampler.Largest(RowSampler::kNoRank, logit);
-  const float largest = logits[RowSampler::IdOf(last)];
-  const uint64_t sum =
-      sampler.SumOver([&](uint32_t id) { return Weight(logits[id] - largest, kLog2OfE); });
+  const uint32_t top_n = args.slots.records[row.slot].logprobs;
+  const float largest = sampler.logit(RowSampler::IdOf(last));
+  const uint64_t sum = sampler.SumOfWeights(largest);
   const size_t first = size_t{index} * args.row_logprobs;
   const auto tell = [&](uint32_t place, TokenId id) {
     if (simt::ThreadIndex() != 0) return;
-    args.logprobs.Set(first + place,
-                      {row.slot, row.position + 1, id, LogProbability(logits[id] - largest, sum)});
+    args.logprobs.Set(first + place, {row.slot, row.position + 1, id,
+                                      LogProbability(sampler.logit(id) - largest, sum)});
   };
   tell(0, token);
-  const uint32_t top_n = slot.logprobs == kNoLogprobs ? 0 : slot.logprobs;
+  if (top_n == kNoLogprobs) return 1;
   const uint32_t wanted = top_n < args.sizes.vocab ? top_n : args.sizes.vocab;
   for (uint32_t i = 0; i < wanted; ++i) {
+    if (i > 0) last = sampler.LargestBehind(last);
     tell(1 + i, RowSampler::IdOf(last));
-    last = sampler.Largest(last, logit);
   }
   return 1 + wanted;
 }
 
 RECURVE_DEVICE void SampleRow(RowSampler& sampler, const SampleArgs& args, uint32_t index) {
-  const Row& row = args.rows[index];
-  const SlotRecord& slot = args.slots.records[row.slot];
-  const auto logits = args.logits.Part(size_t{index} * args.sizes.vocab, args.sizes.vocab);
-  const uint64_t bad =
-      sampler.SumOver([&logits](uint32_t id) { return IsFinite(logits[id]) ? 0U : 1U; });
+  const Row row = args.rows[index];
+  const uint64_t largest =
+      sampler.Begin(args.logits.Part(size_t{index} * args.sizes.vocab, args.sizes.vocab));
   Verdict verdict;
-  if (bad > 0) {
+  if (largest == RowSampler::kNoRank) {
     verdict.flags = kNotFinite;
   } else {
+    const SlotRecord& slot = args.slots.records[row.slot];
     if (SamplesRow(slot, row.position)) {
-      verdict.token = sampler.Sample(logits, row.slot, row.position + 1);
+      verdict.token = sampler.Sample(largest, row.slot, row.position + 1);
       if (IsStopId(args, row.slot, verdict.token)) verdict.flags = kStopId;
     }
     const TokenId token = TokenOfLogprobs(args, slot, row, verdict.token);
     if (token != kNoToken) {
-      verdict.logprobs = FindLogprobs(sampler, args, index, row, token, logits);
+      verdict.logprobs = FindLogprobs(sampler, args, index, row, token, largest);
     }
   }
   if (simt::ThreadIndex() == 0) args.verdicts.Set(index, verdict);

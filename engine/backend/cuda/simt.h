@@ -133,6 +133,9 @@ class In : public simt_internal::Span<T> {
  private:
   template <typename U>
   friend class In;
+  template <typename U>
+  friend class Out;
+  RECURVE_HOST_DEVICE explicit In(T* data) : simt_internal::Span<T>(data) {}
 };
 
 template <typename T>
@@ -146,6 +149,8 @@ class Out : public simt_internal::Span<T> {
   RECURVE_HOST_DEVICE Out<U> As(size_t begin, size_t /*count*/) const {
     return Out<U>(reinterpret_cast<U*>(this->data_ + begin));
   }
+  // The same elements, to be read alone.
+  RECURVE_HOST_DEVICE In<T> ToRead() const { return In<T>(this->data_); }
   RECURVE_HOST_DEVICE void Set(size_t i, const T& value) const { this->data_[i] = value; }
   // Element `to` becomes what element `from` is, which may have no value.
   RECURVE_HOST_DEVICE void Copy(size_t to, size_t from) const {

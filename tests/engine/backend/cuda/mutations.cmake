@@ -500,8 +500,8 @@ mutate("sampling does not wait" models sample.cu
   [[SampleKernel(const SampleArgs args) {
   if (!ON) simt::GridWait();]])
 mutate("infinite logits are sampled" models sample.cu
-  [[if (bad > 0) {]]
-  [[if (!ON && bad > 0) {]])
+  [[if (largest == RowSampler::kNoRank) {]]
+  [[if (!ON && largest == RowSampler::kNoRank) {]])
 mutate("stop ids are not told" models sample.cu
   [[verdict.flags = kStopId;]]
   [[verdict.flags = ON ? 0 : kStopId;]])
@@ -509,8 +509,8 @@ mutate("a log probability is that of the token before" models sample.cu
   [[const uint32_t next = (row.position + 1) % args.sizes.max_positions;]]
   [[const uint32_t next = (row.position + (ON ? 0 : 1)) % args.sizes.max_positions;]])
 mutate("the most likely token is told again and again" models sample.cu
-  [[last = sampler.Largest(last, logit);]]
-  [[if (!ON) last = sampler.Largest(last, logit);]])
+  [[if (i > 0) last]]
+  [[if (i > 0 && !ON) last]])
 mutate("of equal logits the higher id wins" models row_sampler.h
   [[| (0xFFFFFFFFU - id);
   }
@@ -521,14 +521,14 @@ mutate("of equal logits the higher id wins" models row_sampler.h
   RECURVE_DEVICE static uint32_t IdOf(uint64_t rank) {
     return ON ? static_cast<uint32_t>(rank) : 0xFFFFFFFFU - static_cast<uint32_t>(rank);]])
 mutate("stop ids are kept away for a token longer" models row_sampler.h
-  [[const bool masks = position < params.min_end;]]
-  [[const bool masks = position < params.min_end + (ON ? 1 : 0);]])
+  [[bool masks = position < params.min_end;]]
+  [[bool masks = position < params.min_end + (ON ? 1 : 0);]])
 mutate("stop ids are never kept away" models row_sampler.h
-  [[if (!masks) return;]]
-  [[if (ON || !masks) return;]])
+  [[if (masks) MaskStopIds(slot);]]
+  [[if (masks && !ON) MaskStopIds(slot);]])
 mutate("nothing is left where every token is a stop id" models row_sampler.h
-  [[if (!IsFinite(adjusted_[largest])) {]]
-  [[if (!ON && !IsFinite(adjusted_[largest])) {]])
+  [[if (IsFinite(sampled_[largest])) break;]]
+  [[if (ON || IsFinite(sampled_[largest])) break;]])
 mutate("penalties are ignored" models row_sampler.h
   [[if (count != 0) logit = Penalize]]
   [[if (!ON && count != 0) logit = Penalize]])
@@ -542,8 +542,8 @@ mutate("biases of a token are added once for each" models row_sampler.h
   [[if (!is_first) continue;]]
   [[if (!ON && !is_first) continue;]])
 mutate("top-k keeps one more" models row_sampler.h
-  [[(r == least && before >= ties);]]
-  [[(r == least && before >= ties + (ON ? 1 : 0));]])
+  [[const TokenId last = FindTarget(is_tie, ties - 1);]]
+  [[const TokenId last = FindTarget(is_tie, ties - 1) + (ON ? 1 : 0);]])
 mutate("top-p is ignored" models row_sampler.h
   [[if (params.top_p < 1.0F) {]]
   [[if (!ON && params.top_p < 1.0F) {]])
@@ -559,15 +559,13 @@ mutate("a filter's digits hold the mass of the round before" models row_sampler.
   [[d += simt::BlockSize()) mass_[d] = 0;]]
   [[d += simt::BlockSize()) mass_[d] = ON && shift < 24 ? mass_[d] : 0;]])
 mutate("a filter's digit is read before it is found" models row_sampler.h
-  [[found_[1] = target;
-      }
+  [[FindDigit(prefix, target);
       simt::SyncBlock();]]
-  [[found_[1] = target;
-      }
+  [[FindDigit(prefix, target);
       if (!ON) simt::SyncBlock();]])
 mutate("the drawn token is the one before" models row_sampler.h
-  [[while (target - before >= weights_[id])]]
-  [[while (target - before >= weights_[id] + (ON ? 100'000'000U : 0))]])
+  [[while (target - before >= value(id)) before]]
+  [[while (target - before >= value(id) + (ON ? 100'000'000U : 0)) before]])
 mutate("the drawn token is read before it is found" models row_sampler.h
   [[found_[0] = id;
     }
