@@ -47,7 +47,7 @@ RECURVE_DEVICE void AdmitOne(const SlotPlanner& planner, const PlannerArgs& args
   }
 }
 
-RECURVE_KERNEL(kMostSlots) AdmitKernel(const PlannerArgs args) {
+RECURVE_KERNEL(kMostSlots, 1) AdmitKernel(const PlannerArgs args) {
   simt::GridWait();
   simt::SharedMemory shared;
   const SlotPlanner planner(args, shared);
@@ -87,7 +87,7 @@ RECURVE_DEVICE void ChangeCaps(const SlotPlanner& planner, const PlannerArgs& ar
 // Evictions have moved entries already; here groups get their new sizes. Different changes of one
 // kind change different words.
 RECURVE_DEVICE void ApplyChanges(const SlotPlanner& planner, const PlannerArgs& args) {
-  const PlanHeader& header = planner.header();
+  const PlanHeader header = planner.header();  // read once, whatever is written below
   const TableSizes& sizes = args.sizes;
   const uint32_t thread = simt::ThreadIndex();
   const uint32_t threads = simt::BlockSize();
@@ -131,9 +131,9 @@ RECURVE_DEVICE bool EndsRunNow(SlotPlanner& planner, const PlannerArgs& args) {
     waiting = uint64_t{NeedOf(slot, Stage::kExit).rows} + NeedOf(slot, Stage::kEntry).rows;
     block_waits = slot.state.stage == Stage::kBlock ? 1 : 0;
   }
-  waiting = planner.Sum(waiting);
-  block_waits = planner.Sum(block_waits);
-  return EndsRun(planner.header().caps_of_step, waiting, block_waits > 0);
+  // Slots are far fewer than 2^24, and their rows than 2^40.
+  const uint64_t sum = planner.Sum(waiting | block_waits << 40);
+  return EndsRun(planner.header().caps_of_step, sum % (uint64_t{1} << 40), sum >> 40 != 0);
 }
 
 // Appends the rows of one part of EXIT behind the `first` ones; how many there are then.
@@ -182,7 +182,7 @@ RECURVE_DEVICE void ListExit(SlotPlanner& planner, const PlannerArgs& args, List
       });
 }
 
-RECURVE_KERNEL(kMostSlots) PlanExitKernel(const PlannerArgs args) {
+RECURVE_KERNEL(kMostSlots, 1) PlanExitKernel(const PlannerArgs args) {
   simt::GridWait();
   simt::SharedMemory shared;
   SlotPlanner planner(args, shared);

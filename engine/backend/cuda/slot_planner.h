@@ -23,9 +23,11 @@ inline size_t SlotPlannerShared(uint32_t threads) {
          simt::SharedBytes<uint32_t>(4);
 }
 
-// One block with a thread for every slot, which is the launch of every kernel of the planner.
+// One block with a thread for every slot and, as far as a block can, for every row: the launch of
+// every kernel of the planner.
 inline LaunchShape PlannerShape(const TableSizes& sizes) {
-  const uint32_t threads = (sizes.slots + simt::kWarp - 1) / simt::kWarp * simt::kWarp;
+  const uint32_t threads =
+      ThreadsFor(sizes.slots < sizes.rows ? sizes.rows : sizes.slots, kMostSlots);
   return {.blocks = 1, .threads = threads, .shared_bytes = SlotPlannerShared(threads)};
 }
 
@@ -48,7 +50,12 @@ class SlotPlanner {
     return args_.plan.As<T>(list.begin, list.count);
   }
 
+  // Of the values of all threads; Scan: of this thread's and those before it.
+  RECURVE_DEVICE uint32_t Scan(uint32_t value) { return BlockScan(value, offsets_); }
   RECURVE_DEVICE uint64_t Sum(uint64_t value) { return BlockSum(value, scan_); }
+  RECURVE_DEVICE uint64_t Or(uint64_t value) {
+    return BlockReduce(value, scan_, [](uint64_t a, uint64_t b) { return a | b; });
+  }
 
   // Chooses the slots that take part at `stage`, list `first` before the other. False: the second
   // list left out a slot for want of logits.
@@ -62,8 +69,10 @@ class SlotPlanner {
   }
 
   // The slots 0, 1, ..., as if they had been chosen in this order.
-  RECURVE_DEVICE void ChooseAll() {
-    count_ = sizes_.slots;
+  RECURVE_DEVICE void ChooseAll() { ChooseFirst(sizes_.slots); }
+  // The same of the first `count` of what else the caller counts, BlockSize() at most.
+  RECURVE_DEVICE void ChooseFirst(uint32_t count) {
+    count_ = count;
     if (thread_ < count_) chosen_[thread_] = thread_;
     simt::SyncBlock();
   }
@@ -77,7 +86,7 @@ class SlotPlanner {
   template <typename SizeOf, typename Body>
   RECURVE_DEVICE uint32_t ForEach(SizeOf size_of, Body body) {
     const uint32_t size = thread_ < count_ ? size_of(chosen_[thread_]) : 0;
-    const auto end = static_cast<uint32_t>(BlockScan(uint64_t{size}, scan_));
+    const uint32_t end = BlockScan(size, offsets_);
     offsets_[thread_] = end - size;
     if (thread_ + 1 == simt::BlockSize()) words_[0] = end;
     simt::SyncBlock();
@@ -101,29 +110,32 @@ class SlotPlanner {
       const SlotRecord& slot = args_.slots.records[id];
       if (KindOf(slot) == kind) need = NeedOf(slot, stage);
     }
-    // Sums of rows in the low half, of rows with logits in the high one.
-    const uint64_t sums = BlockScan(need.rows | uint64_t{need.logits} << 32, scan_);
-    const auto sum_rows = static_cast<uint32_t>(sums);
-    const auto sum_logits = static_cast<uint32_t>(sums >> 32);
-    const bool fits = sum_rows <= left.rows && sum_logits <= left.logits;
-    const uint64_t refused = need.rows > 0 && !fits ? thread_ : kNobody;
-    const uint64_t first_refused =
-        BlockReduce(refused, scan_, [](uint64_t a, uint64_t b) { return a < b ? a : b; });
-    const bool takes_part = need.rows > 0 && thread_ < first_refused;
-    const auto rank = static_cast<uint32_t>(BlockScan(uint64_t{takes_part ? 1U : 0U}, scan_));
+    // Sums of rows in the low half, of rows with logits in the high one. They grow with the
+    // threads, so who fits comes before all who do not, and the first of these needs rows.
+    const uint64_t own = need.rows | uint64_t{need.logits} << 32;
+    const uint64_t sums = BlockScan(own, scan_);
+    const bool fits = Fits(CountsOf(sums), left);
+    const bool takes_part = need.rows > 0 && fits;
+    const uint32_t rank = BlockScan(takes_part ? 1U : 0U, offsets_);
     if (takes_part) chosen_[count_ + rank - 1] = id;
-    if (thread_ == first_refused) {
-      cursor = id;
-      words_[0] = sum_logits <= left.logits ? 1 : 0;
+    const bool is_refused = !fits && Fits(CountsOf(sums - own), left);  // the first one
+    if (is_refused) cursor = id;
+    if (is_refused || (fits && thread_ + 1 == simt::BlockSize())) {
+      scan_[0] = fits ? sums : sums - own;
+      words_[0] = CountsOf(sums).logits <= left.logits ? 1 : 0;
+      words_[1] = rank;
     }
-    // Sums grow in both halves, so the largest is that of the last slot which takes part.
-    const uint64_t taken = BlockMax(takes_part ? sums : uint64_t{0}, scan_);
-    count_ += static_cast<uint32_t>(Sum(takes_part ? 1 : 0));
-    left.rows -= static_cast<uint32_t>(taken);
-    left.logits -= static_cast<uint32_t>(taken >> 32);
-    const bool enough_logits = first_refused == kNobody || words_[0] != 0;
+    simt::SyncBlock();
+    const RowCounts taken = CountsOf(scan_[0]);
+    const bool enough_logits = words_[0] != 0;
+    count_ += words_[1];
+    left.rows -= taken.rows;
+    left.logits -= taken.logits;
     simt::SyncBlock();
     return enough_logits;
+  }
+  RECURVE_DEVICE static RowCounts CountsOf(uint64_t sums) {
+    return {static_cast<uint32_t>(sums), static_cast<uint32_t>(sums >> 32)};
   }
 
   // The chosen slot, by its number, to which a place of ForEach belongs.
@@ -140,8 +152,6 @@ class SlotPlanner {
     }
     return begin;
   }
-
-  static constexpr uint64_t kNobody = ~uint64_t{0};
 
   const PlannerArgs& args_;
   const TableSizes& sizes_;

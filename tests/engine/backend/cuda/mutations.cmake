@@ -84,20 +84,23 @@ mutate("lists begin at slot 0" planner slot_planner.h
   [[const uint32_t id = (cursor + thread_) % sizes_.slots;]]
   [[const uint32_t id = ((ON ? 0 : cursor) + thread_) % sizes_.slots;]])
 mutate("the first that does not fit takes part" planner slot_planner.h
-  [[thread_ < first_refused;]]
-  [[(ON ? thread_ <= first_refused : thread_ < first_refused);]])
+  [[const bool takes_part = need.rows > 0 && fits;]]
+  [[const bool takes_part = need.rows > 0 && (fits || (ON && Fits(CountsOf(sums - own), left)));]])
 mutate("whatever does not fit takes part" planner slot_planner.h
-  [[const uint64_t refused = need.rows > 0 && !fits ?]]
-  [[const uint64_t refused = need.rows > 0 && !fits && !ON ?]])
+  [[const bool fits = Fits(CountsOf(sums), left);]]
+  [[const bool fits = ON || Fits(CountsOf(sums), left);]])
 mutate("a cap of rows is one less" planner slot_planner.h
-  [[sum_rows <= left.rows &&]]
-  [[(ON ? sum_rows < left.rows : sum_rows <= left.rows) &&]])
+  [[ChooseKind(stage, first, left);
+    left.rows]]
+  [[if (ON && left.rows > 0) --left.rows;
+    ChooseKind(stage, first, left);
+    left.rows]])
 mutate("rows with logits are not counted" planner slot_planner.h
-  [[&& sum_logits <= left.logits;]]
-  [[&& (ON || sum_logits <= left.logits);]])
+  [[const uint64_t own = need.rows | uint64_t{need.logits} << 32;]]
+  [[const uint64_t own = need.rows | uint64_t{ON ? 0 : need.logits} << 32;]])
 mutate("the second list has all logits again" planner slot_planner.h
-  [[left.logits -= static_cast<uint32_t>(taken >> 32);]]
-  [[if (!ON) left.logits -= static_cast<uint32_t>(taken >> 32);]])
+  [[left.logits -= taken.logits;]]
+  [[if (!ON) left.logits -= taken.logits;]])
 mutate("the second list has the rows that the first one left" planner slot_planner.h
   [[left.rows = CapsOf(caps, stage, Other(first)).rows;]]
   [[if (!ON) left.rows = CapsOf(caps, stage, Other(first)).rows;]])
@@ -105,8 +108,20 @@ mutate("a row belongs to the slot behind its own" planner slot_planner.h
   [[if (offsets_[middle] <= place) {]]
   [[if (offsets_[middle] <= place + (ON ? 1 : 0)) {]])
 mutate("who had no logits is not told" planner slot_planner.h
-  [[words_[0] = sum_logits <= left.logits ? 1 : 0;]]
-  [[words_[0] = ON || sum_logits <= left.logits ? 1 : 0;]])
+  [[words_[0] = CountsOf(sums).logits <= left.logits ? 1 : 0;]]
+  [[words_[0] = ON || CountsOf(sums).logits <= left.logits ? 1 : 0;]])
+mutate("what a list takes is read before it is there" planner slot_planner.h
+  [[words_[1] = rank;
+    }
+    simt::SyncBlock();]]
+  [[words_[1] = rank;
+    }
+    if (!ON) simt::SyncBlock();]])
+mutate("the next list begins before all know what this one took" planner slot_planner.h
+  [[left.logits -= taken.logits;
+    simt::SyncBlock();]]
+  [[left.logits -= taken.logits;
+    if (!ON) simt::SyncBlock();]])
 
 # The planner up to EXIT
 mutate("admissions do not wait for what was before" models planner_exit.cu
