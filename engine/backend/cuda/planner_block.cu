@@ -95,35 +95,51 @@ RECURVE_DEVICE void KeepScore(const PlanBlockArgs& args, const Row& row) {
                         args.has_scores != 0 ? args.row_scores[row.hidden] : 0.0F);
 }
 
-RECURVE_DEVICE void ListBlock(SlotPlanner& planner, const PlanBlockArgs& block_args,
-                              ListCounts& counts) {
+// The block rows of one recursion, `first` of which are there before; how many there are then.
+RECURVE_DEVICE uint32_t ListRecursion(SlotPlanner& planner, const PlanBlockArgs& block_args,
+                                      uint32_t recursion, uint32_t first) {
   const PlannerArgs& args = block_args.planner;
   const TableSizes& sizes = args.sizes;
   const SlotTables<simt::Out>& slots = args.slots;
+  const uint32_t rows = planner.ForEach(
+      [&slots, recursion](uint32_t id) {
+        const SlotState& state = slots.records[id].state;
+        return state.recursion == recursion ? state.active : 0U;
+      },
+      [&](uint32_t id, uint32_t i, uint32_t place) {
+        const uint32_t span_row = slots.active[size_t{id} * sizes.chunk + i];
+        const Row row = BlockRow(slots.records[id], id, i, span_row, sizes.shape,
+                                 sizes.overlay != 0, sizes.hidden);
+        args.lists.block_rows.Set(first + place, row);
+        if (i == 0) args.lists.block_first.Set(id, first + place);
+        KeepScore(block_args, row);
+      });
+  return first + rows;
+}
+
+// Writes the ranges of recursions where they stay: an array that a thread indexes is no register.
+RECURVE_DEVICE void ListBlock(SlotPlanner& planner, const PlanBlockArgs& block_args,
+                              ListCounts& counts) {
+  const PlannerArgs& args = block_args.planner;
   planner.Choose(Stage::kBlock, RowKind::kGenerated);
   const uint32_t thread = simt::ThreadIndex();
+  const bool is_chosen = thread < planner.count();
+  const uint32_t chosen = is_chosen ? planner.chosen(thread) : 0;
   counts.block_slots = planner.count();
-  if (thread < planner.count()) args.lists.block_slots.Set(thread, planner.chosen(thread));
-  for (uint32_t recursion = 1; recursion <= sizes.shape.recursions; ++recursion) {
+  if (is_chosen) args.lists.block_slots.Set(thread, chosen);
+  // Most steps have slots at few of the recursions.
+  const uint64_t used =
+      planner.Or(is_chosen ? uint64_t{1} << args.slots.records[chosen].state.recursion : 0);
+  ListCounts& told = args.lists.counts.Edit(0);
+  for (uint32_t recursion = 1; recursion <= args.sizes.shape.recursions; ++recursion) {
     const uint32_t first = counts.block_rows;
-    counts.block_rows += planner.ForEach(
-        [&slots, recursion](uint32_t id) {
-          const SlotState& state = slots.records[id].state;
-          return state.recursion == recursion ? state.active : 0U;
-        },
-        [&](uint32_t id, uint32_t i, uint32_t place) {
-          const uint32_t span_row = slots.active[size_t{id} * sizes.chunk + i];
-          const Row row = BlockRow(slots.records[id], id, i, span_row, sizes.shape,
-                                   sizes.overlay != 0, sizes.hidden);
-          args.lists.block_rows.Set(first + place, row);
-          if (i == 0) args.lists.block_first.Set(id, first + place);
-          KeepScore(block_args, row);
-        });
-    counts.recursions[recursion - 1] = {first, counts.block_rows};
+    const bool has_rows = (used >> recursion) % 2 != 0;
+    if (has_rows) counts.block_rows = ListRecursion(planner, block_args, recursion, first);
+    if (thread == 0) told.recursions[recursion - 1] = {first, counts.block_rows};
   }
 }
 
-RECURVE_KERNEL(kMostSlots) PlanBlockKernel(const PlanBlockArgs args) {
+RECURVE_KERNEL(kMostSlots, 1) PlanBlockKernel(const PlanBlockArgs args) {
   simt::GridWait();
   simt::SharedMemory shared;
   SlotPlanner planner(args.planner, shared);
@@ -134,7 +150,10 @@ RECURVE_KERNEL(kMostSlots) PlanBlockKernel(const PlanBlockArgs args) {
   }
   ListBlock(planner, args, counts);
   if (simt::ThreadIndex() == 0) {
-    args.planner.lists.counts.Set(0, counts);
+    ListCounts& told = args.planner.lists.counts.Edit(0);
+    told.entry_rows = counts.entry_rows;
+    told.block_slots = counts.block_slots;
+    told.block_rows = counts.block_rows;
     args.planner.stamps.Set(kPartEntry, simt::GlobalTimer());
   }
 }

@@ -259,8 +259,11 @@ mutate("a router score goes to the entry's neighbour" planner planner_block.cu
   [[size_t{place.page} * args.page_capacity + place.entry,]]
   [[size_t{place.page} * args.page_capacity + (place.entry + (ON ? 1 : 0)) % args.page_capacity,]])
 mutate("ranges of recursions hold the rows before them" planner planner_block.cu
-  [[counts.recursions[recursion - 1] = {first,]]
-  [[counts.recursions[recursion - 1] = {ON ? 0 : first,]])
+  [[told.recursions[recursion - 1] = {first,]]
+  [[told.recursions[recursion - 1] = {ON ? 0 : first,]])
+mutate("a recursion with rows is taken for empty" planner planner_block.cu
+  [[const bool has_rows = (used >> recursion) % 2 != 0;]]
+  [[const bool has_rows = (used >> recursion) % 2 != 0 && !(ON && recursion > 2);]])
 mutate("every block row of a slot is its first" planner planner_block.cu
   [[if (i == 0) args]]
   [[if (ON || i == 0) args]])
