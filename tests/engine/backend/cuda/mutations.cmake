@@ -275,20 +275,25 @@ mutate("the result is written without waiting" models planner_publish.cu
   [[PublishKernel(const PublishArgs args) {
   if (!ON) simt::GridWait();]])
 mutate("depths are those of the first recursion" planner planner_publish.cu
-  [[++args.slots.row_depth.Edit(first + row);]]
-  [[args.slots.row_depth.Edit(first + row) = ON ? 1 : args.slots.row_depth[first + row] + 1;]])
+  [[if (is_row) ++args.slots.row_depth.Edit(first + row);]]
+  [[if (is_row) args.slots.row_depth.Edit(first + row) = ON ? 1 : args.slots.row_depth[first + row] + 1;]])
 mutate("a row takes its neighbour's verdict" planner planner_publish.cu
-  [[args.lists.passes[first_row + i] != 0]]
-  [[args.lists.passes[first_row + (ON && i > 0 ? i - 1 : i)] != 0]])
+  [[args.lists.passes[place] != 0]]
+  [[args.lists.passes[ON && place > 0 ? place - 1 : place] != 0]])
+mutate("rows move up before all know where those of their slot begin" planner planner_publish.cu
+  [[passed.ends[slot] = end;
+    simt::SyncBlock();]]
+  [[passed.ends[slot] = end;
+    if (!ON) simt::SyncBlock();]])
 mutate("active rows are not moved up" planner planner_publish.cu
-  [[args.slots.active.Set(first + ran.active++, row);]]
-  [[args.slots.active.Set(first + ran.active++, ON ? args.slots.active[first] : row);]])
+  [[args.slots.active.Set(first + before - passed.begins[slot], row);]]
+  [[args.slots.active.Set(first + before - passed.begins[slot], ON ? args.slots.active[first] : row);]])
 mutate("rows of log probabilities are as long as they may be" planner planner_publish.cu
-  [[lists.logprobs += found;]]
-  [[lists.logprobs += ON ? args.row_logprobs : found;]])
+  [[return step.verdicts[first + k].logprobs; }]]
+  [[return ON ? args.row_logprobs : step.verdicts[first + k].logprobs; }]])
 mutate("raw logits are those of the row before" planner planner_publish.cu
-  [=[args.logits[size_t{i} * vocab + id]]=]
-  [=[args.logits[size_t{ON && i > 0 ? i - 1 : i} * vocab + id]]=])
+  [=[args.logits[size_t{first + k} * vocab + i]]=]
+  [=[args.logits[size_t{first + (ON && k > 0 ? k - 1 : k)} * vocab + i]]=])
 mutate("a result takes the place of the one before" planner planner_publish.cu
   [[const auto result = args.result.Part(size_t{epoch % 2} *]]
   [[const auto result = args.result.Part(size_t{(epoch + (ON ? 1 : 0)) % 2} *]])
