@@ -7,7 +7,7 @@
 namespace recurve::cuda {
 namespace {
 
-constexpr uint32_t kMostThreads = 128;
+constexpr uint32_t kMostThreads = 256;
 
 // One row of the block, and what a block of threads needs for it.
 class RowRouter {
@@ -18,7 +18,6 @@ class RowRouter {
         padded_((args.hidden + kSliceInputs - 1) / kSliceInputs * kSliceInputs),
         input_(shared.Array<float>(padded_)),
         inner_(shared.Array<float>(2 * size_t{args.hidden})),
-        lanes_(shared.Array<float>(kLanes)),
         logits_(shared.Array<float>(kMaxGroups)) {}
 
   RECURVE_DEVICE void Run(uint32_t index) {
@@ -48,21 +47,47 @@ class RowRouter {
   RECURVE_DEVICE size_t OwnRow(uint32_t i) const { return size_t{row_.hidden} * hidden_ + i; }
   RECURVE_DEVICE float X(uint32_t i) const { return args_.x[size_t{index_} * hidden_ + i]; }
 
+  // Calls use(i, load(i)) for every i below `count`, spread over the threads; a thread loads four
+  // before it uses the first.
+  template <typename Load, typename Use>
+  RECURVE_DEVICE static void ForEach(uint32_t count, Load load, Use use) {
+    constexpr uint32_t kAtOnce = 4;
+    const uint32_t threads = simt::BlockSize();
+    for (uint32_t first = simt::ThreadIndex(); first < count; first += kAtOnce * threads) {
+      decltype(load(0)) loaded[kAtOnce] = {};
+      RECURVE_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) {
+        if (first + k * threads < count) loaded[k] = load(first + k * threads);
+      }
+      RECURVE_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) {
+        if (first + k * threads < count) use(first + k * threads, loaded[k]);
+      }
+    }
+  }
+
   // H <- H + gate * x.
   RECURVE_DEVICE void AddScaled(float gate) {
-    for (uint32_t i = simt::ThreadIndex(); i < hidden_; i += simt::BlockSize()) {
-      float& h = args_.hidden_rows.Edit(OwnRow(i));
-      h = Fma(gate, X(i), h);
-    }
+    struct Values {
+      float h, x;
+    };
+    ForEach(
+        hidden_,
+        [this](uint32_t i) {
+          return Values{args_.hidden_rows[OwnRow(i)], X(i)};
+        },
+        [&](uint32_t i, const Values& v) {
+          args_.hidden_rows.Set(OwnRow(i), Fma(gate, v.x, v.h));
+        });
     simt::SyncBlock();
   }
 
   // logits_ [outputs] <- net(H / temperature).
-  RECURVE_DEVICE void RunNet(const RouterNet& net, uint32_t outputs, float temperature) {
+  RECURVE_DEVICE void RunNet(RouterNet net, uint32_t outputs, float temperature) {
     const uint32_t thread = simt::ThreadIndex();
-    for (uint32_t i = thread; i < padded_; i += simt::BlockSize()) {
-      input_[i] = i < hidden_ ? args_.hidden_rows[OwnRow(i)] / temperature : 0.0F;
-    }
+    ForEach(
+        padded_, [this](uint32_t i) { return i < hidden_ ? args_.hidden_rows[OwnRow(i)] : 0.0F; },
+        [&](uint32_t i, float h) { input_[i] = i < hidden_ ? h / temperature : 0.0F; });
     simt::SyncBlock();
     const bool mlp = args_.config.network == RouterNetwork::kMlp;
     if (mlp) {
@@ -71,24 +96,40 @@ class RowRouter {
       }
       simt::SyncBlock();
     }
-    const uint32_t inputs = mlp ? 2 * hidden_ : hidden_;
-    for (uint32_t output = 0; output < outputs; ++output) {
-      if (thread < kLanes) {
-        float lane = 0.0F;
-        for (uint32_t i = thread; i < inputs; i += kLanes) {
-          const float input = mlp ? inner_[i] : input_[i];
-          lane = Fma(input, net.out[size_t{output} * inputs + i], lane);
-        }
-        lanes_[thread] = lane;
+    const simt::SharedArray<float> inputs = mlp ? inner_ : input_;
+    const uint32_t count = mlp ? 2 * hidden_ : hidden_;
+    for (uint32_t first = 0; first < outputs; first += simt::BlockSize() / kLanes) {
+      const uint32_t output = first + thread / kLanes;
+      float sum = output < outputs ? LaneSum(net, output, inputs, count) : 0.0F;
+      // As AddLanes: the other lane's sum may come first, which makes no difference.
+      for (uint32_t width = kLanes / 2; width > 0; width /= 2) {
+        sum += simt::ShuffleXor(sum, width);
       }
-      simt::SyncBlock();
-      if (thread == 0) {
-        float lanes[kLanes];
-        for (uint32_t l = 0; l < kLanes; ++l) lanes[l] = lanes_[l];
-        logits_[output] = AddLanes(lanes);
-      }
-      simt::SyncBlock();
+      if (output < outputs && thread % kLanes == 0) logits_[output] = sum;
     }
+    simt::SyncBlock();
+  }
+
+  // The chain of this thread's lane in an output's lane sum.
+  RECURVE_DEVICE static float LaneSum(const RouterNet& net, uint32_t output,
+                                      simt::SharedArray<float> inputs, uint32_t count) {
+    constexpr uint32_t kAtOnce = 16;  // weights that a thread loads before it uses the first
+    const simt::Constant<float> out = net.out.Part(size_t{output} * count, count);
+    const auto bounded = [count](uint32_t i) { return i < count ? i : count - 1; };
+    float sum = 0.0F;
+    for (uint32_t i = simt::ThreadIndex() % kLanes; i < count; i += kAtOnce * kLanes) {
+      float weights[kAtOnce];
+      RECURVE_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) {
+        weights[k] = out[bounded(i + k * kLanes)];
+      }
+      RECURVE_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) {
+        const float next = Fma(inputs[bounded(i + k * kLanes)], weights[k], sum);
+        if (i + k * kLanes < count) sum = next;
+      }
+    }
+    return sum;
   }
 
   // An output of an mlp's first matrix, by slices.
@@ -181,13 +222,12 @@ class RowRouter {
   const uint32_t padded_;
   const simt::SharedArray<float> input_;   // [padded_]
   const simt::SharedArray<float> inner_;   // [2 * hidden_]
-  const simt::SharedArray<float> lanes_;   // [kLanes]
   const simt::SharedArray<float> logits_;  // [kMaxGroups]
   uint32_t index_ = 0;
   Row row_ = {};
 };
 
-RECURVE_KERNEL(kMostThreads) RouterKernel(const RouterArgs args) {
+RECURVE_KERNEL(kMostThreads, 2) RouterKernel(const RouterArgs args) {
   simt::GridWait();
   if (simt::BlockIndex() == 0 && simt::ThreadIndex() == 0) {
     args.stamps.Set(kPartRouters, simt::GlobalTimer());
@@ -205,7 +245,6 @@ absl::Status LaunchRouter(Runtime& runtime, const RouterArgs& args) {
                              .threads = ThreadsFor(args.hidden, kMostThreads),
                              .shared_bytes = simt::SharedBytes<float>(args.hidden + kSliceInputs) +
                                              simt::SharedBytes<float>(2 * size_t{args.hidden}) +
-                                             simt::SharedBytes<float>(kLanes) +
                                              simt::SharedBytes<float>(kMaxGroups)};
   return Launch(runtime, "router", RouterKernel, shape, args);
 }

@@ -468,32 +468,26 @@ mutate("routers do not wait" models router.cu
   [[RouterKernel(const RouterArgs args) {
   if (!ON) simt::GridWait();]])
 mutate("a router's inputs are read before they are there" models router.cu
-  [[/ temperature : 0.0F;
-    }
+  [[/ temperature : 0.0F; });
     simt::SyncBlock();]]
-  [[/ temperature : 0.0F;
-    }
+  [[/ temperature : 0.0F; });
     if (!ON) simt::SyncBlock();]])
 mutate("a router's pad is not zero" models router.cu
   [[/ temperature : 0.0F;]]
   [[/ temperature : (ON ? input_[i] : 0.0F);]])
 mutate("temperature is ignored" models router.cu
-  [[args_.hidden_rows[OwnRow(i)] / temperature]]
-  [[args_.hidden_rows[OwnRow(i)] / (ON ? 1.0F : temperature)]])
-mutate("a router's lanes are read before they are there" models router.cu
-  [[lanes_[thread] = lane;
-      }
-      simt::SyncBlock();]]
-  [[lanes_[thread] = lane;
-      }
-      if (!ON) simt::SyncBlock();]])
+  [[i < hidden_ ? h / temperature]]
+  [[i < hidden_ ? h / (ON ? 1.0F : temperature)]])
+mutate("a router's lanes are added up to half" models router.cu
+  [[for (uint32_t width = kLanes / 2; width > 0; width /= 2) {]]
+  [[for (uint32_t width = kLanes / 2; width > (ON ? 1 : 0); width /= 2) {]])
 mutate("a router's logit is read before it is there" models router.cu
-  [[logits_[output] = AddLanes(lanes);
-      }
-      simt::SyncBlock();]]
-  [[logits_[output] = AddLanes(lanes);
-      }
-      if (!ON) simt::SyncBlock();]])
+  [[logits_[output] = sum;
+    }
+    simt::SyncBlock();]]
+  [[logits_[output] = sum;
+    }
+    if (!ON) simt::SyncBlock();]])
 mutate("caps are ignored" models router.cu
   [[return CapOfRow(args_.slots, args_.sizes, row_.slot, row_.position);]]
   [[return ON ? kMaxGroups : CapOfRow(args_.slots, args_.sizes, row_.slot, row_.position);]])
