@@ -100,12 +100,13 @@ class RowRouter {
     const uint32_t count = mlp ? 2 * hidden_ : hidden_;
     for (uint32_t first = 0; first < outputs; first += simt::BlockSize() / kLanes) {
       const uint32_t output = first + thread / kLanes;
-      float sum = output < outputs ? LaneSum(net, output, inputs, count) : 0.0F;
+      const bool is_one = output < outputs;
+      float sum = LaneSum(net, is_one ? output : 0, inputs, count);
       // As AddLanes: the other lane's sum may come first, which makes no difference.
       for (uint32_t width = kLanes / 2; width > 0; width /= 2) {
         sum += simt::ShuffleXor(sum, width);
       }
-      if (output < outputs && thread % kLanes == 0) logits_[output] = sum;
+      if (is_one && thread % kLanes == 0) logits_[output] = sum;
     }
     simt::SyncBlock();
   }
@@ -113,20 +114,23 @@ class RowRouter {
   // The chain of this thread's lane in an output's lane sum.
   RECURVE_DEVICE static float LaneSum(const RouterNet& net, uint32_t output,
                                       simt::SharedArray<float> inputs, uint32_t count) {
-    constexpr uint32_t kAtOnce = 16;  // weights that a thread loads before it uses the first
+    constexpr uint32_t kAtOnce = 24;  // weights that a thread loads before it uses the first
     const simt::Constant<float> out = net.out.Part(size_t{output} * count, count);
-    const auto bounded = [count](uint32_t i) { return i < count ? i : count - 1; };
+    const uint32_t lane = simt::ThreadIndex() % kLanes;
     float sum = 0.0F;
-    for (uint32_t i = simt::ThreadIndex() % kLanes; i < count; i += kAtOnce * kLanes) {
+    for (uint32_t first = 0; first < count; first += kAtOnce * kLanes) {
+      const auto input = [=](uint32_t k) {
+        const uint32_t i = first + k * kLanes + lane;
+        return i < count ? i : count - 1;
+      };
       float weights[kAtOnce];
       RECURVE_UNROLL
-      for (uint32_t k = 0; k < kAtOnce; ++k) {
-        weights[k] = out[bounded(i + k * kLanes)];
-      }
+      for (uint32_t k = 0; k < kAtOnce; ++k) weights[k] = out[input(k)];
+      simt::SyncWarp();  // or the compiler lets a weight be waited for before the next is asked for
       RECURVE_UNROLL
       for (uint32_t k = 0; k < kAtOnce; ++k) {
-        const float next = Fma(inputs[bounded(i + k * kLanes)], weights[k], sum);
-        if (i + k * kLanes < count) sum = next;
+        const float next = Fma(inputs[input(k)], weights[k], sum);
+        if (first + k * kLanes + lane < count) sum = next;
       }
     }
     return sum;
