@@ -119,6 +119,7 @@ class RowSampler {
       decltype(load(0)) loaded[AtOnce];
       RECURVE_UNROLL
       for (uint32_t i = 0; i < AtOnce; ++i) loaded[i] = load(first + i * simt::kWarp);
+      simt::SyncWarp();  // or the compiler uses the first token before it loads the last
       RECURVE_UNROLL
       for (uint32_t i = 0; i < AtOnce; ++i) use(first + i * simt::kWarp, loaded[i]);
     }

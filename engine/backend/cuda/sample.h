@@ -3,9 +3,10 @@
 // bit: the same functions of single values (sampling/arithmetic.h), and sums of integers, which do
 // not depend on their order.
 //
-// A block takes a row with logits, and most of its time is what one multiprocessor takes to read 4 *
-// vocab bytes: once for the most likely token of a row that nothing changes, twice more to draw one,
-// six times more for each of top-k and top-p, once for each of the most likely tokens told.
+// A block takes a row with logits, and most of its time is what one multiprocessor takes to read
+// 4 * vocab bytes from cache: once for the most likely token of a row that nothing changes, twice
+// more to draw one, six times more for each of top-k and top-p, once for each of the most likely
+// tokens that are told.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_SAMPLE_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_SAMPLE_H_
 

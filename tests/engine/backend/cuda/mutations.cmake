@@ -558,9 +558,9 @@ mutate("of several biases the first one counts alone" models row_sampler.h
 mutate("biases of a token are added once for each" models row_sampler.h
   [[if (!is_first) continue;]]
   [[if (!ON && !is_first) continue;]])
-mutate("top-k keeps one more" models row_sampler.h
-  [[const TokenId last = FindTarget(is_tie, ties - 1);]]
-  [[const TokenId last = FindTarget(is_tie, ties - 1) + (ON ? 1 : 0);]])
+mutate("top-k keeps all equal ones" models row_sampler.h
+  [[(r == prefix && id <= last);]]
+  [[(r == prefix && (ON || id <= last));]])
 mutate("top-p is ignored" models row_sampler.h
   [[if (params.top_p < 1.0F) {]]
   [[if (!ON && params.top_p < 1.0F) {]])
