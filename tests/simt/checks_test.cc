@@ -185,6 +185,15 @@ TEST_F(Checks, ReadsWhatNothingHasWritten) {
                           "memory, which nothing has written"));
 }
 
+TEST_F(Checks, ReadsWhatNothingHasWrittenByAnIn) {
+  const Out<float> out(sums_, 0, 12);
+  EXPECT_EQ(Launch(
+                runtime_, "kernel", +[](Out<float> sums) { sums.Set(0, sums.ToRead()[10]); },
+                kOneThread, out),
+            absl::InternalError("kernel: block 0, thread 0: In[10] of 'sums' reads byte 40 of the "
+                                "memory, which nothing has written"));
+}
+
 TEST_F(Checks, ReadsAnElementOfWhichAPartIsWritten) {
   const Out<float> out(sums_, 0, 12);
   EXPECT_EQ(Launch(
