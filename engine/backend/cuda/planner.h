@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device's planner: applies a plan's changes to the slots, decides which slots take part in a
 // step and makes the lists of its rows. What the CPU backend does in SlotTable, Selection and
-// Batch, by the same functions (rows.h, step.h). One block, a thread a slot; a step calls it
-// between the parts whose results it needs:
+// Batch, by the same functions (rows.h, step.h). One block, a thread a slot or a row; a step calls
+// it between the parts whose results it needs:
 //
 //   Admit       drops and admissions. Then the evictions and copies of the plan, if it has any.
 //   PlanExit    the other changes; whether the ends run; the rows of EXIT.
