@@ -83,7 +83,7 @@ class RowSampler {
   // The token that stands at `position` after the row, which is finite, of `slot`; first: what
   // Begin gave.
   RECURVE_DEVICE TokenId Sample(uint64_t first, uint32_t slot, uint32_t position) {
-    const SamplingParams params = args_.slots.records[slot].sampling;
+    const SamplingParams& params = args_.slots.records[slot].sampling;
     bool masks = position < params.min_end;
     const bool adjusts = masks || UsesTokenCounts(params) || args_.slots.bias_counts[slot] != 0;
     sampled_ = adjusts ? adjusted_.ToRead() : logits_;
