@@ -11,45 +11,42 @@ struct Nothing {};
 
 // ---- ProjectQkv ----
 
-// Where a row's elements of one pair go, and by what angle they are turned.
+// Of one row: where its query, key or value of one head lies, in units of 16 elements of q or of
+// the pool, and by what angle a pair of it is turned.
 struct PairPlace {
   bool exists = false;
-  bool is_query = false;
-  bool turns = false;
+  uint32_t head = 0;
   Angle angle = {};
-  size_t at = 0;          // of the pair's first element, in q or in the pool
-  uint32_t position = 0;  // of the entry, where it is told
-  size_t position_at = 0;
-  bool tells_position = false;
 };
 
-// Elements `pair` and `pair` + half of one head: of a query, a key, or, not turned, a value. Heads
-// are numbered through queries, keys and values.
+// The row's place of a head, and what a value alone leaves there: the entry's position.
 RECURVE_DEVICE PairPlace FindPair(const ProjectQkvBf16Args& args, uint32_t index, uint32_t head,
                                   uint32_t pair) {
   const KvLayout& layout = args.layout;
   const Row row = args.rows[index];
   PairPlace place;
-  place.is_query = head < args.heads;
-  place.exists = place.is_query || row.entry != kNoEntry;
-  if (!place.exists) return place;
+  const bool is_query = head < args.heads;
   const bool is_value = head >= args.heads + layout.kv_heads;
-  place.turns = !is_value;
-  if (place.turns) place.angle = args.rotary.AngleOf(row.position, pair, layout.head_dim / 2);
-  if (place.is_query) {
-    place.at = (size_t{index} * args.heads + head) * layout.stride + pair;
+  place.exists = is_query || row.entry != kNoEntry;
+  if (!place.exists) return place;
+  if (!is_value) place.angle = args.rotary.AngleOf(row.position, pair, layout.head_dim / 2);
+  if (is_query) {
+    place.head = (index * args.heads + head) * (layout.stride / kStepInputs);
     return place;
   }
   const uint32_t kv_head = (head - args.heads) % layout.kv_heads;
   const EntryPlace entry = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
-  place.at = pair + layout.Offset(entry.page, row.group, args.layer, is_value ? 1 : 0, kv_head,
-                                  entry.entry);
-  place.tells_position = is_value && kv_head == 0 && pair == 0;
-  place.position = row.position;
-  place.position_at = size_t{entry.page} * layout.page_capacity + entry.entry;
+  const size_t first =
+      layout.Offset(entry.page, row.group, args.layer, is_value ? 1 : 0, kv_head, entry.entry);
+  place.head = static_cast<uint32_t>(first / kStepInputs);
+  if (is_value && kv_head == 0 && pair == 0) {
+    args.entry_positions.Set(size_t{entry.page} * layout.page_capacity + entry.entry, row.position);
+  }
   return place;
 }
 
+// Elements `pair` and `pair` + half of a head: of a query, a key, or, not turned, a value. Heads
+// are numbered through queries, keys and values.
 struct QkvEpilogue {
   using Args = ProjectQkvBf16Args;
   static constexpr double kOutputBytes = sizeof(Bf16);
@@ -57,32 +54,36 @@ struct QkvEpilogue {
     PairPlace rows[2];
   };
   const Args& args;
+  RECURVE_DEVICE uint32_t TilesOfOne() const { return TilesOfHead({args.layout.head_dim / 2}); }
+  RECURVE_DEVICE uint32_t PairOf(uint32_t tile) const {
+    return tile % TilesOfOne() * 8 + simt::ThreadIndex() % simt::kWarp / 4;
+  }
   RECURVE_DEVICE Loaded Load(uint32_t tile, uint32_t row, uint32_t end) const {
     Loaded loaded;
-    const uint32_t half = args.layout.head_dim / 2;
-    const uint32_t tiles = TilesOfHead({half});
-    const uint32_t pair = tile % tiles * 8 + simt::ThreadIndex() % simt::kWarp / 4;
+    const uint32_t pair = PairOf(tile);
     RECURVE_UNROLL
     for (uint32_t i = 0; i < 2; ++i) {
-      if (pair < half && row + i < end)
-        loaded.rows[i] = FindPair(args, row + i, tile / tiles, pair);
+      if (pair >= args.layout.head_dim / 2 || row + i >= end) continue;
+      loaded.rows[i] = FindPair(args, row + i, tile / TilesOfOne(), pair);
     }
     return loaded;
   }
-  RECURVE_DEVICE void Store(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/, const Sums& sums,
+  RECURVE_DEVICE void Store(uint32_t tile, uint32_t /*row*/, uint32_t /*end*/, const Sums& sums,
                             const float (&scale)[2], const Loaded& loaded) const {
-    const uint32_t half = args.layout.head_dim / 2;
+    const uint32_t head = tile / TilesOfOne();
+    const simt::Out<Bf16>& target = head < args.heads ? args.q : args.pages;
     RECURVE_UNROLL
     for (uint32_t i = 0; i < 2; ++i) {
       const PairPlace& place = loaded.rows[i];
       if (!place.exists) continue;
       float a = sums.v[i] * scale[i];
       float b = sums.v[2 + i] * scale[i];
-      if (place.turns) Rotate(place.angle.cos, place.angle.sin, a, b);
-      const simt::Out<Bf16>& target = place.is_query ? args.q : args.pages;
-      target.Set(place.at, FloatToBf16(a));
-      target.Set(place.at + half, FloatToBf16(b));
-      if (place.tells_position) args.entry_positions.Set(place.position_at, place.position);
+      if (head < args.heads + args.layout.kv_heads) {
+        Rotate(place.angle.cos, place.angle.sin, a, b);
+      }
+      const size_t at = size_t{place.head} * kStepInputs + PairOf(tile);
+      target.Set(at, FloatToBf16(a));
+      target.Set(at + args.layout.head_dim / 2, FloatToBf16(b));
     }
   }
 };
@@ -180,9 +181,14 @@ struct Cut {
 };
 
 // Two blocks of different kernels must fit a multiprocessor, or none begins before its predecessor
-// has ended.
+// has ended; cards before sm_90 do not know that, and their code takes some more registers.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr uint32_t kBlocksAtOnce = 1;
+#else
+constexpr uint32_t kBlocksAtOnce = 2;
+#endif
 template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
-RECURVE_KERNEL(kMostSegments* simt::kWarp, 2)
+RECURVE_KERNEL(kMostSegments * simt::kWarp, kBlocksAtOnce)
 ProductKernel(const Cut<typename Epilogue::Args> cut) {
   RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
 }

@@ -174,7 +174,7 @@ class GroupEviction {
   const simt::Out<uint64_t> scores_;
 };
 
-RECURVE_KERNEL(kThreads) EvictKernel(const EvictArgs args) {
+RECURVE_KERNEL(kThreads, 4) EvictKernel(const EvictArgs args) {
   simt::GridWait();
   simt::SharedMemory shared;
   const auto scan = shared.Array<uint64_t>(simt::BlockSize());
