@@ -163,6 +163,8 @@ absl::Status CudaBackend::InStep(uint32_t epoch, const absl::Status& status) con
 
 absl::Status CudaBackend::ReadRawLogits(StepResult& result) {
   if (result.logits_rows.empty()) return absl::OkStatus();
+  // Copying waits for all that is queued, without an end: so this waits for it first.
+  RETURN_IF_ERROR(WaitFor(last_epoch_));
   const TableSizes& sizes = state_.step.sizes;
   result.logits.resize(result.logits_rows.size() * sizes.vocab);
   const size_t first = size_t{result.epoch % kMostOutstanding} * sizes.ends * sizes.vocab;

@@ -202,6 +202,35 @@ TEST(CudaBackendTest, ADeviceThatHangsIsWaitedForOnlySoLong) {
           "step 1, cut for 16 rows: the device has not come back after 50 ms (step_timeout)"));
 }
 
+// The device hangs from a step on, which is submitted before the one before it is collected.
+class HangingBackend final : public Backend {
+ public:
+  HangingBackend(Made made, uint32_t step) : made_(std::move(made)), step_(step) {}
+  absl::Status Submit(const StepPlan& plan) override {
+    if (plan.epoch == step_) made_.runtime->SetExecution(Execution::kNever);
+    return made_.backend->Submit(plan);
+  }
+  absl::Status Collect(StepResult& result) override { return made_.backend->Collect(result); }
+  uint32_t Outstanding() const override { return made_.backend->Outstanding(); }
+
+ private:
+  const Made made_;
+  const uint32_t step_;
+};
+
+TEST(CudaBackendTest, RawLogitsDoNotWaitForAHangingStepBehindThem) {
+  const ModelConfig config = TestConfig();
+  std::vector<DriverRequest> requests = MixedRequests();
+  for (DriverRequest& request : requests) request.wants = kWantsRawLogits;
+  for (uint32_t step = 2; step < 8; ++step) {
+    HangingBackend backend(Make(MakeModel()), step);
+    const absl::Status failed =
+        RunRequests(backend, config, Limits(config), requests, {.depth = 1}).status();
+    EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(failed.message()), HasSubstr("has not come back after 50 ms"));
+  }
+}
+
 TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
   Made made = Make(MakeModel(), {}, /*eager=*/true);
   made.runtime->FailAt(EmulatedRuntime::Call::kReached, 2,
