@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/factory/make_backend.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,9 +22,32 @@ CpuBackendOptions CpuOptions(const BackendOptions& options) {
   return cpu;
 }
 
+// Refuses an option of another backend, which would have no effect.
+absl::Status CheckOptions(const BackendOptions& options) {
+  const BackendOptions unchanged;
+  const bool is_cpu = options.name == "cpu";
+  const auto refuse = [&options](const char* flag, const std::string& value, const char* backend) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " is ", value, ", which is of --backend=", backend,
+                     " alone; leave it out with --backend=", options.name));
+  };
+  if (is_cpu && options.device != unchanged.device) {
+    return refuse("--device", absl::StrCat(options.device), "cuda");
+  }
+  if (is_cpu && options.eager) return refuse("--cuda_eager", "true", "cuda");
+  if (is_cpu && !options.overlap) return refuse("--cuda_overlap", "false", "cuda");
+  if (!is_cpu && options.threads != unchanged.threads) {
+    return refuse("--threads", absl::StrCat(options.threads), "cpu");
+  }
+  if (!is_cpu && options.force_scalar) return refuse("--force_scalar", "true", "cpu");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options) {
+  const bool is_known = options.name == "cpu" || options.name == "cuda";
+  if (is_known) RETURN_IF_ERROR(CheckOptions(options));
   if (options.name == "cpu") return std::make_unique<CpuBuilder>(CpuOptions(options));
   if (options.name == "cuda") return OpenCuda(options);
   return absl::InvalidArgumentError(absl::StrCat("--backend is '", Quotable(options.name),

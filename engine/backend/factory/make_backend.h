@@ -32,7 +32,8 @@ struct BackendOptions {
 // All names, as a message lists them.
 inline constexpr char kBackendNames[] = "cpu and cuda";
 
-// Finds the backend's device. InvalidArgument names what this version does not have;
+// Finds the backend's device. InvalidArgument names what this version does not have, or an option
+// that is another backend's;
 // FailedPrecondition says, in one sentence, what this build or this machine lacks for the backend,
 // and what to do.
 absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options);

@@ -2,6 +2,7 @@
 #include "engine/backend/factory/make_backend.h"
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "engine/base/machine.h"
@@ -34,6 +35,25 @@ TEST(OpenBackendTest, SaysWhatToDoAboutABackendThatTheBuildLacks) {
   EXPECT_EQ(OpenNamed("cuda"), absl::FailedPreconditionError(
                                    "--backend is 'cuda', which this build does not have; build "
                                    "with `cmake --preset cuda`, or use --backend=cpu"));
+}
+
+TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
+  const auto refused = [](const BackendOptions& options) {
+    return std::string(OpenBackend(options).status().message());
+  };
+  EXPECT_EQ(refused({.device = 2}),
+            "--device is 2, which is of --backend=cuda alone; leave it out with --backend=cpu");
+  EXPECT_EQ(refused({.eager = true}),
+            "--cuda_eager is true, which is of --backend=cuda alone; leave it out with "
+            "--backend=cpu");
+  EXPECT_EQ(refused({.overlap = false}),
+            "--cuda_overlap is false, which is of --backend=cuda alone; leave it out with "
+            "--backend=cpu");
+  EXPECT_EQ(refused({.name = "cuda", .threads = 3}),
+            "--threads is 3, which is of --backend=cpu alone; leave it out with --backend=cuda");
+  EXPECT_EQ(refused({.name = "cuda", .force_scalar = true}),
+            "--force_scalar is true, which is of --backend=cpu alone; leave it out with "
+            "--backend=cuda");
 }
 
 TEST(OpenBackendTest, DescribesWhatItMakes) {
