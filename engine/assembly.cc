@@ -88,6 +88,7 @@ BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precisio
   backend.device = options.model.device;
   backend.eager = options.model.cuda_eager;
   backend.overlap = options.model.cuda_overlap;
+  backend.deterministic = options.model.deterministic;
   backend.step_timeout = options.schedule.step_timeout;
   return backend;
 }
@@ -277,6 +278,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);
   assembly.info.device_memory = SummarizeMemory(assembly.backend->DeviceMemoryPieces());
+  for (std::string& warning : assembly.backend->Warnings()) warnings.push_back(std::move(warning));
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();
   assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();

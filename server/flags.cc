@@ -44,6 +44,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
       "--cuda_overlap", &options->cuda_overlap,
       "Of cuda, from compute capability 9.0 on: with few rows a kernel fetches weights while "
       "the one before it still runs. Same results bit for bit; false to compare times.");
+  group.Switch("--deterministic", &options->deterministic,
+               "Of cuda in bf16: the bits of a row depend on the row alone, whatever else is "
+               "computed. false gives products of 256 rows and more to cuBLASLt, if that is "
+               "installed: prompts may be faster, and weights take twice the memory.");
   group.Choice("--precision", &options->precision, {"bf16", "f32"},
                "Of weights, products and cache. bf16 needs half the memory and is faster; f32 is "
                "the reference.");

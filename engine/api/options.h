@@ -25,6 +25,8 @@ struct ModelOptions {
   uint32_t device = 0;
   bool cuda_eager = false;
   bool cuda_overlap = true;  // whether kernels may begin before the one before them has ended
+  // Of cuda in bf16; false: products of many rows are cuBLASLt's, whose bits depend on more.
+  bool deterministic = true;
 
   bool operator==(const ModelOptions&) const = default;
 };

@@ -5,6 +5,7 @@
 #define RECURVE_ENGINE_BACKEND_BACKEND_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,6 +51,9 @@ class Backend {
   // The memory of a device that the backend has, which never changes; empty if it computes in the
   // host's.
   virtual std::vector<MemoryPiece> DeviceMemoryPieces() const { return {}; }
+
+  // What its user should know of how it was made, a sentence each; mostly nothing.
+  virtual std::vector<std::string> Warnings() const { return {}; }
 
   // The kernels of a step without changes of pages, if it is made of some.
   virtual std::vector<KernelWork> CountedKernels() const { return {}; }

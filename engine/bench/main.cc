@@ -150,6 +150,11 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
          "Of cuda: with few rows a kernel fetches weights while the one before it still runs, "
          "unless it is false: same bits")
       ->group(kEngine);
+  app.add_flag(
+         "--deterministic", f.backend.deterministic,
+         "Of cuda in bf16: bits depend on the row alone; false gives products of 256 rows and "
+         "more to cuBLASLt, if that is installed")
+      ->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
   app.add_option("--policy", f.policy, "depthwise or lockstep")
       ->capture_default_str()
@@ -264,6 +269,9 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
   for (const MemoryPiece& piece : SummarizeMemory(bench->device_memory())) {
     std::fprintf(stderr, "recurve-bench: device memory: %12s bytes, %s\n",
                  absl::StrCat(piece.bytes).c_str(), piece.name.c_str());
+  }
+  for (const std::string& warning : bench->warnings()) {
+    std::fprintf(stderr, "recurve-bench: %s\n", warning.c_str());
   }
   std::vector<Figures> runs;
   std::vector<KernelFigures> kernels;

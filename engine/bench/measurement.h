@@ -82,6 +82,7 @@ class Bench {
   // Of the backend that it measures.
   const BackendFacts& facts() const { return facts_; }
   std::vector<MemoryPiece> device_memory() const { return backend_->DeviceMemoryPieces(); }
+  std::vector<std::string> warnings() const { return backend_->Warnings(); }
 
   // What the kernels of a step of such a run move and compute, if the backend has kernels; its
   // rows see as many entries as they do in the middle of generating.

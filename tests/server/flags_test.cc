@@ -50,6 +50,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--device=2",
                                    "--cuda_eager",
                                    "--cuda_overlap=false",
+                                   "--deterministic=false",
                                    "--precision=f32",
                                    "--threads=3",
                                    "--force_scalar",
@@ -89,6 +90,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.engine.model.device, 2U);
   EXPECT_TRUE(o.engine.model.cuda_eager);
   EXPECT_FALSE(o.engine.model.cuda_overlap);
+  EXPECT_FALSE(o.engine.model.deterministic);
   EXPECT_EQ(o.engine.model.precision, "f32");
   EXPECT_EQ(o.engine.model.threads, 3U);
   EXPECT_TRUE(o.engine.model.force_scalar);

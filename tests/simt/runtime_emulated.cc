@@ -2,6 +2,7 @@
 #include "tests/simt/runtime_emulated.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -16,8 +17,8 @@ constexpr uint32_t kMostThreads = 1024;
 using Call = EmulatedRuntime::Call;
 
 constexpr std::array<const char*, EmulatedRuntime::kCalls> kCallNames = {
-    "FreeBytes", "Allocate",   "AllocateMapped", "Clear",  "Upload", "Download", "Copy",
-    "Launch",    "BeginGraph", "EndGraph",       "Replay", "Mark",   "Reached",
+    "FreeBytes", "Allocate", "AllocateMapped", "Clear",    "Upload", "Download", "Copy",
+    "Launch",    "Multiply", "BeginGraph",     "EndGraph", "Replay", "Mark",     "Reached",
 };
 
 size_t Index(Call call) { return static_cast<size_t>(call); }
@@ -25,12 +26,35 @@ size_t Index(Call call) { return static_cast<size_t>(call); }
 const char* NameOf(Call call) { return kCallNames[Index(call)]; }
 
 bool IsForGraphs(Call call) {
-  return call == Call::kLaunch || call == Call::kCopy || call == Call::kClear ||
-         call == Call::kEndGraph;
+  return call == Call::kLaunch || call == Call::kMultiply || call == Call::kCopy ||
+         call == Call::kClear || call == Call::kEndGraph;
 }
 
 MemoryAccount& AccountOf(const DeviceMemory& memory) {
   return *static_cast<MemoryAccount*>(memory.tracker);
+}
+
+// In the plainest order. Rows that have no value stay without one: which there are, a step alone
+// knows.
+void MakeProduct(const PlainProduct& product) {
+  const auto* const weights = reinterpret_cast<const uint16_t*>(product.weights.data);
+  const auto* const x = reinterpret_cast<const uint16_t*>(product.x.data);
+  auto* const y = reinterpret_cast<float*>(product.y.data);
+  const auto value = [](uint16_t bf16) { return std::bit_cast<float>(uint32_t{bf16} << 16); };
+  for (size_t row = 0; row < product.rows; ++row) {
+    const uint16_t* const inputs = x + row * product.inputs;
+    const size_t bytes = product.inputs * sizeof(uint16_t);
+    if (AccountOf(product.x).CountWritten(inputs, bytes) < bytes) continue;
+    float* const outputs = y + row * product.outputs;
+    for (size_t output = 0; output < product.outputs; ++output) {
+      float sum = 0.0F;
+      for (size_t k = 0; k < product.inputs; ++k) {
+        sum += value(weights[output * product.inputs + k]) * value(inputs[k]);
+      }
+      outputs[output] = sum;
+    }
+    AccountOf(product.y).SetWritten(outputs, product.outputs * sizeof(float));
+  }
 }
 
 }  // namespace
@@ -117,7 +141,25 @@ absl::Status EmulatedRuntime::Copy(const DeviceMemory& target, const MappedMemor
                   .bytes = bytes});
 }
 
+absl::Status EmulatedRuntime::LoadProducts() {
+  if (options_.has_products) return absl::OkStatus();
+  return absl::FailedPreconditionError("the emulated device has no library of products");
+}
+
 // ---- The stream ----
+
+absl::Status EmulatedRuntime::DoMultiply(const PlainProduct& product) {
+  const MutexLock lock(mutex_);
+  RETURN_IF_ERROR(Begin(Call::kMultiply));
+  const uint64_t rows = product.rows;
+  const uint64_t outputs = product.outputs;
+  RETURN_IF_ERROR(
+      CheckRange(Call::kMultiply, product.weights, 0, outputs * product.inputs * sizeof(uint16_t)));
+  RETURN_IF_ERROR(
+      CheckRange(Call::kMultiply, product.x, 0, rows * product.inputs * sizeof(uint16_t)));
+  RETURN_IF_ERROR(CheckRange(Call::kMultiply, product.y, 0, rows * outputs * sizeof(float)));
+  return Enqueue({.kind = Work::Kind::kMultiply, .product = product});
+}
 
 absl::Status EmulatedRuntime::DoLaunch(const Kernel& kernel, const LaunchShape& shape,
                                        const void* args) {
@@ -209,6 +251,9 @@ void EmulatedRuntime::Run(const Work& work) {
   switch (work.kind) {
     case Work::Kind::kLaunch:
       kernels_[work.kernel.name] += emulator_.Run(work.kernel, work.shape, work.args.data());
+      return;
+    case Work::Kind::kMultiply:
+      MakeProduct(work.product);
       return;
     case Work::Kind::kCopy:
       if (work.bytes > 0) std::memcpy(work.target.data, work.source, work.bytes);

@@ -43,6 +43,7 @@ struct EmulatedOptions {
   // For kWhenWaitedFor: how often Reached says false of a mark before its work runs.
   uint32_t late_polls = 0;
   bool programmatic = true;  // whether launches that ask for it are checked as such
+  bool has_products = true;  // whether LoadProducts finds a library
 };
 
 // A device of the tests: memory is the host's with an account of each byte, kernels run on the
@@ -62,6 +63,7 @@ class EmulatedRuntime : public Runtime {
     kDownload,
     kCopy,
     kLaunch,
+    kMultiply,
     kBeginGraph,
     kEndGraph,
     kReplay,
@@ -83,6 +85,7 @@ class EmulatedRuntime : public Runtime {
                         size_t bytes) override;
   absl::Status Copy(const DeviceMemory& target, const MappedMemory& source, size_t source_offset,
                     size_t bytes) override;
+  absl::Status LoadProducts() override;
   absl::Status BeginGraph(std::string_view name) override;
   absl::StatusOr<Graph> EndGraph() override;
   absl::Status Replay(Graph graph) override;
@@ -110,15 +113,17 @@ class EmulatedRuntime : public Runtime {
   absl::StatusOr<DeviceMemory> DoAllocate(std::string_view name, size_t bytes) override;
   absl::StatusOr<MappedMemory> DoAllocateMapped(std::string_view name, size_t bytes) override;
   absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override;
+  absl::Status DoMultiply(const PlainProduct& product) override;
 
  private:
   // What the stream does, and what graphs repeat.
   struct Work {
-    enum class Kind : uint8_t { kLaunch, kCopy, kClear, kReplay, kMark };
+    enum class Kind : uint8_t { kLaunch, kMultiply, kCopy, kClear, kReplay, kMark };
     Kind kind;
     Kernel kernel{};  // kLaunch
     LaunchShape shape{};
     std::vector<std::byte> args{};
+    PlainProduct product{};             // kMultiply
     DeviceMemory target{};              // kCopy, kClear
     const std::byte* source = nullptr;  // kCopy
     size_t bytes = 0;

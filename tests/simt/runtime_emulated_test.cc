@@ -329,6 +329,9 @@ class EmulatedRuntimeFaultTest : public EmulatedRuntimeTest {
         [&] { return runtime_->BeginGraph("step"); },
         [&] { return Add(1); },
         [&] { return runtime_->Copy(in_, mapped_, 0, 4); },
+        [&] {
+          return runtime_->Multiply({sum_, sum_, in_, 1, 1, 1}, {});
+        },
         [&] { return runtime_->EndGraph().status(); },
         [&] { return runtime_->Replay(0); },
         [&] { return runtime_->Mark(0); },
@@ -342,6 +345,28 @@ class EmulatedRuntimeFaultTest : public EmulatedRuntimeTest {
     return absl::OkStatus();
   }
 };
+
+TEST(EmulatedRuntimeProductTest, RowsWithoutAValueHaveNoProduct) {
+  EmulatedRuntime runtime;
+  const DeviceMemory weights = *runtime.Allocate("weights", 2 * 3 * sizeof(uint16_t));
+  const DeviceMemory x = *runtime.Allocate("x", 2 * 3 * sizeof(uint16_t));
+  const DeviceMemory y = *runtime.Allocate("y", 2 * 2 * sizeof(float));
+  constexpr uint16_t kOne = 0x3F80;
+  constexpr uint16_t kTwo = 0x4000;
+  const uint16_t two_outputs[] = {kOne, kTwo, kOne, kTwo, kTwo, kTwo};
+  const uint16_t first_row[] = {kTwo, kOne, kOne};
+  ASSERT_EQ(runtime.Upload(weights, 0, two_outputs, sizeof(two_outputs)), absl::OkStatus());
+  ASSERT_EQ(runtime.Upload(x, 0, first_row, sizeof(first_row)), absl::OkStatus());
+  ASSERT_EQ(runtime.LoadProducts(), absl::OkStatus());
+  ASSERT_EQ(runtime.Multiply({weights, x, y, 2, 3, 2}, {}), absl::OkStatus());
+  float found[2] = {};
+  ASSERT_EQ(runtime.Download(found, y, 0, sizeof(found)), absl::OkStatus());
+  EXPECT_EQ(found[0], 2 * 1 + 1 * 2 + 1 * 1);
+  EXPECT_EQ(found[1], 2 * 2 + 1 * 2 + 1 * 2);
+  EXPECT_EQ(runtime.Download(found, y, sizeof(found), sizeof(found)),
+            absl::InternalError("host: Download of 'y' reads byte 8 of the memory, which nothing "
+                                "has written"));
+}
 
 TEST_F(EmulatedRuntimeFaultTest, EachCallFailsWhenToldToAndAllAfterIt) {
   Start();

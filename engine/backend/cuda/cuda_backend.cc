@@ -41,10 +41,22 @@ absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model>
   }
   PreparedDevice device;
   device.runtime = std::move(runtime);
-  ASSIGN_OR_RETURN(device.model,
-                   LoadDeviceModel(*device.runtime, std::move(model), options.precision));
+  if (options.library_rows > 0) {
+    const absl::Status loaded = device.runtime->LoadProducts();
+    if (loaded.ok()) {
+      device.library_rows = options.library_rows;
+    } else if (loaded.code() == absl::StatusCode::kFailedPrecondition) {
+      device.warnings.push_back(
+          absl::StrCat("--deterministic=false has no effect: ", std::string(loaded.message())));
+    } else {
+      return loaded;
+    }
+  }
+  const bool has_library = device.library_rows > 0;
+  ASSIGN_OR_RETURN(device.model, LoadDeviceModel(*device.runtime, std::move(model),
+                                                 options.precision, has_library));
   ASSIGN_OR_RETURN(device.state, AllocateDeviceState(*device.runtime, device.model.config(), limits,
-                                                     options.precision));
+                                                     options.precision, has_library));
   return device;
 }
 
@@ -72,10 +84,11 @@ BackendFacts CudaBackend::Describe(const Model& model, Precision precision,
 
 CudaBackend::CudaBackend(PreparedDevice device, const CudaBackendOptions& options)
     : options_(options),
+      warnings_(std::move(device.warnings)),
       runtime_(std::move(device.runtime)),
       model_(std::move(device.model)),
       state_(device.state),
-      kernels_(*runtime_, model_, state_, options.overlap),
+      kernels_(*runtime_, model_, state_, {options.overlap, device.library_rows}),
       replay_(state_.step.sizes.shape, options.limits, state_.step.sizes.vocab,
               PageEntries(model_.config())),
       row_bound_(options.limits.slots) {}

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,12 +36,17 @@ struct CudaBackendOptions {
   bool overlap = true;  // kernels may begin before the one before them has ended
   // Kernels are cut for so many rows at least, which changes no bit.
   uint32_t least_rows = 0;
+  // Products of so many rows and more are made by the device's library, faster, with bits that
+  // depend on it; 0: none. If the library is not there, ours make them, and Warnings says so.
+  uint32_t library_rows = 0;
   // A step that has not come back after this long never will.
   std::chrono::milliseconds step_timeout{30000};
 };
 
 // A device that holds all but the pages.
 struct PreparedDevice {
+  uint32_t library_rows = 0;
+  std::vector<std::string> warnings;
   std::unique_ptr<Runtime> runtime;
   DeviceModel model;
   DeviceState state;
@@ -71,6 +77,7 @@ class CudaBackend final : public Backend {
   // Unavailable once the oldest step has taken longer than the timeout.
   absl::Status Collect(StepResult& result) override;
   uint32_t Outstanding() const override { return outstanding_; }
+  std::vector<std::string> Warnings() const override { return warnings_; }
   std::vector<MemoryPiece> DeviceMemoryPieces() const override { return runtime_->allocated(); }
   std::vector<KernelWork> CountedKernels() const override { return kernels_.kernels(); }
 
@@ -86,6 +93,7 @@ class CudaBackend final : public Backend {
   absl::Status ReadRawLogits(StepResult& result);
 
   const CudaBackendOptions options_;
+  const std::vector<std::string> warnings_;
   const std::unique_ptr<Runtime> runtime_;
   const DeviceModel model_;
   const DeviceState state_;

@@ -18,13 +18,24 @@ namespace {
 
 class Loader {
  public:
-  Loader(Runtime& runtime, const ModelConfig& config, Precision precision)
-      : runtime_(runtime), config_(config), precision_(precision) {}
+  Loader(Runtime& runtime, const ModelConfig& config, Precision precision, bool has_library)
+      : runtime_(runtime), config_(config), precision_(precision), has_library_(has_library) {}
 
   // sets: the parts of each set, all of one shape. `order` is for the tensor cores.
   absl::StatusOr<DeviceMatrix> Matrix(std::string_view name, const std::vector<MatrixParts>& sets,
                                       OutputOrder order = {}) {
     return precision_ == Precision::kBf16 ? Packed(name, sets, order) : Floats(name, sets);
+  }
+
+  // A matrix of a layer, which the library may multiply with too.
+  absl::StatusOr<DeviceMatrix> OfLayer(const std::string& name,
+                                       const std::vector<MatrixParts>& sets,
+                                       OutputOrder order = {}) {
+    ASSIGN_OR_RETURN(DeviceMatrix matrix, Matrix(name, sets, order));
+    if (has_library_ && sets.size() == 1) {
+      RETURN_IF_ERROR(Store(name + ", plain", PlainMatrix(sets[0], order), &matrix.plain));
+    }
+    return matrix;
   }
 
   absl::StatusOr<DeviceMatrix> Floats(std::string_view name, const std::vector<MatrixParts>& sets) {
@@ -45,7 +56,7 @@ class Loader {
       }
       first += size_t{matrix.inputs} * matrix.outputs;
     }
-    RETURN_IF_ERROR(Store(name, floats, &matrix));
+    RETURN_IF_ERROR(Store(name, floats, &matrix.memory));
     return matrix;
   }
 
@@ -59,7 +70,7 @@ class Loader {
     for (uint32_t i = 0; i < tensor.rows; ++i) {
       ConvertRow(tensor, i, &floats[size_t{i} * tensor.columns]);
     }
-    RETURN_IF_ERROR(Store(name, floats, &matrix));
+    RETURN_IF_ERROR(Store(name, floats, &matrix.memory));
     return matrix;
   }
 
@@ -76,7 +87,7 @@ class Loader {
       ConvertRow(tensor, i, row.data());
       std::transform(row.begin(), row.end(), &values[size_t{i} * tensor.columns], FloatToBf16);
     }
-    RETURN_IF_ERROR(Store(name, values, &matrix));
+    RETURN_IF_ERROR(Store(name, values, &matrix.memory));
     return matrix;
   }
 
@@ -94,16 +105,17 @@ class Loader {
       ASSIGN_OR_RETURN(layer.input_norm, Rows(name + "input norm", of_layer.input_norm));
       ASSIGN_OR_RETURN(layer.post_attention_norm,
                        Rows(name + "post-attention norm", of_layer.post_attention_norm));
-      ASSIGN_OR_RETURN(layer.qkv, Matrix(name + "qkv", qkv, {config_.head_dim / 2}));
-      ASSIGN_OR_RETURN(layer.o, Matrix(name + "o", o));
+      ASSIGN_OR_RETURN(layer.qkv, OfLayer(name + "qkv", qkv, {config_.head_dim / 2}));
+      ASSIGN_OR_RETURN(layer.o, OfLayer(name + "o", o));
       if (precision_ == Precision::kBf16) {
-        ASSIGN_OR_RETURN(layer.gate_up, Matrix(name + "gate and up", {{of_layer.gate, of_layer.up}},
-                                               {config_.intermediate_size}));
+        ASSIGN_OR_RETURN(layer.gate_up,
+                         OfLayer(name + "gate and up", {{of_layer.gate, of_layer.up}},
+                                 {config_.intermediate_size}));
       } else {
         ASSIGN_OR_RETURN(layer.gate, Matrix(name + "gate", {{of_layer.gate}}));
         ASSIGN_OR_RETURN(layer.up, Matrix(name + "up", {{of_layer.up}}));
       }
-      ASSIGN_OR_RETURN(layer.down, Matrix(name + "down", {{of_layer.down}}));
+      ASSIGN_OR_RETURN(layer.down, OfLayer(name + "down", {{of_layer.down}}));
       layers.push_back(layer);
     }
     return layers;
@@ -142,27 +154,28 @@ class Loader {
     for (size_t set = 0; set < sets.size(); ++set) {
       PackMatrix(sets[set], order, &packed[set * fragments]);
     }
-    RETURN_IF_ERROR(Store(name, packed, &matrix));
+    RETURN_IF_ERROR(Store(name, packed, &matrix.memory));
     return matrix;
   }
 
   template <typename T>
-  absl::Status Store(std::string_view name, const std::vector<T>& values, DeviceMatrix* matrix) {
+  absl::Status Store(std::string_view name, const std::vector<T>& values, DeviceMemory* memory) {
     const size_t bytes = values.size() * sizeof(T);
-    ASSIGN_OR_RETURN(matrix->memory, runtime_.Allocate(name, bytes));
-    return runtime_.Upload(matrix->memory, 0, values.data(), bytes);
+    ASSIGN_OR_RETURN(*memory, runtime_.Allocate(name, bytes));
+    return runtime_.Upload(*memory, 0, values.data(), bytes);
   }
 
   Runtime& runtime_;
   const ModelConfig& config_;
   const Precision precision_;
+  const bool has_library_;
 };
 
 }  // namespace
 
 absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model,
-                                            Precision precision) {
-  Loader loader(runtime, model->config, precision);
+                                            Precision precision, bool has_library) {
+  Loader loader(runtime, model->config, precision, has_library);
   const Weights& weights = model->weights;
   DeviceModel device;
   ASSIGN_OR_RETURN(device.embedding, loader.Embedding("embedding", weights.embedding));

@@ -23,6 +23,7 @@ namespace recurve::cuda {
 // (packed_matrix.h).
 struct DeviceMatrix {
   DeviceMemory memory;
+  DeviceMemory plain;  // the same for the device's library (packed_matrix.h), if that may have it
   uint32_t inputs = 0;
   uint32_t outputs = 0;
   uint32_t sets = 0;
@@ -58,9 +59,10 @@ struct DeviceModel {
   const ModelConfig& config() const { return source->config; }
 };
 
-// Allocates and fills device memory for all weights. ResourceExhausted as Runtime::Allocate.
+// Allocates and fills device memory for all weights; those of layers that have one set a second
+// time, plain, if the device's library multiplies. ResourceExhausted as Runtime::Allocate.
 absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model,
-                                            Precision precision);
+                                            Precision precision, bool has_library);
 
 }  // namespace recurve::cuda
 

@@ -32,6 +32,20 @@ void TakeOperands(MemoryTaker& taker, const ModelConfig& config, size_t rows, De
   taker.TakeZeros<float>("sums of squares", rows * SquaresOf(config.hidden_size), &state.squares);
 }
 
+// For the largest product of a layer.
+void TakePlainRows(MemoryTaker& taker, const ModelConfig& config, size_t rows, DeviceState& state) {
+  const uint32_t query_columns = config.num_heads * config.head_dim;
+  const uint32_t inputs = std::max({query_columns, config.hidden_size, config.intermediate_size});
+  const uint32_t half = config.head_dim / 2;
+  const uint32_t qkv = query_columns + 2 * config.num_kv_heads * config.head_dim;
+  const uint32_t tiles =
+      std::max({TilesOf(qkv, {half}), TilesOf(config.hidden_size, {}),
+                TilesOf(2 * config.intermediate_size, {config.intermediate_size})});
+  taker.Take<Bf16>("plain inputs of products", rows * StepsOf(inputs) * kStepInputs,
+                   &state.plain_x);
+  taker.Take<float>("plain outputs of products", rows * tiles * kTileOutputs, &state.plain_y);
+}
+
 void TakeRows(MemoryTaker& taker, const ModelConfig& config, const BackendLimits& limits,
               DeviceState& state) {
   const size_t rows = MaxRows(limits);
@@ -127,7 +141,8 @@ absl::Status AllocatePages(Runtime& runtime, uint32_t pages, DeviceState& state)
 }
 
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
-                                                const BackendLimits& limits, Precision precision) {
+                                                const BackendLimits& limits, Precision precision,
+                                                bool has_library) {
   DeviceState state;
   state.precision = precision;
   state.layout = LayoutOf(config, precision);
@@ -135,6 +150,7 @@ absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelCon
   MemoryTaker taker(runtime);
   TakeRows(taker, config, limits, state);
   TakeScratch(taker, runtime, config, limits, state);
+  if (has_library) TakePlainRows(taker, config, MaxRows(limits), state);
   RETURN_IF_ERROR(FillAngles(runtime, taker, config, limits.max_positions, state));
   state.plan_words = static_cast<uint32_t>(MostPlanWords(limits));
   taker.Take<uint32_t>("plan", state.plan_words, &state.plan);

@@ -33,6 +33,7 @@ struct DeviceState {
   // Of the rows of a stage. In bf16 q, attended and gated are bf16, the latter two operands of
   // products; operand and squares stand beside x (residual.h).
   DeviceMemory x, q, attended, gated, logits, operand, squares;
+  DeviceMemory plain_x, plain_y;  // for products of the device's library, if it makes some
   DeviceMemory cos, sin, frequencies;
   DeviceMemory probabilities, places;        // scratch of attention in f32
   DeviceMemory adjusted, weights, logprobs;  // ... of sampling
@@ -46,10 +47,11 @@ struct DeviceState {
   uint32_t plan_words = 0;
 };
 
-// All but the pool; limits.pages do not count. ResourceExhausted names the memory, the bytes asked
-// for and those that are free.
+// All but the pool; limits.pages do not count. `has_library`: what its products need too. Resource-
+// Exhausted names the memory, the bytes asked for and those that are free.
 absl::StatusOr<DeviceState> AllocateDeviceState(Runtime& runtime, const ModelConfig& config,
-                                                const BackendLimits& limits, Precision precision);
+                                                const BackendLimits& limits, Precision precision,
+                                                bool has_library);
 
 // Then the pool. Errors as above.
 absl::Status AllocatePages(Runtime& runtime, uint32_t pages, DeviceState& state);

@@ -52,12 +52,18 @@ class Layers {
   virtual absl::Status RunHead(const Pass& pass) = 0;
 };
 
+struct LayerOptions {
+  bool overlap = true;  // kernels may begin before the one before them has ended
+  // Products of so many rows and more are made by the device's library, where a step may have all
+  // rows that there can be; 0: none.
+  uint32_t library_rows = 0;
+};
+
 // In DeviceState::precision. Borrows all three.
 std::unique_ptr<Layers> MakeLayersF32(Runtime& runtime, const DeviceModel& model,
                                       const DeviceState& state);
-// `overlap`: whether kernels may begin before the one before them has ended.
 std::unique_ptr<Layers> MakeLayersBf16(Runtime& runtime, const DeviceModel& model,
-                                       const DeviceState& state, bool overlap);
+                                       const DeviceState& state, const LayerOptions& options);
 
 // What the layers of both have in common.
 RowSources SourcesOf(RowSource source, const Pass& pass, const DeviceModel& model,

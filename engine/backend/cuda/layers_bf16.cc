@@ -9,11 +9,12 @@ namespace {
 
 class LayersBf16 final : public Layers {
  public:
-  LayersBf16(Runtime& runtime, const DeviceModel& model, const DeviceState& state, bool overlap)
+  LayersBf16(Runtime& runtime, const DeviceModel& model, const DeviceState& state,
+             const LayerOptions& options)
       : runtime_(runtime),
         model_(model),
         state_(state),
-        overlap_(overlap),
+        options_(options),
         slots_(state.step),
         counts_(All<simt::In, ListCounts>(state.step.counts)) {}
 
@@ -40,16 +41,17 @@ class LayersBf16 final : public Layers {
     qkv.q = All<simt::Out, Bf16>(state_.q);
     qkv.pages = All<simt::Out, Bf16>(state_.pages);
     qkv.entry_positions = All<simt::Out, uint32_t>(state_.entry_positions);
-    RETURN_IF_ERROR(LaunchProjectQkv(runtime_, ShapeOf(pass), qkv));
+    const PlainMemory plain_qkv = PlainOf(layer.qkv);
+    RETURN_IF_ERROR(LaunchProjectQkv(runtime_, ShapeOf(pass, &plain_qkv), qkv));
     RETURN_IF_ERROR(Attend(index, pass, queries));
-    RETURN_IF_ERROR(
-        Add(ProductOf(layer.o, state_.attended, queries), layer.post_attention_norm, pass));
+    RETURN_IF_ERROR(Add(layer.o, state_.attended, queries, layer.post_attention_norm, pass));
     GateUpBf16Args gate_up;
     gate_up.product = Normed(ProductOf(layer.gate_up, state_.operand, queries));
     gate_up.outputs = model_.config().intermediate_size;
     gate_up.y = All<simt::Out, Bf16>(state_.gated);
-    RETURN_IF_ERROR(LaunchGateUp(runtime_, ShapeOf(pass), gate_up));
-    return Add(ProductOf(layer.down, state_.gated, queries), next_norm, pass);
+    const PlainMemory plain_gate_up = PlainOf(layer.gate_up);
+    RETURN_IF_ERROR(LaunchGateUp(runtime_, ShapeOf(pass, &plain_gate_up), gate_up));
+    return Add(layer.down, state_.gated, queries, next_norm, pass);
   }
 
   absl::Status RunHead(const Pass& pass) override {
@@ -57,7 +59,7 @@ class LayersBf16 final : public Layers {
     head.product = Normed(ProductOf(model_.lm_head, state_.operand, RowSet::kLogits));
     head.outputs = model_.config().vocab_size;
     head.logits = All<simt::Out, float>(state_.logits);
-    return LaunchHead(runtime_, ShapeOf(pass), head);
+    return LaunchHead(runtime_, {pass.most_rows, IsProgrammatic(pass)}, head);
   }
 
  private:
@@ -79,8 +81,11 @@ class LayersBf16 final : public Layers {
     return LaunchAttention(runtime_, pass.most_rows, IsProgrammatic(pass), attention);
   }
 
-  absl::Status Add(const ProductBf16& product, const DeviceMatrix& next_norm, const Pass& pass) {
-    return LaunchAddProduct(runtime_, ShapeOf(pass), {product, ResidualOf(next_norm)});
+  absl::Status Add(const DeviceMatrix& matrix, const DeviceMemory& x, RowSet set,
+                   const DeviceMatrix& next_norm, const Pass& pass) {
+    const PlainMemory plain = PlainOf(matrix);
+    return LaunchAddProduct(runtime_, ShapeOf(pass, &plain),
+                            {ProductOf(matrix, x, set), ResidualOf(next_norm)});
   }
 
   ResidualArgs ResidualOf(const DeviceMatrix& next_norm) const {
@@ -114,13 +119,26 @@ class LayersBf16 final : public Layers {
 
   // Measured on an H100 (docs/cuda_measurements.md): with few rows kernels that begin early win a
   // quarter; with more, those that wait hold the places of those that run.
-  bool IsProgrammatic(const Pass& pass) const { return overlap_ && pass.most_rows <= kTileRows; }
-  ProductShape ShapeOf(const Pass& pass) const { return {pass.most_rows, IsProgrammatic(pass)}; }
+  bool IsProgrammatic(const Pass& pass) const {
+    return options_.overlap && pass.most_rows <= kTileRows;
+  }
+
+  PlainMemory PlainOf(const DeviceMatrix& matrix) const {
+    return {matrix.plain, state_.plain_x, state_.plain_y};
+  }
+  // The library's products have all rows that there can be, since how many there are the device
+  // alone knows. `plain` outlives the launch.
+  ProductShape ShapeOf(const Pass& pass, const PlainMemory* plain) const {
+    const bool by_library = options_.library_rows > 0 && plain->weights.bytes > 0 &&
+                            pass.most_rows >= options_.library_rows &&
+                            pass.most_rows == state_.step.sizes.rows;
+    return {pass.most_rows, IsProgrammatic(pass), by_library ? plain : nullptr};
+  }
 
   Runtime& runtime_;
   const DeviceModel& model_;
   const DeviceState& state_;
-  const bool overlap_;
+  const LayerOptions options_;
   const SlotTables<simt::In> slots_;
   const simt::In<ListCounts> counts_;
 };
@@ -128,8 +146,8 @@ class LayersBf16 final : public Layers {
 }  // namespace
 
 std::unique_ptr<Layers> MakeLayersBf16(Runtime& runtime, const DeviceModel& model,
-                                       const DeviceState& state, bool overlap) {
-  return std::make_unique<LayersBf16>(runtime, model, state, overlap);
+                                       const DeviceState& state, const LayerOptions& options) {
+  return std::make_unique<LayersBf16>(runtime, model, state, options);
 }
 
 }  // namespace recurve::cuda

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/linear_bf16.h"
 
+#include <algorithm>
+
+#include "engine/backend/cuda/library_product.h"
 #include "engine/backend/cuda/product_bf16.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve::cuda {
 namespace {
@@ -50,6 +54,7 @@ RECURVE_DEVICE PairPlace FindPair(const ProjectQkvBf16Args& args, uint32_t index
 struct QkvEpilogue {
   using Args = ProjectQkvBf16Args;
   static constexpr double kOutputBytes = sizeof(Bf16);
+  static constexpr char kEndName[] = "project_qkv_end";
   struct Loaded {
     PairPlace rows[2];
   };
@@ -93,6 +98,7 @@ struct QkvEpilogue {
 struct AddEpilogue {
   using Args = AddProductBf16Args;
   static constexpr double kOutputBytes = 2 * sizeof(float) + sizeof(Bf16);
+  static constexpr char kEndName[] = "add_product_end";
   struct Loaded {
     Sums before;     // the residual, as the sums lie
     float gamma[2];  // of the columns g and g + 8
@@ -131,6 +137,7 @@ struct AddEpilogue {
 struct GateUpEpilogue {
   using Args = GateUpBf16Args;
   static constexpr double kOutputBytes = sizeof(Bf16) / 2.0;  // of a gate and its up projection one
+  static constexpr char kEndName[] = "gate_up_end";
   using Loaded = Nothing;
   const Args& args;
   RECURVE_DEVICE Nothing Load(uint32_t /*tile*/, uint32_t /*row*/, uint32_t /*end*/) const {
@@ -228,12 +235,91 @@ absl::Status LaunchRows(Runtime& runtime, const char* name, const ProductShape& 
 }
 
 template <typename Epilogue>
-absl::Status LaunchProduct(Runtime& runtime, const char* name, const ProductShape& shape,
-                           const typename Epilogue::Args& args) {
+absl::Status LaunchByUs(Runtime& runtime, const char* name, const ProductShape& shape,
+                        const typename Epilogue::Args& args) {
   if (shape.rows <= 8) return LaunchRows<Epilogue, 1, 8, 8>(runtime, name, shape, args);
   if (shape.rows <= 16) return LaunchRows<Epilogue, 2, 8, 4>(runtime, name, shape, args);
   if (shape.rows <= 32) return LaunchRows<Epilogue, 4, 4, 3>(runtime, name, shape, args);
   return LaunchRows<Epilogue, 8, 4, 2>(runtime, name, shape, args);
+}
+
+// ---- By the library ----
+
+template <typename Args>
+struct LibrarySums {
+  Args args;
+  simt::In<float> y;  // [rows][16 * tiles]
+};
+
+// What becomes of the library's sums: a warp takes a tile of 16 outputs of 8 rows, as the lanes of
+// the tensor cores would have them.
+template <typename Epilogue>
+RECURVE_KERNEL(kMostSegments * simt::kWarp, 2)
+EndKernel(const LibrarySums<typename Epilogue::Args> sums) {
+  simt::GridWait();
+  simt::SharedMemory shared;
+  const auto scales = shared.Array<float>(kTileRows);
+  const ProductBf16& product = sums.args.product;
+  const Epilogue epilogue{sums.args};
+  const uint32_t lane = simt::ThreadIndex() % simt::kWarp;
+  const uint32_t warps = simt::BlockSize() / simt::kWarp;
+  const uint32_t tile_blocks = (product.tiles + warps - 1) / warps;
+  const uint32_t rows = CountOf(product.counts[0], product.set);
+  const uint32_t items = (rows + kTileRows - 1) / kTileRows * tile_blocks;
+  for (uint32_t item = simt::BlockIndex(); item < items; item += simt::GridSize()) {
+    const uint32_t begin = item / tile_blocks * kTileRows;
+    const RowBlock block = {begin, begin + kTileRows < rows ? begin + kTileRows : rows, 0};
+    ScaleRows(product, block, kTileRows, scales);
+    simt::SyncBlock();
+    const uint32_t tile = item % tile_blocks * warps + simt::ThreadIndex() / simt::kWarp;
+    const uint32_t in_tile = lane % 4 * 2;
+    const uint32_t row = begin + in_tile;
+    if (tile < product.tiles) {
+      Sums sum = {};
+      for (uint32_t j = 0; j < 4; ++j) {
+        const uint32_t output = tile * kTileOutputs + lane / 4 + j / 2 * 8;
+        if (row + j % 2 < block.end) {
+          sum.v[j] = sums.y[size_t{row + j % 2} * product.tiles * kTileOutputs + output];
+        }
+      }
+      const float scale[2] = {scales[in_tile], scales[in_tile + 1]};
+      epilogue.Store(tile, row, block.end, sum, scale, epilogue.Load(tile, row, block.end));
+    }
+    simt::SyncBlock();
+  }
+}
+
+template <typename Epilogue>
+absl::Status LaunchByLibrary(Runtime& runtime, const ProductShape& shape,
+                             const typename Epilogue::Args& args) {
+  const ProductBf16& product = args.product;
+  const PlainMemory& plain = *shape.library;
+  const uint32_t steps = StepsOf(product.inputs);
+  const uint32_t outputs = product.tiles * kTileOutputs;
+  const size_t words = size_t{shape.rows} * steps * kStepInputs / 4;
+  RETURN_IF_ERROR(LaunchPlainRows(
+      runtime, shape.rows,
+      {product.set, product.counts, steps, product.x, simt::Out<simt::Words2>(plain.x, 0, words)}));
+  RETURN_IF_ERROR(
+      runtime.Multiply({plain.weights, plain.x, plain.y, shape.rows, steps * kStepInputs, outputs},
+                       WorkOf(product, Epilogue::kOutputBytes)));
+  constexpr uint32_t kWarps = kMostSegments;
+  const uint32_t items =
+      (product.tiles + kWarps - 1) / kWarps * ((shape.rows + kTileRows - 1) / kTileRows);
+  const LaunchShape end = {.blocks = std::min(items, 8 * runtime.facts().multiprocessors),
+                           .threads = kWarps * simt::kWarp,
+                           .shared_bytes = simt::SharedBytes<float>(kTileRows),
+                           .work = {.part = PartOf(product.set),
+                                    .row_bytes = static_cast<double>(outputs) * sizeof(float)}};
+  return Launch(runtime, Epilogue::kEndName, EndKernel<Epilogue>, end,
+                {args, simt::In<float>(plain.y, 0, size_t{shape.rows} * outputs)});
+}
+
+template <typename Epilogue>
+absl::Status LaunchProduct(Runtime& runtime, const char* name, const ProductShape& shape,
+                           const typename Epilogue::Args& args) {
+  if (shape.library != nullptr) return LaunchByLibrary<Epilogue>(runtime, shape, args);
+  return LaunchByUs<Epilogue>(runtime, name, shape, args);
 }
 
 }  // namespace
@@ -253,7 +339,7 @@ absl::Status LaunchGateUp(Runtime& runtime, const ProductShape& shape, const Gat
 }
 
 absl::Status LaunchHead(Runtime& runtime, const ProductShape& shape, const HeadBf16Args& args) {
-  return LaunchProduct<HeadEpilogue>(runtime, "head_bf16", shape, args);
+  return LaunchByUs<HeadEpilogue>(runtime, "head_bf16", shape, args);
 }
 
 }  // namespace recurve::cuda

@@ -46,10 +46,21 @@ struct ProductBf16 {
   simt::In<simt::Words4> squares;  // [rows][SquaresOf(inputs) / 4]
 };
 
+// What the device's library multiplies with in place of our kernels. `weights` are in the order of
+// the tiles, row after row; the others have room for all rows and any product of the model.
+struct PlainMemory {
+  DeviceMemory weights;  // [16 * tiles][16 * steps]
+  DeviceMemory x;
+  DeviceMemory y;
+};
+
 // How a launch is cut, which changes no bit.
 struct ProductShape {
   uint32_t rows = 8;  // that are expected at most; more take longer
   bool programmatic = false;
+  // Where it is there, the library makes the product (but for Head), with its own bits; `rows`
+  // are the most then.
+  const PlainMemory* library = nullptr;
 };
 
 struct ProjectQkvBf16Args {

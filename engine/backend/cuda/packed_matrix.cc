@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/packed_matrix.h"
 
+#include <algorithm>
+
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/convert.h"
 #include "engine/base/check.h"
@@ -31,6 +33,26 @@ void Put(Bf16 value, uint32_t row, uint32_t k, simt::Words4* tile /* [steps][32]
   tile[size_t{k / kStepInputs} * simt::kWarp + lane].w[word] |= uint32_t{value} << (k % 2 * 16);
 }
 
+uint32_t OutputsOf(const MatrixParts& parts) {
+  uint32_t outputs = 0;
+  for (const Tensor& part : parts) outputs += part.rows;
+  return outputs;
+}
+
+// Calls body(place, inputs) for each output.
+template <typename Body>
+void ForEachOutput(const MatrixParts& parts, OutputOrder order, Body body) {
+  std::vector<float> row(parts[0].columns);
+  uint32_t output = 0;
+  for (const Tensor& part : parts) {
+    RECURVE_CHECK(part.columns == row.size());
+    for (uint32_t i = 0; i < part.rows; ++i, ++output) {
+      ConvertRow(part, i, row.data());
+      body(PlaceOf(output, order), row);
+    }
+  }
+}
+
 }  // namespace
 
 size_t PackedFragments(uint32_t inputs, uint32_t outputs, OutputOrder order) {
@@ -40,20 +62,21 @@ size_t PackedFragments(uint32_t inputs, uint32_t outputs, OutputOrder order) {
 void PackMatrix(const MatrixParts& parts, OutputOrder order, simt::Words4* out) {
   const uint32_t inputs = parts[0].columns;
   const size_t tile_fragments = size_t{StepsOf(inputs)} * simt::kWarp;
-  uint32_t outputs = 0;
-  for (const Tensor& part : parts) outputs += part.rows;
-  for (size_t i = 0; i < PackedFragments(inputs, outputs, order); ++i) out[i] = {};
-  std::vector<float> row(inputs);
-  uint32_t output = 0;
-  for (const Tensor& part : parts) {
-    RECURVE_CHECK(part.columns == inputs);
-    for (uint32_t i = 0; i < part.rows; ++i, ++output) {
-      ConvertRow(part, i, row.data());
-      const TilePlace place = PlaceOf(output, order);
-      simt::Words4* const tile = out + place.tile * tile_fragments;
-      for (uint32_t k = 0; k < inputs; ++k) Put(FloatToBf16(row[k]), place.row, k, tile);
-    }
-  }
+  for (size_t i = 0; i < PackedFragments(inputs, OutputsOf(parts), order); ++i) out[i] = {};
+  ForEachOutput(parts, order, [&](const TilePlace& place, const std::vector<float>& row) {
+    simt::Words4* const tile = out + place.tile * tile_fragments;
+    for (uint32_t k = 0; k < inputs; ++k) Put(FloatToBf16(row[k]), place.row, k, tile);
+  });
+}
+
+std::vector<Bf16> PlainMatrix(const MatrixParts& parts, OutputOrder order) {
+  const size_t columns = size_t{StepsOf(parts[0].columns)} * kStepInputs;
+  std::vector<Bf16> plain(size_t{TilesOf(OutputsOf(parts), order)} * kTileOutputs * columns);
+  ForEachOutput(parts, order, [&](const TilePlace& place, const std::vector<float>& row) {
+    const size_t output = size_t{place.tile} * kTileOutputs + place.row;
+    std::transform(row.begin(), row.end(), &plain[output * columns], FloatToBf16);
+  });
+  return plain;
 }
 
 }  // namespace recurve::cuda

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/cuda/simt.h"
 #include "engine/backend/cuda/tensor_core.h"
 #include "engine/model/weights.h"
@@ -22,6 +23,9 @@ size_t PackedFragments(uint32_t inputs, uint32_t outputs, OutputOrder order);
 // Writes the fragments of `parts`, rounded to bf16; outputs and inputs beyond are zero.
 void PackMatrix(const MatrixParts& parts, OutputOrder order,
                 simt::Words4* out /* [PackedFragments(...)] */);
+
+// The same set row after row, in the order of the tiles: [16 * tiles][16 * steps].
+std::vector<Bf16> PlainMatrix(const MatrixParts& parts, OutputOrder order);
 
 }  // namespace recurve::cuda
 

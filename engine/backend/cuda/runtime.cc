@@ -28,12 +28,21 @@ absl::StatusOr<MappedMemory> Runtime::AllocateMapped(std::string_view name, size
 
 absl::Status Runtime::Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) {
   RETURN_IF_ERROR(DoLaunch(kernel, shape, args));
-  if (counted_ != nullptr) AddLaunch(kernel.name, shape.work, *counted_);
+  return Launched(kernel.name, shape.work);
+}
+
+absl::Status Runtime::Multiply(const PlainProduct& product, const WorkCount& work) {
+  RETURN_IF_ERROR(DoMultiply(product));
+  return Launched("library_product", work);
+}
+
+absl::Status Runtime::Launched(const char* name, const WorkCount& work) {
+  if (counted_ != nullptr) AddLaunch(name, work, *counted_);
   if (!check_timeout_.has_value()) return absl::OkStatus();
   RETURN_IF_ERROR(Mark(kLaunchMark));
-  const absl::Status ran = WaitFor(kLaunchMark, kernel.name, *check_timeout_);
+  const absl::Status ran = WaitFor(kLaunchMark, name, *check_timeout_);
   return ran.ok() ? ran
-                  : absl::Status(ran.code(), absl::StrCat("after the launch of ", kernel.name, ": ",
+                  : absl::Status(ran.code(), absl::StrCat("after the launch of ", name, ": ",
                                                           std::string(ran.message())));
 }
 

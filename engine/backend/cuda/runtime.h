@@ -37,6 +37,14 @@ struct MappedMemory {
   DeviceMemory device;
 };
 
+// y <- x weights^T, all of them row after row: bf16 but for y, which is floats.
+struct PlainProduct {
+  DeviceMemory weights;  // [outputs][inputs]
+  DeviceMemory x;        // [rows][inputs]
+  DeviceMemory y;        // [rows][outputs]
+  uint32_t rows = 0, inputs = 0, outputs = 0;
+};
+
 // How a kernel is launched.
 struct LaunchShape {
   uint32_t blocks = 1;
@@ -98,6 +106,12 @@ class Runtime {
                             size_t source_offset, size_t bytes) = 0;
 
   absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args);
+  // Looks for the library that Multiply needs, and takes its memory. FailedPrecondition says what
+  // is missing; the runtime is as good as before.
+  virtual absl::Status LoadProducts() = 0;
+  // A product by the device's library, in any order of sums, in the stream's order.
+  absl::Status Multiply(const PlainProduct& product, const WorkCount& work);
+
   // From now on each launch waits until its kernel has run, for so long, so that an error names it.
   // Not for what becomes a graph.
   void CheckEachLaunch(std::chrono::milliseconds timeout) { check_timeout_ = timeout; }
@@ -128,10 +142,16 @@ class Runtime {
   virtual absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape,
                                 const void* args) = 0;
 
+  // Multiply, but for CheckEachLaunch and CountLaunches.
+  virtual absl::Status DoMultiply(const PlainProduct& product) = 0;
+
   // The error for memory that is not there; `free` bytes are.
   static absl::Status NoMemory(std::string_view name, size_t bytes, uint64_t free);
 
  private:
+  // After a launch, for those who count and check them.
+  absl::Status Launched(const char* name, const WorkCount& work);
+
   std::vector<MemoryPiece> allocated_;
   std::optional<std::chrono::milliseconds> check_timeout_;  // of CheckEachLaunch
   std::vector<KernelWork>* counted_ = nullptr;              // of CountLaunches

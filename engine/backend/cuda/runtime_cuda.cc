@@ -5,11 +5,13 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cuda/cublas_lt.h"
 #include "engine/backend/cuda/device_choice.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
@@ -134,6 +136,17 @@ class CudaRuntime final : public Runtime {
                     absl::StrCat("launch of ", kernel.name));
   }
 
+  absl::Status LoadProducts() override {
+    ASSIGN_OR_RETURN(library_, CublasLt::Load());
+    ASSIGN_OR_RETURN(workspace_, Allocate("workspace of cuBLASLt", CublasLt::kWorkspaceBytes));
+    return absl::OkStatus();
+  }
+
+  absl::Status DoMultiply(const PlainProduct& product) override {
+    RECURVE_CHECK(library_ != nullptr);
+    return library_->Multiply(product, workspace_, stream_);
+  }
+
   absl::Status BeginGraph(std::string_view name) override {
     graph_name_ = std::string(name);
     return ToStatus(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
@@ -197,7 +210,9 @@ class CudaRuntime final : public Runtime {
   const DeviceFacts facts_;
   cudaStream_t stream_ = nullptr;
   std::array<cudaEvent_t, kMarks> marks_ = {};
-  std::string graph_name_;  // of the last that was begun
+  std::unique_ptr<CublasLt> library_;  // from LoadProducts on
+  DeviceMemory workspace_;             // the library's
+  std::string graph_name_;             // of the last that was begun
   std::vector<cudaGraphExec_t> graphs_;
   std::vector<void*> memory_, mapped_;
   std::map<const void*, size_t> allowed_shared_;  // by kernel

@@ -32,7 +32,7 @@ PageSpans PoolOf(const DeviceState& state) {
 }  // namespace
 
 StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state,
-                         bool overlap)
+                         const LayerOptions& options)
     : runtime_(runtime),
       model_(model),
       state_(state),
@@ -40,8 +40,9 @@ StepKernels::StepKernels(Runtime& runtime, const DeviceModel& model, const Devic
       planner_(MakePlannerArgs(state)),
       slots_(state.step),
       lists_(state.step),
-      layers_(state.precision == Precision::kBf16 ? MakeLayersBf16(runtime, model, state, overlap)
-                                                  : MakeLayersF32(runtime, model, state)) {
+      layers_(state.precision == Precision::kBf16 ? MakeLayersBf16(runtime, model, state, options)
+                                                  : MakeLayersF32(runtime, model, state)),
+      has_library_(options.library_rows > 0) {
   for (const DeviceLayer& layer : model.entry) entry_.push_back(&layer);
   for (const DeviceLayer& layer : model.exit) exit_.push_back(&layer);
   const ModelConfig& config = model.config();
@@ -67,7 +68,8 @@ absl::Status StepKernels::WarmUp() {
   RETURN_IF_ERROR(RunAdmissions());
   RETURN_IF_ERROR(RunRows(/*ends=*/true, RowsOf(0)));
   runtime_.CountLaunches(nullptr);
-  return absl::OkStatus();
+  // The library chooses its algorithms at the first call.
+  return has_library_ ? RunRows(/*ends=*/true, RowsOf(kBuckets - 1)) : absl::OkStatus();
 }
 
 absl::Status StepKernels::MakeGraphs() {

@@ -31,8 +31,8 @@ struct StepWork {
 // Launches steps. Borrows runtime, model and state. Thread-compatible.
 class StepKernels {
  public:
-  // `overlap`: whether kernels may begin before the one before them has ended.
-  StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state, bool overlap);
+  StepKernels(Runtime& runtime, const DeviceModel& model, const DeviceState& state,
+              const LayerOptions& options);
 
   // Launches every kernel once: a driver loads them at their first use, which must not fall into
   // the making of a graph. The plan should be empty.
@@ -79,6 +79,7 @@ class StepKernels {
   const std::unique_ptr<Layers> layers_;
   LayerList entry_, block_, exit_;  // in the order in which rows pass them
 
+  const bool has_library_;
   std::vector<KernelWork> counted_;
   bool has_graphs_ = false;
   // By StepWork::ends and bucket: admissions and rows, and rows alone.

@@ -36,6 +36,11 @@ absl::Status CheckOptions(const BackendOptions& options) {
   }
   if (is_cpu && options.eager) return refuse("--cuda_eager", "true", "cuda");
   if (is_cpu && !options.overlap) return refuse("--cuda_overlap", "false", "cuda");
+  if (is_cpu && !options.deterministic) return refuse("--deterministic", "false", "cuda");
+  if (!options.deterministic && options.precision != Precision::kBf16) {
+    return absl::InvalidArgumentError(
+        "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");
+  }
   if (!is_cpu && options.threads != unchanged.threads) {
     return refuse("--threads", absl::StrCat(options.threads), "cpu");
   }

@@ -26,6 +26,9 @@ struct BackendOptions {
   uint32_t device = 0;        // cuda: number of the card among those that the driver shows
   bool eager = false;         // cuda: kernel by kernel instead of graphs, for errors that name one
   bool overlap = true;        // cuda: kernels may begin before the one before them has ended
+  // cuda in bf16: bits depend on nothing but the row. False gives products of many rows to
+  // cuBLASLt.
+  bool deterministic = true;
   std::chrono::milliseconds step_timeout{30000};  // cuda: a step that takes longer has failed
 };
 

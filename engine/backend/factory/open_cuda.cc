@@ -8,12 +8,19 @@
 #include "engine/base/status_macros.h"
 
 namespace recurve {
+namespace {
+
+// Products of fewer rows read weights for most of their time, as ours do as fast.
+constexpr uint32_t kLibraryRows = 256;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenCuda(const BackendOptions& options) {
   cuda::CudaBackendOptions cuda;
   cuda.precision = options.precision;
   cuda.eager = options.eager;
   cuda.overlap = options.overlap;
+  cuda.library_rows = options.deterministic ? 0 : kLibraryRows;
   cuda.step_timeout = options.step_timeout;
   ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, cuda::MakeCudaRuntime(options.device));
   return cuda::MakeCudaBuilder(std::move(runtime), cuda);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // recurve-backend-check: whether the CUDA backend computes on this card what it should.
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "engine/backend/cuda/runtime.h"
 #include "tools/gpu_check/backend/device.h"
 #include "tools/gpu_check/backend/stages.h"
@@ -55,7 +55,7 @@ bool Parse(std::string_view flag, StageOptions& options) {
   } else if (flag == "--write") {
     options.write = true;
   } else if (flag.substr(0, kLoads.size()) == kLoads) {
-    options.loads = std::strtoull(flag.substr(kLoads.size()).data(), nullptr, 10);
+    return absl::SimpleAtoi(std::string(flag.substr(kLoads.size())), &options.loads);
   } else if (flag.substr(0, kDigests.size()) == kDigests) {
     options.digests = flag.substr(kDigests.size());
   } else {

@@ -49,6 +49,11 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
   EXPECT_EQ(refused({.overlap = false}),
             "--cuda_overlap is false, which is of --backend=cuda alone; leave it out with "
             "--backend=cpu");
+  EXPECT_EQ(refused({.deterministic = false}),
+            "--deterministic is false, which is of --backend=cuda alone; leave it out with "
+            "--backend=cpu");
+  EXPECT_EQ(refused({.name = "cuda", .precision = Precision::kF32, .deterministic = false}),
+            "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");
   EXPECT_EQ(refused({.name = "cuda", .threads = 3}),
             "--threads is 3, which is of --backend=cpu alone; leave it out with --backend=cuda");
   EXPECT_EQ(refused({.name = "cuda", .force_scalar = true}),
