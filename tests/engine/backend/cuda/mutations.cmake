@@ -383,8 +383,8 @@ mutate("all recursions use the first one's weights" models linear_f32.cu
   [[return size_t{product.rows[row].recursion - 1} *]]
   [[return size_t{ON ? 0 : product.rows[row].recursion - 1} *]])
 mutate("positions beyond the table of angles begin anew" models rotary.h
-  [[const double angle = position * frequencies[pair];]]
-  [[const double angle = (ON ? position % tabled_positions : position) * frequencies[pair];]])
+  [[return OfAngle(position * frequencies[pair]);]]
+  [[return OfAngle((ON ? position % tabled_positions : position) * frequencies[pair]);]])
 mutate("values are rotated too" models linear_f32.cu
   [[if (!is_value) {]]
   [[if (ON || !is_value) {]])
