@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "engine/base/mix_bits.h"
 #include "engine/base/status_macros.h"
 #include "tests/engine/backend/twin_backend.h"
@@ -10,6 +11,8 @@
 namespace recurve::gpu_check {
 
 void StepDigest::AddWord(uint64_t word) { value = MixBits(value + word) + kGoldenGamma; }
+
+std::string StepDigest::Text() const { return absl::StrFormat("%016x", value); }
 
 void StepDigest::Add(const StepResult& result) {
   ++steps;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
@@ -16,6 +17,7 @@ namespace recurve::gpu_check {
 struct StepDigest {
   void Add(const StepResult& result);
   void AddWord(uint64_t word);
+  std::string Text() const;  // 16 digits of base 16
 
   uint64_t value = 0;
   uint64_t steps = 0;
