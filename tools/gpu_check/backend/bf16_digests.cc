@@ -15,7 +15,7 @@ namespace recurve::gpu_check {
 namespace {
 
 constexpr char kStage[] = "bf16_digests";
-constexpr uint64_t kMostLoads = 16;  // emulation in bf16 takes most of a second for each
+constexpr uint64_t kMostLoads = 20;  // emulation in bf16 takes most of a second for each
 
 class Checked {
  public:

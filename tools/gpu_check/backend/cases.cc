@@ -107,6 +107,49 @@ ModelConfig Heads(uint32_t head_dim, uint32_t heads, uint32_t kv_heads) {
   return config;
 }
 
+// Of a few hundred entries, which all warps of attention share and which fill several of its
+// chunks.
+ModelConfig LongContext() {
+  ModelConfig config = Vanilla();
+  config.hidden_size = 24;
+  config.intermediate_size = 24;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.max_positions = 640;
+  return config;
+}
+
+// The same of so many outputs that among them are some which another rounding of a sum changes.
+ModelConfig LongHeads() {
+  ModelConfig config = LongContext();
+  config.num_heads = 4;
+  config.head_dim = 128;
+  return config;
+}
+
+// A product of so many inputs that weights are asked for again and again, and more heads that share
+// a KV head than a block of attention takes.
+ModelConfig ManyInputs() {
+  ModelConfig config = Vanilla();
+  config.hidden_size = 16;
+  config.intermediate_size = 2100;
+  config.num_heads = 19;
+  config.num_kv_heads = 1;
+  config.head_dim = 8;
+  return config;
+}
+
+// A norm of more squares than its lanes take at once.
+ModelConfig ManySquares() {
+  ModelConfig config = Vanilla();
+  config.hidden_size = 600;
+  config.intermediate_size = 12;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 8;
+  return config;
+}
+
 // Requests that use everything that a request can ask of a backend.
 std::vector<DriverRequest> MixedRequests(uint32_t longest_prompt) {
   // The same requests every time, since digests are kept of them.
@@ -140,6 +183,22 @@ std::vector<DriverRequest> MixedRequests(uint32_t longest_prompt) {
   return requests;
 }
 
+// A few prompts; those of chunks of `chunk` rows.
+std::vector<DriverRequest> Prompts(const std::vector<uint32_t>& lengths, uint32_t chunk) {
+  std::mt19937 random(11);
+  std::vector<DriverRequest> requests(lengths.size());
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    DriverRequest& request = requests[i];
+    for (uint32_t j = 0; j < lengths[i]; ++j) request.prompt.push_back(random() % 150);
+    request.new_tokens = 3;
+    request.chunk = chunk;
+    request.sampling.generated = lengths[i];
+    request.logprobs = 0;
+    request.wants = kWantsRawLogits | kWantsPromptLogprobs;
+  }
+  return requests;
+}
+
 BackendLimits Limits(const ModelConfig& config) {
   BackendLimits limits = {
       {.slots = 4, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
@@ -150,6 +209,25 @@ BackendLimits Limits(const ModelConfig& config) {
       /*max_stop_ids=*/4};
   limits.pages = PagesNeeded(config, limits);
   return limits;
+}
+
+// What the others are too small for, each as small as it can be.
+void AddLargeCases(std::vector<Case>& cases) {
+  const auto add = [&cases](const char* name, const ModelConfig& config, uint32_t chunk,
+                            const std::vector<uint32_t>& prompts) {
+    Case& added = cases.emplace_back();
+    added.name = name;
+    added.model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
+    added.limits = Limits(config);
+    added.limits.chunk = chunk;
+    added.limits.prompt_rows = added.limits.ends = chunk + 1;
+    added.limits.pages = PagesNeeded(config, added.limits);
+    added.requests = Prompts(prompts, chunk);
+  };
+  add("long_context", LongContext(), 70, {630, 300, 140});
+  add("many_inputs", ManyInputs(), 40, {45, 7});
+  add("many_squares", ManySquares(), 8, {11, 2});
+  add("long_heads", LongHeads(), 70, {400, 280});
 }
 
 }  // namespace
@@ -175,6 +253,7 @@ std::vector<Case> Cases() {
     added.limits = Limits(config);
     added.requests = MixedRequests(config.max_positions - 8);
   }
+  AddLargeCases(cases);
   return cases;
 }
 
