@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/simt/runtime_emulated.h"
+#include "tests/engine/backend/cuda/programmatic_runtime.h"
 #include "tools/gpu_check/backend/device.h"
 
 namespace recurve::gpu_check {
@@ -9,7 +9,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> MakeRuntime(const cuda::LoadDevice& dra
   emulated.facts.multiprocessors = drawn.multiprocessors;
   emulated.seed = drawn.seed;
   if (drawn.late) emulated.execution = Execution::kWhenWaitedFor;
-  return std::make_unique<EmulatedRuntime>(emulated);
+  return std::make_unique<cuda::ProgrammaticRuntime>(emulated);
 }
 
 }  // namespace recurve::gpu_check

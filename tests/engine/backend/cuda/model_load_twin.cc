@@ -6,24 +6,11 @@
 #include "engine/backend/factory/make_backend.h"
 #include "engine/base/status_macros.h"
 #include "tests/engine/backend/cuda/model_load.h"
+#include "tests/engine/backend/cuda/programmatic_runtime.h"
 #include "tests/engine/backend/twin_backend.h"
-#include "tests/simt/runtime_emulated.h"
 
 namespace recurve::cuda {
 namespace {
-
-// Kernels may begin before the one before them has ended, as on a card.
-class ProgrammaticRuntime final : public EmulatedRuntime {
- public:
-  using EmulatedRuntime::EmulatedRuntime;
-
- private:
-  absl::Status DoLaunch(const Kernel& kernel, const LaunchShape& shape, const void* args) override {
-    LaunchShape early = shape;
-    early.programmatic = true;
-    return EmulatedRuntime::DoLaunch(kernel, early, args);
-  }
-};
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeTwin(std::shared_ptr<const Model> model,
                                                   const BackendLimits& limits,
