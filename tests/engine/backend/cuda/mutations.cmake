@@ -6,8 +6,9 @@
 #
 # writes <folder>/engine/backend/cuda/<source> for each source with a rule and <folder>/mutation_names.inc.
 
-set(sources attention_f32.cu block.h hidden_rows.cu linear_f32.cu page_changes.cu planner_block.cu planner_exit.cu
-            planner_publish.cu rotary.h router.cu row_sampler.h sample.cu slot_planner.h step_tables.h)
+set(sources attention_bf16.cu attention_block.h attention_chain.h attention_f32.cu block.h hidden_rows.cu layers_bf16.cc linear_bf16.cu
+            linear_f32.cu packed_matrix.cc page_changes.cu planner_block.cu planner_exit.cu planner_publish.cu product_bf16.h
+            query_vectors.h residual.h rotary.h router.cu row_sampler.h sample.cu slot_planner.h softmax_state.h step_tables.h tensor_core.h)
 foreach(source ${sources})
   file(READ ${SOURCE}/engine/backend/cuda/${source} text_${source})
 endforeach()
@@ -15,7 +16,8 @@ set(names "")
 set(count 0)
 
 # In `source` the text `from`, which occurs there once, becomes `to`. ON stands for "this mutation is the one in force".
-# `check` says which loads of planner_load.h (planner, broken, caps), model_load.h (models) or page_load.h (pages) must notice.
+# `check` says which loads of planner_load.h (planner, broken, caps), model_load.h (models) or page_load.h (pages) must notice, or
+# digests of tools/gpu_check (bits).
 function(mutate name check source from to)
   math(EXPR number "${count} + 1")
   string(FIND "${text_${source}}" "${from}" first)
@@ -653,6 +655,8 @@ mutate("pages are copied without their router scores" pages page_changes.cu
 mutate("the last elements of a page are not copied" pages page_changes.cu
   [[for (size_t i = first; i < elements; i += step) {]]
   [[for (size_t i = first; i + (ON ? 1 : 0) < elements; i += step) {]])
+
+include(${CMAKE_CURRENT_LIST_DIR}/mutations_bf16.cmake)
 
 foreach(source ${sources})
   file(WRITE ${OUT}/engine/backend/cuda/${source} "namespace recurve { extern int cuda_mutation; }\n${text_${source}}")

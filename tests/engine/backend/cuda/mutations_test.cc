@@ -18,17 +18,21 @@
 #include <new>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/engine/backend/cuda/model_load.h"
 #include "tests/engine/backend/cuda/page_load.h"
 #include "tests/engine/backend/cuda/planner_load.h"
+#include "tools/gpu_check/backend/cases.h"
+#include "tools/gpu_check/backend/device_backend.h"
+#include "tools/gpu_check/backend/digested_run.h"
 
 namespace recurve::cuda {
 namespace {
 
 // Which loads must notice it.
-enum class Check : uint8_t { planner, broken, caps, models, pages };
+enum class Check : uint8_t { planner, broken, caps, models, pages, bits };
 
 struct Mutation {
   const char* source;
@@ -49,6 +53,38 @@ struct Progress {
   char error[400] = {};
 };
 
+// What the bf16 backend runs, by its names in the file of digests: what is small and notices most
+// comes first.
+constexpr const char* kBits[] = {
+    "many_squares",   "token_update",   "long_context",   "many_inputs",    "vanilla",
+    "long_heads",     "random load 1",  "random load 17", "random load 4",  "random load 13",
+    "random load 9",  "random load 19", "random load 15", "random load 2",  "random load 3",
+    "random load 5",  "random load 6",  "random load 7",  "random load 8",  "random load 10",
+    "random load 11", "random load 12", "random load 14", "random load 16", "random load 18",
+    "random load 20", "expert",         "expert_shared",  "expert_update",  "token",
+    "sequence",       "heads_of_64",    "heads_of_96",    "heads_of_128"};
+
+gpu_check::DigestedRun RunBits(const std::string& name, uint64_t seed) {
+  static const std::vector<gpu_check::Case> cases = gpu_check::Cases();
+  for (const gpu_check::Case& run : cases) {
+    if (run.name != name) continue;
+    // No order and no number of multiprocessors may change a bit. Without a seed a warp runs ahead
+    // as far as it can, with one they take turns.
+    const LoadDevice device = {.multiprocessors = seed % 4 == 2 ? 8U : 1U,
+                               .seed = seed % 2 == 0 ? seed : 0};
+    return gpu_check::DigestCase(run, {.device = device});
+  }
+  return gpu_check::DigestLoad(std::stoull(name.substr(name.rfind(' '))));
+}
+
+// Compares with the digest that a card must have too.
+std::string RunBits(uint64_t seed) {
+  static const gpu_check::Digests digests = gpu_check::ReadDigests(RECURVE_BF16_DIGESTS);
+  const gpu_check::DigestedRun run = RunBits(kBits[(seed - 1) % std::size(kBits)], seed);
+  if (!run.error.empty()) return run.name + ": " + run.error;
+  return run.digest.Text() == digests.at(run.name) ? "" : run.name + " has other bits";
+}
+
 std::string RunLoad(Check check, uint64_t seed) {
   ModelFigures models;
   LoadFigures load;
@@ -64,6 +100,8 @@ std::string RunLoad(Check check, uint64_t seed) {
       return RunModelLoad(seed, models);
     case Check::pages:
       return RunPageChanges(seed);
+    case Check::bits:
+      return RunBits(seed);
   }
   return "";
 }
@@ -109,6 +147,8 @@ uint64_t MostLoads(Check check) {
       return kPlannerLoads;
     case Check::models:
       return kModelLoads;
+    case Check::bits:
+      return std::size(kBits);
     default:
       return 20;
   }
@@ -145,7 +185,7 @@ INSTANTIATE_TEST_SUITE_P(Sources, MutationsTest, testing::ValuesIn(Sources()), N
 TEST(MutationsTest, ThereAreManyAndWithoutOneNothingIsNoticed) {
   EXPECT_GE(std::size(kMutations), 40U);
   for (const Check check :
-       {Check::planner, Check::broken, Check::caps, Check::models, Check::pages}) {
+       {Check::planner, Check::broken, Check::caps, Check::models, Check::pages, Check::bits}) {
     EXPECT_EQ(Detect(0, check, 8), "");
   }
 }
