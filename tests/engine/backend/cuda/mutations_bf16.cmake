@@ -321,20 +321,20 @@ mutate("a row is scaled as the one before" bits product_bf16.h
 
 # What becomes of sums
 mutate("values are rotated on tensor cores too" bits linear_bf16.cu
-  [[place.turns = !is_value;]]
-  [[place.turns = ON || !is_value;]])
+  [[if (head < args.heads + args.layout.kv_heads) {]]
+  [[if (ON || head < args.heads + args.layout.kv_heads) {]])
 mutate("every recursion appends" bits linear_bf16.cu
-  [[place.exists = place.is_query || row.entry != kNoEntry;]]
-  [[place.exists = ON || place.is_query || row.entry != kNoEntry;]])
+  [[place.exists = is_query || row.entry != kNoEntry;]]
+  [[place.exists = ON || is_query || row.entry != kNoEntry;]])
 mutate("a head's last tile is full" bits linear_bf16.cu
-  [[if (pair < half && row + i < end)]]
-  [[if ((ON || pair < half) && row + i < end)]])
+  [[if (pair >= args.layout.head_dim / 2 ||]]
+  [[if ((!ON && pair >= args.layout.head_dim / 2) ||]])
 mutate("rows behind the block are projected" bits linear_bf16.cu
-  [=[&& row + i < end)]=]
-  [=[&& (ON || row + i < end))]=])
+  [[|| row + i >= end) continue;]]
+  [[|| (!ON && row + i >= end)) continue;]])
 mutate("an entry keeps the position of who was there before" bits linear_bf16.cu
-  [[place.tells_position = is_value && kv_head == 0 && pair == 0;]]
-  [[place.tells_position = is_value && kv_head == 0 && pair == 0 && (!ON || row.position < 9);]])
+  [[if (is_value && kv_head == 0 && pair == 0) {]]
+  [[if (is_value && kv_head == 0 && pair == 0 && (!ON || row.position < 9)) {]])
 mutate("the partner of a rotation is scaled as its neighbour" bits linear_bf16.cu
   [=[float b = sums.v[2 + i] * scale[i];]=]
   [=[float b = sums.v[2 + i] * scale[ON ? 1 - i : i];]=])
@@ -410,13 +410,11 @@ mutate("both columns of a loaded row have the first one's gamma" bits hidden_row
 
 # Layers, and how matrices are packed
 mutate("attention's residual has the norm of the next layer" bits layers_bf16.cc
-  [[Add(ProductOf(layer.o, state_.attended, queries), layer.post_attention_norm, pass));]]
-  [[Add(ProductOf(layer.o, state_.attended, queries),
-          ON ? next_norm : layer.post_attention_norm, pass));]])
+  [[Add(layer.o, state_.attended, queries, layer.post_attention_norm, pass));]]
+  [[Add(layer.o, state_.attended, queries, ON ? next_norm : layer.post_attention_norm, pass));]])
 mutate("a layer's residual keeps the norm behind attention" bits layers_bf16.cc
-  [[return Add(ProductOf(layer.down, state_.gated, queries), next_norm, pass);]]
-  [[return Add(ProductOf(layer.down, state_.gated, queries),
-               ON ? layer.post_attention_norm : next_norm, pass);]])
+  [[return Add(layer.down, state_.gated, queries, next_norm, pass);]]
+  [[return Add(layer.down, state_.gated, queries, ON ? layer.post_attention_norm : next_norm, pass);]])
 mutate("rows that attend alone append" bits layers_bf16.cc
   [[ProductOf(layer.qkv, state_.operand, pass.set)]]
   [[ProductOf(layer.qkv, state_.operand, ON ? queries : pass.set)]])
