@@ -246,7 +246,8 @@ RECURVE_DEVICE void RunProduct(const ProductBf16& product, uint32_t row_blocks,
       }
       const uint32_t r = i % NT * kTileRows + lane % 4 * 2;
       const float scale[2] = {scales[r], scales[r + 1]};
-      if (!kEarly) loaded = epilogue.Load(tile + i / NT, row_of(i), block.end);
+      // Of fewer segments than tiles a warp has more than the one it has asked for.
+      if (!kEarly || i != warp) loaded = epilogue.Load(tile + i / NT, row_of(i), block.end);
       epilogue.Store(tile + i / NT, row_of(i), block.end, sum, scale, loaded);
     }
     simt::SyncBlock();
