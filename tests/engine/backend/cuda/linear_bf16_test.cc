@@ -17,10 +17,11 @@
 namespace recurve::cuda {
 namespace {
 
-// Launches for 8, 32 and 64 rows have tiles of 8, 32 and 64 rows; a device with few multiprocessors
+// Launches for 8, 16, 32 and 64 rows have tiles of as many rows; a device with few multiprocessors
 // has tiles of 32 outputs instead of 16.
-constexpr Way kWays[] = {{8, 200, true, 0}, {8, 1, false, 1},   {32, 200, false, 1},
-                         {32, 1, true, 0},  {64, 200, true, 1}, {64, 1, false, 0}};
+constexpr Way kWays[] = {{8, 200, true, 0},  {8, 1, false, 1},    {16, 200, true, 1},
+                         {16, 1, false, 0},  {32, 200, false, 1}, {32, 1, true, 0},
+                         {64, 200, true, 1}, {64, 1, false, 0}};
 
 using Launch = std::function<void(EmulatedRuntime&, const ProductShape&)>;
 
@@ -148,6 +149,7 @@ void ExpectAddProduct(const ProductSizes& sizes) {
 
 TEST(LinearBf16, AddProductLeavesWhatTheNextNormNeeds) {
   ExpectAddProduct({.inputs = 40, .outputs = 37, .rows = 9});
+  ExpectAddProduct({.inputs = 9, .outputs = 37, .rows = 12});
   ExpectAddProduct({.inputs = 130, .outputs = 64, .rows = 33});
   ExpectAddProduct({.inputs = 17, .outputs = 9, .rows = 0});
   ExpectAddProduct({.inputs = 30, .outputs = 48, .rows = 12, .recursions = {3, 0, 9}});
