@@ -306,6 +306,9 @@ mutate("the next rows are summed before the segments are added" bits product_bf1
   [[sum, scale, loaded);
     }
     if (!ON) simt::SyncBlock();]])
+mutate("a warp's second tile has what its first one needs" bits product_bf16.h
+  [[if (!kEarly || i != warp) loaded]]
+  [[if (!kEarly || (i != warp && !ON)) loaded]])
 mutate("a tile behind the last is stored" bits product_bf16.h
   [[if (tile + i / NT >= product.tiles) break;]]
   [[if (!ON && tile + i / NT >= product.tiles) break;]])

@@ -57,7 +57,7 @@ struct Progress {
 // comes first.
 constexpr const char* kBits[] = {
     "many_squares",   "token_update",   "long_context",   "many_inputs",    "vanilla",
-    "long_heads",     "random load 1",  "random load 17", "random load 4",  "random load 13",
+    "random load 4",  "random load 1",  "random load 17", "random load 13", "long_heads",
     "random load 9",  "random load 19", "random load 15", "random load 2",  "random load 3",
     "random load 5",  "random load 6",  "random load 7",  "random load 8",  "random load 10",
     "random load 11", "random load 12", "random load 14", "random load 16", "random load 18",
