@@ -42,7 +42,7 @@ absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model>
   PreparedDevice device;
   device.runtime = std::move(runtime);
   if (options.library_rows > 0) {
-    const absl::Status loaded = device.runtime->LoadProducts();
+    absl::Status loaded = device.runtime->LoadProducts();
     if (loaded.ok()) {
       device.library_rows = options.library_rows;
     } else if (loaded.code() == absl::StatusCode::kFailedPrecondition) {
