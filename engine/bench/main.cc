@@ -52,7 +52,7 @@ constexpr char kFooter[] =
     "are weights and entries that a token reads if it is alone in its steps. idle_share is the\n"
     "part of a step that no stage took: planning, and a device that waits. A backend that is made\n"
     "of kernels has a line for each, of all its launches in one step: how many, and bytes and\n"
-    "FLOPs as counted from sizes and the run's mean rows.\n"
+    "FLOPs as counted from sizes and the run's mean rows; planning and routers are not counted.\n"
     "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
     "Examples:\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"

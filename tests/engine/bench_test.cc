@@ -67,6 +67,22 @@ class WatchedBackend final : public Backend {
   Seen& seen_;
 };
 
+// Has one kernel for the block's rows, and one for all that a sampled row reads.
+class CountedBackend final : public Backend {
+ public:
+  explicit CountedBackend(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  absl::Status Submit(const StepPlan& plan) override { return backend_->Submit(plan); }
+  absl::Status Collect(StepResult& result) override { return backend_->Collect(result); }
+  uint32_t Outstanding() const override { return backend_->Outstanding(); }
+  std::vector<KernelWork> CountedKernels() const override {
+    return {{"product", 3, {.part = kPartBlock, .weight_bytes = 1000, .row_flops = 7}},
+            {"attention", 2, {.part = kPartExit, .entry_bytes = 5}}};
+  }
+
+ private:
+  const std::unique_ptr<Backend> backend_;
+};
+
 BenchOptions SmallLoad(uint32_t streams, uint32_t prompt_tokens, uint32_t new_tokens) {
   BenchOptions options;
   options.streams = streams;
@@ -108,6 +124,27 @@ absl::StatusOr<std::unique_ptr<Bench>> MakeBench(std::shared_ptr<const Model> mo
                                                  const BackendMaker& make_backend = &MakeBackend) {
   MakerBuilder builder(make_backend);
   return Bench::Create(std::move(model), options, builder);
+}
+
+TEST(BenchTest, CountsWhatKernelsMoveAtTheRunsRows) {
+  const auto make = [](std::shared_ptr<const Model> model, const BackendOptions& options,
+                       const BackendLimits& limits) -> absl::StatusOr<std::unique_ptr<Backend>> {
+    ASSIGN_OR_RETURN(auto backend, MakeBackend(std::move(model), options, limits));
+    return std::make_unique<CountedBackend>(std::move(backend));
+  };
+  const auto bench = MakeBench(SmallModels()[3].model, SmallLoad(2, 6, 8), make);
+  ASSERT_TRUE(bench.ok()) << bench.status();
+  const auto m = (*bench)->Run();
+  ASSERT_TRUE(m.ok()) << m.status();
+  EXPECT_EQ(m->part_rows[kPartBlock], m->rows_per_step);
+  const std::vector<KernelFigures> kernels = (*bench)->CountKernels(*m);
+  ASSERT_EQ(kernels.size(), 2U);
+  EXPECT_EQ(kernels[0].name, "product");
+  EXPECT_EQ(kernels[0].launches, 3U);
+  EXPECT_EQ(kernels[0].bytes, 1000);
+  EXPECT_DOUBLE_EQ(kernels[0].flops, 7 * m->rows_per_step);
+  // In the middle of generating a row sees the prompt and half of the new tokens.
+  EXPECT_DOUBLE_EQ(kernels[1].bytes, 5 * (6 + 8 / 2.0) * m->part_rows[kPartExit]);
 }
 
 TEST(ShapesTest, LayersFitTheRecursions) {

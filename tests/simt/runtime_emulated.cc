@@ -142,8 +142,12 @@ absl::Status EmulatedRuntime::Copy(const DeviceMemory& target, const MappedMemor
 }
 
 absl::Status EmulatedRuntime::LoadProducts() {
-  if (options_.has_products) return absl::OkStatus();
-  return absl::FailedPreconditionError("the emulated device has no library of products");
+  const MutexLock lock(mutex_);
+  if (!options_.has_products) {
+    return absl::FailedPreconditionError("the emulated device has no library of products");
+  }
+  products_loaded_ = true;
+  return absl::OkStatus();
 }
 
 // ---- The stream ----
@@ -151,6 +155,7 @@ absl::Status EmulatedRuntime::LoadProducts() {
 absl::Status EmulatedRuntime::DoMultiply(const PlainProduct& product) {
   const MutexLock lock(mutex_);
   RETURN_IF_ERROR(Begin(Call::kMultiply));
+  if (!products_loaded_) return Fail(absl::InternalError("Multiply before LoadProducts"));
   const uint64_t rows = product.rows;
   const uint64_t outputs = product.outputs;
   RETURN_IF_ERROR(

@@ -162,6 +162,7 @@ class EmulatedRuntime : public Runtime {
   Execution execution_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<MemoryAccount>> accounts_ ABSL_GUARDED_BY(mutex_);
   uint64_t allocated_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool products_loaded_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::deque<Work> stream_ ABSL_GUARDED_BY(mutex_);
   std::map<uint32_t, uint32_t> marks_ ABSL_GUARDED_BY(mutex_);  // how often each is in the stream

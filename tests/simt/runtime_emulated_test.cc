@@ -320,6 +320,7 @@ class EmulatedRuntimeFaultTest : public EmulatedRuntimeTest {
   absl::Status MakeAllCalls() {
     uint32_t word = 0;
     const std::vector<std::function<absl::Status()>> calls = {
+        [&] { return runtime_->LoadProducts(); },
         [&] { return runtime_->FreeBytes().status(); },
         [&] { return runtime_->Allocate("more", 4).status(); },
         [&] { return runtime_->AllocateMapped("more", 4).status(); },
@@ -366,6 +367,13 @@ TEST(EmulatedRuntimeProductTest, RowsWithoutAValueHaveNoProduct) {
   EXPECT_EQ(runtime.Download(found, y, sizeof(found), sizeof(found)),
             absl::InternalError("host: Download of 'y' reads byte 8 of the memory, which nothing "
                                 "has written"));
+}
+
+TEST(EmulatedRuntimeProductTest, NeedsTheLibrary) {
+  EmulatedRuntime runtime;
+  const DeviceMemory memory = *runtime.Allocate("memory", 4);
+  EXPECT_EQ(runtime.Multiply({memory, memory, memory, 1, 1, 1}, {}),
+            absl::InternalError("Multiply before LoadProducts"));
 }
 
 TEST_F(EmulatedRuntimeFaultTest, EachCallFailsWhenToldToAndAllAfterIt) {

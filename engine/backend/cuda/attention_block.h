@@ -48,7 +48,13 @@ class BlockAttention {
     PassEntries(/*judges=*/false);
     simt::SyncBlock();
     Store();
-    if (is_judged_) PassEntries(/*judges=*/true);
+    if (is_judged_) {
+      RECURVE_UNROLL
+      for (uint32_t half = 0; half < 2; ++half) {
+        if (half < halves_) all_[half] = StateOfAll(half);
+      }
+      PassEntries(/*judges=*/true);
+    }
     simt::SyncBlock();  // shared memory is another item's next
   }
 
@@ -146,9 +152,11 @@ class BlockAttention {
         layout_.Offset(place.page, group, args_.layer, 0, block_.kv_head, place.entry);
     return static_cast<uint32_t>(at / kStepInputs);
   }
-  // With an overlay recursion 1's entries are seen, of which entries of the row's own recursion
-  // replace some: everybody runs recursion 1, so its entry t is that of position t. In place of an
-  // entry that is none the last one is loaded, which nobody sees twice.
+
+  // The key of an entry; of the last one for those behind it, whose scores and weights count for
+  // nothing, so that loading needs no branch. With an overlay recursion 1's entries are seen, of
+  // which entries of the row's own recursion replace some: everybody runs recursion 1, so its entry
+  // t is that of position t.
   RECURVE_DEVICE uint32_t FindKey(uint32_t wanted) const {
     const uint32_t entry = wanted < visible_ ? wanted : visible_ - 1;
     uint32_t key = KeyOf(group_, entry);
@@ -329,15 +337,14 @@ class BlockAttention {
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
       if (half >= halves_) break;
-      const SoftmaxState all = StateOfAll(half);
-      const float inverse = 1.0F / all.sum;
+      const float inverse = 1.0F / all_[half].sum;
       RECURVE_UNROLL
       for (uint32_t j = 0; j < kGroupTiles; ++j) {
         RECURVE_UNROLL
         for (uint32_t i = 0; i < 2; ++i) {
           const uint32_t entry = first + j * 8 + lane_ % 4 * 2 + i;
           if (entry >= seen_[half]) continue;
-          const float weight = SoftmaxWeight(p[j][half * 2 + i], all.largest);
+          const float weight = SoftmaxWeight(p[j][half * 2 + i], all_[half].largest);
           args_.mass.Add(masses + entry, MassShare(weight, inverse));
         }
       }
@@ -355,7 +362,8 @@ class BlockAttention {
   Row row_ = {};          // of the block's rows that which sees most
   uint32_t visible_ = 0;  // entries that some vector sees
   uint32_t seen_[2] = {};
-  uint32_t halves_ = 0;  // of the 16 vectors that there are
+  uint32_t halves_ = 0;  // of 8 vectors each: 1, or 2 where there are more
+  SoftmaxState all_[2];  // of a lane's vectors over all entries, for judging
   bool has_overlay_ = false;
   bool is_judged_ = false;
   uint32_t group_ = 0;   // of the entries

@@ -45,7 +45,7 @@ struct CudaBackendOptions {
 
 // A device that holds all but the pages.
 struct PreparedDevice {
-  uint32_t library_rows = 0;
+  uint32_t library_rows = 0;  // as CudaBackendOptions has it; 0 where the library is not there
   std::vector<std::string> warnings;
   std::unique_ptr<Runtime> runtime;
   DeviceModel model;

@@ -75,23 +75,31 @@ RECURVE_KERNEL(kMostThreads) StoreRowsKernel(const StoreRowsArgs args) {
   }
 }
 
+// Each row read and written, as floats.
+WorkCount RowWork(RowSet set, uint32_t hidden) {
+  return {.part = PartOf(set), .row_bytes = 2.0 * hidden * sizeof(float)};
+}
+
 }  // namespace
 
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsArgs& args) {
   const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
-                             .threads = ThreadsFor(args.from.hidden, kMostThreads)};
+                             .threads = ThreadsFor(args.from.hidden, kMostThreads),
+                             .work = RowWork(args.from.set, args.from.hidden)};
   return Launch(runtime, "load_rows", LoadRowsKernel, shape, args);
 }
 
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsBf16Args& args) {
   const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
-                             .threads = ThreadsFor(args.from.hidden, kMostThreads)};
+                             .threads = ThreadsFor(args.from.hidden, kMostThreads),
+                             .work = RowWork(args.from.set, args.from.hidden)};
   return Launch(runtime, "load_rows_bf16", LoadRowsBf16Kernel, shape, args);
 }
 
 absl::Status LaunchStoreRows(Runtime& runtime, const StoreRowsArgs& args) {
   const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
-                             .threads = ThreadsFor(args.hidden, kMostThreads)};
+                             .threads = ThreadsFor(args.hidden, kMostThreads),
+                             .work = RowWork(args.set, args.hidden)};
   return Launch(runtime, "store_rows", StoreRowsKernel, shape, args);
 }
 

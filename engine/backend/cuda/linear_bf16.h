@@ -54,7 +54,7 @@ struct PlainMemory {
   DeviceMemory y;
 };
 
-// How a launch is cut, which changes no bit.
+// How a launch is cut, which changes no bit; and who makes the product.
 struct ProductShape {
   uint32_t rows = 8;  // that are expected at most; more take longer
   bool programmatic = false;

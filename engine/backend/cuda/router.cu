@@ -249,7 +249,8 @@ absl::Status LaunchRouter(Runtime& runtime, const RouterArgs& args) {
                              .threads = ThreadsFor(args.hidden, kMostThreads),
                              .shared_bytes = simt::SharedBytes<float>(args.hidden + kSliceInputs) +
                                              simt::SharedBytes<float>(2 * size_t{args.hidden}) +
-                                             simt::SharedBytes<float>(kMaxGroups)};
+                                             simt::SharedBytes<float>(kMaxGroups),
+                             .work = {.part = kPartRouters}};
   return Launch(runtime, "router", RouterKernel, shape, args);
 }
 

@@ -90,7 +90,9 @@ absl::Status LaunchSample(Runtime& runtime, const SampleArgs& args) {
   const uint32_t threads = ThreadsFor(args.sizes.vocab / 4, kMostSampleThreads);
   const LaunchShape shape = {.blocks = SampleBlocks(runtime),
                              .threads = threads,
-                             .shared_bytes = RowSampler::SharedBytes(threads)};
+                             .shared_bytes = RowSampler::SharedBytes(threads),
+                             .work = {.part = kPartSampling,
+                                      .row_bytes = static_cast<double>(args.sizes.vocab) * sizeof(float)}};
   return Launch(runtime, "sample", SampleKernel, shape, args);
 }
 

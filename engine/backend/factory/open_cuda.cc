@@ -10,7 +10,8 @@
 namespace recurve {
 namespace {
 
-// Products of fewer rows read weights for most of their time, as ours do as fast.
+// With fewer rows a product's time is that of reading its weights, at which our kernels are as
+// fast.
 constexpr uint32_t kLibraryRows = 256;
 
 }  // namespace

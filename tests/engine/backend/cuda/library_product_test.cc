@@ -10,6 +10,7 @@
 #include "engine/backend/limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/cuda/model_load.h"
 #include "tests/engine/backend/step_driver.h"
 #include "tests/engine/backend/test_backends.h"
 #include "tests/simt/runtime_emulated.h"
@@ -107,6 +108,34 @@ TEST(LibraryProductTest, LogitsAreNearOurs) {
     EXPECT_LT(error, 0.02);
     EXPECT_THAT(librarys.warnings, IsEmpty());
   }
+}
+
+// Everything that a request can ask for, with evictions, copies of pages and NaN: nothing is read
+// that has no value, and all requests end.
+TEST(LibraryProductTest, RandomLoadsRun) {
+  uint64_t products = 0;
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    const LoadBackend make =
+        [&products](std::shared_ptr<const Model> model, const BackendLimits& limits,
+                    const LoadDevice& drawn) -> absl::StatusOr<std::unique_ptr<Backend>> {
+      CudaBackendOptions options;
+      options.limits = limits;
+      options.eager = drawn.eager;
+      options.library_rows = 1;
+      options.least_rows = 1000;
+      EmulatedOptions emulated;
+      emulated.seed = drawn.seed;
+      emulated.facts.multiprocessors = drawn.multiprocessors;
+      auto runtime = std::make_unique<EmulatedRuntime>(emulated);
+      const EmulatedRuntime* const device = runtime.get();
+      auto backend = CudaBackend::Create(std::move(model), options, std::move(runtime));
+      if (backend.ok()) products += device->Calls(EmulatedRuntime::Call::kMultiply);
+      return backend;
+    };
+    ModelFigures figures;
+    EXPECT_EQ(RunModelLoad(seed, make, figures), "") << "seed " << seed;
+  }
+  EXPECT_GT(products, 0U);
 }
 
 TEST(LibraryProductTest, StepsWithFewerRowsAreOurs) {

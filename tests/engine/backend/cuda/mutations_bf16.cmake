@@ -153,12 +153,12 @@ mutate("mass is not a share" bits attention_block.h
   [[MassShare(weight, ON ? 1.0F : inverse)]])
 mutate("the lower vectors add no mass" bits attention_block.h
   [[if (half >= halves_) break;
-      const SoftmaxState all]]
+      const float inverse]]
   [[if (half >= (ON ? 1 : halves_)) break;
-      const SoftmaxState all]])
+      const float inverse]])
 mutate("nobody judges entries" bits attention_block.h
-  [[if (is_judged_) PassEntries]]
-  [[if (is_judged_ && !ON) PassEntries]])
+  [[if (is_judged_) {]]
+  [[if (is_judged_ && !ON) {]])
 
 # Attention: the running softmax
 mutate("a group forgets the largest score so far" bits attention_chain.h
