@@ -9,7 +9,7 @@ FROM debian:bookworm-slim AS build
 # What ./run installs to build; `tools/lint image` compares the lists.
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
       cmake g++ ninja-build pkg-config \
-      libabsl-dev libboost-context-dev libboost-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev nlohmann-json3-dev \
+      libabsl-dev libboost-context-dev libboost-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev libssl-dev nlohmann-json3-dev \
       prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -20,7 +20,7 @@ RUN cmake --preset cpu -DRECURVE_BUILD_TESTS=OFF \
 
 FROM debian:bookworm-slim
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      libabsl20220623 libgrpc29 libgrpc++1.51 libprometheus-cpp-core1.0 libprotobuf32 \
+      libabsl20220623 libgrpc29 libgrpc++1.51 libprometheus-cpp-core1.0 libprotobuf32 libssl3 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/cpu/bin/recurve-server /src/build/cpu/bin/recurve /usr/local/bin/
 COPY LICENSE /usr/share/doc/recurve/LICENSE

@@ -68,7 +68,7 @@ std::string ServiceConfig(int attempts) {
       R"("retryableStatusCodes":["RESOURCE_EXHAUSTED","UNAVAILABLE"]}}]})");
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
+std::shared_ptr<grpc::Channel> ChannelTo(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);  // a Complete message holds a whole completion
   // Channels with equal arguments would share one connection.
@@ -79,7 +79,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
     // A request that is larger than this is sent once. Servers may take 1 GiB.
     arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, std::numeric_limits<int>::max());
   }
-  return grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments);
+  return MakeChannel(options.server, options.credentials, arguments);
 }
 
 // One stream of the callback API. Kept alive by its owner, whose destructor waits for OnDone.
@@ -154,7 +154,7 @@ struct Client::Stubs {
 };
 
 Client::Client(const ClientOptions& options)
-    : stubs_(std::make_unique<Stubs>(MakeChannel(options))) {}
+    : stubs_(std::make_unique<Stubs>(ChannelTo(options))) {}
 
 Client::~Client() = default;
 

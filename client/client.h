@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/channel_credentials.h"
 #include "recurve/v1/generation.pb.h"
 
 namespace recurve::client {
@@ -24,6 +25,7 @@ struct ClientOptions {
   // again, at most this often in all (1: never again, at most 5), after the time that the server
   // asks for.
   int attempts = 1;
+  Credentials credentials;  // that pass CheckCredentials
 };
 
 inline constexpr size_t kMaxRequestIdBytes = 128;  // the server takes no longer ones

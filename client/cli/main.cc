@@ -37,6 +37,7 @@ int Run(int argc, char** argv) {
   recurve::client::AddTokenizeCommand(app, exit_code);
   recurve::client::AddBenchCommand(app, exit_code);
   recurve::client::AddTopCommand(app, exit_code);
+  recurve::client::AddTokenCommand(app, exit_code);
   try {
     CheckArguments(app, {argv + 1, argv + argc});
     app.parse(argc, argv);

@@ -8,18 +8,21 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "client/channel_credentials.h"
 #include "client/client.h"
 #include "client/server_name.h"
 
 namespace recurve::client {
 namespace {
 
-std::string NotReachedAdvice(const std::string& server) {
+std::string NotReachedAdvice(const std::string& server, const absl::Status& status) {
+  if (std::string advice = TlsAdvice(std::string(status.message())); !advice.empty()) return advice;
   if (const auto variable = ProxyVariable(server)) {
     return absl::StrCat("The call went through the proxy of the environment variable ", *variable,
                         ". To go there directly, unset it, or name the host in no_proxy.");
   }
-  return "Is a server running there? Start one with `./run serve`, or name another with --server.";
+  return "Is a server running there, and does it want TLS (--tls_ca) or not? Start one with `./run "
+         "serve`, or name another with --server.";
 }
 
 // What to do next; empty if nothing is known.
@@ -27,7 +30,7 @@ std::string Advice(const std::string& server, const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return status.GetPayload(kNotReachedPayload)
-                 ? NotReachedAdvice(server)
+                 ? NotReachedAdvice(server, status)
                  : "The server does not serve now: it loads its model, shuts down, or has failed; "
                    "its log says which. Try again later, or name another with --server.";
     case absl::StatusCode::kResourceExhausted:
@@ -36,6 +39,10 @@ std::string Advice(const std::string& server, const absl::Status& status) {
                  : "The request is too large: see max_message_bytes in `recurve info --json`.";
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --timeout, or end early with what there is by --time_limit_ms.";
+    case absl::StatusCode::kUnauthenticated:
+      return "Give a token with --token_file, or in the environment variable RECURVE_TOKEN; "
+             "whoever "
+             "runs the server has it, and `recurve token` makes one.";
     default:
       return "";
   }

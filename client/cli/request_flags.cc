@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdlib>
+#include <functional>
 #include <limits>
 
 #include "client/cli/arguments.h"
@@ -49,6 +51,41 @@ void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
       ->group(kStop);
 }
 
+// A flag that names a file, which is read at once.
+void AddFileFlag(CLI::App& app, const std::string& flag, std::string& text, const std::string& help,
+                 const std::function<absl::StatusOr<std::string>(const std::string&)>& read) {
+  app.add_option_function<std::string>(
+         flag,
+         [flag, &text, read](const std::string& path) {
+           auto file = read(path);
+           if (!file.ok()) throw CLI::ValidationError(flag, std::string(file.status().message()));
+           text = *std::move(file);
+         },
+         help)
+      ->type_name("FILE")
+      ->group(kConnection);
+}
+
+void AddCredentialFlags(CLI::App& app, Credentials& credentials) {
+  AddFileFlag(app, "--tls_ca", credentials.tls_ca,
+              "Speak TLS with a server whose certificate is of these authorities (PEM)",
+              &ReadPemFile);
+  AddFileFlag(app, "--tls_cert", credentials.tls_cert,
+              "This client's certificate (PEM), for servers that ask for one", &ReadPemFile);
+  AddFileFlag(app, "--tls_key", credentials.tls_key, "The key of --tls_cert (PEM)", &ReadPemFile);
+  AddFileFlag(app, "--token_file", credentials.token,
+              "Token ID.SECRET for servers that ask for one; else that of RECURVE_TOKEN",
+              &ReadTokenFile);
+  app.parse_complete_callback([&credentials] {
+    const char* const token = std::getenv("RECURVE_TOKEN");
+    if (credentials.token.empty() && token != nullptr) credentials.token = token;
+    const absl::Status status = CheckCredentials(credentials);
+    if (!status.ok()) {
+      throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
+    }
+  });
+}
+
 }  // namespace
 
 CallOptions ConnectionFlags::call() const {
@@ -73,6 +110,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
       ->check(Number({0, 1e6F}))
       ->capture_default_str()
       ->group(kConnection);
+  AddCredentialFlags(app, flags.client.credentials);
 }
 
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags) {

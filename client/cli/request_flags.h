@@ -24,7 +24,7 @@ struct ConnectionFlags {
 
   CallOptions call() const;
 };
-// --server and --timeout, which every command has.
+// --server, --timeout and those of credentials, which every command that calls a server has.
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
 // --attempts: health is never asked again.
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who a client says it is, and whom it trusts: TLS, client certificates and bearer tokens.
+#ifndef RECURVE_CLIENT_CHANNEL_CREDENTIALS_H_
+#define RECURVE_CLIENT_CHANNEL_CREDENTIALS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace grpc {
+class Channel;
+class ChannelArguments;
+}  // namespace grpc
+
+namespace recurve::client {
+
+// Plain data; texts, not paths.
+struct Credentials {
+  // Certificate authorities, PEM, of which one must have signed the server's certificate, which
+  // must name the server's host. Empty: plaintext.
+  std::string tls_ca{};
+  // The client's own certificate chain and its key, PEM, for servers that ask for one. Both or
+  // none, and only with tls_ca.
+  std::string tls_cert{}, tls_key{};
+  // ID.SECRET, sent with each call as `authorization: Bearer ID.SECRET`. Empty: none.
+  std::string token{};
+};
+
+// Whether a channel can be made of them: gRPC aborts the process for metadata that it cannot send.
+// InvalidArgument says what is wrong; a token is never repeated.
+absl::Status CheckCredentials(const Credentials& credentials);
+
+// What a file of credentials holds; a token's without the blanks around it. InvalidArgument names
+// the file.
+absl::StatusOr<std::string> ReadPemFile(const std::string& path);
+absl::StatusOr<std::string> ReadTokenFile(const std::string& path);
+
+// A channel to `server`. `credentials` have passed CheckCredentials.
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server,
+                                           const Credentials& credentials,
+                                           const grpc::ChannelArguments& arguments);
+
+// What a user can do about a connection that was not made, by what gRPC says of it; empty if that
+// is not a matter of credentials.
+std::string TlsAdvice(const std::string& message);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_CHANNEL_CREDENTIALS_H_
