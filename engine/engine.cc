@@ -91,6 +91,7 @@ absl::StatusOr<Engine::Accepted> EngineImpl::Start(Request request,
                      SampleOutput::Create(request, sample, tokenizer_.get(), sink));
     arrival.outputs.push_back(std::move(output));
   }
+  RETURN_IF_ERROR(sink->OnPrepared(prompt_tokens, NewTokens(arrival.samples.front(), limits_)));
   arrival.queued = clock_->Now();
   ASSIGN_OR_RETURN(const SampleId first, inbox_.Add(std::move(arrival)));
   return Accepted{first, prompt_tokens};

@@ -35,6 +35,7 @@ class SampleOutput final : public SampleObserver {
   // Calls `on_ended` at the end of OnEnded.
   void WhenEnded(std::function<void()> on_ended) { on_ended_ = std::move(on_ended); }
 
+  void OnStarted() override { sink_->OnStarted(sample_); }
   void OnPrompt(const PromptOutput& prompt) override;
   bool OnToken(const TokenOutput& token) override;
   // Tells the sink of what is left but not of the end, which TellEnd does.

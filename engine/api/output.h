@@ -105,12 +105,20 @@ struct Finish : Ending {
   std::optional<double> cumulative_logprob;
 };
 
-// Receives what happens to the samples of one request, each called by its number. Called by one
-// thread, the engine's loop, which holds no lock; must not block: hand over and return. The engine
+// Receives what happens to the samples of one request, each called by its number. Called, but for
+// OnPrepared, by one thread, the engine's loop, which holds no lock; must not block: hand over and return. The engine
 // keeps the sink alive until OnFinished of the last sample has returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
+  // Asked by Engine::Start, on its caller's thread, once the prompt is in tokens and before any
+  // sample waits: whether the request may go on, of which each sample may generate `new_tokens`.
+  // What this refuses Start returns. OK does not mean that the engine accepts it.
+  virtual absl::Status OnPrepared(uint32_t /*prompt_tokens*/, uint32_t /*new_tokens*/) {
+    return absl::OkStatus();
+  }
+  // The sample has left the queue for the first time.
+  virtual void OnStarted(uint32_t /*sample*/) {}
   // All of the prompt's log probabilities, before the first token; iff asked for and all of the
   // prompt has run, which a time limit or the drain may prevent.
   virtual void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) = 0;

@@ -230,6 +230,43 @@ TEST(EngineTest, FullQueueIsResourceExhausted) {
   for (const auto& sink : sinks) EXPECT_TRUE(sink->Wait().status.ok());
 }
 
+// Judges a request by its lengths, and counts starts.
+class JudgingSink final : public RequestSink {
+ public:
+  explicit JudgingSink(uint32_t most_tokens) : most_tokens_(most_tokens) {}
+
+  absl::Status OnPrepared(uint32_t prompt_tokens, uint32_t new_tokens) override {
+    if (prompt_tokens + new_tokens <= most_tokens_) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat(prompt_tokens, " and ", new_tokens));
+  }
+  void OnStarted(uint32_t /*sample*/) override { ++starts_; }
+  void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override {}
+  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override {}
+  void OnFinished(uint32_t, Finish) override { ended_.count_down(); }
+
+  int WaitForStarts() {
+    ended_.wait();
+    return starts_;
+  }
+
+ private:
+  const uint32_t most_tokens_;
+  int starts_ = 0;
+  std::latch ended_{2};
+};
+
+TEST(EngineTest, TheSinkIsAskedOnceLengthsAreKnownAndHearsOfStarts) {
+  const auto engine = MakeSmallEngine();
+  const auto sink = std::make_shared<JudgingSink>(10);
+  Request request = IdsRequest({1, 2, 3}, 8);
+  request.samples = 2;
+  EXPECT_EQ(engine->Start(request, sink).status(), absl::ResourceExhaustedError("3 and 8"));
+  EXPECT_EQ(engine->Snapshot().prompt_tokens, 0U);
+  request.max_tokens = 7;
+  ASSERT_TRUE(engine->Start(request, sink).ok());
+  EXPECT_EQ(sink->WaitForStarts(), 2);
+}
+
 TEST_P(EngineOverBackendsTest, CancelDeadlineAndTimeLimitGiveEverythingBack) {
   std::latch go_on(1);
   const auto engine = MakeSmallEngine(HaltUntil(go_on));

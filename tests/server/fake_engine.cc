@@ -182,6 +182,10 @@ absl::StatusOr<Engine::Accepted> FakeEngine::Start(Request request,
   } else {
     running.prompt_tokens = static_cast<uint32_t>(std::get<std::string>(request.prompt).size());
   }
+  constexpr uint32_t kNewTokens = 100;
+  const absl::Status prepared =
+      running.sink->OnPrepared(running.prompt_tokens, request.max_tokens.value_or(kNewTokens));
+  if (!prepared.ok()) return prepared;
   const SampleId first = accepted_.size() + 1;
   for (running.sample = 0; running.sample < request.samples; ++running.sample) {
     accepted_.push_back(request);
@@ -273,6 +277,9 @@ void FakeEngine::Step() {
 }
 
 void FakeEngine::Emit(Running* running, std::vector<TokenEvent> tokens) {
+  if (!running->last_token) {
+    calls_.push_back([sink = running->sink, sample = running->sample] { sink->OnStarted(sample); });
+  }
   running->emitted += static_cast<uint32_t>(tokens.size());
   generated_ += tokens.size();
   running->last_token = steady_clock::now();
