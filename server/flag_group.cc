@@ -60,6 +60,12 @@ Milliseconds ParseMilliseconds(const std::string& flag, const std::string& text,
   return absl::ToChronoMilliseconds(duration);
 }
 
+Address ParseListenAddress(const std::string& flag, const std::string& text) {
+  auto address = ParseAddress(text);
+  if (!address.ok()) Fail(flag, text, std::string(address.status().message()));
+  return *std::move(address);
+}
+
 }  // namespace
 
 std::string WrapHelp(const std::string& text) {
@@ -182,12 +188,26 @@ void FlagGroup::Duration(const std::string& flag, Milliseconds* value, Milliseco
          });
 }
 
+void FlagGroup::DurationOrNone(const std::string& flag, std::optional<Milliseconds>* value,
+                               Milliseconds least, const std::string& help) {
+  Parsed(flag, value->has_value() ? DurationText(**value) : "none", "DURATION|none", help,
+         [flag, value, least](const std::string& text) {
+           *value =
+               text == "none" ? std::nullopt : std::optional(ParseMilliseconds(flag, text, least));
+         });
+}
+
 void FlagGroup::ListenAddress(const std::string& flag, Address* value, const std::string& help) {
-  Parsed(flag, value->ToString(), "ADDRESS", help, [flag, value](const std::string& text) {
-    auto address = ParseAddress(text);
-    if (!address.ok()) Fail(flag, text, std::string(address.status().message()));
-    *value = *std::move(address);
-  });
+  Parsed(flag, value->ToString(), "ADDRESS", help,
+         [flag, value](const std::string& text) { *value = ParseListenAddress(flag, text); });
+}
+
+void FlagGroup::ListenAddressOrNone(const std::string& flag, std::optional<Address>* value,
+                                    const std::string& help) {
+  Parsed(flag, value->has_value() ? (*value)->ToString() : "none", "ADDRESS|none", help,
+         [flag, value](const std::string& text) {
+           *value = text == "none" ? std::nullopt : std::optional(ParseListenAddress(flag, text));
+         });
 }
 
 CLI::Option* FlagGroup::Parsed(const std::string& flag, const std::string& initial,

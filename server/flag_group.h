@@ -60,8 +60,16 @@ class FlagGroup {
   void Duration(const std::string& flag, std::chrono::milliseconds* value,
                 std::chrono::milliseconds least, const std::string& help);
 
+  // The same, or `none`.
+  void DurationOrNone(const std::string& flag, std::optional<std::chrono::milliseconds>* value,
+                      std::chrono::milliseconds least, const std::string& help);
+
   // What ParseAddress takes.
   void ListenAddress(const std::string& flag, Address* value, const std::string& help);
+
+  // The same, or `none`.
+  void ListenAddressOrNone(const std::string& flag, std::optional<Address>* value,
+                           const std::string& help);
 
  private:
   CLI::Option* Parsed(const std::string& flag, const std::string& initial, const std::string& type,

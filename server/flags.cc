@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "engine/base/status_macros.h"
 #include "server/config_file.h"
 #include "server/flag_group.h"
+#include "server/security_flags.h"
 #include "server/version.h"
 
 namespace recurve {
@@ -171,12 +173,18 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   FlagGroup listening(app, "Listening");
   listening.ListenAddress(
       "--listen", &options->listen.listen,
-      "Address of the gRPC services, in plain text and without authentication: open it to trusted "
-      "networks only. HOST:PORT, where HOST is an IPv4 address, an IPv6 address in brackets or a "
+      "Address of the gRPC services. Without tls_cert in plain text, and without access_file for "
+      "everybody: open it to trusted networks only. HOST:PORT, where HOST is an IPv4 address, an "
+      "IPv6 address in brackets or a "
       "name such as localhost, and port 0 lets the system choose; or unix:/PATH, an absolute path. "
       "0.0.0.0 is every IPv4 address of the machine, [::] every address, IPv4 too.");
   listening.ListenAddress("--metrics_listen", &options->listen.metrics_listen,
-                          "Address of GET /metrics for Prometheus, in the same forms.");
+                          "Address of GET /metrics for Prometheus, and of /healthz and /readyz, in "
+                          "the same forms; plain text, for everybody.");
+  listening.ListenAddressOrNone(
+      "--health_listen", &options->listen.health_listen,
+      "Address of grpc.health.v1 alone, in plain text and for everybody, in the same forms: for "
+      "probes that speak neither TLS nor tokens. It tells what the gRPC port does. none: none.");
   listening.Bounded("--max_metrics_connections", &options->listen.max_metrics_connections, 1, 1024,
                     "Connections to the metrics port at once; for one more, that is closed which "
                     "has been silent longest.");
@@ -187,7 +195,8 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
   listening
       .Value("--port_file", &options->listen.port_file,
              "Once listening, write here where, a line each: grpc_address=ADDRESS and "
-             "metrics_address=ADDRESS, and, but for unix sockets, grpc_port=N and metrics_port=N. "
+             "metrics_address=ADDRESS, and, but for unix sockets, grpc_port=N and metrics_port=N; "
+             "with health_listen also health_address and health_port. "
              "A regular file that is there is replaced, anything else refused; the file is removed "
              "when the server ends.")
       ->type_name("FILE");
@@ -236,6 +245,10 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                  "Lines of key=value, or of one JSON object. Those of gRPC and protobuf, which "
                  "clients can cause with messages that are none, are events `library`: ten at "
                  "once, then one a second, with the number of those suppressed.");
+  logging.Switch(
+      "--log_prompts", &options->log.prompts,
+      "Write the prompt of each call, up to 4 KiB of it, into the line that it has in the "
+      "log. Otherwise nothing that clients ask or are told is in any line.");
 }
 
 std::string ErrorText(const CLI::ParseError& error) {
@@ -291,12 +304,19 @@ absl::Status ApplyConfigFile(const std::string& path, CLI::App* app) {
 
 // What several flags name together must not be one thing.
 absl::Status CheckListening(const ListenOptions& options) {
-  const Address& calls = options.listen;
-  if (calls == options.metrics_listen && (calls.is_unix() || calls.port != 0)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--metrics_listen: ", calls.ToString(), " is the address of --listen too; give another"));
-  }
-  for (const Address* address : {&calls, &options.metrics_listen}) {
+  std::vector<std::pair<const char*, const Address*>> addresses = {
+      {"--listen", &options.listen}, {"--metrics_listen", &options.metrics_listen}};
+  if (options.health_listen) addresses.emplace_back("--health_listen", &*options.health_listen);
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const auto& [flag, address] = addresses[i];
+    for (size_t j = 0; j < i; ++j) {
+      const auto& [other_flag, other] = addresses[j];
+      if (*address == *other && (address->is_unix() || address->port != 0)) {
+        return absl::InvalidArgumentError(absl::StrCat(flag, ": ", address->ToString(),
+                                                       " is the address of ", other_flag,
+                                                       " too; give another"));
+      }
+    }
     if (!options.port_file.empty() && options.port_file == address->path) {
       return absl::InvalidArgumentError(absl::StrCat("--port_file: ", options.port_file,
                                                      " is a socket to listen on; give another"));
@@ -334,6 +354,8 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   AddEvictionFlags(&app, &options.engine.eviction);
   AddAdmissionFlags(&app, &options.engine.schedule, &options.admission);
   AddServiceFlags(&app, &options, &log_format);
+  AddSecurityFlags(&app, &options.tls, &options.access);
+  AddConnectionFlags(&app, &options.connection);
   RETURN_IF_ERROR(CheckFlagsHaveValues(argc, argv));
   const std::vector<std::string> arguments(std::make_reverse_iterator(argv + argc),
                                            std::make_reverse_iterator(argv + 1));

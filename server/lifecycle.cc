@@ -25,6 +25,21 @@ namespace {
 constexpr std::chrono::seconds kProgressEvery(2);
 constexpr std::chrono::seconds kShutdownBudget(1);
 
+void LogListening(const Server& server, const ServerOptions& options, Log* log) {
+  std::vector<LogField> fields = {{"version", std::string(kVersion)},
+                                  {"grpc_address", server.grpc_address().ToString()},
+                                  {"metrics_address", server.metrics_address().ToString()}};
+  if (const auto health = server.health_address()) {
+    fields.push_back({"health_address", health->ToString()});
+  }
+  fields.push_back({"max_connections", uint64_t{server.max_connections()}});
+  fields.push_back({"tls", std::string(options.tls.cert.empty()        ? "off"
+                                       : options.tls.client_ca.empty() ? "server"
+                                                                       : "mutual")});
+  fields.push_back({"access_file", !options.access.file.empty()});
+  log->Write("listening", fields);
+}
+
 void LogReady(const EngineInfo& info, Log* log) {
   log->Write("ready", {{"model", info.model_name},
                        {"parameters", info.parameters},
@@ -223,13 +238,10 @@ int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Ev
   auto created = Server::Create(options, log);
   if (!created.ok()) return Failure(kExitCannotStart, created.status(), log);
   std::unique_ptr<Server> server = *std::move(created);
-  log->Write("listening", {{"version", std::string(kVersion)},
-                           {"grpc_address", server->grpc_address().ToString()},
-                           {"metrics_address", server->metrics_address().ToString()},
-                           {"max_connections", uint64_t{server->max_connections()}}});
+  LogListening(*server, options, log);
   if (port_file) {
-    const absl::Status published =
-        port_file->Publish(server->grpc_address(), server->metrics_address());
+    const absl::Status published = port_file->Publish(
+        server->grpc_address(), server->metrics_address(), server->health_address());
     if (!published.ok()) return Failure(kExitCannotStart, published, log);
   }
   const auto clean_up = [&] {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/api/options.h"
@@ -24,8 +25,45 @@ struct ListenOptions {
   Milliseconds metrics_stall_timeout{120000};
   uint32_t max_message_bytes = 4 << 20;  // of a request
   uint32_t max_connections = 0;  // of the gRPC port at once; 0: as many as descriptors allow
+  std::optional<Address> health_listen;  // in plaintext, grpc.health.v1 alone; unset: none
 
   bool operator==(const ListenOptions&) const = default;
+};
+
+// Of whom quotas are kept: see access/quotas.h.
+inline constexpr uint32_t kMostTenantsTracked = 10'000;
+
+// To the port for health alone, at once.
+inline constexpr uint32_t kMaxHealthConnections = 64;
+
+// How long connections to the gRPC port live, and what they may do.
+struct ConnectionOptions {
+  uint32_t max_streams = 4096;                // calls of one connection at once
+  std::optional<Milliseconds> max_age;        // then clients connect anew; unset: any
+  std::optional<Milliseconds> max_age_grace;  // for calls that run then; unset: any
+  Milliseconds handshake_timeout{20000};      // until TLS and HTTP/2 are agreed on
+  Milliseconds keepalive_time{30000};         // silence after which a client is pinged
+  Milliseconds keepalive_timeout{20000};      // for its answer
+  Milliseconds min_ping_interval{10000};      // of clients' pings; more often, and they go
+
+  bool operator==(const ConnectionOptions&) const = default;
+};
+
+// Files, PEM; empty: none.
+struct TlsOptions {
+  std::string cert;       // of the server, with its chain; without it the port is plaintext
+  std::string key;        // of that
+  std::string client_ca;  // whose certificates clients must have
+
+  bool operator==(const TlsOptions&) const = default;
+};
+
+// Who may call: see access/access_rules.h.
+struct AccessOptions {
+  std::string file;                     // of tokens and quotas; empty: none
+  Milliseconds reload_interval{10000};  // of that file, and of certificates
+
+  bool operator==(const AccessOptions&) const = default;
 };
 
 // How the server finds out whether its own gRPC port answers: see self_check.h.
@@ -66,6 +104,7 @@ enum class LogFormat { kText, kJson };
 
 struct LogOptions {
   LogFormat format = LogFormat::kText;
+  bool prompts = false;  // the line of each call has its prompt
 
   bool operator==(const LogOptions&) const = default;
 };
@@ -73,6 +112,9 @@ struct LogOptions {
 struct ServerOptions {
   EngineOptions engine;
   ListenOptions listen;
+  ConnectionOptions connection;
+  TlsOptions tls;
+  AccessOptions access;
   SelfCheckOptions self_check;
   StreamOptions stream;
   AdmissionOptions admission;

@@ -42,8 +42,10 @@ PortFile::~PortFile() {
   if (IsOwn(path)) unlink(path.c_str());
 }
 
-absl::Status PortFile::Publish(const Address& grpc, const Address& metrics) {
-  const std::string text = Lines("grpc", grpc) + Lines("metrics", metrics);
+absl::Status PortFile::Publish(const Address& grpc, const Address& metrics,
+                               const std::optional<Address>& health) {
+  std::string text = Lines("grpc", grpc) + Lines("metrics", metrics);
+  if (health) text += Lines("health", *health);
   for (size_t written = 0; written < text.size();) {
     const ssize_t n = write(file_.get(), &text[written], text.size() - written);
     if (n < 0 && errno == EINTR) continue;

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/service_type.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <utility>
 
@@ -13,13 +10,20 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
+#include "server/access/credentials.h"
+#include "server/access/quota_metrics.h"
+#include "server/access/quotas.h"
 #include "server/call/call.h"
 #include "server/call/egress.h"
 #include "server/call/intake.h"
+#include "server/grpc/authenticator.h"
 #include "server/grpc/generation_service.h"
+#include "server/grpc/grpc_port.h"
 #include "server/grpc/health_probe.h"
 #include "server/grpc/health_service.h"
 #include "server/grpc/keep_awake.h"
+#include "server/grpc/reflection_service.h"
+#include "server/grpc/server_credentials.h"
 #include "server/net/connection_metrics.h"
 #include "server/net/descriptors.h"
 #include "server/net/listener.h"
@@ -35,17 +39,14 @@ absl::Status OfFlag(const std::string& flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
 }
 
-// We ask clients so often whether they are alive, and wait so long for a word of theirs, so that
-// the calls of one that vanished do not stay for ever.
-constexpr int kKeepaliveMilliseconds = 30000;
-constexpr int kKeepaliveTimeoutMilliseconds = 20000;
+// Of the port for health alone: a call or two of each prober, small ones.
+constexpr uint32_t kMaxHealthStreams = 16;
+constexpr Milliseconds kMaxHealthAge = std::chrono::minutes(10);
+constexpr uint32_t kMaxHealthMessageBytes = 1024;
 
-// What gRPC sets on listening sockets of its own, for the connections that come of them.
-void SetTcpOptions(int listener) {
-  const int on = 1, timeout = kKeepaliveTimeoutMilliseconds;
-  // Fails on a unix socket, which needs neither.
-  setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  setsockopt(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+// What reflection tells of.
+std::vector<std::string> ServiceNames() {
+  return {kGenerationServiceName, kHealthServiceName, kReflectionName, kReflectionAlphaName};
 }
 
 }  // namespace
@@ -56,32 +57,62 @@ class Server::Impl {
   Impl(const ServerOptions& options, Log* log, Acceptor::Seams seams)
       : options_(options),
         log_(log),
-        acceptor_(options.listen.max_connections, log, std::move(seams)),
+        quotas_(options.engine.schedule.max_queued_requests),
         egress_(options.stream),
         intake_(std::make_unique<Intake>(options.engine.schedule.max_queued_requests,
                                          options.admission.max_queued_bytes)),
-        health_({"", kGenerationServiceName}) {
+        health_({"", kGenerationServiceName}),
+        plain_health_({"", kGenerationServiceName}),
+        port_(options.listen.max_connections, log, std::move(seams)),
+        health_port_(kMaxHealthConnections, log) {
     context_.options = &options_;
     context_.metrics = &metrics_;
     context_.log = log;
     context_.egress = &egress_;
-    service_ = MakeGenerationService(&context_, intake_.get());
+    context_.quotas = &quotas_;
     engine_metrics_ = MakeEngineMetrics(&context_.engine, &options_);
-    connection_metrics_ = MakeConnectionMetrics(&acceptor_);
+    connection_metrics_ = MakeConnectionMetrics(port_.acceptor());
+    quota_metrics_ = MakeQuotaMetrics(&quotas_);
   }
 
   ~Impl() { Shutdown(std::chrono::steady_clock::now()); }
+
+  absl::Status ReadCredentials() {
+    Credentials::Listeners listeners;
+    listeners.rules = [this](auto rules) { quotas_.SetRules(std::move(rules)); };
+    ASSIGN_OR_RETURN(credentials_, Credentials::Create(options_.tls, options_.access,
+                                                       std::move(listeners), &metrics_, log_));
+    authenticator_ = std::make_unique<Authenticator>(credentials_.get(), &metrics_);
+    service_ = MakeGenerationService(&context_, intake_.get(), authenticator_.get());
+    reflection_ = MakeReflectionService(ServiceNames(), authenticator_.get());
+    reflection_alpha_ = MakeReflectionAlphaService(ServiceNames(), authenticator_.get());
+    return absl::OkStatus();
+  }
 
   absl::Status Listen() {
     auto calls = Listener::Bind(options_.listen.listen);
     if (!calls.ok()) return OfFlag("--listen", calls.status());
     auto metrics = Listener::Bind(options_.listen.metrics_listen);
     if (!metrics.ok()) return OfFlag("--metrics_listen", metrics.status());
+    std::unique_ptr<Listener> health;
+    if (options_.listen.health_listen) {
+      auto bound = Listener::Bind(*options_.listen.health_listen);
+      if (!bound.ok()) return OfFlag("--health_listen", bound.status());
+      health = *std::move(bound);
+    }
     const absl::Status serving = ServeMetrics(*std::move(metrics));
     if (!serving.ok()) return OfFlag("--metrics_listen", serving);
-    const absl::Status listening = ListenForCalls(*std::move(calls));
+    const absl::Status listening =
+        port_.Start(*std::move(calls), MakeServerCredentials(credentials_.get()),
+                    {service_.get(), health_.service(), reflection_.get(), reflection_alpha_.get()},
+                    options_.connection, options_.listen.max_message_bytes);
     if (!listening.ok()) return OfFlag("--listen", listening);
-    keep_awake_ = std::make_unique<KeepAwake>(grpc_server_->InProcessChannel({}));
+    if (health != nullptr) {
+      const absl::Status answering = ServeHealth(std::move(health));
+      if (!answering.ok()) return OfFlag("--health_listen", answering);
+    }
+    keep_awake_ = std::make_unique<KeepAwake>(port_.InProcessChannel());
+    credentials_->StartWatching();
     return StartSelfCheck();
   }
 
@@ -94,19 +125,15 @@ class Server::Impl {
   void Shutdown(SteadyTime until) {
     self_check_.reset();
     keep_awake_.reset();
-    acceptor_.Stop();  // gRPC takes no connection over, nor closes it, once it shuts down
-    listener_.reset();
+    port_.StopAccepting();
+    health_port_.StopAccepting();
     health_.Close();
-    if (grpc_server_) {
+    plain_health_.Close();
+    if (port_.started()) {
       intake_->WaitUntilIdle(until);
       context_.cutting = true;
-      // Clients see UNAVAILABLE. By itself gRPC cancels the calls that come while it shuts down,
-      // and CANCELLED would say that the client did.
-      acceptor_.HangUp();
-      const auto left = until - std::chrono::steady_clock::now();
-      grpc_server_->Shutdown(std::chrono::system_clock::now() + left);
-      grpc_server_->Wait();
-      grpc_server_.reset();
+      port_.Shutdown(until);
+      health_port_.Shutdown(until);
     }
     // A call may be over while its admission has yet to cancel it in the engine, which goes next.
     intake_.reset();
@@ -115,68 +142,49 @@ class Server::Impl {
 
   const ServerOptions options_;
   Log* const log_;
-  Acceptor acceptor_;
   Metrics metrics_;
+  Quotas quotas_;
   CallContext context_;  // used by the threads below
   Egress egress_;
   std::unique_ptr<Intake> intake_;  // until Shutdown
   HealthService health_;
-  std::unique_ptr<grpc::Service> service_;
-  std::shared_ptr<prometheus::Collectable> engine_metrics_, connection_metrics_;
-  std::unique_ptr<Listener> listener_;
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> grpc_connections_;
-  std::unique_ptr<grpc::Server> grpc_server_;
+  HealthService plain_health_;  // the same, for the port that has nothing else
+  std::unique_ptr<Credentials> credentials_;
+  std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<grpc::Service> service_, reflection_, reflection_alpha_;
+  std::shared_ptr<prometheus::Collectable> engine_metrics_, connection_metrics_, quota_metrics_;
+  GrpcPort port_, health_port_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
   std::unique_ptr<KeepAwake> keep_awake_;
   std::unique_ptr<SelfCheck> self_check_;
-  Address grpc_address_;
   Address metrics_address_;
 
  private:
   absl::Status ServeMetrics(std::unique_ptr<Listener> listener) {
     RETURN_IF_ERROR(listener->Listen());
-    ASSIGN_OR_RETURN(
-        metrics_endpoint_,
-        MetricsEndpoint::Start(std::move(listener), options_.listen,
-                               {metrics_.collectable(), engine_metrics_, connection_metrics_}));
+    ASSIGN_OR_RETURN(metrics_endpoint_,
+                     MetricsEndpoint::Start(std::move(listener), options_.listen,
+                                            {metrics_.collectable(), engine_metrics_,
+                                             connection_metrics_, quota_metrics_},
+                                            [this] { return HealthNow(); }));
     metrics_address_ = metrics_endpoint_->address();
     return absl::OkStatus();
   }
 
-  absl::Status ListenForCalls(std::unique_ptr<Listener> listener) {
-    RETURN_IF_ERROR(listener->Listen());
-    SetTcpOptions(listener->fd());
-    listener_ = std::move(listener);
-    grpc_address_ = listener_->address();
-    RETURN_IF_ERROR(StartGrpc());
-    return acceptor_.Start(listener_->fd(), [this](int connection) {
-      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters taken;
-      taken.listener_fd = listener_->fd();
-      taken.fd = connection;
-      grpc_connections_->HandleNewConnection(&taken);
-    });
-  }
-
-  absl::Status StartGrpc() {
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    grpc::ServerBuilder builder;
-    using Connections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
-    grpc_connections_ = builder.experimental().AddExternalConnectionAcceptor(
-        Connections::FROM_FD, grpc::InsecureServerCredentials());
-    builder.RegisterService(service_.get());
-    builder.RegisterService(health_.service());
-    builder.SetMaxReceiveMessageSize(static_cast<int>(options_.listen.max_message_bytes));
-    // Clients may ask every 10 s whether we are alive.
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
-    grpc_server_ = builder.BuildAndStart();
-    return grpc_server_ != nullptr ? absl::OkStatus() : absl::InternalError("gRPC does not start");
+  absl::Status ServeHealth(std::unique_ptr<Listener> listener) {
+    // Who asks comes again: those that stay silent, or for ever, make room for others.
+    ConnectionOptions options;
+    options.max_streams = kMaxHealthStreams;
+    options.max_age = kMaxHealthAge;
+    options.max_age_grace = Milliseconds(0);
+    return health_port_.Start(std::move(listener), grpc::InsecureServerCredentials(),
+                              {plain_health_.service()}, options, kMaxHealthMessageBytes);
   }
 
   absl::Status StartSelfCheck() {
-    ASSIGN_OR_RETURN(auto probe, HealthProbe::Create(listener_->fd(), &acceptor_));
+    const bool tls = credentials_->tls() != nullptr;
+    ASSIGN_OR_RETURN(auto probe, HealthProbe::Create(port_.listener(), port_.acceptor(),
+                                                     tls ? &credentials_->own_client() : nullptr));
     SelfCheck::Listeners listeners;
     listeners.unanswered = [this] { metrics_.CountSelfCheckFailure(); };
     listeners.verdict = [this](bool deaf) {
@@ -194,6 +202,12 @@ class Server::Impl {
     metrics_.SetReady(ready);
     metrics_.SetLive(!deaf_);
     health_.Set(ready, /*live=*/!deaf_);
+    plain_health_.Set(ready, /*live=*/!deaf_);
+  }
+
+  MetricsEndpoint::Health HealthNow() {
+    const MutexLock lock(mutex_);
+    return {.live = !deaf_, .ready = serving_ && !deaf_};
   }
 
   Mutex mutex_;
@@ -209,14 +223,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerOptions& opti
   ServerOptions filled = options;
   ASSIGN_OR_RETURN(filled.listen.max_connections,
                    ConnectionLimit(options.listen.max_connections, SoftDescriptorLimit(),
-                                   OpenDescriptors() + options.listen.max_metrics_connections));
+                                   OpenDescriptors() + options.listen.max_metrics_connections +
+                                       (options.listen.health_listen ? kMaxHealthConnections : 0)));
   auto impl = std::make_unique<Impl>(filled, log, std::move(seams));
+  RETURN_IF_ERROR(impl->ReadCredentials());
   RETURN_IF_ERROR(impl->Listen());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-const Address& Server::grpc_address() const { return impl_->grpc_address_; }
+const Address& Server::grpc_address() const { return impl_->port_.address(); }
 const Address& Server::metrics_address() const { return impl_->metrics_address_; }
+std::optional<Address> Server::health_address() const {
+  if (!impl_->options_.listen.health_listen) return std::nullopt;
+  return impl_->health_port_.address();
+}
 uint32_t Server::max_connections() const { return impl_->options_.listen.max_connections; }
 
 void Server::SetEngine(Engine* engine) {

@@ -4,6 +4,7 @@
 #define RECURVE_SERVER_SERVER_H_
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
@@ -30,6 +31,7 @@ class Server {
   // As bound: the hosts are numeric, and the ports those that the system chose.
   const Address& grpc_address() const;
   const Address& metrics_address() const;
+  std::optional<Address> health_address() const;  // none without --health_listen
 
   // In force, also where the options leave it to us.
   uint32_t max_connections() const;

@@ -54,9 +54,11 @@ std::string EngineLayer(const std::string& path) {
 // Rank of each room of server/ and of each file beside the rooms, by the same rule.
 const Ranks& ServerRanks() {
   static const auto* ranks = new Ranks{
-      {"address", 0}, {"config_file", 0}, {"signal_policy", 0}, {"version", 0},   {"flag_group", 1},
-      {"options", 1}, {"port_file", 1},   {"flags", 2},         {"observe/", 2},  {"call/", 3},
-      {"net/", 3},    {"grpc/", 4},       {"server", 5},        {"lifecycle", 6}, {"main", 7},
+      {"address", 0},        {"config_file", 0}, {"signal_policy", 0}, {"version", 0},
+      {"flag_group", 1},     {"options", 1},     {"port_file", 1},     {"flags", 3},
+      {"observe/", 2},       {"access/", 3},     {"call/", 4},         {"net/", 4},
+      {"grpc/", 5},          {"server", 6},      {"lifecycle", 7},     {"main", 8},
+      {"security_flags", 2},
   };
   return *ranks;
 }

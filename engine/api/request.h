@@ -25,7 +25,7 @@ inline constexpr uint32_t kMaxLogitBiases = 1024;
 inline constexpr uint32_t kMaxTopLogprobs = 20;
 inline constexpr uint32_t kMaxSamples = 16;
 inline constexpr uint32_t kMaxRequestIdBytes = 128;
-inline constexpr uint32_t kMaxTenantBytes = 64;
+inline constexpr uint32_t kMaxTenantBytes = 128;
 
 // What the schedule reads of a request as its client gave it.
 struct RequestTerms {

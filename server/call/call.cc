@@ -59,6 +59,12 @@ void Call::Perform(const CallActions& actions) {
 
 // ---- Admission ----
 
+absl::Status Call::Enter(Rejection* why) {
+  if (context_->quotas == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(lease_, context_->quotas->Enter(origin_.tenant.value_or(""), why));
+  return absl::OkStatus();
+}
+
 void Call::Admit(absl::StatusOr<Request> request) {
   Rejection why = Rejection::kInvalid;
   const absl::StatusOr<Engine::Accepted> started = Start(std::move(request), &why);
@@ -93,22 +99,37 @@ absl::StatusOr<Engine::Accepted> Call::Start(absl::StatusOr<Request> given, Reje
     const MutexLock lock(mutex_);
     state_.Submitted(request.samples, request.sampling.seed());
   }
+  samples_ = request.samples;
   auto started = engine->Start(std::move(request), shared_from_this());
   if (absl::IsResourceExhausted(started.status())) {
-    *why = Rejection::kQueueFull;
+    *why = over_quota_ != Rejection::kInvalid ? over_quota_ : Rejection::kQueueFull;
   } else if (absl::IsUnavailable(started.status())) {
     *why = context_->draining ? Rejection::kDraining : Rejection::kFailed;
   }
   return started;
 }
 
+absl::Status Call::OnPrepared(uint32_t prompt_tokens, uint32_t new_tokens) {
+  if (lease_ == nullptr) return absl::OkStatus();
+  const uint64_t tokens = prompt_tokens + uint64_t{samples_} * new_tokens;
+  Rejection why = Rejection::kInvalid;
+  absl::Status status = lease_->Charge(samples_, tokens, &why);
+  if (absl::IsResourceExhausted(status)) over_quota_ = why;
+  return status;
+}
+
 void Call::Refuse(absl::Status status, Rejection why) {
+  lease_.reset();  // the client may come again as soon as it knows
   context_->metrics->CountRejection(why);
   Perform(
       Tell([&](CallState& state, SteadyTime) { return state.Refused(std::move(status), why); }));
 }
 
 // ---- From the engine ----
+
+void Call::OnStarted(uint32_t /*sample*/) {
+  if (lease_ != nullptr) lease_->LeftQueue();
+}
 
 void Call::OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) {
   const MutexLock lock(mutex_);
@@ -122,6 +143,12 @@ void Call::OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t ge
 }
 
 void Call::OnFinished(uint32_t sample, Finish finish) {
+  if (lease_ != nullptr) {
+    // The prompt is computed once, by whichever sample runs first.
+    const bool first = finish.admitted.has_value() && !std::exchange(prompt_ran_, true);
+    lease_->Used(uint64_t{finish.generated_tokens} + (first ? finish.prompt_tokens : 0));
+    if (--samples_ == 0) lease_.reset();
+  }
   Perform(Tell(
       [&](CallState& state, SteadyTime) { return state.SampleEnded(sample, std::move(finish)); }));
 }

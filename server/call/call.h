@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
+#include "server/access/quotas.h"
 #include "server/call/call_record.h"
 #include "server/call/call_state.h"
 #include "server/call/delta.h"
@@ -32,6 +33,7 @@ struct CallContext {
   Metrics* metrics = nullptr;
   Log* log = nullptr;
   Egress* egress = nullptr;
+  Quotas* quotas = nullptr;               // none: nothing is held against a quota
   std::atomic<Engine*> engine{nullptr};   // null while the model loads
   std::atomic<bool> draining{false};      // for the reason of a refusal
   std::atomic<bool> cutting{false};       // calls that are still open lose their connection
@@ -54,6 +56,10 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
  public:
   Call(CallContext* context, CallOrigin origin);
   ~Call() override;
+
+  // Counts the call among its tenant's from now on. What this returns, but OK, the call is to be
+  // refused with, for the reason `*why`. At most once, before anything else.
+  absl::Status Enter(Rejection* why);
 
   // Hands the client's request to the engine, or its error back; id, tenant and deadline are filled
   // in here. Exactly one of these two, once.
@@ -82,6 +88,8 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
   CallContext* context() const { return context_; }
 
  private:
+  absl::Status OnPrepared(uint32_t prompt_tokens, uint32_t new_tokens) override;
+  void OnStarted(uint32_t sample) override;
   void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) override;
   void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens,
                 uint32_t generated_tokens) override;
@@ -98,6 +106,13 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
 
   CallContext* const context_;
   const CallOrigin origin_;
+
+  // Of whoever has the call: gRPC's thread, then the one that admits it, then the engine's loop. So
+  // is what follows. Given back when the engine has ended all samples, before the client hears it.
+  std::unique_ptr<Quotas::Lease> lease_;
+  uint32_t samples_ = 0;  // that the engine has not ended
+  Rejection over_quota_ = Rejection::kInvalid;
+  bool prompt_ran_ = false;
 
   Mutex mutex_;
   CallState state_ ABSL_GUARDED_BY(mutex_);

@@ -46,7 +46,6 @@ void AddAdmitted(const CallOrigin& origin, const CallRecord& record, const Finis
   fields->push_back({"generated_tokens", uint64_t{finish.generated_tokens}});
   fields->push_back({"mean_depth", finish.generated_depth.Mean()});
   fields->push_back({"preemptions", uint64_t{finish.preemptions}});
-  if (origin.tenant) fields->push_back({"tenant", *origin.tenant});
   fields->push_back({"queue_ms", MillisecondsBetween(origin.arrival, finish.left_queue())});
   if (record.first_token) {
     fields->push_back({"ttft_ms", MillisecondsBetween(origin.arrival, *record.first_token)});
@@ -61,6 +60,9 @@ void RecordCall(const CallOrigin& origin, const CallRecord& record, Metrics* met
   std::vector<LogField> fields = {{"id", origin.id},
                                   {"method", origin.method},
                                   {"code", std::string(absl::StatusCodeToString(record.code))}};
+  if (origin.tenant) fields.push_back({"tenant", *origin.tenant});
+  if (!origin.trace_id.empty()) fields.push_back({"trace_id", origin.trace_id});
+  if (!origin.prompt.empty()) fields.push_back({"prompt", origin.prompt});
   if (record.refusal) {
     fields.push_back({"refused", std::string(RejectionName(*record.refusal))});
   } else {

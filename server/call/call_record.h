@@ -21,7 +21,9 @@ struct CallOrigin {
   std::string method;                  // "Generate" or "Complete"
   bool streams = true;                 // false: everything in one message at the end
   std::string id;                      // for log and client
-  std::optional<std::string> tenant;   // that the client named
+  std::optional<std::string> tenant;   // whose call it is
+  std::string trace_id;                // of the client's trace; empty: none
+  std::string prompt;                  // what of it may stand in the log; empty: nothing
   std::optional<SteadyTime> deadline;  // of the call
   SteadyTime arrival;
 };

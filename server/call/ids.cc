@@ -4,19 +4,10 @@
 #include <atomic>
 #include <random>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/mix_bits.h"
 
 namespace recurve {
-
-bool IsValidName(std::string_view name, size_t max_bytes) {
-  if (name.empty() || name.size() > max_bytes) return false;
-  for (const char c : name) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) return false;
-  }
-  return true;
-}
 
 std::string MakeRequestId() { return absl::StrFormat("%016x", RandomBits()); }
 

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Request ids and tenants as clients name them, and seeds for requests without one.
+// Ids for calls, and seeds for requests, that have none.
 #ifndef RECURVE_SERVER_CALL_IDS_H_
 #define RECURVE_SERVER_CALL_IDS_H_
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace recurve {
-
-// Whether a name of a client's choice may stand in the log and be echoed: 1 to `max_bytes`
-// printable ASCII characters.
-bool IsValidName(std::string_view name, size_t max_bytes);
 
 // A new id: 16 hexadecimal digits.
 std::string MakeRequestId();

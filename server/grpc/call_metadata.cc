@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/status_macros.h"
+#include "server/access/names.h"
+#include "server/access/quotas.h"
 #include "server/call/ids.h"
+#include "server/call/trace_id.h"
 
 namespace recurve {
 namespace {
@@ -16,7 +18,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr char kRequestIdKey[] = "x-request-id";
-constexpr char kTenantKey[] = "x-recurve-tenant";
+constexpr char kTraceparentKey[] = "traceparent";
 
 // The call's deadline on our clock; none if it has none, or one beyond any use.
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context) {
@@ -25,14 +27,8 @@ std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context)
   return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(left);
 }
 
-std::optional<std::string> ValueOf(const grpc::CallbackServerContext& context, const char* key) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find(key);
-  if (found == metadata.end()) return std::nullopt;
-  return std::string(found->second.data(), found->second.size());
-}
-
-absl::Status CheckName(const char* key, const std::optional<std::string>& name, size_t most) {
+absl::Status CheckName(const grpc::CallbackServerContext& context, const char* key, size_t most) {
+  const std::optional<std::string> name = MetadataValue(context, key);
   if (!name || IsValidName(*name, most)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       key, " has ", name->size(), " characters; it must have from 1 to ", most, " printable ones"));
@@ -40,21 +36,34 @@ absl::Status CheckName(const char* key, const std::optional<std::string>& name, 
 
 }  // namespace
 
+std::optional<std::string> MetadataValue(const grpc::CallbackServerContext& context,
+                                         const char* key) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return std::nullopt;
+  return std::string(found->second.data(), found->second.size());
+}
+
 CallOrigin OriginOf(const grpc::CallbackServerContext& context, std::string method, bool streams) {
   CallOrigin origin;
   origin.method = std::move(method);
   origin.streams = streams;
   origin.arrival = steady_clock::now();
   origin.deadline = DeadlineOf(context);
-  const std::optional<std::string> id = ValueOf(context, kRequestIdKey);
+  const std::optional<std::string> id = MetadataValue(context, kRequestIdKey);
   origin.id = id && IsValidName(*id, kMaxRequestIdBytes) ? *id : MakeRequestId();
-  origin.tenant = ValueOf(context, kTenantKey);
+  if (const auto parent = MetadataValue(context, kTraceparentKey)) {
+    origin.trace_id = TraceIdOf(*parent);
+  }
   return origin;
 }
 
-absl::Status CheckNames(const grpc::CallbackServerContext& context) {
-  RETURN_IF_ERROR(CheckName(kRequestIdKey, ValueOf(context, kRequestIdKey), kMaxRequestIdBytes));
-  return CheckName(kTenantKey, ValueOf(context, kTenantKey), kMaxTenantBytes);
+absl::Status CheckRequestId(const grpc::CallbackServerContext& context) {
+  return CheckName(context, kRequestIdKey, kMaxRequestIdBytes);
+}
+
+absl::Status CheckTenant(const grpc::CallbackServerContext& context) {
+  return CheckName(context, kTenantKey, kMaxTenantBytes);
 }
 
 void CallMetadata::BeforeMessage(const std::string& id) {
@@ -65,7 +74,8 @@ void CallMetadata::BeforeStatus(const std::string& id, const absl::Status& statu
                                 std::chrono::milliseconds pushback) {
   if (!std::exchange(echoed_, true)) context_->AddTrailingMetadata(kRequestIdKey, id);
   if (absl::IsResourceExhausted(status)) {
-    context_->AddTrailingMetadata(kPushbackKey, absl::StrCat(pushback.count()));
+    context_->AddTrailingMetadata(kPushbackKey,
+                                  absl::StrCat(PushbackOf(status).value_or(pushback).count()));
   }
 }
 

@@ -5,6 +5,7 @@
 #define RECURVE_SERVER_GRPC_CALL_METADATA_H_
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -19,13 +20,21 @@ namespace recurve {
 // When a client whose call a queue had no place for may try again; gRPC's own name.
 inline constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
-// What is known of a call that has just come. An id that the client may not give is replaced; see
-// CheckNames.
+// Whose call it is, as far as the client says so itself.
+inline constexpr char kTenantKey[] = "x-recurve-tenant";
+
+// What the client sent under `key`, the first if there are several.
+std::optional<std::string> MetadataValue(const grpc::CallbackServerContext& context,
+                                         const char* key);
+
+// What is known of a call that has just come, but whose it is. An id that the client may not give
+// is replaced; see CheckRequestId.
 CallOrigin OriginOf(const grpc::CallbackServerContext& context, std::string method, bool streams);
 
 // INVALID_ARGUMENT names the key if the client gave its call an id, or its tenant a name, that is
 // too long or has characters that may not stand in the log.
-absl::Status CheckNames(const grpc::CallbackServerContext& context);
+absl::Status CheckRequestId(const grpc::CallbackServerContext& context);
+absl::Status CheckTenant(const grpc::CallbackServerContext& context);
 
 // What a call's transport adds to the metadata. The id goes into the initial metadata only with the
 // first message: initial metadata commits a call, so that a client's library will not retry it.
@@ -35,6 +44,7 @@ class CallMetadata {
   explicit CallMetadata(grpc::CallbackServerContext* context) : context_(context) {}
 
   void BeforeMessage(const std::string& id);
+  // `pushback`: for what is refused for want of a place, unless `status` itself says how long.
   void BeforeStatus(const std::string& id, const absl::Status& status,
                     std::chrono::milliseconds pushback);
 

@@ -3,9 +3,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/status_macros.h"
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
@@ -19,10 +22,8 @@ using std::chrono::steady_clock;
 
 class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::GenerateResponse> {
  public:
-  GenerateCall(CallContext* context, grpc::CallbackServerContext* grpc_context)
-      : Call(context, OriginOf(*grpc_context, "Generate", /*streams=*/true)),
-        grpc_context_(grpc_context),
-        metadata_(grpc_context) {}
+  GenerateCall(CallContext* context, grpc::CallbackServerContext* grpc_context, CallOrigin origin)
+      : Call(context, std::move(origin)), grpc_context_(grpc_context), metadata_(grpc_context) {}
 
   void OnWriteDone(bool ok) override { WriteDone(ok); }
   void OnCancel() override { PeerGone(); }
@@ -48,9 +49,9 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
 
 class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
  public:
-  CompleteCall(CallContext* context, grpc::CallbackServerContext* grpc_context,
+  CompleteCall(CallContext* context, grpc::CallbackServerContext* grpc_context, CallOrigin origin,
                v1::CompleteResponse* response)
-      : Call(context, OriginOf(*grpc_context, "Complete", /*streams=*/false)),
+      : Call(context, std::move(origin)),
         grpc_context_(grpc_context),
         metadata_(grpc_context),
         response_(response) {}
@@ -74,22 +75,40 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
   v1::CompleteResponse* const response_;
 };
 
+// For the log, which a long prompt must not fill.
+std::string PromptForLog(const v1::GenerateRequest& request) {
+  constexpr size_t kMostBytes = 4096;
+  constexpr int kMostIds = 1024;
+  if (request.has_tokens()) {
+    const auto& ids = request.tokens().ids();
+    return absl::StrJoin(ids.begin(), ids.begin() + std::min(kMostIds, ids.size()), " ");
+  }
+  return request.text().substr(0, kMostBytes);
+}
+
 class GenerationService final : public v1::GenerationService::CallbackService {
  public:
-  GenerationService(CallContext* context, Intake* intake) : context_(context), intake_(intake) {}
+  GenerationService(CallContext* context, Intake* intake, const Authenticator* authenticator)
+      : context_(context), intake_(intake), authenticator_(authenticator) {}
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* grpc_context, const v1::GenerateRequest* request) override {
-    auto call = std::make_shared<GenerateCall>(context_, grpc_context);
-    Begin(call, grpc_context, request);
+    const auto caller = authenticator_->Judge(*grpc_context);
+    auto call = std::make_shared<GenerateCall>(
+        context_, grpc_context,
+        OriginOfRequest(*grpc_context, *request, "Generate", /*streams=*/true, caller));
+    Begin(call, grpc_context, request, caller.status());
     return call.get();
   }
 
   grpc::ServerUnaryReactor* Complete(grpc::CallbackServerContext* grpc_context,
                                      const v1::GenerateRequest* request,
                                      v1::CompleteResponse* response) override {
-    auto call = std::make_shared<CompleteCall>(context_, grpc_context, response);
-    Begin(call, grpc_context, request);
+    const auto caller = authenticator_->Judge(*grpc_context);
+    auto call = std::make_shared<CompleteCall>(
+        context_, grpc_context,
+        OriginOfRequest(*grpc_context, *request, "Complete", /*streams=*/false, caller), response);
+    Begin(call, grpc_context, request, caller.status());
     return call.get();
   }
 
@@ -127,6 +146,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
                                          const v1::GetModelInfoRequest* /*request*/,
                                          v1::GetModelInfoResponse* response) override {
     auto* reactor = grpc_context->DefaultReactor();
+    if (!IsAllowed(grpc_context, "GetModelInfo", reactor)) return reactor;
     Answer(reactor, "GetModelInfo", [&](const Engine& engine) {
       FillModelInfo(engine.Info(), context_->options->listen, response);
       return absl::OkStatus();
@@ -138,6 +158,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
                                     const v1::GetLoadRequest* /*request*/,
                                     v1::GetLoadResponse* response) override {
     auto* reactor = grpc_context->DefaultReactor();
+    if (!IsAllowed(grpc_context, "GetLoad", reactor)) return reactor;
     Answer(reactor, "GetLoad", [&](const Engine& engine) {
       FillLoad(engine.Info(), engine.Snapshot(), context_->metrics->latencies(),
                steady_clock::now() - started_, response);
@@ -147,26 +168,53 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   }
 
  private:
+  CallOrigin OriginOfRequest(const grpc::CallbackServerContext& grpc_context,
+                             const v1::GenerateRequest& request, std::string method, bool streams,
+                             const absl::StatusOr<Caller>& caller) const {
+    CallOrigin origin = OriginOf(grpc_context, std::move(method), streams);
+    if (!caller.ok()) return origin;
+    origin.tenant = caller->tenant;
+    if (context_->options->log.prompts) origin.prompt = PromptForLog(request);
+    return origin;
+  }
+
+  // Whether the call may go on; otherwise it has ended.
+  bool IsAllowed(grpc::CallbackServerContext* grpc_context, const std::string& method,
+                 grpc::ServerUnaryReactor* reactor) const {
+    const absl::Status status = authenticator_->Judge(*grpc_context).status();
+    if (status.ok()) return true;
+    context_->metrics->CountRpc(method, status.code());
+    reactor->Finish(ToGrpc(status));
+    return false;
+  }
+
   // gRPC keeps `grpc_context` and `request` until the call is done, and no call is done before it
-  // was admitted or refused.
+  // was admitted or refused. `allowed`: whether its caller may call.
   void Begin(const std::shared_ptr<Call>& call, const grpc::CallbackServerContext* grpc_context,
-             const v1::GenerateRequest* request) {
+             const v1::GenerateRequest* request, const absl::Status& allowed) {
     context_->egress->Open(call);
-    const Engine* const engine = context_->engine.load(std::memory_order_acquire);
-    if (engine != nullptr) {
-      // Refused here, such a prompt neither waits nor is waited for, and gRPC can free it.
-      absl::Status status = CheckPromptSize(*request, engine->Info());
-      if (!status.ok()) return call->Refuse(std::move(status), Rejection::kInvalid);
-    }
-    const auto admit = [call, grpc_context, request] {
-      if (absl::Status status = CheckNames(*grpc_context); !status.ok()) {
-        return call->Refuse(std::move(status), Rejection::kInvalid);
-      }
+    Rejection why =
+        absl::IsInvalidArgument(allowed) ? Rejection::kInvalid : Rejection::kUnauthenticated;
+    absl::Status status = allowed;
+    if (status.ok()) status = CheckArrival(call.get(), *grpc_context, *request, &why);
+    if (!status.ok()) return call->Refuse(std::move(status), why);
+    const auto admit = [call, request] {
       call->Admit(RequestFromProto(*request, call->arrival()));
     };
     if (!Post(TextKind::kPrompt, request->ByteSizeLong(), admit)) {
       call->Refuse(TooBusy(), Rejection::kQueueFull);
     }
+  }
+
+  // What can be said before the prompt is tokenized. Refused here, it neither waits nor is waited
+  // for, and gRPC can free it.
+  absl::Status CheckArrival(Call* call, const grpc::CallbackServerContext& grpc_context,
+                            const v1::GenerateRequest& request, Rejection* why) const {
+    *why = Rejection::kInvalid;
+    RETURN_IF_ERROR(CheckRequestId(grpc_context));
+    const Engine* const engine = context_->engine.load(std::memory_order_acquire);
+    if (engine != nullptr) RETURN_IF_ERROR(CheckPromptSize(request, engine->Info()));
+    return call->Enter(why);
   }
 
   // False, and nothing happens, if too many wait.
@@ -206,6 +254,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
                                         const std::string& method, size_t bytes, Function answer) {
     auto* reactor = grpc_context->DefaultReactor();
+    if (!IsAllowed(grpc_context, method, reactor)) return reactor;
     const auto job = [=, this] {
       if (grpc_context->IsCancelled()) {
         // By the server's own end, or by the client or its deadline.
@@ -229,13 +278,15 @@ class GenerationService final : public v1::GenerationService::CallbackService {
 
   CallContext* const context_;
   Intake* const intake_;
+  const Authenticator* const authenticator_;
   const SteadyTime started_ = steady_clock::now();
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake) {
-  return std::make_unique<GenerationService>(context, intake);
+std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake,
+                                                     const Authenticator* authenticator) {
+  return std::make_unique<GenerationService>(context, intake, authenticator);
 }
 
 }  // namespace recurve

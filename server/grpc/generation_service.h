@@ -7,6 +7,7 @@
 
 #include "server/call/call.h"
 #include "server/call/intake.h"
+#include "server/grpc/authenticator.h"
 
 namespace grpc {
 class Service;
@@ -16,8 +17,9 @@ namespace recurve {
 
 inline constexpr char kGenerationServiceName[] = "recurve.v1.GenerationService";
 
-// Both arguments must outlive the service and every call that it has received.
-std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake);
+// The arguments must outlive the service and every call that it has received.
+std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake,
+                                                     const Authenticator* authenticator);
 
 }  // namespace recurve
 

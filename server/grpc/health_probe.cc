@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "server/access/tls_tunnel.h"
 
 namespace recurve {
 namespace {
@@ -38,34 +39,45 @@ void UseLoopback(sockaddr_storage* address) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<HealthProbe>> HealthProbe::Create(int listener, Acceptor* acceptor) {
+absl::StatusOr<std::unique_ptr<HealthProbe>> HealthProbe::Create(int listener, Acceptor* acceptor,
+                                                                 const CertificateAndKey* client) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
   if (getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     return SystemError("the listening socket has no address");
   }
   UseLoopback(&address);
-  const int cancelled = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (cancelled < 0) return SystemError("no descriptor for the self check");
-  std::unique_ptr<HealthProbe> probe(new HealthProbe(address, size, cancelled, acceptor));
-  if (!probe->next_.valid()) return SystemError("no descriptor for the self check");
+  std::unique_ptr<HealthProbe> probe(new HealthProbe(address, size, acceptor, client));
+  if (!probe->cancelled_.valid() || !probe->answered_.valid() || !probe->OpenNext()) {
+    return SystemError("no descriptor for the self check");
+  }
   return probe;
 }
 
-HealthProbe::HealthProbe(const sockaddr_storage& target, socklen_t size, int cancelled,
-                         Acceptor* acceptor)
-    : target_(target), target_size_(size), cancelled_(cancelled), acceptor_(acceptor) {
-  OpenNext();
-}
+HealthProbe::HealthProbe(const sockaddr_storage& target, socklen_t size, Acceptor* acceptor,
+                         const CertificateAndKey* client)
+    : target_(target),
+      target_size_(size),
+      cancelled_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      answered_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      acceptor_(acceptor),
+      client_(client) {}
 
-void HealthProbe::OpenNext() {
-  if (next_.valid()) return;
-  next_.Reset(socket(target_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+bool HealthProbe::OpenNext() {
+  if (!next_.valid()) {
+    next_.Reset(socket(target_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  }
+  if (client_ != nullptr && !next_plain_.valid()) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return false;
+    next_plain_.Reset(pair[0]);
+    next_far_.Reset(pair[1]);
+  }
+  return next_.valid();
 }
 
 absl::Status HealthProbe::Ask(SteadyTime until) {
-  OpenNext();
-  if (!next_.valid()) return SystemError("cannot open a socket");
+  if (!OpenNext()) return SystemError("cannot open a socket");
   ScopedDescriptor connection = std::move(next_);
   std::string key;
   RETURN_IF_ERROR(Bind(connection.get(), &key));
@@ -127,8 +139,23 @@ absl::Status HealthProbe::Connect(int connection, SteadyTime until) const {
 }
 
 absl::Status HealthProbe::Call(ScopedDescriptor connection, SteadyTime until) {
+  if (client_ != nullptr) return CallOverTls(connection, until);
+  return Ask(connection.Release(), until, [] { return absl::OkStatus(); });
+}
+
+absl::Status HealthProbe::CallOverTls(const ScopedDescriptor& connection, SteadyTime until) {
+  const ScopedDescriptor far = std::move(next_far_);
+  return Ask(next_plain_.Release(), until, [&] {
+    return CarryTls(connection.get(), far.get(), answered_.get(), *client_, until);
+  });
+}
+
+// A call over `connection`, which is the call's to close. `meanwhile` runs until there is an
+// answer; an error of it ends the call.
+absl::Status HealthProbe::Ask(int connection, SteadyTime until,
+                              const std::function<absl::Status()>& meanwhile) {
   const auto stub = ::grpc::health::v1::Health::NewStub(
-      grpc::CreateInsecureChannelFromFd("self-check", connection.Release()));
+      grpc::CreateInsecureChannelFromFd("self-check", connection));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + (until - steady_clock::now()));
   {
@@ -136,13 +163,27 @@ absl::Status HealthProbe::Call(ScopedDescriptor connection, SteadyTime until) {
     if (cancelling_) return absl::CancelledError("the server shuts down");
     call_ = &context;
   }
+  const ::grpc::health::v1::HealthCheckRequest request;
   ::grpc::health::v1::HealthCheckResponse response;
-  const grpc::Status status = stub->Check(&context, {}, &response);
+  grpc::Status status;
+  stub->async()->Check(&context, &request, &response, [&](const grpc::Status& answer) {
+    status = answer;
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(answered_.get(), &one, sizeof(one));
+  });
+  const absl::Status carried = meanwhile();
+  if (!carried.ok()) context.TryCancel();
+  pollfd answered{answered_.get(), POLLIN, 0};
+  while (poll(&answered, 1, -1) < 0) {
+  }
+  uint64_t answers = 0;
+  [[maybe_unused]] const ssize_t size = read(answered_.get(), &answers, sizeof(answers));
   {
     const MutexLock lock(mutex_);
     call_ = nullptr;
   }
   if (status.ok()) return absl::OkStatus();
+  if (!carried.ok()) return carried;
   return {static_cast<absl::StatusCode>(status.error_code()),
           absl::StrCat("a health call over a new connection failed: ", status.error_message())};
 }

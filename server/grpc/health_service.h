@@ -15,6 +15,8 @@ class Service;
 
 namespace recurve {
 
+inline constexpr char kHealthServiceName[] = "grpc.health.v1.Health";
+
 // The name by which health tells whether a restart would help; all others tell whether to send
 // calls.
 inline constexpr char kLivenessName[] = "liveness";

@@ -36,7 +36,7 @@ std::vector<MetricFamily> OwnFigures(const HttpServer::Counts& counts) {
                        MetricType::Counter,
                        {}};
   std::map<int, uint64_t> by_status = counts.answers;
-  for (const int status : {200, 404, 405}) by_status.try_emplace(status, 0);
+  for (const int status : {200, 404, 405, 503}) by_status.try_emplace(status, 0);
   for (const auto& [status, count] : by_status) {
     answers.metric.push_back(Count(count, {{"code", std::to_string(status)}}));
   }
@@ -56,8 +56,10 @@ std::vector<MetricFamily> OwnFigures(const HttpServer::Counts& counts) {
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     std::unique_ptr<Listener> listener, const ListenOptions& options,
-    std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
-  std::unique_ptr<MetricsEndpoint> endpoint(new MetricsEndpoint(std::move(collectables)));
+    std::vector<std::shared_ptr<prometheus::Collectable>> collectables,
+    std::function<Health()> health) {
+  std::unique_ptr<MetricsEndpoint> endpoint(
+      new MetricsEndpoint(std::move(collectables), std::move(health)));
   endpoint->server_ = std::make_unique<HttpServer>(
       std::move(listener), HttpServerOptions{.max_connections = options.max_metrics_connections,
                                              .stall_timeout = options.metrics_stall_timeout});
@@ -68,23 +70,36 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
 }
 
 HttpResponse MetricsEndpoint::Answer(const HttpRequest& request) const {
-  if (request.path != "/metrics") {
-    return {.status = 404, .content_type = kPlainText, .body = "404 only /metrics is here\n"};
+  const bool is_metrics = request.path == "/metrics";
+  if (!is_metrics && request.path != "/healthz" && request.path != "/readyz") {
+    return {.status = 404,
+            .content_type = kPlainText,
+            .body = "404 only /metrics, /healthz and /readyz are here\n"};
   }
   if (request.method != "GET" && request.method != "HEAD") {
     return {.status = 405,
             .content_type = kPlainText,
-            .body = "405 /metrics is to GET\n",
+            .body = "405 " + request.path + " is to GET\n",
             .headers = {{"Allow", "GET, HEAD"}}};
   }
+  if (is_metrics) {
+    return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = Page()};
+  }
+  const Health health = health_();
+  const bool good = request.path == "/healthz" ? health.live : health.ready;
+  return {.status = good ? 200 : 503,
+          .content_type = kPlainText,
+          .body = good ? "SERVING\n" : "NOT_SERVING\n"};
+}
+
+std::string MetricsEndpoint::Page() const {
   std::vector<MetricFamily> families = OwnFigures(server_->counts());
   for (const auto& collectable : collectables_) {
     std::vector<MetricFamily> more = collectable->Collect();
     families.insert(families.end(), std::make_move_iterator(more.begin()),
                     std::make_move_iterator(more.end()));
   }
-  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-          .body = prometheus::TextSerializer().Serialize(families)};
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace recurve

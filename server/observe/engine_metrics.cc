@@ -60,6 +60,12 @@ class Page {
   std::vector<MetricFamily> families_;
 };
 
+double SecondsOf(Milliseconds time) { return std::chrono::duration<double>(time).count(); }
+
+double SecondsOrNever(const std::optional<Milliseconds>& time) {
+  return time ? SecondsOf(*time) : std::numeric_limits<double>::infinity();
+}
+
 void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* page) {
   page->Gauge("recurve_build_info", "1; what is served, by what", 1,
               {{"version", kVersion},
@@ -84,20 +90,35 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_queued_requests", schedule.max_queued_requests},
       {"max_queued_tokens", static_cast<double>(schedule.max_queued_tokens)},
       {"max_queued_bytes", static_cast<double>(options.admission.max_queued_bytes)},
-      {"step_timeout", std::chrono::duration<double>(schedule.step_timeout).count()},
+      {"step_timeout", SecondsOf(schedule.step_timeout)},
       {"max_context", info.max_context},
       {"default_max_tokens", schedule.default_max_tokens},
       {"max_preemptions", schedule.max_preemptions},
       {"admission_headroom", schedule.headroom},
       {"kv_pages", info.kv_pages},
       {"stream_buffer_tokens", options.stream.buffer_tokens},
-      {"stream_stall_timeout", std::chrono::duration<double>(options.stream.stall_timeout).count()},
+      {"stream_stall_timeout", SecondsOf(options.stream.stall_timeout)},
       {"max_message_bytes", options.listen.max_message_bytes},
       {"max_metrics_connections", options.listen.max_metrics_connections},
-      {"metrics_stall_timeout",
-       std::chrono::duration<double>(options.listen.metrics_stall_timeout).count()},
+      {"metrics_stall_timeout", SecondsOf(options.listen.metrics_stall_timeout)},
       {"max_connections", options.listen.max_connections},
-      {"self_check_timeout", std::chrono::duration<double>(options.self_check.timeout).count()}};
+      {"max_health_connections", options.listen.health_listen ? kMaxHealthConnections : 0},
+      {"max_streams_per_connection", options.connection.max_streams},
+      {"max_connection_age", SecondsOrNever(options.connection.max_age)},
+      {"max_connection_age_grace", SecondsOrNever(options.connection.max_age_grace)},
+      {"handshake_timeout", SecondsOf(options.connection.handshake_timeout)},
+      {"keepalive_time", SecondsOf(options.connection.keepalive_time)},
+      {"keepalive_timeout", SecondsOf(options.connection.keepalive_timeout)},
+      {"min_ping_interval", SecondsOf(options.connection.min_ping_interval)},
+      {"credentials_reload_interval", SecondsOf(options.access.reload_interval)},
+      {"max_tenants_tracked", kMostTenantsTracked},
+      {"max_stop_strings", kMaxStopStrings},
+      {"max_stop_string_bytes", kMaxStopStringBytes},
+      {"max_stop_token_ids", kMaxStopTokenIds},
+      {"max_logit_biases", kMaxLogitBiases},
+      {"max_samples", kMaxSamples},
+      {"max_prompt_bytes", static_cast<double>(info.max_prompt_bytes.value_or(0))},
+      {"self_check_timeout", SecondsOf(options.self_check.timeout)}};
   for (const auto& [name, value] : limits) page->Add({{"limit", name}}, value);
 }
 

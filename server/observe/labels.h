@@ -8,9 +8,32 @@
 namespace recurve {
 
 // Why a request never entered the engine.
-enum class Rejection { kInvalid, kQueueFull, kLoading, kDraining, kFailed, kAbandoned };
-inline constexpr int kNumRejections = 6;
+enum class Rejection {
+  kInvalid,
+  kQueueFull,
+  kLoading,
+  kDraining,
+  kFailed,
+  kAbandoned,
+  kUnauthenticated,  // Unauthenticated has why
+  kQuotaRequests,    // of its tenant
+  kQuotaTokens,
+  kQuotaQueue,
+};
+inline constexpr int kNumRejections = 10;
 std::string_view RejectionName(Rejection why);
+
+// Why a call was not believed to be of anybody who may call.
+enum class Unauthenticated {
+  kMissing,    // no token
+  kMalformed,  // no `Bearer ID.SECRET`
+  kUnknown,    // no such id
+  kWrong,      // another secret
+  kNameless,   // a client certificate without a name that can be a tenant's
+  kTenant,     // metadata that names another tenant
+};
+inline constexpr int kNumUnauthenticated = 6;
+std::string_view UnauthenticatedName(Unauthenticated why);
 
 // What made us give up on a client.
 enum class StallCause { kTimeout, kBuffer };

@@ -79,6 +79,23 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
     rejections_[i] =
         &rejections->Add({{"reason", std::string(RejectionName(static_cast<Rejection>(i)))}});
   }
+  auto* unauthenticated = AddCounters(*registry_, "recurve_unauthenticated_total",
+                                      "Calls refused for who made them, by reason");
+  for (int i = 0; i < kNumUnauthenticated; ++i) {
+    const std::string_view reason = UnauthenticatedName(static_cast<Unauthenticated>(i));
+    unauthenticated_[i] = &unauthenticated->Add({{"reason", std::string(reason)}});
+  }
+  reloads_ = AddCounters(*registry_, "recurve_credential_reloads_total",
+                         "Changes of credential files, by whether they took effect");
+  for (const char* file : {"tls", "access"}) {
+    for (const char* result : {"ok", "error"}) reloads_->Add({{"file", file}, {"result", result}});
+  }
+  auto* not_after = &prometheus::BuildGauge()
+                         .Name("recurve_tls_certificate_not_after_timestamp_seconds")
+                         .Help("When certificates expire, as Unix time; 0 without one")
+                         .Register(*registry_);
+  server_not_after_ = &not_after->Add({{"certificate", "server"}});
+  client_ca_not_after_ = &not_after->Add({{"certificate", "client_ca"}});
   auto* stalls = AddCounters(*registry_, "recurve_egress_stalls_total",
                              "Calls cancelled because their client read too slowly, by cause");
   stalls_ = {&stalls->Add({{"cause", "timeout"}}), &stalls->Add({{"cause", "buffer"}})};
@@ -147,6 +164,24 @@ void Metrics::CountRpc(const std::string& method, absl::StatusCode code) {
 void Metrics::CountRejection(Rejection why) { rejections_[static_cast<int>(why)]->Increment(); }
 
 void Metrics::CountStall(StallCause cause) { stalls_[static_cast<int>(cause)]->Increment(); }
+
+void Metrics::CountUnauthenticated(Unauthenticated why) {
+  unauthenticated_[static_cast<int>(why)]->Increment();
+}
+
+void Metrics::CountCredentialReload(const std::string& file, bool good) {
+  reloads_->Add({{"file", file}, {"result", good ? "ok" : "error"}}).Increment();
+}
+
+void Metrics::SetCertificateNotAfter(
+    std::chrono::system_clock::time_point server,
+    std::optional<std::chrono::system_clock::time_point> client_ca) {
+  const auto seconds = [](std::chrono::system_clock::time_point time) {
+    return std::chrono::duration<double>(time.time_since_epoch()).count();
+  };
+  server_not_after_->Set(seconds(server));
+  client_ca_not_after_->Set(client_ca ? seconds(*client_ca) : 0.0);
+}
 
 void Metrics::AddOpenStreams(double change) { open_streams_->Increment(change); }
 

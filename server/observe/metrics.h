@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,7 +40,13 @@ class Metrics {
   void CountSelfCheckFailure();
   void CountRpc(const std::string& method, absl::StatusCode code);
   void CountRejection(Rejection why);
+  void CountUnauthenticated(Unauthenticated why);
   void CountStall(StallCause cause);
+  // `file`: which credentials were read anew, "tls" or "access".
+  void CountCredentialReload(const std::string& file, bool good);
+  // Of the certificate that is served, and of the authorities of clients', if there are any.
+  void SetCertificateNotAfter(std::chrono::system_clock::time_point server,
+                              std::optional<std::chrono::system_clock::time_point> client_ca);
   void AddOpenStreams(double change);
   void AddWaitingTexts(TextKind kind, double change);
   void AddBacklog(double tokens);
@@ -72,7 +79,11 @@ class Metrics {
   prometheus::Family<prometheus::Counter>* rpcs_;
   prometheus::Family<prometheus::Counter>* finished_;
   std::array<prometheus::Counter*, kNumRejections> rejections_;
+  std::array<prometheus::Counter*, kNumUnauthenticated> unauthenticated_;
   std::array<prometheus::Counter*, kNumStallCauses> stalls_;
+  prometheus::Family<prometheus::Counter>* reloads_;
+  prometheus::Gauge* server_not_after_;
+  prometheus::Gauge* client_ca_not_after_;
   prometheus::Counter* self_check_failures_;
   prometheus::Gauge* ready_;
   prometheus::Gauge* live_;

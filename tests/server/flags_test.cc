@@ -84,7 +84,21 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--drain_grace=5s",
                                    "--drain_budget=1m",
                                    "--drain_flush=3s",
-                                   "--log_format=json"});
+                                   "--log_format=json",
+                                   "--log_prompts",
+                                   "--health_listen=127.0.0.1:3",
+                                   "--tls_cert=/cert",
+                                   "--tls_key=/key",
+                                   "--tls_client_ca=/ca",
+                                   "--access_file=/access",
+                                   "--credentials_reload_interval=17s",
+                                   "--max_streams_per_connection=18",
+                                   "--max_connection_age=19m",
+                                   "--max_connection_age_grace=20m",
+                                   "--handshake_timeout=21s",
+                                   "--keepalive_time=22s",
+                                   "--keepalive_timeout=23s",
+                                   "--min_ping_interval=24s"});
   EXPECT_EQ(o.engine.model.name, "m");
   EXPECT_EQ(o.engine.model.backend, "cuda");
   EXPECT_EQ(o.engine.model.device, 2U);
@@ -125,6 +139,20 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_EQ(o.drain.budget, Milliseconds(60000));
   EXPECT_EQ(o.drain.flush, Milliseconds(3000));
   EXPECT_EQ(o.log.format, LogFormat::kJson);
+  EXPECT_TRUE(o.log.prompts);
+  EXPECT_EQ(o.listen.health_listen->ToString(), "127.0.0.1:3");
+  EXPECT_EQ(o.tls, (TlsOptions{"/cert", "/key", "/ca"}));
+  EXPECT_EQ(o.access.file, "/access");
+  EXPECT_EQ(o.access.reload_interval, Milliseconds(17000));
+  EXPECT_EQ(o.connection.max_streams, 18U);
+  EXPECT_EQ(o.connection.max_age, std::chrono::minutes(19));
+  EXPECT_EQ(o.connection.max_age_grace, std::chrono::minutes(20));
+  EXPECT_EQ(o.connection.handshake_timeout, Milliseconds(21000));
+  EXPECT_EQ(o.connection.keepalive_time, Milliseconds(22000));
+  EXPECT_EQ(o.connection.keepalive_timeout, Milliseconds(23000));
+  EXPECT_EQ(o.connection.min_ping_interval, Milliseconds(24000));
+  EXPECT_EQ(Options({"--max_connection_age=none"}).connection.max_age, std::nullopt);
+  EXPECT_EQ(Options({"--health_listen=none"}).listen.health_listen, std::nullopt);
   EXPECT_EQ(Options({"--threads=auto"}).engine.model.threads, 0U);
   EXPECT_EQ(Options({"--kv_memory_share=auto"}).engine.memory.kv_memory_share, std::nullopt);
   EXPECT_EQ(Options({"--queue_depth=auto"}).engine.schedule.queue_depth, std::nullopt);

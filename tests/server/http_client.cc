@@ -96,7 +96,12 @@ bool HttpClient::IsSilent() const {
          errno == EAGAIN;
 }
 
-bool HttpClient::WaitUntilClosed() { return received_.empty() && !Receive(); }
+bool HttpClient::WaitUntilClosed(bool discard) {
+  if (!discard) return received_.empty() && !Receive();
+  while (Receive()) {
+  }
+  return true;
+}
 
 bool HttpClient::Receive() {
   std::array<char, 65536> buffer;

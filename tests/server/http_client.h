@@ -33,8 +33,8 @@ class HttpClient {
 
   // Nothing has come and the server has not closed; does not wait.
   bool IsSilent() const;
-  // Waits for the server to close; false if bytes came instead.
-  bool WaitUntilClosed();
+  // Waits for the server to close; false if bytes came instead, unless they are to be discarded.
+  bool WaitUntilClosed(bool discard = false);
 
  private:
   bool Receive();

@@ -84,6 +84,12 @@ TEST_F(PortFileTest, UnixSocketsHaveNoPort) {
             "grpc_address=unix:/run/r.sock\nmetrics_port=9090\nmetrics_address=[::1]:9090\n");
 }
 
+TEST_F(PortFileTest, APortForHealthIsToldOf) {
+  const auto file = Prepared();
+  ASSERT_TRUE(file->Publish(kGrpc, kMetrics, Address{"127.0.0.1", 7, ""}).ok());
+  EXPECT_TRUE(Text().ends_with("health_port=7\nhealth_address=127.0.0.1:7\n")) << Text();
+}
+
 TEST_F(PortFileTest, TheDraftGoesWithoutPublish) {
   Prepared().reset();
   EXPECT_TRUE(Names().empty());

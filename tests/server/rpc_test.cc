@@ -223,8 +223,9 @@ TEST_F(RpcTest, NamesThatAreTooLongOrEmptyAreRefused) {
   StartScripted(MakeTokens({"x"}));
   const std::pair<std::pair<const char*, size_t>, const char*> names[] = {
       {{"x-request-id", 129}, "x-request-id has 129 characters; it must have from 1 to 128"},
-      {{"x-recurve-tenant", 65}, "x-recurve-tenant has 65 characters; it must have from 1 to 64"},
-      {{"x-recurve-tenant", 0}, "x-recurve-tenant has 0 characters; it must have from 1 to 64"}};
+      {{"x-recurve-tenant", 129},
+       "x-recurve-tenant has 129 characters; it must have from 1 to 128"},
+      {{"x-recurve-tenant", 0}, "x-recurve-tenant has 0 characters; it must have from 1 to 128"}};
   for (const auto& [name, message] : names) {
     grpc::ClientContext context;
     context.AddMetadata(name.first, std::string(name.second, 'n'));

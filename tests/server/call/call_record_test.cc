@@ -62,10 +62,11 @@ TEST_F(CallRecordTest, SamplesAreToldTogether) {
   second.ended = At(90);
   record.first_token = At(25);
   origin_.tenant = "acme";
+  origin_.trace_id = "4bf9";
   EXPECT_THAT(Line(record),
-              EndsWith(" request id=one method=Generate code=OK reason=length samples=2 "
-                       "prompt_tokens=5 generated_tokens=4 mean_depth=2 preemptions=3 tenant=acme "
-                       "queue_ms=10 ttft_ms=25 total_ms=100\n"));
+              EndsWith(" request id=one method=Generate code=OK tenant=acme trace_id=4bf9 "
+                       "reason=length samples=2 prompt_tokens=5 generated_tokens=4 mean_depth=2 "
+                       "preemptions=3 queue_ms=10 ttft_ms=25 total_ms=100\n"));
 }
 
 TEST_F(CallRecordTest, AWaitThatEndsWithoutASlotCounts) {

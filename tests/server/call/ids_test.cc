@@ -6,6 +6,7 @@
 
 #include "engine/api/request.h"
 #include "gtest/gtest.h"
+#include "server/access/names.h"
 
 namespace recurve {
 namespace {

@@ -22,7 +22,7 @@ using testing::HasSubstr;
 class HealthProbeTest : public testing::Test {
  protected:
   HealthProbeTest() {
-    auto probe = HealthProbe::Create(listener_.get(), &acceptor_);
+    auto probe = HealthProbe::Create(listener_.get(), &acceptor_, /*client=*/nullptr);
     EXPECT_TRUE(probe.ok()) << probe.status();
     probe_ = *std::move(probe);
   }
