@@ -17,6 +17,7 @@
 #include "server/call/egress.h"
 #include "server/call/intake.h"
 #include "server/grpc/authenticator.h"
+#include "server/grpc/doorway.h"
 #include "server/grpc/generation_service.h"
 #include "server/grpc/grpc_port.h"
 #include "server/grpc/health_probe.h"
@@ -83,7 +84,8 @@ class Server::Impl {
     ASSIGN_OR_RETURN(credentials_, Credentials::Create(options_.tls, options_.access,
                                                        std::move(listeners), &metrics_, log_));
     authenticator_ = std::make_unique<Authenticator>(credentials_.get(), &metrics_);
-    service_ = MakeGenerationService(&context_, intake_.get(), authenticator_.get());
+    doorway_ = std::make_unique<Doorway>(&context_, intake_.get(), authenticator_.get());
+    service_ = MakeGenerationService(doorway_.get());
     reflection_ = MakeReflectionService(ServiceNames(), authenticator_.get());
     reflection_alpha_ = MakeReflectionAlphaService(ServiceNames(), authenticator_.get());
     return absl::OkStatus();
@@ -151,6 +153,7 @@ class Server::Impl {
   HealthService plain_health_;  // the same, for the port that has nothing else
   std::unique_ptr<Credentials> credentials_;
   std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<Doorway> doorway_;
   std::unique_ptr<grpc::Service> service_, reflection_, reflection_alpha_;
   std::shared_ptr<prometheus::Collectable> engine_metrics_, connection_metrics_, quota_metrics_;
   GrpcPort port_, health_port_;

@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/base/status_macros.h"
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
@@ -88,27 +86,26 @@ std::string PromptForLog(const v1::GenerateRequest& request) {
 
 class GenerationService final : public v1::GenerationService::CallbackService {
  public:
-  GenerationService(CallContext* context, Intake* intake, const Authenticator* authenticator)
-      : context_(context), intake_(intake), authenticator_(authenticator) {}
+  explicit GenerationService(Doorway* doorway) : doorway_(doorway) {}
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* grpc_context, const v1::GenerateRequest* request) override {
-    const auto caller = authenticator_->Judge(*grpc_context);
-    auto call = std::make_shared<GenerateCall>(
-        context_, grpc_context,
-        OriginOfRequest(*grpc_context, *request, "Generate", /*streams=*/true, caller));
-    Begin(call, grpc_context, request, caller.status());
+    Arrival arrival = doorway_->Meet(*grpc_context, "Generate", /*streams=*/true,
+                                     [request] { return PromptForLog(*request); });
+    auto call = std::make_shared<GenerateCall>(doorway_->context(), grpc_context,
+                                               std::move(arrival.origin));
+    Begin(call, arrival.allowed, grpc_context, request);
     return call.get();
   }
 
   grpc::ServerUnaryReactor* Complete(grpc::CallbackServerContext* grpc_context,
                                      const v1::GenerateRequest* request,
                                      v1::CompleteResponse* response) override {
-    const auto caller = authenticator_->Judge(*grpc_context);
-    auto call = std::make_shared<CompleteCall>(
-        context_, grpc_context,
-        OriginOfRequest(*grpc_context, *request, "Complete", /*streams=*/false, caller), response);
-    Begin(call, grpc_context, request, caller.status());
+    Arrival arrival = doorway_->Meet(*grpc_context, "Complete", /*streams=*/false,
+                                     [request] { return PromptForLog(*request); });
+    auto call = std::make_shared<CompleteCall>(doorway_->context(), grpc_context,
+                                               std::move(arrival.origin), response);
+    Begin(call, arrival.allowed, grpc_context, request);
     return call.get();
   }
 
@@ -125,7 +122,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
       }
       return absl::OkStatus();
     };
-    return AnswerLater(grpc_context, "Tokenize", request->ByteSizeLong(), answer);
+    return doorway_->AnswerLater(grpc_context, "Tokenize", request->ByteSizeLong(), answer);
   }
 
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* grpc_context,
@@ -139,154 +136,49 @@ class GenerationService final : public v1::GenerationService::CallbackService {
       response->set_text(*std::move(text));
       return absl::OkStatus();
     };
-    return AnswerLater(grpc_context, "Detokenize", request->ByteSizeLong(), answer);
+    return doorway_->AnswerLater(grpc_context, "Detokenize", request->ByteSizeLong(), answer);
   }
 
   grpc::ServerUnaryReactor* GetModelInfo(grpc::CallbackServerContext* grpc_context,
                                          const v1::GetModelInfoRequest* /*request*/,
                                          v1::GetModelInfoResponse* response) override {
-    auto* reactor = grpc_context->DefaultReactor();
-    if (!IsAllowed(grpc_context, "GetModelInfo", reactor)) return reactor;
-    Answer(reactor, "GetModelInfo", [&](const Engine& engine) {
-      FillModelInfo(engine.Info(), context_->options->listen, response);
+    return doorway_->Answer(grpc_context, "GetModelInfo", [&](const Engine& engine) {
+      FillModelInfo(engine.Info(), doorway_->context()->options->listen, response);
       return absl::OkStatus();
     });
-    return reactor;
   }
 
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* grpc_context,
                                     const v1::GetLoadRequest* /*request*/,
                                     v1::GetLoadResponse* response) override {
-    auto* reactor = grpc_context->DefaultReactor();
-    if (!IsAllowed(grpc_context, "GetLoad", reactor)) return reactor;
-    Answer(reactor, "GetLoad", [&](const Engine& engine) {
-      FillLoad(engine.Info(), engine.Snapshot(), context_->metrics->latencies(),
+    return doorway_->Answer(grpc_context, "GetLoad", [&](const Engine& engine) {
+      FillLoad(engine.Info(), engine.Snapshot(), doorway_->context()->metrics->latencies(),
                steady_clock::now() - started_, response);
       return absl::OkStatus();
     });
-    return reactor;
   }
 
  private:
-  CallOrigin OriginOfRequest(const grpc::CallbackServerContext& grpc_context,
-                             const v1::GenerateRequest& request, std::string method, bool streams,
-                             const absl::StatusOr<Caller>& caller) const {
-    CallOrigin origin = OriginOf(grpc_context, std::move(method), streams);
-    if (!caller.ok()) return origin;
-    origin.tenant = caller->tenant;
-    if (context_->options->log.prompts) origin.prompt = PromptForLog(request);
-    return origin;
-  }
-
-  // Whether the call may go on; otherwise it has ended.
-  bool IsAllowed(grpc::CallbackServerContext* grpc_context, const std::string& method,
-                 grpc::ServerUnaryReactor* reactor) const {
-    const absl::Status status = authenticator_->Judge(*grpc_context).status();
-    if (status.ok()) return true;
-    context_->metrics->CountRpc(method, status.code());
-    reactor->Finish(ToGrpc(status));
-    return false;
-  }
-
-  // gRPC keeps `grpc_context` and `request` until the call is done, and no call is done before it
-  // was admitted or refused. `allowed`: whether its caller may call.
-  void Begin(const std::shared_ptr<Call>& call, const grpc::CallbackServerContext* grpc_context,
-             const v1::GenerateRequest* request, const absl::Status& allowed) {
-    context_->egress->Open(call);
-    Rejection why =
-        absl::IsInvalidArgument(allowed) ? Rejection::kInvalid : Rejection::kUnauthenticated;
-    absl::Status status = allowed;
-    if (status.ok()) status = CheckArrival(call.get(), *grpc_context, *request, &why);
-    if (!status.ok()) return call->Refuse(std::move(status), why);
-    const auto admit = [call, request] {
-      call->Admit(RequestFromProto(*request, call->arrival()));
+  void Begin(const std::shared_ptr<Call>& call, const absl::Status& allowed,
+             const grpc::CallbackServerContext* grpc_context, const v1::GenerateRequest* request) {
+    const auto check = [&] {
+      return doorway_->Check(*grpc_context, static_cast<size_t>(request->tokens().ids_size()),
+                             request->text().size());
     };
-    if (!Post(TextKind::kPrompt, request->ByteSizeLong(), admit)) {
-      call->Refuse(TooBusy(), Rejection::kQueueFull);
-    }
+    doorway_->Begin(call, allowed, request->ByteSizeLong(), check,
+                    [arrival = call->arrival(), request] {
+                      return RequestFromProto(*request, arrival);
+                    });
   }
 
-  // What can be said before the prompt is tokenized. Refused here, it neither waits nor is waited
-  // for, and gRPC can free it.
-  absl::Status CheckArrival(Call* call, const grpc::CallbackServerContext& grpc_context,
-                            const v1::GenerateRequest& request, Rejection* why) const {
-    *why = Rejection::kInvalid;
-    RETURN_IF_ERROR(CheckRequestId(grpc_context));
-    const Engine* const engine = context_->engine.load(std::memory_order_acquire);
-    if (engine != nullptr) RETURN_IF_ERROR(CheckPromptSize(request, engine->Info()));
-    return call->Enter(why);
-  }
-
-  // False, and nothing happens, if too many wait.
-  template <typename Function>
-  bool Post(TextKind kind, size_t bytes, const Function& job) {
-    Metrics* const metrics = context_->metrics;
-    metrics->AddWaitingTexts(kind, 1);
-    const bool posted = intake_->Post(kind, bytes, [=] {
-      metrics->AddWaitingTexts(kind, -1);
-      job();
-    });
-    if (!posted) metrics->AddWaitingTexts(kind, -1);
-    return posted;
-  }
-
-  absl::Status TooBusy() const {
-    const ServerOptions& options = *context_->options;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "as many calls of this kind and length wait to be tokenized as --max_queued_requests or "
-        "--max_queued_bytes allows, ",
-        options.engine.schedule.max_queued_requests, " calls or ",
-        options.admission.max_queued_bytes, " bytes"));
-  }
-
-  // Finishes a short call with what `answer` says of the engine.
-  template <typename Function>
-  void Answer(grpc::ServerUnaryReactor* reactor, const std::string& method,
-              const Function& answer) {
-    const Engine* engine = context_->engine.load(std::memory_order_acquire);
-    const absl::Status status =
-        engine == nullptr ? absl::UnavailableError("the model is still loading") : answer(*engine);
-    context_->metrics->CountRpc(method, status.code());
-    reactor->Finish(ToGrpc(status));
-  }
-
-  template <typename Function>
-  grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
-                                        const std::string& method, size_t bytes, Function answer) {
-    auto* reactor = grpc_context->DefaultReactor();
-    if (!IsAllowed(grpc_context, method, reactor)) return reactor;
-    const auto job = [=, this] {
-      if (grpc_context->IsCancelled()) {
-        // By the server's own end, or by the client or its deadline.
-        const absl::Status status = context_->cutting
-                                        ? absl::UnavailableError("the server has stopped")
-                                        : absl::CancelledError("the call was cancelled");
-        context_->metrics->CountRpc(method, status.code());
-        reactor->Finish(ToGrpc(status));
-      } else {
-        Answer(reactor, method, answer);
-      }
-    };
-    if (!Post(TextKind::kTool, bytes, job)) {
-      context_->metrics->CountRpc(method, absl::StatusCode::kResourceExhausted);
-      grpc_context->AddTrailingMetadata(
-          kPushbackKey, absl::StrCat(context_->options->admission.retry_pushback.count()));
-      reactor->Finish(ToGrpc(TooBusy()));
-    }
-    return reactor;
-  }
-
-  CallContext* const context_;
-  Intake* const intake_;
-  const Authenticator* const authenticator_;
+  Doorway* const doorway_;
   const SteadyTime started_ = steady_clock::now();
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake,
-                                                     const Authenticator* authenticator) {
-  return std::make_unique<GenerationService>(context, intake, authenticator);
+std::unique_ptr<grpc::Service> MakeGenerationService(Doorway* doorway) {
+  return std::make_unique<GenerationService>(doorway);
 }
 
 }  // namespace recurve

@@ -5,9 +5,7 @@
 
 #include <memory>
 
-#include "server/call/call.h"
-#include "server/call/intake.h"
-#include "server/grpc/authenticator.h"
+#include "server/grpc/doorway.h"
 
 namespace grpc {
 class Service;
@@ -17,9 +15,8 @@ namespace recurve {
 
 inline constexpr char kGenerationServiceName[] = "recurve.v1.GenerationService";
 
-// The arguments must outlive the service and every call that it has received.
-std::unique_ptr<grpc::Service> MakeGenerationService(CallContext* context, Intake* intake,
-                                                     const Authenticator* authenticator);
+// `doorway` must outlive the service and every call that it has received.
+std::unique_ptr<grpc::Service> MakeGenerationService(Doorway* doorway);
 
 }  // namespace recurve
 

@@ -163,16 +163,15 @@ absl::Status WithProtoPaths(const absl::Status& status) {
   return ToStatus(*refusal);
 }
 
-absl::Status CheckPromptSize(const v1::GenerateRequest& proto, const EngineInfo& info) {
-  const auto ids = static_cast<size_t>(proto.tokens().ids_size());
+absl::Status CheckPromptSize(size_t ids, size_t text_bytes, const EngineInfo& info) {
   if (ids > info.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("tokens has ", ids,
                                                    " ids; at most the context of ",
                                                    info.max_context, " tokens is allowed"));
   }
-  if (info.max_prompt_bytes && proto.text().size() > *info.max_prompt_bytes) {
+  if (info.max_prompt_bytes && text_bytes > *info.max_prompt_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("text has ", proto.text().size(), " bytes; the context of ", info.max_context,
+        absl::StrCat("text has ", text_bytes, " bytes; the context of ", info.max_context,
                      " tokens holds at most ", *info.max_prompt_bytes, " of this tokenizer"));
   }
   return absl::OkStatus();

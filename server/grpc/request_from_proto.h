@@ -23,7 +23,7 @@ absl::Status WithProtoPaths(const absl::Status& status);
 
 // INVALID_ARGUMENT for a prompt that cannot fit the model's context whatever it says: for more
 // token ids, or more bytes of text than tokens of the context can stand for. Takes no time.
-absl::Status CheckPromptSize(const v1::GenerateRequest& proto, const EngineInfo& info);
+absl::Status CheckPromptSize(size_t ids, size_t text_bytes, const EngineInfo& info);
 
 }  // namespace recurve
 

@@ -140,20 +140,16 @@ TEST_P(BadRequestTest, IsRefusedWithFieldValueAndLimit) {
 TEST(CheckPromptSizeTest, RefusesWhatNoContextCouldHold) {
   EngineInfo info;
   info.max_context = 4;
-  v1::GenerateRequest proto;
-  proto.set_text(std::string(41, ' '));
-  EXPECT_TRUE(CheckPromptSize(proto, info).ok()) << "tokens of any length";
+  EXPECT_TRUE(CheckPromptSize(0, 41, info).ok()) << "tokens of any length";
   info.max_prompt_bytes = 41;
-  EXPECT_TRUE(CheckPromptSize(proto, info).ok());
+  EXPECT_TRUE(CheckPromptSize(0, 41, info).ok());
   info.max_prompt_bytes = 40;
-  EXPECT_EQ(CheckPromptSize(proto, info),
+  EXPECT_EQ(CheckPromptSize(0, 41, info),
             absl::InvalidArgumentError("text has 41 bytes; the context of 4 tokens holds at most "
                                        "40 of this tokenizer"));
-  for (uint32_t id = 0; id < 4; ++id) proto.mutable_tokens()->add_ids(id);
-  EXPECT_TRUE(CheckPromptSize(proto, info).ok());
-  proto.mutable_tokens()->add_ids(4);
+  EXPECT_TRUE(CheckPromptSize(4, 0, info).ok());
   EXPECT_EQ(
-      CheckPromptSize(proto, info),
+      CheckPromptSize(5, 0, info),
       absl::InvalidArgumentError("tokens has 5 ids; at most the context of 4 tokens is allowed"));
 }
 

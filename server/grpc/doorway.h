@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// How calls get in, whatever the service they belong to: who makes them is judged; generating ones wait
+// for a thread that admits them, short ones are answered at once or wait for a thread that tokenizes.
+#ifndef RECURVE_SERVER_GRPC_DOORWAY_H_
+#define RECURVE_SERVER_GRPC_DOORWAY_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/call/call.h"
+#include "server/call/intake.h"
+#include "server/grpc/authenticator.h"
+#include "server/observe/labels.h"
+
+namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
+}  // namespace grpc
+
+namespace recurve {
+
+// A generating call that has come: who makes it, or why nobody may, and what is known of it.
+struct Arrival {
+  absl::Status allowed;
+  CallOrigin origin;
+};
+
+// Thread-safe. What it is given must outlive it.
+class Doorway {
+ public:
+  Doorway(CallContext* context, Intake* intake, const Authenticator* authenticator)
+      : context_(context), intake_(intake), authenticator_(authenticator) {}
+
+  // Null while the model loads.
+  const Engine* engine() const { return context_->engine.load(std::memory_order_acquire); }
+  CallContext* context() const { return context_; }
+
+  // Of a generating call. `prompt` says the prompt for the log, where that is to have it.
+  Arrival Meet(const grpc::CallbackServerContext& grpc_context, std::string method, bool streams,
+               const std::function<std::string()>& prompt) const;
+
+  // Lets a generating call in: opens it, and has `translate` run and its result admitted on an
+  // intake thread; or refuses it, because its caller may not call (`allowed`), `check` says so, its
+  // tenant is over a quota, or too many wait. `bytes`: of its text. gRPC keeps what it has read until
+  // the call is done, and no call is done before it was admitted or refused.
+  void Begin(const std::shared_ptr<Call>& call, const absl::Status& allowed, size_t bytes,
+             const std::function<absl::Status()>& check,
+             std::function<absl::StatusOr<Request>()> translate);
+
+  // What can be said of any generating call before its prompt is tokenized: of its id, and of a
+  // prompt of so many ids or bytes. INVALID_ARGUMENT.
+  absl::Status Check(const grpc::CallbackServerContext& grpc_context, size_t ids,
+                     size_t text_bytes) const;
+
+  // Finishes a short call with what `answer` says of the engine; returns the reactor.
+  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* grpc_context,
+                                   const std::string& method,
+                                   const std::function<absl::Status(const Engine&)>& answer) const;
+
+  // The same on an intake thread.
+  grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
+                                        const std::string& method, size_t bytes,
+                                        std::function<absl::Status(const Engine&)> answer);
+
+  // The same at once and for any state of the engine: `answer` is told who calls.
+  grpc::ServerUnaryReactor* AnswerAlways(
+      grpc::CallbackServerContext* grpc_context, const std::string& method,
+      const std::function<absl::Status(const Caller&)>& answer) const;
+
+ private:
+  bool Post(TextKind kind, size_t bytes, std::function<void()> job);
+  absl::Status TooBusy() const;
+  absl::Status Ask(const std::function<absl::Status(const Engine&)>& answer) const;
+  void Finish(grpc::ServerUnaryReactor* reactor, const std::string& method,
+              const absl::Status& status) const;
+
+  CallContext* const context_;
+  Intake* const intake_;
+  const Authenticator* const authenticator_;
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_SERVER_GRPC_DOORWAY_H_
