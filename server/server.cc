@@ -5,6 +5,7 @@
 #include <grpcpp/impl/service_type.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -22,9 +23,11 @@
 #include "server/grpc/grpc_port.h"
 #include "server/grpc/health_probe.h"
 #include "server/grpc/health_service.h"
+#include "server/grpc/infer_service.h"
 #include "server/grpc/keep_awake.h"
 #include "server/grpc/reflection_service.h"
 #include "server/grpc/server_credentials.h"
+#include "server/grpc/vllm_service.h"
 #include "server/net/connection_metrics.h"
 #include "server/net/descriptors.h"
 #include "server/net/listener.h"
@@ -45,9 +48,15 @@ constexpr uint32_t kMaxHealthStreams = 16;
 constexpr Milliseconds kMaxHealthAge = std::chrono::minutes(10);
 constexpr uint32_t kMaxHealthMessageBytes = 1024;
 
+// What health tells of: the server as a whole, and each service that generates.
+std::vector<std::string> ServingNames() {
+  return {"", kGenerationServiceName, kInferServiceName, kVllmServiceName};
+}
+
 // What reflection tells of.
 std::vector<std::string> ServiceNames() {
-  return {kGenerationServiceName, kHealthServiceName, kReflectionName, kReflectionAlphaName};
+  return {kGenerationServiceName, kInferServiceName, kVllmServiceName,
+          kHealthServiceName,     kReflectionName,   kReflectionAlphaName};
 }
 
 }  // namespace
@@ -62,8 +71,8 @@ class Server::Impl {
         egress_(options.stream),
         intake_(std::make_unique<Intake>(options.engine.schedule.max_queued_requests,
                                          options.admission.max_queued_bytes)),
-        health_({"", kGenerationServiceName}),
-        plain_health_({"", kGenerationServiceName}),
+        health_(ServingNames()),
+        plain_health_(ServingNames()),
         port_(options.listen.max_connections, log, std::move(seams)),
         health_port_(kMaxHealthConnections, log) {
     context_.options = &options_;
@@ -85,9 +94,11 @@ class Server::Impl {
                                                        std::move(listeners), &metrics_, log_));
     authenticator_ = std::make_unique<Authenticator>(credentials_.get(), &metrics_);
     doorway_ = std::make_unique<Doorway>(&context_, intake_.get(), authenticator_.get());
-    service_ = MakeGenerationService(doorway_.get());
-    reflection_ = MakeReflectionService(ServiceNames(), authenticator_.get());
-    reflection_alpha_ = MakeReflectionAlphaService(ServiceNames(), authenticator_.get());
+    services_.push_back(MakeGenerationService(doorway_.get()));
+    services_.push_back(MakeInferService(doorway_.get()));
+    services_.push_back(MakeVllmService(doorway_.get()));
+    services_.push_back(MakeReflectionService(ServiceNames(), authenticator_.get()));
+    services_.push_back(MakeReflectionAlphaService(ServiceNames(), authenticator_.get()));
     return absl::OkStatus();
   }
 
@@ -104,9 +115,10 @@ class Server::Impl {
     }
     const absl::Status serving = ServeMetrics(*std::move(metrics));
     if (!serving.ok()) return OfFlag("--metrics_listen", serving);
+    std::vector<grpc::Service*> services = {health_.service()};
+    for (const auto& service : services_) services.push_back(service.get());
     const absl::Status listening =
-        port_.Start(*std::move(calls), MakeServerCredentials(credentials_.get()),
-                    {service_.get(), health_.service(), reflection_.get(), reflection_alpha_.get()},
+        port_.Start(*std::move(calls), MakeServerCredentials(credentials_.get()), services,
                     options_.connection, options_.listen.max_message_bytes);
     if (!listening.ok()) return OfFlag("--listen", listening);
     if (health != nullptr) {
@@ -154,7 +166,7 @@ class Server::Impl {
   std::unique_ptr<Credentials> credentials_;
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Doorway> doorway_;
-  std::unique_ptr<grpc::Service> service_, reflection_, reflection_alpha_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;  // but for health
   std::shared_ptr<prometheus::Collectable> engine_metrics_, connection_metrics_, quota_metrics_;
   GrpcPort port_, health_port_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;

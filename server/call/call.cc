@@ -93,7 +93,7 @@ absl::StatusOr<Engine::Accepted> Call::Start(absl::StatusOr<Request> given, Reje
   request.id = origin_.id;
   request.deadline = origin_.deadline;
   request.tenant = origin_.tenant.value_or("");
-  request.cumulative_logprob = !origin_.streams && request.samples > 1;
+  request.cumulative_logprob |= !origin_.streams && request.samples > 1;
   RETURN_IF_ERROR(ValidateRequest(request));  // of which the number of samples is used here
   {
     const MutexLock lock(mutex_);

@@ -85,6 +85,7 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
   void TransportDone();
 
   const std::string& id() const { return origin_.id; }
+  std::string tenant() const { return origin_.tenant.value_or(""); }
   CallContext* context() const { return context_; }
 
  private:

@@ -3,9 +3,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/status_macros.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
@@ -13,9 +15,19 @@
 
 namespace recurve {
 
+std::string PromptForLog(const std::string& text) {
+  constexpr size_t kMostBytes = 4096;
+  return text.substr(0, kMostBytes);
+}
+
+std::string PromptForLog(const google::protobuf::RepeatedField<uint32_t>& ids) {
+  constexpr int kMostIds = 1024;
+  return absl::StrJoin(ids.begin(), ids.begin() + std::min(kMostIds, ids.size()), " ");
+}
+
 Arrival Doorway::Meet(const grpc::CallbackServerContext& grpc_context, std::string method,
                       bool streams, const std::function<std::string()>& prompt) const {
-  const absl::StatusOr<Caller> caller = authenticator_->Judge(grpc_context);
+  const absl::StatusOr<Caller> caller = Judge(grpc_context);
   Arrival arrival{caller.status(), OriginOf(grpc_context, std::move(method), streams)};
   if (!caller.ok()) return arrival;
   arrival.origin.tenant = caller->tenant;
@@ -90,7 +102,7 @@ grpc::ServerUnaryReactor* Doorway::AnswerAlways(
     grpc::CallbackServerContext* grpc_context, const std::string& method,
     const std::function<absl::Status(const Caller&)>& answer) const {
   auto* const reactor = grpc_context->DefaultReactor();
-  const absl::StatusOr<Caller> caller = authenticator_->Judge(*grpc_context);
+  const absl::StatusOr<Caller> caller = Judge(*grpc_context);
   Finish(reactor, method, caller.ok() ? answer(*caller) : caller.status());
   return reactor;
 }
@@ -99,7 +111,7 @@ grpc::ServerUnaryReactor* Doorway::AnswerLater(grpc::CallbackServerContext* grpc
                                                const std::string& method, size_t bytes,
                                                std::function<absl::Status(const Engine&)> answer) {
   auto* const reactor = grpc_context->DefaultReactor();
-  if (const absl::Status allowed = authenticator_->Judge(*grpc_context).status(); !allowed.ok()) {
+  if (const absl::Status allowed = Judge(*grpc_context).status(); !allowed.ok()) {
     Finish(reactor, method, allowed);
     return reactor;
   }

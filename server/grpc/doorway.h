@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// How calls get in, whatever the service they belong to: who makes them is judged; generating ones wait
-// for a thread that admits them, short ones are answered at once or wait for a thread that tokenizes.
+// How calls get in, whatever the service they belong to: who makes them is judged; generating ones
+// wait for a thread that admits them, short ones are answered at once or wait for a thread that
+// tokenizes.
 #ifndef RECURVE_SERVER_GRPC_DOORWAY_H_
 #define RECURVE_SERVER_GRPC_DOORWAY_H_
 
+#include <google/protobuf/repeated_field.h>
+
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +34,10 @@ struct Arrival {
   CallOrigin origin;
 };
 
+// A prompt for the log, which a long one must not fill.
+std::string PromptForLog(const std::string& text);
+std::string PromptForLog(const google::protobuf::RepeatedField<uint32_t>& ids);
+
 // Thread-safe. What it is given must outlive it.
 class Doorway {
  public:
@@ -40,14 +48,19 @@ class Doorway {
   const Engine* engine() const { return context_->engine.load(std::memory_order_acquire); }
   CallContext* context() const { return context_; }
 
+  // Who calls, or why nobody may.
+  absl::StatusOr<Caller> Judge(const grpc::CallbackServerContext& grpc_context) const {
+    return authenticator_->Judge(grpc_context);
+  }
+
   // Of a generating call. `prompt` says the prompt for the log, where that is to have it.
   Arrival Meet(const grpc::CallbackServerContext& grpc_context, std::string method, bool streams,
                const std::function<std::string()>& prompt) const;
 
   // Lets a generating call in: opens it, and has `translate` run and its result admitted on an
   // intake thread; or refuses it, because its caller may not call (`allowed`), `check` says so, its
-  // tenant is over a quota, or too many wait. `bytes`: of its text. gRPC keeps what it has read until
-  // the call is done, and no call is done before it was admitted or refused.
+  // tenant is over a quota, or too many wait. `bytes`: of its text. gRPC keeps what it has read
+  // until the call is done, and no call is done before it was admitted or refused.
   void Begin(const std::shared_ptr<Call>& call, const absl::Status& allowed, size_t bytes,
              const std::function<absl::Status()>& check,
              std::function<absl::StatusOr<Request>()> translate);

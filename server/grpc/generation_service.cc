@@ -3,10 +3,8 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_join.h"
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
@@ -73,15 +71,9 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
   v1::CompleteResponse* const response_;
 };
 
-// For the log, which a long prompt must not fill.
 std::string PromptForLog(const v1::GenerateRequest& request) {
-  constexpr size_t kMostBytes = 4096;
-  constexpr int kMostIds = 1024;
-  if (request.has_tokens()) {
-    const auto& ids = request.tokens().ids();
-    return absl::StrJoin(ids.begin(), ids.begin() + std::min(kMostIds, ids.size()), " ");
-  }
-  return request.text().substr(0, kMostBytes);
+  return request.has_tokens() ? recurve::PromptForLog(request.tokens().ids())
+                              : recurve::PromptForLog(request.text());
 }
 
 class GenerationService final : public v1::GenerationService::CallbackService {
@@ -165,10 +157,9 @@ class GenerationService final : public v1::GenerationService::CallbackService {
       return doorway_->Check(*grpc_context, static_cast<size_t>(request->tokens().ids_size()),
                              request->text().size());
     };
-    doorway_->Begin(call, allowed, request->ByteSizeLong(), check,
-                    [arrival = call->arrival(), request] {
-                      return RequestFromProto(*request, arrival);
-                    });
+    doorway_->Begin(
+        call, allowed, request->ByteSizeLong(), check,
+        [arrival = call->arrival(), request] { return RequestFromProto(*request, arrival); });
   }
 
   Doorway* const doorway_;

@@ -227,7 +227,8 @@ void Metrics::ObserveSample(const Finish& finish) {
 std::shared_ptr<prometheus::Collectable> Metrics::collectable() const { return registry_; }
 
 Metrics::Latencies Metrics::latencies() const {
-  return {Read(*first_token_), Read(*inter_token_), Read(*queue_)};
+  return {Read(*first_token_), Read(*inter_token_), Read(*queue_),
+          Read(*end_to_end_),  Read(*prefill_),     Read(*decode_)};
 }
 
 }  // namespace recurve

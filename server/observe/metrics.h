@@ -63,9 +63,9 @@ class Metrics {
 
   std::shared_ptr<prometheus::Collectable> collectable() const;
 
-  // In seconds, since start: those of the histograms that GetLoad tells as well.
+  // In seconds, since start: those of the histograms that calls tell as well.
   struct Latencies {
-    StepTotals::Histogram first_token, inter_token, queue;
+    StepTotals::Histogram first_token, inter_token, queue, end_to_end, prefill, decode;
   };
   Latencies latencies() const;
 

@@ -235,9 +235,11 @@ TEST_F(SecurityTest, ReflectionTellsTheSameInBothVersions) {
   for (const auto& service : services.list_services_response().service()) {
     names.push_back(service.name());
   }
-  EXPECT_THAT(names, UnorderedElementsAre("recurve.v1.GenerationService", "grpc.health.v1.Health",
-                                          "grpc.reflection.v1.ServerReflection",
-                                          "grpc.reflection.v1alpha.ServerReflection"));
+  EXPECT_THAT(names,
+              UnorderedElementsAre("recurve.v1.GenerationService", "inference.GRPCInferenceService",
+                                   "vllm.grpc.engine.VllmEngine", "grpc.health.v1.Health",
+                                   "grpc.reflection.v1.ServerReflection",
+                                   "grpc.reflection.v1alpha.ServerReflection"));
   const auto files = [&](const auto& fill) {
     return ask(fill).file_descriptor_response().file_descriptor_proto_size();
   };
