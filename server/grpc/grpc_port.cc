@@ -32,6 +32,7 @@ void SetTcpOptions(int listener, Milliseconds keepalive_timeout) {
 void SetConnectionOptions(const ConnectionOptions& options, grpc::ServerBuilder* builder) {
   const std::pair<const char*, int> arguments[] = {
       {GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(options.max_streams)},
+      {GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes},
       {GRPC_ARG_MAX_CONNECTION_AGE_MS, CountOrNever(options.max_age)},
       {GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, CountOrNever(options.max_age_grace)},
       {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Count(options.handshake_timeout)},

@@ -111,6 +111,7 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"keepalive_timeout", SecondsOf(options.connection.keepalive_timeout)},
       {"min_ping_interval", SecondsOf(options.connection.min_ping_interval)},
       {"credentials_reload_interval", SecondsOf(options.access.reload_interval)},
+      {"max_metadata_bytes", kMaxMetadataBytes},
       {"max_tenants_tracked", kMostTenantsTracked},
       {"max_stop_strings", kMaxStopStrings},
       {"max_stop_string_bytes", kMaxStopStringBytes},

@@ -529,6 +529,19 @@ TEST_F(SecurityTest, StreamsOfAConnectionAreBounded) {
   for (std::thread& client : clients) client.join();
 }
 
+TEST_F(SecurityTest, MetadataIsBounded) {
+  Start();
+  const auto call = [&](size_t bytes) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-large", std::string(bytes, 'x'));
+    v1::CompleteResponse response;
+    return NewStub()->Complete(&context, TextRequest(), &response).error_code();
+  };
+  EXPECT_EQ(call(12 << 10), grpc::StatusCode::OK);
+  EXPECT_EQ(call(20 << 10), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_limit{limit=\"max_metadata_bytes\"}"), 16384);
+}
+
 // ---- Quotas and logs ----
 
 TEST_F(SecurityTest, AnEmptyBucketSaysWhenToComeBack) {
