@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/kubernetes, rendered by the real kubectl, holds together; and each check notices what it is there for."""
+
+import unittest
+
+from tests.deploy import flag_checks, metric_checks, pod_checks, reference_checks, schema_checks
+from tests.deploy.mutations import MUTATIONS, broken
+from tests.deploy.rendering import Copy, all_variants
+from tests.deploy.metric_checks import Live
+from tests.e2e.harness import Server, request
+
+VARIANTS = {}
+LIVE = None
+
+
+def setUpModule():
+    global LIVE
+    VARIANTS.update(all_variants())
+    server = Server()
+    try:
+        list(server.stub.Generate(request(max_tokens=2)))
+        LIVE = Live(server.metrics())
+    finally:
+        server.kill()
+
+
+def metric_names(objects):
+    return metric_checks.metric_names(objects, LIVE)
+
+
+CHECKS = {check.__name__: check for check in (
+    *pod_checks.CHECKS, *flag_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS, *metric_checks.CHECKS,
+    metric_names)}
+
+
+def variant(name):
+    """By its last component."""
+    return next(objects for full, objects in VARIANTS.items() if full.rpartition("/")[2] == name)
+
+
+class ManifestsTest(unittest.TestCase):
+    def test_nothing_is_wrong(self):
+        for name, objects in VARIANTS.items():
+            for check_name, check in CHECKS.items():
+                with self.subTest(variant=name, check=check_name):
+                    self.assertEqual(check(objects), [])
+
+    def test_each_check_notices_what_is_broken(self):
+        for check, where, target, field, value in MUTATIONS:
+            with self.subTest(check=check, object=target, field=field, value=value):
+                self.assertNotEqual(CHECKS[check](broken(variant(where), target, field, value)), [])
+
+    def test_each_check_has_a_broken_copy(self):
+        # Dashboards have theirs in monitoring_test.py.
+        self.assertEqual(set(CHECKS) - {"dashboard_forms"}, {mutation[0] for mutation in MUTATIONS})
+
+    def test_each_component_adds_what_it_says(self):
+        kinds = {
+            "gateway": "GRPCRoute", "grafana": "ConfigMap", "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject",
+            "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": "PodMonitor",
+            "prometheusrule": "PrometheusRule"}
+        plain = [(o["kind"], o["metadata"]["name"]) for o in VARIANTS["base"]]
+        for name, kind in kinds.items():
+            with self.subTest(component=name):
+                added = [o["kind"] for o in variant(name) if (o["kind"], o["metadata"]["name"]) not in plain]
+                self.assertEqual(added, [kind])
+
+    def test_a_patch_that_fits_nothing_is_refused(self):
+        with Copy() as copy:
+            path = copy.root / "components" / "tls" / "kustomization.yaml"
+            path.write_text(path.read_text().replace("replace\n        path: /spec/ports/0/appProtocol",
+                                                     "replace\n        path: /spec/ports/7/appProtocol"))
+            with self.assertRaises(RuntimeError):
+                copy.with_components("tls")
+
+    def test_a_changed_file_of_flags_rolls_the_pods(self):
+        def mounted(objects):
+            deployment = next(o for o in objects if o["kind"] == "Deployment")
+            return deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
+        with Copy() as copy:
+            path = copy.root / "base" / "recurve-server.toml"
+            path.write_text(path.read_text().replace("drain_budget = 60s", "drain_budget = 50s"))
+            self.assertNotEqual(mounted(copy.with_components()), mounted(VARIANTS["base"]))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broken copies of the manifests: one field changed, and the check that must notice. manifests_test.py applies each."""
+
+from __future__ import annotations
+
+import copy
+
+DROP = object()  # the field goes
+
+POD = "spec.template.spec"
+SERVER = f"{POD}.containers.0"
+
+
+# (check, variant, object, field, new value). A field is a path of names and indices, with slashes for the dots that a
+# name has itself; or NAME=VALUE, which finds the one that is so.
+MUTATIONS = [
+    ("probes", "production", "Deployment/recurve", f"{SERVER}.readinessProbe.grpc.port", 50051),
+    ("probes", "production", "Deployment/recurve", f"{SERVER}.livenessProbe.grpc.port", 9999),
+    ("probes", "cpu", "Deployment/recurve", f"{SERVER}.livenessProbe.grpc.service", DROP),
+    ("probes", "cpu", "Deployment/recurve", f"{SERVER}.startupProbe.grpc.service", "liveness"),
+    ("probes", "cpu", "Deployment/recurve", f"{SERVER}.readinessProbe", DROP),
+    ("startup", "cpu", "Deployment/recurve", f"{SERVER}.startupProbe.failureThreshold", 30),
+    ("startup", "cpu", "Deployment/recurve", "spec.progressDeadlineSeconds", 600),
+    ("drain", "cpu", "Deployment/recurve", f"{POD}.terminationGracePeriodSeconds", 100),
+    ("drain", "cpu", "Deployment/recurve", f"{POD}.terminationGracePeriodSeconds", DROP),
+    ("drain", "cpu", "Deployment/recurve", f"{SERVER}.lifecycle", {"preStop": {"sleep": {"seconds": 15}}}),
+    ("drain", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--drain_budget=2m"),
+    ("drain", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--drain_grace=1s"),
+    ("security", "cpu", "Deployment/recurve", f"{POD}.securityContext.runAsNonRoot", False),
+    ("security", "cpu", "Deployment/recurve", f"{POD}.securityContext.runAsUser", 0),
+    ("security", "cpu", "Deployment/recurve", f"{POD}.securityContext.fsGroup", DROP),
+    ("security", "cpu", "Deployment/recurve", f"{POD}.securityContext.seccompProfile", DROP),
+    ("security", "cpu", "Deployment/recurve", f"{POD}.automountServiceAccountToken", True),
+    ("security", "cpu", "Deployment/recurve", f"{SERVER}.securityContext.readOnlyRootFilesystem", False),
+    ("security", "cpu", "Deployment/recurve", f"{SERVER}.securityContext.capabilities.drop", ["NET_RAW"]),
+    ("security", "cpu", "Deployment/recurve", f"{SERVER}.securityContext.allowPrivilegeEscalation", True),
+    ("rollout", "cpu", "Deployment/recurve", "spec.strategy.rollingUpdate.maxUnavailable", 1),
+    ("rollout", "cpu", "Deployment/recurve", "spec.strategy.type", "Recreate"),
+    ("resources", "cpu", "Deployment/recurve", f"{SERVER}.resources.limits.memory", DROP),
+    ("resources", "gpu", "Deployment/recurve", f"{SERVER}.resources.requests.nvidia/com/gpu", 2),
+    ("resources", "gpu", "Deployment/recurve", f"{SERVER}.image", "recurve:0.1.0"),
+    ("image_ports", "cpu", "Deployment/recurve", f"{SERVER}.ports.0.containerPort", 50055),
+    ("image_ports", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--metrics_listen=[::]:9091"),
+    ("image_ports", "production", "Deployment/recurve", f"{SERVER}.ports.2.name", "healthy"),
+    ("mounts", "production", "Deployment/recurve", f"{POD}.volumes.0.configMap.name", "recurve-configuration"),
+    ("mounts", "production", "Deployment/recurve", f"{SERVER}.volumeMounts.0.name", "recurve-config"),
+    ("mounts", "gpu", "PersistentVolumeClaim/recurve-model", "metadata.name", "model"),
+    ("mounts", "production", "Deployment/recurve", "secretName=recurve-tls", "recurve-certificate"),
+    ("mounts", "production", "Deployment/recurve", "key=tls.key", "tls.pem"),
+    ("paths", "production", "Deployment/recurve", "key=tls.key", DROP),
+    ("paths", "cpu", "Deployment/recurve", f"{SERVER}.args.0", "--config=/etc/recurve/server.toml"),
+    ("paths", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--model=/models/example"),
+    ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--slot=4"),
+    ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--slots=many"),
+    ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--config=/etc/recurve/recurve-server.toml"),
+    ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_grace = ten seconds\n"),
+    ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_gracious = 10s\n"),
+    ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_grace = 10s\ndrain_grace = 10s\n"),
+    ("selectors", "cpu", "Service/recurve", "spec.selector", {"app": "recurve"}),
+    ("selectors", "cpu", "PodDisruptionBudget/recurve", "spec.selector.matchLabels.app/kubernetes/io/name", "server"),
+    ("selectors", "production", "PodMonitor/recurve", "spec.selector.matchLabels", {"app": "recurve"}),
+    ("selectors", "production", "NetworkPolicy/recurve", "spec.podSelector.matchLabels", {"app": "recurve"}),
+    ("selectors", "cpu", "Deployment/recurve", f"{POD}.topologySpreadConstraints.0.labelSelector.matchLabels", {"app": "recurve"}),
+    ("ports", "cpu", "Service/recurve-headless", "spec.ports.0.targetPort", "rpc"),
+    ("ports", "production", "PodMonitor/recurve", "spec.podMetricsEndpoints.0.port", "http"),
+    ("ports", "production", "NetworkPolicy/recurve", "spec.ingress.0.ports.0.port", "rpc"),
+    ("services", "cpu", "Service/recurve-headless", "spec.clusterIP", DROP),
+    ("services", "production", "Service/recurve", "spec.ports.0.appProtocol", "kubernetes.io/h2c"),
+    ("targets", "production", "ScaledObject/recurve", "spec.scaleTargetRef.name", "server"),
+    ("targets", "production", "ScaledObject/recurve", "spec.minReplicaCount", 1),
+    ("targets", "production", "Deployment/recurve", "spec.replicas", 2),
+    ("targets", "hpa", "HorizontalPodAutoscaler/recurve", "spec.scaleTargetRef.kind", "StatefulSet"),
+    ("targets", "cpu", "Deployment/recurve", "spec.replicas", 1),
+    ("targets", "cpu", "Deployment/recurve", f"{POD}.serviceAccountName", "default"),
+    ("targets", "cpu", "PodDisruptionBudget/recurve", "spec.maxUnavailable", "50%"),
+    ("routes", "gateway", "GRPCRoute/recurve", "spec.rules.0.backendRefs.0.name", "server"),
+    ("routes", "gateway", "GRPCRoute/recurve", "spec.rules.0.backendRefs.0.port", 443),
+    ("namespaces", "cpu", "Service/recurve", "metadata.namespace", "default"),
+    ("schemas", "cpu", "Deployment/recurve", f"{POD}.terminationGracePeriod", 120),
+    ("schemas", "cpu", "Deployment/recurve", f"{SERVER}.livenessProbe.periodSeconds", "10s"),
+    ("schemas", "cpu", "Deployment/recurve", "spec.selector", DROP),
+    ("schemas", "model-image-volume", "Deployment/recurve", "pullPolicy=IfNotPresent", 5),
+    ("schemas", "hpa", "HorizontalPodAutoscaler/recurve", "spec.maxReplicas", DROP),
+    ("schemas", "production", "NetworkPolicy/recurve", "spec.ingress.0.form", []),
+    ("schemas", "production", "PodMonitor/recurve", "spec.podMetricsEndpoints.0.scrapeInterval", "10s"),
+    ("schemas", "production", "PodMonitor/recurve", "spec.podMetricsEndpoints.0.interval", "often"),
+    ("schemas", "production", "ScaledObject/recurve", "spec.triggers.0.metadata.threshold", 2048),
+    ("schemas", "production", "ScaledObject/recurve", "spec.maxReplicas", 8),
+    ("schemas", "production", "PrometheusRule/recurve", "spec.groups.1.rules.0.expr", DROP),
+    ("schemas", "gateway", "GRPCRoute/recurve", "spec.rules.0.backendRefs.0.name", DROP),
+    ("metric_names", "production", "PrometheusRule/recurve", "spec.groups.1.rules.1.expr", "recurve_up == 0"),
+    ("metric_names", "production", "PrometheusRule/recurve", "spec.groups.1.rules.1.expr",
+     'recurve_time_to_first_token_seconds_bucket{le="3"} > 0'),
+    ("metric_names", "production", "PrometheusRule/recurve", "spec.groups.1.rules.1.expr", 'recurve_limit{limit="slot"} > 0'),
+    ("metric_names", "production", "PrometheusRule/recurve", "spec.groups.1.rules.1.expr", "sum by (kind) (recurve_ready) > 0"),
+    ("metric_names", "production", "PrometheusRule/recurve", "spec.groups.0.rules.0.record", "pod:recurve_queue_time:p90"),
+    ("metric_names", "production", "ScaledObject/recurve", "spec.triggers.0.metadata.query", "sum(recurve_tokens_waiting)"),
+    ("metric_names", "hpa", "HorizontalPodAutoscaler/recurve", "spec.metrics.0.pods.metric.name", "recurve_requests_waiting"),
+    ("runbooks", "production", "PrometheusRule/recurve", "spec.groups.1.rules.0.annotations.runbook_url", "docs/operations.md#nothing"),
+    ("runbooks", "production", "PrometheusRule/recurve", "spec.groups.1.rules.0.labels.severity", "critical"),
+]
+
+
+def _steps(field: str) -> list:
+    return [int(part) if part.isdigit() else part.replace("/", ".") for part in field.split(".")]
+
+
+def _resolve(names: list, thing: dict) -> list:
+    """Names of labels and files have dots and slashes of their own: the form in which the field exists."""
+    resolved, at = [], thing
+    for name in names:
+        if isinstance(at, dict) and name not in at and isinstance(name, str):
+            alike = [key for key in at if key.replace("/", ".") == name]
+            name = alike[0] if alike else name
+        resolved.append(name)
+        at = at[name] if isinstance(at, list) and name < len(at) or isinstance(at, dict) and name in at else {}
+    return resolved
+
+
+def _holders(thing, name: str, value: str):
+    """Objects in which the field `name` is `value`, with what they are in."""
+    if isinstance(thing, dict):
+        if thing.get(name) == value:
+            yield thing
+        for inner in thing.values():
+            yield from _holders(inner, name, value)
+    elif isinstance(thing, list):
+        for inner in thing:
+            yield from _holders(inner, name, value)
+
+
+def broken(objects: list[dict], target: str, field: str, value) -> list[dict]:
+    """A copy of the objects with one field changed. NAME=VALUE in place of a path finds the one that is so. With DROP
+    an element of a list goes as a whole."""
+    objects = copy.deepcopy(objects)
+    kind, _, name = target.partition("/")
+    thing = next(o for o in objects if o["kind"] == kind and name in ("", o["metadata"]["name"]))
+    if "=" in field:
+        field_name, _, old = field.partition("=")
+        holder, last = next(_holders(thing, field_name, old)), field_name
+        if value is DROP:
+            for items in list(_lists(thing)):
+                items[:] = [item for item in items if item is not holder]
+            holder[last] = "dropped"
+            return objects
+        holder[last] = value
+        return objects
+    *path, last = _resolve(_steps(field), thing)
+    holder = thing
+    for name in path:
+        holder = holder[name]
+    if value is DROP:
+        del holder[last]
+    elif isinstance(holder, list) and last == len(holder):
+        holder.append(value)
+    else:
+        holder[last] = value
+    return objects
+
+
+def _lists(thing):
+    if isinstance(thing, list):
+        yield thing
+    for inner in thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else ():
+        yield from _lists(inner)

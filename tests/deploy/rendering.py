@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifests of deploy/kubernetes as the real kubectl renders them."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+KUBECTL = pathlib.Path(sys.executable).parent / "kubectl"  # of tests/requirements_operations.txt
+
+# Components that stand on another.
+NEEDS = {"mutual-tls": ["tls"], "access": ["tls"]}
+
+
+def overlays() -> list[str]:
+    return sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+
+
+def components() -> list[str]:
+    return sorted(path.name for path in (MANIFESTS / "components").iterdir())
+
+
+def kustomize(folder: pathlib.Path) -> list[dict]:
+    """The objects of a folder; RuntimeError with what kubectl said if it cannot render them."""
+    done = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+class Copy:
+    """A copy of deploy/kubernetes that may be changed; use with `with`."""
+
+    def __enter__(self) -> Copy:
+        self.scratch = tempfile.TemporaryDirectory(prefix="recurve-deploy-")
+        self.root = pathlib.Path(self.scratch.name) / "kubernetes"
+        shutil.copytree(MANIFESTS, self.root)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.scratch.cleanup()
+
+    def overlay(self, name: str) -> list[dict]:
+        return kustomize(self.root / "overlays" / name)
+
+    def with_components(self, *names: str) -> list[dict]:
+        """The base with these components, and those that they need."""
+        needed = [other for name in names for other in NEEDS.get(name, [])]
+        folder = self.root / "overlays" / "of-the-test"
+        folder.mkdir(exist_ok=True)
+        text = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["../../base"],
+            "components": [f"../../components/{name}" for name in dict.fromkeys([*needed, *names])],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+        return kustomize(folder)
+
+
+def all_variants() -> dict[str, list[dict]]:
+    """Every overlay, the base alone, and the base with each component, by name."""
+    with Copy() as copy:
+        variants = {f"overlays/{name}": copy.overlay(name) for name in overlays()}
+        variants["base"] = copy.with_components()
+        for name in components():
+            variants[f"components/{name}"] = copy.with_components(name)
+    return variants
+
+
+def find(objects: list[dict], kind: str, name: str | None = None) -> list[dict]:
+    return [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+
+
+def named(thing: dict) -> str:
+    return f"{thing['kind']}/{thing['metadata']['name']}"
