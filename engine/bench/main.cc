@@ -34,7 +34,10 @@ struct Flags {
   std::string model, shape, depths, precision = "bf16", policy = "depthwise", threads = "auto",
                                     queue_depth = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
-  uint32_t ends_min = 0;  // 0: the policy's
+  uint32_t ends_min = 0;             // 0: the policy's
+  bool size = false;                 // print a SizeAnswer instead of running
+  uint32_t context = 0;              // of --size; 0: the model's
+  double bandwidth = 0, tflops = 0;  // of --size: GB/s, TFLOP/s
   BackendOptions backend;
   BenchOptions bench;
 };
@@ -54,7 +57,14 @@ constexpr char kFooter[] =
     "of kernels has a line for each, of all its launches in one step: how many, and bytes and\n"
     "FLOPs as counted from sizes and the run's mean rows; planning and routers are not counted.\n"
     "--format=json prints one flat object a run and last, with \"run\":\"median\", the medians.\n"
+    "--size runs nothing: kv_pages are those of all streams with a full context if every token "
+    "takes\n"
+    "every recursion, as admission counts, expected_kv_bytes those of the --depths; memory_bytes\n"
+    "weights and all pages, beside which a server needs a tenth for rows, tables and itself.\n"
+    "step_seconds is the larger of bytes over --bandwidth and FLOPs over --tflops at the full\n"
+    "context, tokens_per_second all streams' under it: bounds, of which a machine reaches a part.\n"
     "Examples:\n"
+    "  recurve-bench --size --shape=360m --streams=32 --bandwidth=3350 --tflops=990\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
     "  recurve-bench --model=models/demo --streams=8 --format=json";
 
@@ -96,6 +106,28 @@ void AddModelFlags(CLI::App& app, Flags& f) {
          "or 'router': the model decides, as it must where the router is token-choice. Default: "
          "1,(N-1)/N,..,1/N for --shape, router for --model")
       ->group(kModel);
+}
+
+void AddSizeFlags(CLI::App& app, Flags& f) {
+  constexpr char kSize[] = "Size";
+  app.add_flag("--size", f.size,
+               "Run nothing; print the memory that --streams need, and the bounds of their speed")
+      ->group(kSize);
+  app.add_option("--context", f.context, "Tokens of a stream, prompt and new ones; 0: the model's")
+      ->transform(WholeNumber(0, kMost32))
+      ->capture_default_str()
+      ->group(kSize)
+      ->needs("--size");
+  app.add_option("--bandwidth", f.bandwidth, "Of the memory, in GB/s; 0: no times")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(kSize)
+      ->needs("--size");
+  app.add_option("--tflops", f.tflops, "Of the products, in TFLOP/s; 0: not looked at")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(kSize)
+      ->needs("--bandwidth");
 }
 
 void AddLoadFlags(CLI::App& app, Flags& f) {
@@ -238,6 +270,13 @@ absl::Status Parse(Flags& f) {
   return ParseDepths(f.depths, f.bench.shares);
 }
 
+// The default depths of a model whose router is not asked.
+void FillShares(uint32_t recursions, Flags& f) {
+  for (uint32_t r = 0; r < recursions; ++r) {
+    f.bench.shares.push_back(1.0 - static_cast<double>(r) / recursions);
+  }
+}
+
 // Loads the model, or draws one and settles the default depths.
 absl::StatusOr<std::shared_ptr<const Model>> MakeModel(Flags& f) {
   if (!f.model.empty()) {
@@ -245,10 +284,7 @@ absl::StatusOr<std::shared_ptr<const Model>> MakeModel(Flags& f) {
     return std::make_shared<const Model>(std::move(model));
   }
   ASSIGN_OR_RETURN(const ModelConfig config, ShapeConfig(f.shape, f.recursions, f.layers));
-  if (f.depths.empty()) {
-    for (uint32_t r = 0; r < f.recursions; ++r)
-      f.bench.shares.push_back(1.0 - static_cast<double>(r) / f.recursions);
-  }
+  if (f.depths.empty()) FillShares(f.recursions, f);
   RETURN_IF_ERROR(CheckBench(config, f.bench));  // weights take a while to draw
   std::fprintf(stderr, "recurve-bench: drawing random weights\n");
   return std::make_shared<const Model>(RandomModel(config, DataType::kBf16, f.bench.seed));
@@ -261,6 +297,36 @@ void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
       "recurve-bench: %u of %u streams had ended when the last one got its first token, so "
       "tokens_per_second is of fewer; raise --new_tokens\n",
       m.ended_early, streams);
+}
+
+absl::StatusOr<Model> ModelToSize(const Flags& f) {
+  if (!f.model.empty()) return LoadModel(f.model);
+  Model model;
+  ASSIGN_OR_RETURN(model.config, ShapeConfig(f.shape, f.recursions, f.layers));
+  return model;
+}
+
+absl::Status PrintSize(Flags& f, const BackendBuilder& builder) {
+  ASSIGN_OR_RETURN(const Model model, ModelToSize(f));
+  const ModelConfig& config = model.config;
+  f.bench.prompt_tokens = f.bench.new_tokens = 1;  // which say nothing here
+  RETURN_IF_ERROR(CheckBench(config, f.bench));
+  if (f.bench.shares.empty()) FillShares(config.recursions(), f);
+  const uint32_t context = f.context == 0 ? config.max_positions : f.context;
+  if (context > config.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--context is ", context, "; the model's is ", config.max_positions));
+  }
+  const SizeAnswer size = ComputeSize(config, {.streams = f.bench.streams,
+                                               .context = context,
+                                               .number_bytes = f.bench.number_bytes,
+                                               .page_bytes = builder.Describe(model).page_bytes,
+                                               .shares = f.bench.shares,
+                                               .bytes_per_second = f.bandwidth * 1e9,
+                                               .flops_per_second = f.tflops * 1e12});
+  if (f.format == "json") return PrintJson("size", ToFigures(size));
+  PrintText(ToFigures(size));
+  return FlushStandardOutput();
 }
 
 absl::Status Run(Flags& f, BackendBuilder& builder) {
@@ -306,6 +372,7 @@ int Main(int argc, char** argv) {
                "recurve-bench");
   Flags flags;
   AddModelFlags(app, flags);
+  AddSizeFlags(app, flags);
   AddLoadFlags(app, flags);
   AddEngineFlags(app, flags);
   if (const absl::Status status = CheckFlagsHaveValues(argc, argv); !status.ok())
@@ -321,7 +388,7 @@ int Main(int argc, char** argv) {
     return Fail(kExitBadFlags, std::string(status.message()));
   const auto builder = OpenBackend(flags.backend);
   if (!builder.ok()) return Fail(kExitBadFlags, std::string(builder.status().message()));
-  const absl::Status status = Run(flags, **builder);
+  const absl::Status status = flags.size ? PrintSize(flags, **builder) : Run(flags, **builder);
   return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
 }
 

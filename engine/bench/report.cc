@@ -2,6 +2,7 @@
 #include "engine/bench/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string_view>
 
@@ -36,6 +37,30 @@ Figures ToFigures(const Measurement& m) {
   return figures;
 }
 
+Figures ToFigures(const SizeAnswer& size) {
+  const auto number = [](uint64_t value) { return static_cast<double>(value); };
+  Figures figures = {
+      {"parameters", number(size.parameters)},
+      {"weight_bytes", number(size.weight_bytes)},
+      {"kv_pages_per_stream", number(size.pages_per_stream)},
+      {"kv_pages", number(size.pages)},
+      {"kv_bytes", number(size.kv_bytes)},
+      {"expected_kv_bytes", number(size.expected_kv_bytes)},
+  };
+  for (const auto& [group, bytes] : size.expected_bytes_by_group) {
+    figures.emplace_back("expected_kv_bytes_" + group, number(bytes));
+  }
+  figures.emplace_back("memory_bytes", number(size.weight_bytes + size.kv_bytes));
+  if (size.step_seconds > 0) {
+    figures.emplace_back("step_seconds", size.step_seconds);
+    figures.emplace_back("tokens_per_second", size.tokens_per_second);
+  }
+  if (size.prompt_tokens_per_second > 0) {
+    figures.emplace_back("prompt_tokens_per_second", size.prompt_tokens_per_second);
+  }
+  return figures;
+}
+
 Figures Medians(const std::vector<Figures>& runs) {
   Figures medians = runs.front();
   for (size_t i = 0; i < medians.size(); ++i) {
@@ -53,6 +78,13 @@ absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
   for (const auto& [name, value] : figures) line[name] = value;
   std::printf("%s\n", line.dump().c_str());
   return FlushStandardOutput();
+}
+
+void PrintText(const Figures& figures) {
+  for (const auto& [name, value] : figures) {
+    const bool whole = value == std::floor(value) && value < 1e15;  // and so all its digits
+    std::printf(whole ? "%-26s %.0f\n" : "%-26s %.6g\n", name.c_str(), value);
+  }
 }
 
 void PrintKernels(const std::vector<KernelFigures>& kernels, bool json) {

@@ -10,18 +10,23 @@
 
 #include "absl/status/status.h"
 #include "engine/bench/measurement.h"
+#include "engine/bench/size.h"
 
 namespace recurve {
 
 // One flat object; keeps the order of fields.
 using Figures = std::vector<std::pair<std::string, double>>;
 Figures ToFigures(const Measurement& m);
+Figures ToFigures(const SizeAnswer& size);  // without the times that are unknown
 
 // Figure by figure, of one run or more.
 Figures Medians(const std::vector<Figures>& runs);
 
 // A line with `run` and the figures.
 absl::Status PrintJson(const nlohmann::json& run, const Figures& figures);
+
+// A line for each, names and numbers below each other.
+void PrintText(const Figures& figures);
 
 // A line for each kernel of a step, and one for all of them.
 void PrintKernels(const std::vector<KernelFigures>& kernels, bool json);

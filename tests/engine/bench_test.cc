@@ -9,6 +9,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/shapes.h"
+#include "engine/bench/size.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/make_test_backend.h"
@@ -189,6 +190,61 @@ class BenchOverBackendsTest : public testing::TestWithParam<TestBackend> {
 
 INSTANTIATE_TEST_SUITE_P(Backends, BenchOverBackendsTest, testing::ValuesIn(TestTwins()),
                          NameOfParam);
+
+SizeQuestion QuestionOf(uint32_t streams, std::vector<double> shares) {
+  return {.streams = streams,
+          .context = 1024,
+          .number_bytes = 2,
+          .page_bytes = 4096,
+          .shares = std::move(shares),
+          .bytes_per_second = 1e12,
+          .flops_per_second = 0};
+}
+
+TEST(SizeTest, MemoryIsCountedByGroup) {
+  const auto config = ShapeConfig("135m", 3, 0);
+  ASSERT_TRUE(config.ok());
+  const SizeAnswer size = ComputeSize(*config, QuestionOf(4, {1, 0.5, 0.25}));
+  // Ten layers a recursion: 16 entries of one fill a page, and 160 of an end.
+  EXPECT_EQ(size.pages_per_stream, 3 * 64 + 2 * 7);
+  EXPECT_EQ(size.pages, 4 * size.pages_per_stream);
+  EXPECT_EQ(size.kv_bytes, size.pages * 4096);
+  using Groups = std::vector<std::pair<std::string, uint64_t>>;
+  const uint64_t page = uint64_t{4} * 4096;
+  EXPECT_EQ(size.expected_bytes_by_group, (Groups{{"entry", 7 * page},
+                                                  {"1", 64 * page},
+                                                  {"2", 32 * page},
+                                                  {"3", 16 * page},
+                                                  {"exit", 7 * page}}));
+  EXPECT_EQ(size.expected_kv_bytes, (64 + 32 + 16 + 14) * page);
+}
+
+TEST(SizeTest, OneStreamReadsWhatATokenReads) {
+  for (const uint32_t recursions : {1, 3}) {
+    const auto config = ShapeConfig("360m", recursions, 0);
+    ASSERT_TRUE(config.ok());
+    const std::vector<double> shares =
+        recursions == 1 ? std::vector<double>{1} : std::vector<double>{1, 0.7, 0.3};
+    const SizeAnswer size = ComputeSize(*config, QuestionOf(1, shares));
+    EXPECT_NEAR(size.tokens_per_second, 1e12 / BytesPerToken(*config, shares, 1024, 2),
+                1e-9 * size.tokens_per_second);
+    EXPECT_EQ(size.prompt_tokens_per_second, 0);
+  }
+}
+
+TEST(SizeTest, ManyStreamsShareWeightsAndNotTheirEntriesOrProducts) {
+  const auto config = ShapeConfig("360m", 1, 0);
+  ASSERT_TRUE(config.ok());
+  SizeQuestion question = QuestionOf(32, {1});
+  const double weights = BytesPerToken(*config, {1}, 0, 2);
+  const double entries = BytesPerToken(*config, {1}, 1024, 2) - weights;
+  SizeAnswer size = ComputeSize(*config, question);
+  EXPECT_NEAR(size.step_seconds, (weights + 32 * entries) / 1e12, 1e-12);
+  question.flops_per_second = 1e12;
+  size = ComputeSize(*config, question);
+  EXPECT_NEAR(size.tokens_per_second, 1e12 / FlopsPerToken(*config, {1}, 1024), 1e-6);
+  EXPECT_GT(size.prompt_tokens_per_second, size.tokens_per_second);  // no head
+}
 
 TEST_P(BenchOverBackendsTest, DepthsAreThoseAskedFor) {
   BenchOptions options = SmallLoad(6, 20, 150);
