@@ -16,7 +16,7 @@ SERVER = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bi
 # What an operator makes before; docs/kubernetes.md says how.
 MADE_BY_OPERATORS = {
     ("Secret", "recurve-tls"): {"tls.crt", "tls.key"},
-    ("Secret", "recurve-access"): {"access"},
+    ("Secret", "recurve-access"): {"access.json"},
     ("ConfigMap", "recurve-client-ca"): {"ca.crt"},
 }
 # Of the server's next commits. TODO(merge of TLS and tokens): remove, and with it its use below.
