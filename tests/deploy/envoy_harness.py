@@ -122,7 +122,7 @@ def lay_out(authority: Authority, directory: pathlib.Path) -> None:
     """The directories of certificates that the configuration names."""
     for name in ("tls", "client_ca", "upstream"):
         (directory / name).mkdir()
-    certificate, key = authority.sign("front", "DNS:localhost,IP:127.0.0.1")
+    certificate, key = authority.sign("front", "DNS:localhost,DNS:recurve,IP:127.0.0.1")
     (directory / "tls" / "tls.crt").write_bytes(certificate.read_bytes())
     (directory / "tls" / "tls.key").write_bytes(key.read_bytes())
     for place in ("client_ca", "upstream"):

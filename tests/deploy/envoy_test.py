@@ -243,10 +243,27 @@ class EnvoyTest(unittest.TestCase):
         self.assertIn(("grpc-retry-pushback-ms", "1000"), list(caught.exception.trailing_metadata()))
         self.stub(client=bob).GetModelInfo(pb.GetModelInfoRequest(), timeout=SECONDS)
 
+    def test_a_server_with_tls_must_show_the_right_certificate(self):
+        """Another front stands for such a server."""
+        inner = self.start()
+        others = Authority(pathlib.Path(self.scratch) / "others")
+        for authority, healthy in ((self.authority, 1), (others, 0)):
+            with Front(Configuration("upstream-tls"), [f"127.0.0.1:{inner.port}"], authority) as outer:
+                verdict = "success" if healthy else "failure"
+                wait_until(lambda outer=outer, verdict=verdict: outer.stat(f"cluster.recurve.health_check.{verdict}") > 0,
+                           f"no {verdict} of a health check")
+                self.assertEqual(outer.healthy_servers(), healthy)
+                with outer.stub() as stub:
+                    if healthy:
+                        stub.GetModelInfo(pb.GetModelInfoRequest(), timeout=SECONDS)
+                    else:
+                        self.assertEqual(self.code_of(stub.GetModelInfo, pb.GetModelInfoRequest()),
+                                         grpc.StatusCode.UNAVAILABLE)
+
     def test_a_new_certificate_is_used_without_a_restart(self):
         self.start()
         stub = self.stub()
-        self.assertEqual(self.names(), {"localhost"})
+        self.assertNotIn("renewed", self.names())
         for path in self.authority.sign("renewed", "DNS:localhost,DNS:renewed,IP:127.0.0.1"):
             os.replace(path, self.front.directory / "tls" / f"tls{path.suffix}")
         wait_until(lambda: "renewed" in self.names(), "the old certificate is shown")
