@@ -175,7 +175,17 @@ def calls_to_servers(case: Case) -> bool:
 def tenant_of_the_client(case: Case) -> bool:
     with case.front.stub() as stub:
         stub.Complete(request(max_tokens=1), timeout=SECONDS, metadata=[("x-recurve-tenant", "somebody")])
+    wait_until(lambda: any("method=Complete" in server.log() for server in case.servers), "not in the log")
     return not any("tenant=somebody" in server.log() for server in case.servers)
+
+
+def binary_metadata(case: Case) -> bool:
+    """The servers' gRPC ends a call, or the connection that others use too, for a value that is no base64."""
+    with case.front.raw() as client:
+        client.call(1, ("some-bin", "*" * 5), proto=pb.GetModelInfoRequest(),
+                    method="/recurve.v1.GenerationService/GetModelInfo")
+        client.read(lambda: client.ended(1))
+    return case.front.stat("cluster.recurve.grpc.recurve.v1.GenerationService.GetModelInfo.success") == 1
 
 
 def headers_of_envoy(case: Case) -> bool:
@@ -283,6 +293,8 @@ LIMITS = [
     Limit("calls to servers at once", calls_to_servers, lambda c: thresholds(c).pop("max_requests"),
           lambda c: set_to(thresholds(c), max_requests=1)),
     Limit("tenants", tenant_of_the_client, lambda c: c.manager.pop("early_header_mutation_extensions")),
+    Limit("binary metadata", binary_metadata,
+          lambda c: c.manager["early_header_mutation_extensions"][0]["typed_config"]["mutations"].pop(1)),
     Limit("Envoy's own headers", headers_of_envoy, lambda c: c.manager.update(internal_address_config={})),
     Limit("retries", refusals_of_one_server, lambda c: c.host.pop("retry_policy")),
     Limit("servers put aside", short_deadlines,

@@ -175,7 +175,7 @@ class EnvoyTest(unittest.TestCase):
             wait_until(lambda echoed=echoed: any(
                 line["request_id"] == echoed and line["traceparent"] == trace for line in self.front.access_log()),
                 "not in Envoy's log")
-            self.assertIn(echoed, self.server.log())
+            wait_until(lambda echoed=echoed: echoed in self.server.log(), "not in the server's log")
         self.assertNotIn("secret", self.front.access_path.read_text())
 
     def test_health_is_open_and_reflection_is_not(self):
@@ -226,7 +226,7 @@ class EnvoyTest(unittest.TestCase):
         alice = self.authority.sign("alice", "DNS:alice")
         self.stub(client=alice).Complete(request(max_tokens=1), timeout=SECONDS,
                                          metadata=[("x-recurve-tenant", "bob")])
-        self.assertIn("tenant=alice", self.server.log())
+        wait_until(lambda: "tenant=alice" in self.server.log(), "not in the log")
         self.assertNotIn("bob", self.server.log())
 
     def test_a_tenant_has_a_rate_over_all_its_connections(self):
