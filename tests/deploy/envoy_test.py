@@ -29,8 +29,9 @@ class EnvoyTest(unittest.TestCase):
         self.front = None
         self.server = None
 
-    def start(self, *flags: str, variants: tuple[str, ...] = (), configuration: Configuration | None = None) -> Front:
-        self.server = Server(*flags, *SLOW)
+    def start(self, *flags: str, variants: tuple[str, ...] = (), configuration: Configuration | None = None,
+              speed: tuple[str, ...] = SLOW) -> Front:
+        self.server = Server(*flags, *speed)
         self.addCleanup(self.server.kill)
         self.front = self.enterContext(
             Front(configuration or Configuration(*variants), [self.server.address], self.authority))
@@ -40,8 +41,12 @@ class EnvoyTest(unittest.TestCase):
     def stub(self, **arguments):
         return self.enterContext(self.front.stub(**arguments))
 
-    def finished(self, reason: str) -> float:
-        return self.server.metric("recurve_request_finished_total", reason=reason)
+    def wait_for_end(self, reason: str) -> None:
+        """One request, no other, has ended, and for this reason."""
+        def ended(**labels) -> float:
+            return self.server.metric("recurve_request_finished_total", **labels)
+        wait_until(lambda: ended() == 1, "it has not ended")
+        self.assertEqual(ended(reason=reason), 1)
 
     def code_of(self, call, *arguments, **named) -> grpc.StatusCode:
         with self.assertRaises(grpc.RpcError) as caught:
@@ -102,7 +107,7 @@ class EnvoyTest(unittest.TestCase):
         next(call)
         call.cancel()
         self.server.wait_until_idle()
-        self.assertEqual(self.finished("cancelled"), 1)
+        self.wait_for_end("cancelled")
 
     def test_a_client_that_vanishes_frees_its_slot(self):
         self.start("--slots=1")
@@ -110,7 +115,7 @@ class EnvoyTest(unittest.TestCase):
             client.call(1, proto=request(PROMPT, max_tokens=900, stop=LONG))
             wait_until(lambda: self.server.load().requests_running == 1, "it does not run")
         self.server.wait_until_idle()
-        self.assertEqual(self.finished("cancelled"), 1)
+        self.wait_for_end("cancelled")
 
     def test_a_deadline_is_the_servers_to_keep(self):
         self.start("--slots=1")
@@ -118,7 +123,7 @@ class EnvoyTest(unittest.TestCase):
             client.call(1, ("grpc-timeout", "200m"), proto=request(PROMPT, max_tokens=900, stop=LONG))
             self.assertTrue(client.read(lambda: client.ended(1)))
         self.server.wait_until_idle()
-        self.assertEqual(self.finished("deadline_exceeded"), 1)
+        self.wait_for_end("deadline_exceeded")
         with self.assertRaises(grpc.RpcError) as caught:
             list(self.stub().Generate(request(PROMPT, max_tokens=900, stop=LONG), timeout=0.3))
         self.assertEqual(caught.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -130,7 +135,7 @@ class EnvoyTest(unittest.TestCase):
             self.assertEqual(route["route"]["timeout"], "0s")
 
     def test_a_slow_reader_is_noticed_by_the_server(self):
-        self.start("--slots=2", "--stream_stall_timeout=1s", "--stream_buffer_tokens=64")
+        self.start("--slots=2", "--stream_stall_timeout=1s", "--stream_buffer_tokens=64", speed=())
         narrow = {"grpc__http2__lookahead_bytes": 65536, "grpc__http2__bdp_probe": 0}
         message = request(PROMPT, max_tokens=900, stop=LONG, output={"logprobs": True, "top_logprobs": 20})
         call = self.stub(**narrow).Generate(message)
