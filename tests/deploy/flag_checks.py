@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -19,8 +22,6 @@ MADE_BY_OPERATORS = {
     ("Secret", "recurve-access"): {"access.json"},
     ("ConfigMap", "recurve-client-ca"): {"ca.crt"},
 }
-# Of the server's next commits. TODO(merge of TLS and tokens): remove, and with it its use below.
-COMING_FLAGS = {"tls_cert", "tls_key", "tls_client_ca", "access_file", "health_listen"}
 PATH_FLAGS = ("model", "tls_cert", "tls_key", "tls_client_ca", "access_file")
 
 
@@ -137,14 +138,26 @@ def paths(objects: list[dict]) -> list[str]:
     return findings
 
 
+@functools.cache
+def _credentials() -> dict[str, str]:
+    """Files in the place of those that operators make, by flag."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="recurve-credentials-"))
+    atexit.register(shutil.rmtree, folder)
+    cert, key, access = folder / "tls.crt", folder / "tls.key", folder / "access.json"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
+                    "-subj", "/CN=recurve", "-keyout", key, "-out", cert], capture_output=True, check=True)
+    access.write_text('{"tokens": [{"id": "a", "sha256": "%s", "tenant": "a"}]}' % ("0" * 64))
+    return {"tls_cert": str(cert), "tls_key": str(key), "tls_client_ca": str(cert), "access_file": str(access)}
+
+
 def known_flags() -> set[str]:
     done = subprocess.run([SERVER, "--help"], capture_output=True, text=True, check=True)
-    return set(re.findall(r"^ +--([a-z_]+)", done.stdout, re.M)) | COMING_FLAGS
+    return set(re.findall(r"^ +--([a-z_]+)", done.stdout, re.M))
 
 
 def flags(objects: list[dict]) -> list[str]:
     """The server itself reads file and arguments: what it would refuse it refuses here. It ends because the model is
-    missing, which it looks for last."""
+    missing, which it looks for last. Its ports and files are others, so that it can run here."""
     findings, known = [], known_flags()
     for deployment, settings in _settings(objects):
         names = [name for name, _ in settings.arguments]
@@ -156,13 +169,11 @@ def flags(objects: list[dict]) -> list[str]:
         with tempfile.TemporaryDirectory() as scratch:
             config = pathlib.Path(scratch) / "recurve-server.toml"
             config.write_text(settings.config or "")
-            # Files of Secrets are not here; that they are mounted is what `paths` checks.
-            moved = {"model": f"{scratch}/no-model", "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
-            kept = [f"--{name}={value}" for name, value in settings.arguments
-                    if name not in moved and name not in ("config", "health_listen", *PATH_FLAGS)]
-            moved = [f"--{name}={value}" for name, value in moved.items()]
-            done = subprocess.run([SERVER, f"--config={config}", *moved, *kept], capture_output=True, text=True,
-                                  timeout=60, check=False)
+            here = {"config": str(config), "model": f"{scratch}/no-model", **_credentials(),
+                    **dict.fromkeys(("listen", "metrics_listen", "health_listen"), "127.0.0.1:0")}
+            told = {"model": "", "listen": "", "metrics_listen": "", **dict(settings.arguments)}
+            arguments = [f"--{name}={here.get(name, value)}" for name, value in told.items()]
+            done = subprocess.run([SERVER, *arguments], capture_output=True, text=True, timeout=60, check=False)
             if done.returncode != 1 or "no-model" not in done.stderr and "cuda" not in done.stderr:
                 findings.append(f"{named(deployment)}: the server says {done.stderr.strip()} (exit code {done.returncode})")
     return findings

@@ -10,8 +10,6 @@ import yaml
 
 from tests.deploy.rendering import MANIFESTS, ROOT, find, named
 
-# Of a server with certificates and tokens, which the live one of these tests goes without.
-WITH_SECURITY = {"recurve_tls_certificate_not_after_timestamp_seconds", "recurve_unauthenticated_total"}
 # Of Prometheus itself.
 OF_PROMETHEUS = {"up", "ALERTS"}
 # Labels that Prometheus adds to what it scrapes.
@@ -52,8 +50,8 @@ def wrong_names(expression: str, live: Live, records: set[str]) -> list[str]:
     wrong, labels = [], set(OF_TARGETS)
     for prefix, rest, matchers in NAME.findall(expression):
         name = prefix + rest
-        labels |= set(live.labels.get(name, {"reason": ()} if name in WITH_SECURITY else {}))
-        if name in records | WITH_SECURITY | OF_PROMETHEUS:
+        labels |= set(live.labels.get(name, {}))
+        if name in records | OF_PROMETHEUS:
             continue
         if name not in live.labels:
             wrong.append(f"no metric {name}")

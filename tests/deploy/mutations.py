@@ -42,7 +42,7 @@ MUTATIONS = [
     ("image_ports", "cpu", "Deployment/recurve", f"{SERVER}.ports.0.containerPort", 50055),
     ("image_ports", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--metrics_listen=[::]:9091"),
     ("image_ports", "production", "Deployment/recurve", f"{SERVER}.ports.2.name", "healthy"),
-    ("mounts", "production", "Deployment/recurve", f"{POD}.volumes.0.configMap.name", "recurve-configuration"),
+    ("mounts", "cpu", "Deployment/recurve", f"{POD}.volumes.0.configMap.name", "recurve-configuration"),
     ("mounts", "production", "Deployment/recurve", f"{SERVER}.volumeMounts.0.name", "recurve-config"),
     ("mounts", "gpu", "PersistentVolumeClaim/recurve-model", "metadata.name", "model"),
     ("mounts", "production", "Deployment/recurve", "secretName=recurve-tls", "recurve-certificate"),
@@ -53,6 +53,7 @@ MUTATIONS = [
     ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--slot=4"),
     ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--slots=many"),
     ("flags", "cpu", "Deployment/recurve", f"{SERVER}.args.1", "--config=/etc/recurve/recurve-server.toml"),
+    ("flags", "tls", "Deployment/recurve", f"{SERVER}.args.2", "--max_connection_age=5m"),  # no key
     ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_grace = ten seconds\n"),
     ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_gracious = 10s\n"),
     ("flags", "cpu", "ConfigMap", "data.recurve-server/toml", "drain_grace = 10s\ndrain_grace = 10s\n"),
