@@ -11,9 +11,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "engine/backend/model_shape.h"
+#include "engine/base/machine.h"
 #include "engine/base/quotable.h"
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
+#include "engine/fingerprint.h"
 #include "engine/make_budget.h"
 #include "engine/model/model_directory.h"
 #include "engine/model/parameters.h"
@@ -277,6 +279,9 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   assembly.queue_depth = *options.schedule.queue_depth;
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);
+  assembly.info.fingerprint =
+      Fingerprint(*model, assembly.tokenizer == nullptr ? Digest() : assembly.tokenizer->digest(),
+                  options, facts.arithmetic, UsableThreads());
   assembly.info.device_memory = SummarizeMemory(assembly.backend->DeviceMemoryPieces());
   for (std::string& warning : assembly.backend->Warnings()) warnings.push_back(std::move(warning));
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);

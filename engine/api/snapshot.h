@@ -19,6 +19,9 @@ namespace recurve {
 
 struct EngineInfo {
   std::string model_name, backend, precision, isa, sharing, router, kv_mode;
+  // Engines with the same one give a request with a seed the same bits; empty if this one does not
+  // give them itself.
+  std::string fingerprint;
   uint32_t vocab_size = 0, max_context = 0, recursions = 1, threads = 1;
   float router_threshold = 0.0F;  // the model's; 0 without an expert-choice router
   std::vector<TokenId> eos_token_ids;

@@ -141,10 +141,13 @@ bool IsEndless(const ScheduledSample& sample, const ScheduleOptions& options) {
 
 uint32_t NewTokens(const ScheduledSample& sample, const ScheduleOptions& options) {
   if (sample.max_tokens.has_value()) return *sample.max_tokens;
-  if (IsEndless(sample, options)) return options.default_max_tokens;
+  // With those of the earlier stream as many as it would have had, had it not broken.
+  const uint32_t left = options.default_max_tokens -
+                        std::min(options.default_max_tokens - 1, sample.generated_prefix);
+  if (IsEndless(sample, options)) return left;
   const uint32_t context = options.limits.max_positions;
   const uint32_t prompt = static_cast<uint32_t>(std::min<size_t>(sample.prompt.size(), context));
-  return std::min(options.default_max_tokens, context - prompt);
+  return std::min(left, context - prompt);
 }
 
 absl::Status CheckCanRun(const ScheduledSample& sample, const ScheduleOptions& options,

@@ -75,6 +75,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view jso
   ASSIGN_OR_RETURN(const TokenizerConfig config, ParseTokenizerConfig(json_text, id_limit));
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(config));
   RETURN_IF_ERROR(tokenizer->SetAddedTokens(config.added));
+  tokenizer->digest_ = DigestOf(BytesOf(json_text));
   return tokenizer;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/digest.h"
 #include "engine/base/token_id.h"
 #include "engine/tokenizer/added_tokens.h"
 #include "engine/tokenizer/bpe.h"
@@ -66,6 +67,9 @@ class Tokenizer {
   // a token have no text, nor have special tokens with `skip_special_tokens`.
   std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const;
 
+  // Of the file's text.
+  const Digest& digest() const { return digest_; }
+
   // What the file says and is not done, a sentence each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
@@ -111,6 +115,7 @@ class Tokenizer {
 
   bool Known(TokenId id) const { return id < tokens_.size(); }
 
+  Digest digest_;
   std::vector<std::string> warnings_;
   bool nfc_;
   WordPattern pattern_;

@@ -66,6 +66,7 @@ BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& o
   BackendFacts facts;
   facts.name = "cpu";
   facts.device = IsaName(IsaOf(options));
+  facts.arithmetic = kReferenceArithmetic;
   facts.threads = options.threads;
   facts.page_bytes = CpuPageBytes(model.config, options.precision);
   facts.memory_share = 0.5;  // the rest of the machine, and activations, need memory too

@@ -21,6 +21,14 @@ std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t
   return {all + size_t{epoch % kMostOutstanding} * words, words};
 }
 
+// Matrix instructions add up in an order that their family has; cuBLASLt chooses its own by more
+// than a row.
+std::string ArithmeticOf(const CudaBackendOptions& options, const DeviceFacts& device) {
+  if (options.precision == Precision::kF32) return kReferenceArithmetic;
+  if (options.library_rows > 0) return "";
+  return absl::StrCat("cuda bf16 ", device.architecture);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(std::shared_ptr<const Model> model,
@@ -69,13 +77,14 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
   return backend;
 }
 
-BackendFacts CudaBackend::Describe(const Model& model, Precision precision,
+BackendFacts CudaBackend::Describe(const Model& model, const CudaBackendOptions& options,
                                    const DeviceFacts& device) {
   BackendFacts facts;
   facts.name = "cuda";
   facts.device = device.name;
+  facts.arithmetic = ArithmeticOf(options, device);
   facts.threads = 1;
-  facts.page_bytes = PageBytes(model.config, precision);
+  facts.page_bytes = PageBytes(model.config, options.precision);
   facts.memory_share = 0.9;  // the rest is for graphs, kernels and what the driver needs
   facts.queue_depth = 1;
   facts.max_slots = kMaxima.slots;

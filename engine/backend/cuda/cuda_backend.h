@@ -71,7 +71,8 @@ class CudaBackend final : public Backend {
                                                              const CudaBackendOptions& options);
 
   // What a backend on this device will be.
-  static BackendFacts Describe(const Model& model, Precision precision, const DeviceFacts& device);
+  static BackendFacts Describe(const Model& model, const CudaBackendOptions& options,
+                               const DeviceFacts& device);
 
   absl::Status Submit(const StepPlan& plan) override;
   // Unavailable once the oldest step has taken longer than the timeout.

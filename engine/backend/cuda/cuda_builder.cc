@@ -16,7 +16,7 @@ class CudaBuilder final : public BackendBuilder {
       : runtime_(std::move(runtime)), options_(options), device_(runtime_->facts()) {}
 
   BackendFacts Describe(const Model& model) const override {
-    return CudaBackend::Describe(model, options_.precision, device_);
+    return CudaBackend::Describe(model, options_, device_);
   }
 
   absl::StatusOr<uint64_t> Prepare(std::shared_ptr<const Model> model,

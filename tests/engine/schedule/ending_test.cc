@@ -64,6 +64,20 @@ TEST_F(EndingTest, TellsLengthFromContextLimit) {
   EXPECT_EQ(told(2).ending.generated_tokens, 3U);
 }
 
+TEST_F(EndingTest, WhatAnEarlierStreamHadIsPartOfTheDefaultLength) {
+  options_.default_max_tokens = 3;
+  Start();
+  for (const auto& [had, left] : {std::pair{0U, 3U}, {1U, 2U}, {2U, 1U}, {3U, 1U}, {4U, 1U}}) {
+    ScheduledSample sample = MakeSample(1, 4);
+    sample.max_tokens.reset();
+    sample.generated_prefix = had;
+    ASSERT_TRUE(schedule_->Add(sample).ok());
+    while (schedule_->HasWork()) Step();
+    EXPECT_EQ(told(sample.id).ending.reason, EndReason::kLength);
+    EXPECT_EQ(told(sample.id).ending.generated_tokens, left) << had;
+  }
+}
+
 TEST_F(EndingTest, ReportsCountsDepthsAndTimes) {
   Start();
   const SteadyTime start = clock_.now;

@@ -197,9 +197,12 @@ Expected ComputeAlone(const FakeModel& model, const ScheduledSample& sample,
   Expected expected;
   const uint32_t prompt = static_cast<uint32_t>(sample.prompt.size());
   const bool endless = IsEndless(sample, options);
-  const uint32_t left =
-      endless ? options.default_max_tokens : options.limits.max_positions - prompt;
-  const uint32_t allowed = sample.max_tokens.value_or(std::min(options.default_max_tokens, left));
+  // The default, less what an earlier stream has had of it.
+  const uint32_t usual = options.default_max_tokens > sample.generated_prefix
+                             ? options.default_max_tokens - sample.generated_prefix
+                             : 1;
+  const uint32_t left = endless ? usual : options.limits.max_positions - prompt;
+  const uint32_t allowed = sample.max_tokens.value_or(std::min(usual, left));
   if (!endless && !sample.max_tokens.has_value() && allowed == left) {
     expected.reason = EndReason::kContextLimit;
   }
