@@ -66,8 +66,10 @@ absl::Status CheckTenant(const grpc::CallbackServerContext& context) {
   return CheckName(context, kTenantKey, kMaxTenantBytes);
 }
 
-void CallMetadata::BeforeMessage(const std::string& id) {
-  if (!std::exchange(echoed_, true)) context_->AddInitialMetadata(kRequestIdKey, id);
+void CallMetadata::BeforeMessage(const std::string& id, const std::string& fingerprint) {
+  if (std::exchange(echoed_, true)) return;
+  context_->AddInitialMetadata(kRequestIdKey, id);
+  if (!fingerprint.empty()) context_->AddInitialMetadata(kFingerprintKey, fingerprint);
 }
 
 void CallMetadata::BeforeStatus(const std::string& id, const absl::Status& status,

@@ -20,6 +20,10 @@ namespace recurve {
 // When a client whose call a queue had no place for may try again; gRPC's own name.
 inline constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
+// Tells in the initial metadata of an answer, while there is one, which servers would give the
+// same.
+inline constexpr char kFingerprintKey[] = "x-recurve-fingerprint";
+
 // Whose call it is, as far as the client says so itself.
 inline constexpr char kTenantKey[] = "x-recurve-tenant";
 
@@ -43,7 +47,8 @@ class CallMetadata {
  public:
   explicit CallMetadata(grpc::CallbackServerContext* context) : context_(context) {}
 
-  void BeforeMessage(const std::string& id);
+  // `fingerprint` as EngineInfo has it.
+  void BeforeMessage(const std::string& id, const std::string& fingerprint);
   // `pushback`: for what is refused for want of a place, unless `status` itself says how long.
   void BeforeStatus(const std::string& id, const absl::Status& status,
                     std::chrono::milliseconds pushback);

@@ -27,9 +27,10 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
 
  private:
   void SendDelta(const Delta& delta, const Echo& echo) override {
-    metadata_.BeforeMessage(id());
+    const Engine& engine = *context()->engine.load(std::memory_order_acquire);
+    metadata_.BeforeMessage(id(), engine.Info().fingerprint);
     message_.Clear();
-    FillResponse(delta, echo, *context()->engine.load(std::memory_order_acquire), &message_);
+    FillResponse(delta, echo, engine, &message_);
     StartWrite(&message_);
   }
   void SendStatus(const absl::Status& status) override {
@@ -57,8 +58,9 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
 
  private:
   void SendDelta(const Delta& delta, const Echo& echo) override {
-    metadata_.BeforeMessage(id());
-    FillResponse(delta, echo, *context()->engine.load(std::memory_order_acquire), response_);
+    const Engine& engine = *context()->engine.load(std::memory_order_acquire);
+    metadata_.BeforeMessage(id(), engine.Info().fingerprint);
+    FillResponse(delta, echo, engine, response_);
   }
   void SendStatus(const absl::Status& status) override {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
@@ -104,10 +106,12 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* grpc_context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override {
-    const auto answer = [request, response](const Engine& engine) {
+    const auto answer = [grpc_context, request, response](const Engine& engine) {
       const bool add_special = !request->has_add_special_tokens() || request->add_special_tokens();
       auto ids = engine.Tokenize(request->text(), add_special);
       if (!ids.ok()) return ids.status();
+      const std::string& fingerprint = engine.Info().fingerprint;
+      if (!fingerprint.empty()) grpc_context->AddInitialMetadata(kFingerprintKey, fingerprint);
       response->mutable_ids()->Assign(ids->begin(), ids->end());
       if (request->with_text()) {
         for (const uint32_t id : *ids) response->add_texts(engine.TokenText(id));

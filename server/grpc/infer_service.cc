@@ -56,7 +56,7 @@ class InferCall final : public Call, public grpc::ServerUnaryReactor {
     WriteDone(true);
   }
   void SendStatus(const absl::Status& status) override {
-    if (status.ok()) metadata_.BeforeMessage(id());
+    if (status.ok()) metadata_.BeforeMessage(id(), doorway_->engine()->Info().fingerprint);
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
     Finish(ToGrpc(WithInferNames(status)));
   }

@@ -144,6 +144,7 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
   proto->mutable_eos_token_ids()->Assign(info.eos_token_ids.begin(), info.eos_token_ids.end());
   proto->set_parameters(info.parameters);
   proto->set_has_tokenizer(info.has_tokenizer);
+  proto->set_fingerprint(info.fingerprint);
   v1::Limits* limits = proto->mutable_limits();
   limits->set_default_max_tokens(info.options.schedule.default_max_tokens);
   limits->set_max_stop_strings(kMaxStopStrings);

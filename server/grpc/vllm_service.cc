@@ -84,7 +84,8 @@ class VllmCall final : public Call, public grpc::ServerWriteReactor<vllm_proto::
     messages_ = answer_.Take(delta);
     written_ = 0;
     if (messages_.empty()) return WriteDone(true);
-    metadata_.BeforeMessage(id());
+    metadata_.BeforeMessage(id(),
+                            context()->engine.load(std::memory_order_acquire)->Info().fingerprint);
     StartWrite(messages_.data());
   }
   void SendStatus(const absl::Status& status) override {
