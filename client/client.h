@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C++ client of a Recurve server: one channel, calls that block, and streams that call back.
+// The C++ client of Recurve servers: calls that block, and streams that call back, each at one of
+// several replicas. docs/replicas.md says what is tried again, and what goes on.
 #ifndef RECURVE_CLIENT_CLIENT_H_
 #define RECURVE_CLIENT_CLIENT_H_
 
@@ -9,32 +10,56 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/channel_credentials.h"
+#include "client/replica_set.h"
 #include "recurve/v1/generation.pb.h"
 
 namespace recurve::client {
 
 struct ClientOptions {
-  // HOST:PORT, or any name that gRPC resolves. A server on this machine is always called directly;
-  // on the way to others gRPC uses the proxy that grpc_proxy, https_proxy or http_proxy name.
-  std::string server = "127.0.0.1:50051";
-  // Calls that the server refuses because a queue is full or because it is not ready are tried
-  // again, at most this often in all (1: never again, at most 5), after the time that the server
-  // asks for.
+  // Replicas: HOST:PORT, or any name that gRPC resolves; `dns:///HOST:PORT` stands for all
+  // addresses of the name. At least one. A server on this machine is always called directly; on the
+  // way to others gRPC uses the proxy that grpc_proxy, https_proxy or http_proxy name.
+  std::vector<std::string> servers = {"127.0.0.1:50051"};
+  Balance balance = Balance::kLeastOutstanding;
+  // Calls that a server refuses because a queue is full or because it is not ready, and those of
+  // which nothing had come when it was lost, are tried again, at most this often in all (1: never
+  // again): at another server, or after the time that the servers ask for. Streams that
+  // CallOptions::resume has go on count in the same way.
   int attempts = 1;
+  // Tries beyond the first ones of calls that servers did not ask for, while no call ends well; a
+  // call that does gives back a fifth of one.
+  uint32_t retry_budget = 100;
+  // Of a prompt's beginning, that decides where it goes with Balance::kPrefixAffinity and is sent
+  // as metadata x-recurve-prefix.
+  uint32_t prefix_tokens = 64;
   Credentials credentials;  // that pass CheckCredentials
 };
 
 inline constexpr size_t kMaxRequestIdBytes = 128;  // the server takes no longer ones
+
+// What became of a call, beside its answer.
+struct CallReport {
+  int tries = 0;            // at any server, those that resumed a stream included
+  int resumes = 0;          // of samples that went on at another server
+  std::string last_server;  // of the last try
+};
 
 struct CallOptions {
   std::optional<std::chrono::milliseconds> timeout;  // sent to the server as the call's deadline
   // Metadata x-request-id, printable ASCII of at most kMaxRequestIdBytes: a call with another one
   // ends with InvalidArgument and is not sent. Empty: the server makes one.
   std::string request_id;
+  // Streams that break after their first message, or that a server's end cuts short, go on at
+  // another server (or the same one, when it is back) with the fingerprint of the first, as if
+  // nothing had happened. Needs ClientOptions::attempts above 1.
+  bool resume = false;
+  // Written before the call returns, or before `on_end`. May be null.
+  CallReport* report = nullptr;
 };
 
 // A running stream. Destroying it cancels it and waits for its end.
@@ -51,6 +76,8 @@ inline constexpr char kRetryPushbackPayload[] = "recurve/grpc-retry-pushback-ms"
 
 // Payload of an Unavailable status: no server was reached.
 inline constexpr char kNotReachedPayload[] = "recurve/not-reached";
+
+class Replicas;
 
 // Statuses carry gRPC's code and the server's message. Thread-safe.
 class Client {
@@ -86,8 +113,8 @@ class Client {
   absl::Status CheckHealth(const std::string& service, const CallOptions& options);
 
  private:
-  struct Stubs;
-  std::unique_ptr<Stubs> stubs_;
+  const ClientOptions options_;
+  const std::unique_ptr<Replicas> replicas_;
 };
 
 }  // namespace recurve::client

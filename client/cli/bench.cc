@@ -88,8 +88,8 @@ class RequestMaker {
 };
 
 int Bench(const BenchFlags& flags) {
-  const std::string& server = flags.connection.client.server;
-  Client client(flags.connection.client);
+  const std::string& server = flags.connection.server;
+  Client client(flags.connection.options());
   const auto info = client.GetModelInfo(flags.connection.call());
   if (!info.ok()) return ReportError(server, info.status());
   const auto make_request = RequestMaker::Create(flags, info->vocab_size());
@@ -174,8 +174,9 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()
       ->group("Output");
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kSeveral, flags->connection);
   AddRetryFlag(*command, flags->connection);
+  AddBalanceFlags(*command, flags->connection);
   AddRequestIdFlag(*command, flags->connection, "Name of all the requests in the server's log");
   command->callback([flags, &exit_code] { exit_code = Bench(*flags); });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/bench_report.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -122,6 +123,22 @@ std::string OutcomeName(const RequestRecord& record) {
   return absl::StatusCodeToString(record.status.code());
 }
 
+// What several servers are needed for: how often a request was tried again, and who ended it.
+std::string ServersText(const Report& report) {
+  std::string text;
+  if (report.retries > 0) {
+    absl::StrAppendFormat(&text,
+                          "tries      %d beyond the first, %d of them to go on in mid-stream\n",
+                          report.retries, report.resumes);
+  }
+  if (report.by_server.size() < 2) return text;
+  absl::StrAppend(&text, "servers   ");
+  for (const auto& [server, requests] : report.by_server) {
+    absl::StrAppendFormat(&text, " %s: %d", server, requests);
+  }
+  return text + "\n";
+}
+
 // A line for each way to end but completion.
 std::string OthersText(const Report& report) {
   std::string text;
@@ -211,6 +228,9 @@ Report MakeReport(const LoadPlan& plan, const LoadResult& load) {
     Outcome& outcome = report.outcomes[name];
     if (outcome.requests++ == 0) outcome.first_message = std::string(record.status.message());
     outcome.generated_tokens += record.generated_tokens;
+    report.retries += static_cast<uint64_t>(std::max(0, record.report.tries - 1));
+    report.resumes += static_cast<uint64_t>(record.report.resumes);
+    if (record.report.tries > 0) ++report.by_server[record.report.last_server];
     if (name == kCompleted) completed.Add(record);
   }
   completed.Finish();
@@ -231,6 +251,7 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
   absl::StrAppend(&text, LoadText(report));
   absl::StrAppendFormat(&text, "completed  %d of %d\n%s", report.completed(), report.plan.requests,
                         OthersText(report));
+  absl::StrAppend(&text, ServersText(report));
   absl::StrAppendFormat(&text,
                         "throughput %s requests/s, %s generated tokens/s, %s prompt tokens/s\n",
                         Figure(2, report.CompletedRate(report.completed())),
@@ -278,6 +299,9 @@ std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& repor
       {"requests_per_second_by_status", rate_by_status},
       {"generated_tokens_by_status", tokens_by_status},
       {"first_message_by_status", first_messages},
+      {"retries", report.retries},
+      {"resumes", report.resumes},
+      {"requests_by_server", report.by_server},
       {"seconds", report.seconds},
       {"prompt_tokens", report.prompt_tokens},
       {"cached_prompt_tokens", report.cached_prompt_tokens},

@@ -38,6 +38,10 @@ struct Report {
   bool interrupted = false;
   // Everything that was sent, by status: kCompleted, kDrained, or the name of a status' code.
   std::map<std::string, Outcome> outcomes;
+  // Of everything that was sent: tries beyond the first, and samples that another server went on
+  // with.
+  uint64_t retries = 0, resumes = 0;
+  std::map<std::string, uint64_t> by_server;  // requests, by the server of their last try
 
   // Of completed requests alone.
   uint64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;

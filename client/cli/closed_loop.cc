@@ -92,9 +92,11 @@ LoadResult RunClosedLoop(Client& client, const CallOptions& call, const Load& lo
     Lane& lane = lanes[index];
     lane.record = RequestRecord();
     const v1::GenerateRequest request = load.make_request(started++);
+    CallOptions options = call;
+    options.report = &lane.record.report;
     lane.start = Clock::now();
     lane.stream = client.StartGenerate(
-        request, call,
+        request, options,
         [&lane](const v1::GenerateResponse& message) {
           lane.record.Hear(message, Seconds(Clock::now() - lane.start));
         },

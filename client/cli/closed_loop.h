@@ -17,6 +17,7 @@ namespace recurve::client {
 // What one request experienced; times in seconds, from sending it.
 struct RequestRecord {
   absl::Status status;
+  CallReport report;               // how often it was tried, and where it ended
   bool drained = false;            // the server shut down and ended it with part of its text
   uint64_t tokens_seen = 0;        // in messages
   double time_to_first_token = 0;  // the first message with tokens; 0 if none came

@@ -28,6 +28,8 @@ void PrintInfo(const v1::GetModelInfoResponse& info, const v1::GetLoadResponse& 
               info.backend().c_str());
   std::printf("recursions    %u, sharing %s, router %s, KV %s\n", info.num_recursions(),
               info.sharing().c_str(), info.router().c_str(), info.kv_mode().c_str());
+  std::printf("fingerprint   %s\n", info.fingerprint().empty() ? "none: outputs depend on the load"
+                                                               : info.fingerprint().c_str());
   std::printf("vocabulary    %u%s\n", info.vocab_size(),
               info.has_tokenizer() ? "" : " (no tokenizer: token ids only)");
   std::printf("context       %u tokens\n", info.max_context());
@@ -46,11 +48,11 @@ void PrintInfo(const v1::GetModelInfoResponse& info, const v1::GetLoadResponse& 
 }
 
 int Info(const InfoFlags& flags) {
-  Client client(flags.connection.client);
+  Client client(flags.connection.options());
   const auto info = client.GetModelInfo(flags.connection.call());
-  if (!info.ok()) return ReportError(flags.connection.client.server, info.status());
+  if (!info.ok()) return ReportError(flags.connection.server, info.status());
   const auto load = client.GetLoad(flags.connection.call());
-  if (!load.ok()) return ReportError(flags.connection.client.server, load.status());
+  if (!load.ok()) return ReportError(flags.connection.server, load.status());
   if (flags.json) {
     std::printf("{\"model\":%s,\"load\":%s}\n", ToJson(*info).c_str(), ToJson(*load).c_str());
   } else {
@@ -66,7 +68,7 @@ struct HealthFlags {
 };
 
 int Health(const HealthFlags& flags) {
-  Client client(flags.connection.client);
+  Client client(flags.connection.options());
   const CallOptions call = flags.connection.call();
   const auto give_up =
       std::chrono::steady_clock::now() + std::chrono::duration<double>(flags.wait_seconds);
@@ -75,7 +77,7 @@ int Health(const HealthFlags& flags) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     status = client.CheckHealth(flags.service, call);
   }
-  if (!status.ok()) return ReportError(flags.connection.client.server, status);
+  if (!status.ok()) return ReportError(flags.connection.server, status);
   std::printf("SERVING\n");
   return 0;
 }
@@ -96,9 +98,9 @@ int Tokenize(const TokenizeFlags& flags) {
   request.set_text(*std::move(text));
   request.set_with_text(true);
   if (flags.no_special) request.set_add_special_tokens(false);
-  Client client(flags.connection.client);
+  Client client(flags.connection.options());
   const auto response = client.Tokenize(request, flags.connection.call());
-  if (!response.ok()) return ReportError(flags.connection.client.server, response.status());
+  if (!response.ok()) return ReportError(flags.connection.server, response.status());
   if (flags.json) {
     std::printf("%s\n", ToJson(*response).c_str());
     return 0;
@@ -118,7 +120,7 @@ int Tokenize(const TokenizeFlags& flags) {
 void AddInfoCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<InfoFlags>();
   CLI::App* command = app.add_subcommand("info", "Show what a server serves and how busy it is");
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kOne, flags->connection);
   AddRetryFlag(*command, flags->connection);
   command->add_flag("--json", flags->json, "One JSON object: {model, load}, the API's messages");
   command->callback([flags, &exit_code] { exit_code = Info(*flags); });
@@ -129,7 +131,7 @@ void AddHealthCommand(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("health", "Exit with 0 if the server is ready to serve, with 1 otherwise");
   flags->connection.timeout_seconds = 5;  // a script that asks wants an answer
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kOne, flags->connection);
   command->add_option("--service", flags->service, "Service to ask for; unset: the whole server")
       ->check([](const std::string& name) {
         return std::string(CheckUtf8("the service", name).message());
@@ -144,7 +146,7 @@ void AddTokenizeCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command =
       app.add_subcommand("tokenize", "Show how the server's tokenizer splits a text");
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kSeveral, flags->connection);
   AddRetryFlag(*command, flags->connection);
   CLI::Option* text =
       command->add_option("text", flags->text, "The text; without it --file, or standard input");

@@ -188,9 +188,12 @@ int Generate(const GenerateFlags& flags) {
   const DepthMarks marks = ChooseDepthMarks(flags.marks, isatty(STDOUT_FILENO) != 0);
   if (flags.echo && !flags.json) std::fputs(Printable(request->text()).c_str(), stdout);
   Printer printer(flags, marks);
-  Client client(flags.connection.client);
+  Client client(flags.connection.options());
+  CallReport report;
+  CallOptions call = flags.connection.call();
+  call.report = &report;
   const absl::Status status =
-      client.Generate(*request, flags.connection.call(), [&](const v1::GenerateResponse& message) {
+      client.Generate(*request, call, [&](const v1::GenerateResponse& message) {
         printer.Print(message);
         return FlushOutput();
       });
@@ -198,7 +201,11 @@ int Generate(const GenerateFlags& flags) {
     std::fputc('\n', stdout);
   }
   if (!FlushOutput()) return 1;
-  if (!status.ok()) return ReportError(flags.connection.client.server, status);
+  if (report.resumes > 0) {
+    std::fprintf(stderr, "recurve: went on at another server %d times, last at %s\n",
+                 report.resumes, report.last_server.c_str());
+  }
+  if (!status.ok()) return ReportError(flags.connection.server, status);
   if (!flags.json) printer.PrintFigures();
   return 0;
 }
@@ -256,8 +263,9 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
                    "With --json: log probabilities of the tokens and of this many others")
       ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
       ->group("Output");
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kSeveral, flags->connection);
   AddRetryFlag(*command, flags->connection);
+  AddBalanceFlags(*command, flags->connection);
   AddRequestIdFlag(*command, flags->connection, "Name of the request in the server's log");
   command->callback([flags, prompt, &exit_code] {
     flags->has_prompt = prompt->count() > 0;

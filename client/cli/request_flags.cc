@@ -6,7 +6,11 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <map>
+#include <set>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
 #include "client/cli/prompt_text.h"
 
@@ -16,6 +20,25 @@ namespace {
 constexpr char kConnection[] = "Connection";
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
+
+const std::map<std::string, Balance> kBalances = {{"round_robin", Balance::kRoundRobin},
+                                                  {"least_outstanding", Balance::kLeastOutstanding},
+                                                  {"prefix_affinity", Balance::kPrefixAffinity}};
+
+// What is wrong with a list of servers; empty if nothing is.
+std::string CheckServers(Servers servers, const std::string& text) {
+  const std::vector<std::string> names = absl::StrSplit(text, ',');
+  if (servers == Servers::kOne && names.size() > 1) {
+    return absl::StrCat("'", text, "' names ", names.size(),
+                        " servers; this command asks one of them");
+  }
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (name.empty()) return absl::StrCat("'", text, "' has an empty name among its servers");
+    if (!seen.insert(name).second) return absl::StrCat("'", text, "' names ", name, " twice");
+  }
+  return "";
+}
 
 void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr char kStop[] = "When to stop";
@@ -88,6 +111,13 @@ void AddCredentialFlags(CLI::App& app, Credentials& credentials) {
 
 }  // namespace
 
+ClientOptions ConnectionFlags::options() const {
+  ClientOptions options = client;
+  options.servers = absl::StrSplit(server, ',');
+  options.balance = kBalances.at(balance);
+  return options;
+}
+
 CallOptions ConnectionFlags::call() const {
   CallOptions options;
   if (timeout_seconds > 0) {
@@ -95,14 +125,22 @@ CallOptions ConnectionFlags::call() const {
         std::chrono::duration<double>(timeout_seconds));
   }
   options.request_id = request_id;
+  options.resume = resume;
   return options;
 }
 
-void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
-  app.add_option("--server", flags.client.server,
-                 "Server as HOST:PORT, or unix:PATH; beyond this machine through the proxy of "
-                 "grpc_proxy, https_proxy or http_proxy, where one is set")
+void AddConnectionFlags(CLI::App& app, Servers servers, ConnectionFlags& flags) {
+  std::string help =
+      "Server as HOST:PORT, or unix:PATH; beyond this machine through the proxy of grpc_proxy, "
+      "https_proxy or http_proxy, where one is set";
+  if (servers == Servers::kSeveral) {
+    help +=
+        ". Several replicas separated by commas, or as dns:///HOST:PORT, which stands for every "
+        "address of the name";
+  }
+  app.add_option("--server", flags.server, help)
       ->envname("RECURVE_SERVER")
+      ->check([servers](const std::string& text) { return CheckServers(servers, text); })
       ->capture_default_str()
       ->group(kConnection);
   app.add_option("--timeout", flags.timeout_seconds,
@@ -115,9 +153,30 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags) {
   app.add_option("--attempts", flags.client.attempts,
-                 "Tries in all when the server is full or not ready; it says how long to wait")
-      ->transform(WholeNumber(1, 5))
+                 "Tries in all when a server is full, not ready or lost: at another one, or after "
+                 "the time that it says")
+      ->transform(WholeNumber(1, 100))
       ->capture_default_str()
+      ->group(kConnection);
+}
+
+void AddBalanceFlags(CLI::App& app, ConnectionFlags& flags) {
+  app.add_option("--balance", flags.balance,
+                 "Which of several servers a request goes to: round_robin, least_outstanding, or "
+                 "prefix_affinity, which keeps prompts together that begin alike")
+      ->check(CLI::IsMember(kBalances))
+      ->capture_default_str()
+      ->group(kConnection);
+  app.add_option(
+         "--prefix_tokens", flags.client.prefix_tokens,
+         "Tokens (of a text, four bytes each) that prompts must begin with alike to be kept "
+         "together; sent as a hash in x-recurve-prefix")
+      ->transform(WholeNumber(1, kMost32))
+      ->capture_default_str()
+      ->group(kConnection);
+  app.add_flag("--resume", flags.resume,
+               "Go on at another server, exactly, when one is lost in mid-stream; needs --attempts "
+               "above 1")
       ->group(kConnection);
 }
 

@@ -18,16 +18,24 @@ class App;
 namespace recurve::client {
 
 struct ConnectionFlags {
-  ClientOptions client;
+  std::string server = "127.0.0.1:50051";  // or several, separated by commas
+  std::string balance = "least_outstanding";
+  ClientOptions client;          // all but the two above
   double timeout_seconds = 0.0;  // 0: none
   std::string request_id;
+  bool resume = false;
 
+  ClientOptions options() const;
   CallOptions call() const;
 };
-// --server, --timeout and those of credentials, which every command that calls a server has.
-void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
+// --server, --timeout and those of credentials, which every command that calls a server has: for one
+// server, or for calls that go to any of several.
+enum class Servers { kOne, kSeveral };
+void AddConnectionFlags(CLI::App& app, Servers servers, ConnectionFlags& flags);
 // --attempts: health is never asked again.
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags);
+// --balance, --prefix_tokens and --resume, of commands that generate.
+void AddBalanceFlags(CLI::App& app, ConnectionFlags& flags);
 // --request_id: for requests that the server logs.
 void AddRequestIdFlag(CLI::App& app, ConnectionFlags& flags, const std::string& help);
 

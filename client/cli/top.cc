@@ -36,9 +36,7 @@ absl::Duration ParseInterval(const std::string& text) {
 // What is known of a server that is asked now and then.
 class Watch {
  public:
-  explicit Watch(const ConnectionFlags& flags) : flags_(flags) {
-    state_.server = flags.client.server;
-  }
+  explicit Watch(const ConnectionFlags& flags) : flags_(flags) { state_.server = flags.server; }
 
   absl::Status Ask() {
     absl::Status status = TryToAsk();
@@ -62,7 +60,7 @@ class Watch {
  private:
   absl::Status TryToAsk() {
     if (client_ == nullptr) {  // at first, and when another server may have come
-      client_ = std::make_unique<Client>(flags_.client);
+      client_ = std::make_unique<Client>(flags_.options());
       auto info = client_->GetModelInfo(flags_.call());
       if (!info.ok()) return info.status();
       state_.info = *std::move(info);
@@ -89,7 +87,7 @@ int Top(const TopFlags& flags) {
   const bool is_terminal = isatty(STDOUT_FILENO) != 0;
   Watch watch(flags.connection);
   if (absl::Status status = watch.Ask(); !status.ok()) {
-    return ReportError(flags.connection.client.server, status);
+    return ReportError(flags.connection.server, status);
   }
   if (flags.once || !TakesEscapes(is_terminal)) {
     if (!flags.once) {
@@ -137,7 +135,7 @@ void AddTopCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("top", "Watch how busy a server is, and with what");
   command->footer(kFooter);
   flags->connection.timeout_seconds = 5;  // a view that hangs tells nothing
-  AddConnectionFlags(*command, flags->connection);
+  AddConnectionFlags(*command, Servers::kOne, flags->connection);
   command
       ->add_option("--interval", flags->interval,
                    "Time between two questions, such as 500ms, 2s or 1m")

@@ -87,7 +87,7 @@ class ClientTest : public testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service);
     auto server = builder.BuildAndStart();
-    options_.server = absl::StrCat("127.0.0.1:", port);
+    options_.servers = {absl::StrCat("127.0.0.1:", port)};
     return server;
   }
 

@@ -42,7 +42,7 @@ class ClosedLoopTest : public testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    options_.server = absl::StrCat("127.0.0.1:", port);
+    options_.servers = {absl::StrCat("127.0.0.1:", port)};
   }
 
   // Runs the load, whose i-th request has the text `text(i)`. A stop is requested as soon as

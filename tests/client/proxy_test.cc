@@ -61,7 +61,7 @@ class ProxyTest : public testing::Test {
  protected:
   static absl::Status Ask(const std::string& server) {
     ClientOptions options;
-    options.server = server;
+    options.servers = {server};
     return Client(options).GetLoad({}).status();
   }
 
