@@ -46,6 +46,9 @@ inline void SyncWarp(const std::source_location& where = std::source_location::c
   EmulatedThread::Running().SyncWarp(where);
 }
 
+// Blocks run one after the other, so that each sees all that those before it wrote.
+inline void FenceDevice() {}
+
 template <typename T>
 T ShuffleXor(T value, uint32_t mask,
              const std::source_location& where = std::source_location::current()) {

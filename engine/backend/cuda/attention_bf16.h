@@ -10,7 +10,8 @@
 // The bits of a vector: entries are taken in groups of 32 and chunks of 256. Warp w takes the
 // groups w and w + 4 of a chunk one after the other, with a running largest score. Its chunks are
 // merged in order, and then the four warps'. They depend on the row and its entries alone, not on
-// what else a block holds. Scores and outputs are sums as the tensor cores make them, in order of
+// what else a block holds, nor on how many blocks share a KV head's chunks (attention_split.h).
+// Scores and outputs are sums as the tensor cores make them, in order of
 // dimensions and of entries.
 //
 // Bytes: 4 * head_dim * entries of keys and values for each KV head and block; FLOPs: 4 * head_dim
@@ -22,6 +23,7 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/arithmetic.h"
+#include "engine/backend/cuda/attention_split.h"
 #include "engine/backend/cuda/kv_layout.h"
 #include "engine/backend/cuda/row_set.h"
 #include "engine/backend/cuda/runtime.h"
@@ -46,10 +48,21 @@ struct AttentionBf16Args {
   simt::In<simt::Words2> q;            // [rows][heads][layout.stride], rotated, not scaled
   simt::Out<Bf16> y;                   // the operand of heads * head_dim values
   simt::Out<uint64_t> mass;            // SlotTables::mass
+  AttentionSplit split;
 };
 
 // InvalidArgument for heads larger than kMostHeadDim.
 absl::Status CheckHeadDim(uint32_t head_dim);
+
+// What AttentionSplit has to have room for: steps of so few rows that two blocks and more of those
+// which run side by side come to each of their KV heads, `rows` at most. None where no row has more
+// than a chunk.
+SplitSizes SplitSizesOf(const Runtime& runtime, const KvLayout& layout, uint32_t heads,
+                        uint32_t rows, uint32_t max_positions);
+// Of a head's outputs.
+uint32_t SplitPieces(uint32_t head_dim);
+// Counters.
+size_t SplitItems(const SplitSizes& split, const KvLayout& layout, uint32_t heads);
 
 // `rows`: as many as are expected at most; more take longer. Errors as CheckHeadDim's.
 absl::Status LaunchAttention(Runtime& runtime, uint32_t rows, bool programmatic,

@@ -9,20 +9,19 @@
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cuda/attention_bf16.h"
 #include "engine/backend/cuda/attention_chain.h"
+#include "engine/backend/cuda/attention_split.h"
+#include "engine/backend/cuda/attention_sums.h"
+#include "engine/backend/cuda/block.h"
 #include "engine/backend/cuda/query_vectors.h"
 #include "engine/backend/cuda/softmax_state.h"
 #include "engine/backend/cuda/tensor_core.h"
 
 namespace recurve::cuda {
 
-inline constexpr uint32_t kAttentionWarps = 4;
-inline constexpr uint32_t kChunkGroups = 2;  // of a warp, in a chunk of 256 entries
-
 // A block at work. kSteps: of 16 dimensions of a head.
 template <uint32_t kSteps>
 class BlockAttention {
  public:
-  static constexpr uint32_t kLaneOutputs = kSteps * 8;
   // Of large heads fewer keys and values are loaded at once, or registers would not do.
   static constexpr uint32_t kKeyTiles = kSteps <= 4 ? kGroupTiles : kGroupTiles / 2;
   static constexpr uint32_t kValueSteps = kSteps <= 4 ? kGroupTiles / 2 : 1;
@@ -33,42 +32,47 @@ class BlockAttention {
         warp_(simt::ThreadIndex() / simt::kWarp),
         lane_(simt::ThreadIndex() % simt::kWarp),
         scale_(ScoreScale(args.layout.head_dim)),
-        states_(shared.Array<SoftmaxState>(kAttentionWarps * 2 * simt::kWarp)),
-        outputs_(shared.Array<float>(kAttentionWarps * kLaneOutputs * simt::kWarp)),
-        places_(shared.Array<uint32_t>(kAttentionWarps * simt::kWarp) + warp_ * simt::kWarp) {}
+        sums_(args, shared),
+        places_(shared.Array<uint32_t>(kAttentionWarps * simt::kWarp) + warp_ * simt::kWarp),
+        is_last_(shared.Array<uint32_t>(1)) {}
 
   static size_t SharedBytes() {
-    return simt::SharedBytes<SoftmaxState>(kAttentionWarps * 2 * simt::kWarp) +
-           simt::SharedBytes<float>(size_t{kAttentionWarps} * kLaneOutputs * simt::kWarp) +
-           simt::SharedBytes<uint32_t>(kAttentionWarps * simt::kWarp);
+    return AttentionSums<kSteps>::SharedBytes() +
+           simt::SharedBytes<uint32_t>(kAttentionWarps * simt::kWarp) +
+           simt::SharedBytes<uint32_t>(1);
   }
 
-  RECURVE_DEVICE void Run(const VectorBlock& block) {
+  // `item`: the block's number among those of the step.
+  RECURVE_DEVICE void Run(const VectorBlock& block, uint32_t item, const ItemShare& share) {
     Begin(block);
-    PassEntries(/*judges=*/false);
+    const uint32_t chunks = (visible_ + kChunkEntries - 1) / kChunkEntries;
+    const ChunkRange range = ChunksOf(share, chunks);
+    if (range.begin >= chunks) return;
+    const bool is_split = range.blocks > 1;
+    PassEntries(range.begin, range.end, is_split ? Use::kLeave : Use::kMerge);
+    if (is_split) {
+      if (!IsLastBlock(args_.split.came, item, range.blocks, is_last_)) return;
+      sums_.MergeLeft();
+    }
     simt::SyncBlock();
-    Store();
+    sums_.Store();
     if (is_judged_) {
       RECURVE_UNROLL
       for (uint32_t half = 0; half < 2; ++half) {
-        if (half < halves_) all_[half] = StateOfAll(half);
+        if (half < block_.Halves()) all_[half] = sums_.StateOfAll(half);
       }
-      PassEntries(/*judges=*/true);
+      PassEntries(0, chunks, Use::kJudge);
     }
     simt::SyncBlock();  // shared memory is another item's next
   }
 
  private:
+  // What becomes of entries: sums in shared memory, or in that of the device; or they are judged by
+  // the sums.
+  enum class Use : uint8_t { kMerge, kLeave, kJudge };
+
   RECURVE_DEVICE uint32_t VectorOf(uint32_t half) const { return lane_ / 4 + half * 8; }
-  RECURVE_DEVICE bool Exists(uint32_t half) const {
-    return VectorOf(half) < block_.rows * block_.heads;
-  }
-  RECURVE_DEVICE uint32_t RowOf(uint32_t half) const {
-    return block_.first_row + VectorOf(half) / block_.heads;
-  }
-  RECURVE_DEVICE uint32_t HeadOf(uint32_t half) const {
-    return block_.first_head + VectorOf(half) % block_.heads;
-  }
+  RECURVE_DEVICE bool Exists(uint32_t half) const { return block_.Has(VectorOf(half)); }
 
   RECURVE_DEVICE uint32_t VisibleTo(const Row& row) const {
     // None or more than there are only by a wrong plan, which the host finds out later.
@@ -79,7 +83,6 @@ class BlockAttention {
 
   RECURVE_DEVICE void Begin(const VectorBlock& block) {
     block_ = block;
-    halves_ = block.rows * block.heads > 8 ? 2 : 1;
     // The row that sees all that any of them sees. It is not always the last one: in EXIT rows
     // whose logits are wanted come first.
     row_ = args_.rows[block.first_row];
@@ -89,6 +92,7 @@ class BlockAttention {
       if (row.visible > row_.visible) row_ = row;
     }
     visible_ = VisibleTo(row_);
+    sums_.Begin(block, visible_);
     has_overlay_ = args_.sizes.overlay != 0 && row_.recursion > 1;
     group_ = has_overlay_ ? 1 : row_.group;
     values_ = layout_.kv_heads * layout_.entries[group_] * (layout_.stride / kStepInputs);
@@ -96,14 +100,15 @@ class BlockAttention {
                  row_.entry != kNoEntry;
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
-      seen_[half] = Exists(half) ? VisibleTo(args_.rows[RowOf(half)]) : 0;
+      seen_[half] = Exists(half) ? VisibleTo(args_.rows[block_.RowOf(VectorOf(half))]) : 0;
       LoadQuery(half);
     }
   }
 
   RECURVE_DEVICE void LoadQuery(uint32_t half) {
-    const size_t first =
-        (size_t{RowOf(half)} * args_.heads + HeadOf(half)) * layout_.stride / 4 + lane_ % 4;
+    const size_t vector =
+        size_t{block_.RowOf(VectorOf(half))} * args_.heads + block_.HeadOf(VectorOf(half));
+    const size_t first = vector * layout_.stride / 4 + lane_ % 4;
     RECURVE_UNROLL
     for (uint32_t step = 0; step < kSteps; ++step) {
       simt::Words2 words = {};
@@ -113,32 +118,39 @@ class BlockAttention {
     }
   }
 
-  // Takes the warp's groups of entries one after the other into what the block makes of them; or,
-  // when that is there, judges the entries by it. Looks up a group's places while it takes the one
-  // before.
-  RECURVE_DEVICE void PassEntries(bool judges) {
-    const uint32_t all = (visible_ + kGroupEntries - 1) / kGroupEntries;
-    const uint32_t groups = (all + kAttentionWarps - 1 - warp_) / kAttentionWarps;
+  // Takes the warp's groups of the chunks [begin, end) one after the other. Looks up a group's
+  // places while it takes the one before.
+  RECURVE_DEVICE void PassEntries(uint32_t begin, uint32_t end, Use use) {
+    const uint32_t of_warp = GroupsOfWarp(visible_, warp_);
+    const uint32_t first_group = begin * kChunkGroups;
+    const uint32_t end_group = end * kChunkGroups < of_warp ? end * kChunkGroups : of_warp;
     Chain<kSteps> chain;
     uint32_t next_place = 0;
     RECURVE_ROLLED
-    for (uint32_t i = 0; i <= groups; ++i) {
+    for (uint32_t i = first_group; i <= end_group; ++i) {
       const uint32_t place = next_place;
-      if (i < groups) next_place = FindKey(FirstOfGroup(i) + lane_);
-      if (i == 0) continue;
+      if (i < end_group) next_place = FindKey(FirstOfGroup(i) + lane_);
+      if (i == first_group) continue;
       places_[lane_] = place;
       simt::SyncWarp();
       const uint32_t first = FirstOfGroup(i - 1);
-      if (judges) {
+      if (use == Use::kJudge) {
         AddMass(first);
       } else {
         AddGroup(first, chain);
-        if (i % kChunkGroups == 0 || i == groups) {
-          MergeChunk((i - 1) / kChunkGroups, chain);
+        if (i % kChunkGroups == 0 || i == end_group) {
+          EndChunk((i - 1) / kChunkGroups, chain, use);
           chain = {};
         }
       }
       simt::SyncWarp();
+    }
+  }
+  RECURVE_DEVICE void EndChunk(uint32_t chunk, const Chain<kSteps>& chain, Use use) const {
+    if (use == Use::kLeave) {
+      sums_.LeaveChunk(chunk, chain);
+    } else {
+      sums_.MergeChunk(chunk, chain);
     }
   }
   RECURVE_DEVICE uint32_t FirstOfGroup(uint32_t i) const {
@@ -222,7 +234,7 @@ class BlockAttention {
     Score(first, p);
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
-      if (half < halves_) {
+      if (half < block_.Halves()) {
         chain.TakeScores(half, p);
       } else {
         RECURVE_UNROLL
@@ -248,86 +260,6 @@ class BlockAttention {
     }
   }
 
-  // Shared memory holds of each warp what its chunks made so far, as the lanes hold it.
-  RECURVE_DEVICE SoftmaxState& StateOf(uint32_t warp, uint32_t half) const {
-    return states_[(warp * 2 + half) * simt::kWarp + lane_];
-  }
-  RECURVE_DEVICE float& OutputOf(uint32_t warp, uint32_t d, uint32_t c, uint32_t i) const {
-    return outputs_[(warp * kLaneOutputs + (d * 4 + c) * 4 + i) * simt::kWarp + lane_];
-  }
-
-  RECURVE_DEVICE void MergeChunk(uint32_t chunk, const Chain<kSteps>& chain) const {
-    RECURVE_UNROLL
-    for (uint32_t half = 0; half < 2; ++half) {
-      if (half >= halves_) break;
-      SoftmaxState& state = StateOf(warp_, half);
-      if (chunk == 0) {
-        state = chain.state[half];
-        ForEachOutput(chain, half, [](float& sum, float more) { sum = more; });
-      } else {
-        const SoftmaxFactors by = Merge(chain.state[half], &state);
-        ForEachOutput(chain, half,
-                      [by](float& sum, float more) { sum = Fma(sum, by.before, more * by.more); });
-      }
-    }
-  }
-  template <typename Body>
-  RECURVE_DEVICE void ForEachOutput(const Chain<kSteps>& chain, uint32_t half, Body body) const {
-    RECURVE_UNROLL
-    for (uint32_t d = 0; d < kSteps / 2; ++d) {
-      RECURVE_UNROLL
-      for (uint32_t j = 0; j < 8; ++j) {
-        body(OutputOf(warp_, d, j / 2, half * 2 + j % 2), chain.out[d][j / 2][half * 2 + j % 2]);
-      }
-    }
-  }
-
-  // Those that had a group.
-  RECURVE_DEVICE uint32_t WarpsAtWork() const {
-    const uint32_t groups = (visible_ + kGroupEntries - 1) / kGroupEntries;
-    return groups < kAttentionWarps ? groups : kAttentionWarps;
-  }
-
-  RECURVE_DEVICE SoftmaxState StateOfAll(uint32_t half) const {
-    SoftmaxState state = StateOf(0, half);
-    RECURVE_ROLLED
-    for (uint32_t warp = 1; warp < WarpsAtWork(); ++warp) Merge(StateOf(warp, half), &state);
-    return state;
-  }
-
-  // Merges what the warps made, each warp some dimensions of some vectors.
-  RECURVE_DEVICE void Store() const {
-    constexpr uint32_t kParts = kSteps / 2;
-    RECURVE_ROLLED
-    for (uint32_t i = warp_; i < halves_ * kParts; i += kAttentionWarps) {
-      const uint32_t half = i / kParts;
-      const uint32_t d = i % kParts;
-      float out[8];
-      SoftmaxState state = StateOf(0, half);
-      RECURVE_UNROLL
-      for (uint32_t j = 0; j < 8; ++j) out[j] = OutputOf(0, d, j / 2, half * 2 + j % 2);
-      RECURVE_ROLLED
-      for (uint32_t warp = 1; warp < WarpsAtWork(); ++warp) {
-        const SoftmaxFactors by = Merge(StateOf(warp, half), &state);
-        RECURVE_UNROLL
-        for (uint32_t j = 0; j < 8; ++j) {
-          out[j] = Fma(out[j], by.before, OutputOf(warp, d, j / 2, half * 2 + j % 2) * by.more);
-        }
-      }
-      if (!Exists(half)) continue;
-      const float inverse = 1.0F / state.sum;
-      const uint32_t steps = StepsOf(args_.heads * layout_.head_dim);
-      const uint32_t head = HeadOf(half) * layout_.head_dim;
-      RECURVE_UNROLL
-      for (uint32_t j = 0; j < 8; ++j) {
-        const uint32_t dimension = d * 32 + (lane_ % 4 * 2 + j % 2) * 4 + j / 2;
-        if (dimension >= layout_.head_dim) continue;
-        args_.y.Set(OperandIndex(RowOf(half), head + dimension, steps),
-                    FloatToBf16(out[j] * inverse));
-      }
-    }
-  }
-
   // Shared entries are judged by the queries of the recursion that appends them.
   RECURVE_DEVICE void AddMass(uint32_t first) const {
     GroupScores p = {};
@@ -336,7 +268,7 @@ class BlockAttention {
         (size_t{row_.slot} * args_.sizes.groups + row_.group) * args_.sizes.max_positions;
     RECURVE_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
-      if (half >= halves_) break;
+      if (half >= block_.Halves()) break;
       const float inverse = 1.0F / all_[half].sum;
       RECURVE_UNROLL
       for (uint32_t j = 0; j < kGroupTiles; ++j) {
@@ -355,14 +287,13 @@ class BlockAttention {
   const KvLayout& layout_;
   const uint32_t warp_, lane_;
   const float scale_;
-  const simt::SharedArray<SoftmaxState> states_;  // [warps][2][lanes]
-  const simt::SharedArray<float> outputs_;        // [warps][kLaneOutputs][lanes]
-  const simt::SharedArray<uint32_t> places_;      // [kGroupEntries]: of the warp's group
+  AttentionSums<kSteps> sums_;
+  const simt::SharedArray<uint32_t> places_;   // [kGroupEntries]: of the warp's group
+  const simt::SharedArray<uint32_t> is_last_;  // [1]
   VectorBlock block_;
   Row row_ = {};          // of the block's rows that which sees most
   uint32_t visible_ = 0;  // entries that some vector sees
   uint32_t seen_[2] = {};
-  uint32_t halves_ = 0;  // of 8 vectors each: 1, or 2 where there are more
   SoftmaxState all_[2];  // of a lane's vectors over all entries, for judging
   bool has_overlay_ = false;
   bool is_judged_ = false;

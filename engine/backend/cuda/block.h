@@ -5,6 +5,7 @@
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_BLOCK_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_BLOCK_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "engine/backend/cuda/simt.h"
@@ -82,6 +83,23 @@ RECURVE_DEVICE T BlockScan(T value, simt::SharedArray<T> scratch /* [BlockSize()
   const T before = lane < warp ? scratch[lane] : T{0};
   simt::SyncBlock();
   return WarpSum(before) + sums.up_to_own;
+}
+
+// Whether this block is the last of `blocks` that come here with counter `i`, which is 0 before the
+// first and behind the last. The last one sees what all of them wrote before. Nobody waits for
+// another block.
+RECURVE_DEVICE inline bool IsLastBlock(const simt::Out<uint32_t>& came, size_t i, uint32_t blocks,
+                                       simt::SharedArray<uint32_t> scratch /* [1] */) {
+  simt::SyncBlock();
+  if (simt::ThreadIndex() == 0) {
+    simt::FenceDevice();
+    const bool is_last = came.Add(i, 1) + 1 == blocks;
+    if (is_last) came.Set(i, 0);
+    simt::FenceDevice();
+    scratch[0] = is_last ? 1 : 0;
+  }
+  simt::SyncBlock();
+  return scratch[0] != 0;
 }
 
 }  // namespace recurve::cuda

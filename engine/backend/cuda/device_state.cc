@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/backend/arithmetic.h"
+#include "engine/backend/cuda/attention_bf16.h"
 #include "engine/backend/cuda/attention_f32.h"
 #include "engine/backend/cuda/memory_taker.h"
 #include "engine/backend/cuda/page_changes.h"
@@ -70,6 +71,18 @@ void TakeRows(MemoryTaker& taker, const ModelConfig& config, const BackendLimits
   taker.Take<float>("logits", size_t{limits.ends} * config.vocab_size, &state.logits);
 }
 
+void TakeSplit(MemoryTaker& taker, const Runtime& runtime, const ModelConfig& config,
+               const BackendLimits& limits, DeviceState& state) {
+  const uint32_t heads = config.num_heads;
+  state.split = SplitSizesOf(runtime, state.layout, heads, MaxRows(limits), limits.max_positions);
+  const size_t partials = state.split.Partials(heads);
+  taker.Take<SoftmaxState>("attention over blocks: states", partials, &state.split_states);
+  taker.Take<Floats4>("attention over blocks: outputs", partials * SplitPieces(config.head_dim),
+                      &state.split_outputs);
+  taker.TakeZeros<uint32_t>("attention over blocks: who came",
+                            SplitItems(state.split, state.layout, heads), &state.split_came);
+}
+
 void TakeScratch(MemoryTaker& taker, const Runtime& runtime, const ModelConfig& config,
                  const BackendLimits& limits, DeviceState& state) {
   const size_t positions = limits.max_positions;
@@ -77,6 +90,8 @@ void TakeScratch(MemoryTaker& taker, const Runtime& runtime, const ModelConfig& 
     const size_t attention = AttentionBlocks(runtime) * positions;
     taker.Take<float>("probabilities", attention, &state.probabilities);
     taker.Take<uint64_t>("places of entries", attention, &state.places);
+  } else {
+    TakeSplit(taker, runtime, config, limits, state);
   }
   const size_t sampled = size_t{SampleBlocks(runtime)} * config.vocab_size;
   taker.Take<float>("adjusted logits", sampled, &state.adjusted);

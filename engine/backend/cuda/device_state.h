@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/cuda/attention_split.h"
 #include "engine/backend/cuda/device_memory.h"
 #include "engine/backend/cuda/kv_layout.h"
 #include "engine/backend/cuda/plan_words.h"
@@ -35,7 +36,9 @@ struct DeviceState {
   DeviceMemory x, q, attended, gated, logits, operand, squares;
   DeviceMemory plain_x, plain_y;  // for products of the device's library, if it makes some
   DeviceMemory cos, sin, frequencies;
-  DeviceMemory probabilities, places;        // scratch of attention in f32
+  DeviceMemory probabilities, places;  // scratch of attention in f32
+  SplitSizes split;                    // of attention in bf16, and its scratch (attention_split.h)
+  DeviceMemory split_states, split_outputs, split_came;
   DeviceMemory adjusted, weights, logprobs;  // ... of sampling
   DeviceMemory evict_positions, evict_stays, evict_holes, evict_survivors, evict_scores;
   DeviceMemory stamps;

@@ -78,6 +78,9 @@ class LayersBf16 final : public Layers {
     attention.q = All<simt::In, simt::Words2>(state_.q);
     attention.y = All<simt::Out, Bf16>(state_.attended);
     attention.mass = All<simt::Out, uint64_t>(state_.step.mass);
+    attention.split = {state_.split, All<simt::Out, SoftmaxState>(state_.split_states),
+                       All<simt::Out, Floats4>(state_.split_outputs),
+                       All<simt::Out, uint32_t>(state_.split_came)};
     return LaunchAttention(runtime_, pass.most_rows, IsProgrammatic(pass), attention);
   }
 

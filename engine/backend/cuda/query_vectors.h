@@ -20,14 +20,23 @@ struct VectorBlock {
   uint32_t kv_head = 0;
   uint32_t first_head = 0;
   uint32_t heads = 0;
+
+  RECURVE_HOST_DEVICE bool Has(uint32_t vector) const { return vector < rows * heads; }
+  RECURVE_HOST_DEVICE uint32_t RowOf(uint32_t vector) const { return first_row + vector / heads; }
+  RECURVE_HOST_DEVICE uint32_t HeadOf(uint32_t vector) const { return first_head + vector % heads; }
+  // Of eight vectors each.
+  RECURVE_HOST_DEVICE uint32_t Halves() const { return rows * heads > 8 ? 2 : 1; }
 };
 
 // How rows and heads are dealt to blocks.
 struct VectorCut {
   uint32_t heads;  // that share a KV head
-  uint32_t parts;  // blocks that share them
-  RECURVE_HOST_DEVICE explicit VectorCut(const AttentionBf16Args& args)
-      : heads(args.heads / args.layout.kv_heads), parts((heads + kVectors - 1) / kVectors) {}
+  uint32_t parts;  // items that share them
+  uint32_t items;  // of a row
+  RECURVE_HOST_DEVICE VectorCut(const KvLayout& layout, uint32_t all_heads)
+      : heads(all_heads / layout.kv_heads),
+        parts((heads + kVectors - 1) / kVectors),
+        items(layout.kv_heads * parts) {}
   RECURVE_HOST_DEVICE uint32_t RowsAtOnce() const {
     return heads < kVectors ? kVectors / heads : 1;
   }

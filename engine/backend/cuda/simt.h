@@ -16,6 +16,8 @@
 //   GridWait()                    before it a kernel reads Constant spans alone: the kernels before
 //                                 it in the stream may still run. Every thread calls it once.
 //   GridLaunch()                  lets the next kernel begin, up to its own GridWait()
+//   FenceDevice()                 what this thread has written, or seen before a barrier, other
+//                                 blocks see before what it writes next; and the other way round
 //   SharedMemory shared;          the block's shared memory, handed out piece by piece:
 //     shared.Array<T>(n)          n elements without a value; SharedBytes<T>(n) each in the launch
 //   Constant<T> In<T> Out<T>      spans of device memory, below
@@ -183,6 +185,7 @@ RECURVE_DEVICE inline uint32_t BlockIndex() { return blockIdx.x; }
 RECURVE_DEVICE inline uint32_t GridSize() { return gridDim.x; }
 RECURVE_DEVICE inline void SyncBlock() { __syncthreads(); }
 RECURVE_DEVICE inline void SyncWarp() { __syncwarp(); }
+RECURVE_DEVICE inline void FenceDevice() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 template <typename T>
 RECURVE_DEVICE T ShuffleXor(T value, uint32_t mask) {

@@ -79,13 +79,29 @@ class Driver {
         s = {};
       } else if (s.busy && s.state.stage == Stage::kEntry && s.state.position == s.limits.room &&
                  s.limits.room < s.last_room) {
-        s.limits.room = std::min(s.limits.room + options_.room_step, s.last_room);
+        DropEntries(id, s);
+        s.limits.room = std::min(s.limits.room + RoomStep(requests_[s.request]), s.last_room);
         plan_.rooms.push_back({id, s.limits.room});
       }
     }
     for (uint32_t id = 0; id < slots_.size() && next_ < requests_.size(); ++id) {
       if (slots_[id].busy || !Admit(id)) continue;
       if (options_.spread_admissions) break;
+    }
+  }
+
+  uint32_t RoomStep(const DriverRequest& request) const {
+    return request.evict_every != 0 ? request.evict_every : options_.room_step;
+  }
+
+  void DropEntries(uint32_t id, Sequence& s) {
+    const DriverRequest& request = requests_[s.request];
+    if (request.evict_every == 0) return;
+    for (uint32_t group = 0; group < shape_.groups(); ++group) {
+      uint32_t& count = s.state.count[group];
+      if (entries_per_page_[group] == 0 || count <= request.keep) continue;
+      plan_.evicts.push_back({id, group, count, request.keep});
+      count = request.keep;
     }
   }
 
@@ -98,17 +114,17 @@ class Driver {
       *free = true;
       s.area = static_cast<uint32_t>(free - areas_.begin());
     }
+    const uint32_t room_step = RoomStep(request);
     const uint32_t prompt = static_cast<uint32_t>(request.prompt.size());
     s.busy = true;
     s.request = next_++;
     s.admitted = epoch_;
     s.state.stage = Stage::kEntry;
     s.last_room = std::min(prompt + request.new_tokens, limits_.max_positions);
-    s.limits = {
-        .prompt = prompt,
-        .end = request.new_tokens == 0 ? prompt : prompt + request.new_tokens - 1,
-        .room = options_.room_step == 0 ? s.last_room : std::min(options_.room_step, s.last_room),
-        .chunk = request.chunk};
+    s.limits = {.prompt = prompt,
+                .end = request.new_tokens == 0 ? prompt : prompt + request.new_tokens - 1,
+                .room = room_step == 0 ? s.last_room : std::min(room_step, s.last_room),
+                .chunk = request.chunk};
     AppendAdmission(id, s, request);
     slots_[id] = s;
     return true;
@@ -124,6 +140,7 @@ class Driver {
     a.threshold_logit = request.threshold_logit;
     a.logprobs = request.logprobs;
     a.wants = request.wants;
+    a.eviction = request.eviction;
     a.bias_begin = static_cast<uint32_t>(plan_.biases.size());
     a.bias_count = static_cast<uint32_t>(request.biases.size());
     a.stop_begin = static_cast<uint32_t>(plan_.stop_ids.size());

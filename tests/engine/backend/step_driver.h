@@ -26,6 +26,10 @@ struct DriverRequest {
   std::vector<uint32_t> stop_ids;
   uint32_t logprobs = kNoLogprobs;
   uint32_t wants = 0;
+  // After each so many positions each group keeps so many entries; 0: all for good.
+  uint32_t evict_every = 0;
+  uint32_t keep = 0;
+  EvictionPolicy eviction = EvictionPolicy::kNone;
 };
 
 // What one request yielded.

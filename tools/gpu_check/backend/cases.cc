@@ -228,6 +228,14 @@ void AddLargeCases(std::vector<Case>& cases) {
   add("many_inputs", ManyInputs(), 40, {45, 7});
   add("many_squares", ManySquares(), 8, {11, 2});
   add("long_heads", LongHeads(), 70, {400, 280});
+  // Contexts of several chunks that attention's mass keeps short, in steps of few rows, which share
+  // blocks of attention with each other and chunks with other blocks.
+  add("long_mass", LongContext(), 6, {390, 30});
+  for (DriverRequest& request : cases.back().requests) {
+    request.eviction = EvictionPolicy::kAttention;
+    request.evict_every = 64;
+    request.keep = 270;
+  }
 }
 
 }  // namespace

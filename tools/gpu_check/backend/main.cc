@@ -37,7 +37,7 @@ void PrintUsage() {
       "Flags:\n"
       "  --smallest      one small model alone\n"
       "  --eager         kernels launched by themselves instead of in graphs\n"
-      "  --loads=N       random loads: 60 unless told otherwise; bf16_digests has at most 16\n"
+      "  --loads=N       random loads: 60 unless told otherwise; bf16_digests has at most 20\n"
       "  --digests=FILE  of bf16_digests: what to compare with\n"
       "  --write         of bf16_digests: write the file instead\n"
       "Exit status: 0; 1 where bits are not as expected or a step failed; 2 for a wrong command "

@@ -129,6 +129,10 @@ TEST(AttentionBf16, AnOverlayReplacesEntries) {
 
 // ---- Bits ----
 
+std::string NameOfSizes(const testing::TestParamInfo<AttentionSizes>& sizes) {
+  return absl::StrCat("Of", sizes.param.head_dim, "Shared", sizes.param.sharing_heads);
+}
+
 // Rows of three slots: a prompt from its beginning, a span that crosses chunks of 256 entries, and
 // a generated row.
 struct Spans {
@@ -246,14 +250,92 @@ TEST_P(AttentionBf16Bits, MassIsThatOfJudgedRows) {
   for (const Way& way : kOthers) ExpectSame(RunOrFail(cache, all, way).mass, attended.mass);
 }
 
-std::string NameOfSizes(const testing::TestParamInfo<AttentionSizes>& sizes) {
-  return absl::StrCat("Of", sizes.param.head_dim, "Shared", sizes.param.sharing_heads);
-}
 INSTANTIATE_TEST_SUITE_P(SomeHeads, AttentionBf16Bits,
                          testing::Values(AttentionSizes{12, 3}, AttentionSizes{64, 1, 2},
                                          AttentionSizes{80, 5}, AttentionSizes{32, 8},
                                          AttentionSizes{20, 17}, AttentionSizes{128, 24}),
                          NameOfSizes);
+
+// ---- Over blocks ----
+
+// Two, four and a block for each chunk, in other orders.
+constexpr Way kSplits[] = {{8, 1, true, 0}, {1, 2, true, 3}, {8, 20, false, 4}};
+
+// Whether blocks share entries is seen by what they leave for each other.
+void ExpectSplit(const AttentionCache& cache, const std::vector<Query>& queries) {
+  const absl::StatusOr<Attended> whole = cache.Run(queries, kUsual, /*may_split=*/false);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  for (const Way& way : kSplits) {
+    SCOPED_TRACE(absl::StrCat("on ", way.multiprocessors, " multiprocessors"));
+    const Attended split = RunOrFail(cache, queries, way);
+    ASSERT_EQ(split.rows.size(), whole->rows.size());
+    for (size_t i = 0; i < split.rows.size(); ++i) ExpectSame(split.rows[i], whole->rows[i]);
+    ExpectSame(split.mass, whole->mass);
+    if (way.multiprocessors == 20) {
+      EXPECT_GT(split.bytes_written, whole->bytes_written);
+    }
+  }
+}
+
+class AttentionBf16OverBlocks : public testing::TestWithParam<AttentionSizes> {};
+
+TEST_P(AttentionBf16OverBlocks, ARowHasTheBitsThatItHasInOne) {
+  AttentionCache cache(GetParam(), 3);
+  cache.AppendFirst(0, kGroup, AttentionCache::kMostEntries);
+  for (const uint32_t visible : {257, 512, 513, 1000, 1100}) {
+    SCOPED_TRACE(absl::StrCat(visible, " entries"));
+    const Query query = cache.MakeQuery(0, kGroup, visible);
+    ExpectSplit(cache, {query});
+    ExpectNearExact(cache, query, RunOrFail(cache, {query}, kSplits[2]).rows.at(0));
+  }
+}
+
+TEST_P(AttentionBf16OverBlocks, OneChunkIsNotSplit) {
+  AttentionCache cache(GetParam(), 4);
+  cache.AppendFirst(0, kGroup, 256);
+  for (const uint32_t visible : {1, 255, 256}) {
+    const std::vector<Query> query = {cache.MakeQuery(0, kGroup, visible)};
+    const absl::StatusOr<Attended> whole = cache.Run(query, kUsual, /*may_split=*/false);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    const Attended split = RunOrFail(cache, query, kSplits[2]);
+    ExpectSame(split.rows.at(0), whole->rows.at(0));
+    EXPECT_EQ(split.bytes_written, whole->bytes_written);
+  }
+}
+
+// Rows of one slot that share a block, rows with more and fewer chunks than others, and some that
+// judge entries.
+TEST_P(AttentionBf16OverBlocks, SoDoSeveralRowsAndTheMassOfTheirEntries) {
+  AttentionCache cache(GetParam(), 5);
+  cache.SetEviction(0, EvictionPolicy::kAttention);
+  cache.SetEviction(2, EvictionPolicy::kAttention);
+  std::vector<Query> queries;
+  for (const auto& [slot, last] : {std::pair{0U, 770U}, {1U, 40U}, {2U, 514U}}) {
+    cache.AppendFirst(slot, kGroup, last);
+    for (uint32_t visible = last - 2; visible <= last; ++visible) {
+      queries.push_back(cache.MakeQuery(slot, kGroup, visible));
+    }
+  }
+  ExpectSplit(cache, queries);
+}
+
+INSTANTIATE_TEST_SUITE_P(SomeHeads, AttentionBf16OverBlocks,
+                         testing::Values(AttentionSizes{12, 3}, AttentionSizes{64, 1, 2},
+                                         AttentionSizes{80, 5}, AttentionSizes{128, 17}),
+                         NameOfSizes);
+
+// An overlay is looked up by each block for its own chunks.
+TEST(AttentionBf16, AnOverlayIsSeenByBlocksThatShareARow) {
+  AttentionCache cache({.head_dim = 20, .sharing_heads = 2, .overlay = true}, 6);
+  cache.AppendFirst(0, 1, 600);
+  const std::vector<uint32_t> updated = {3, 255, 256, 400, 598};
+  cache.Append(0, 2, updated);
+  Query query = cache.MakeQuery(0, 2, 599);
+  query.row.recursion = 2;
+  query.row.entry = 4;
+  ExpectSplit(cache, {query});
+  ExpectNearExact(cache, query, RunOrFail(cache, {query}, kSplits[2]).rows.at(0));
+}
 
 TEST(AttentionBf16, HeadsThatAreTooLargeAreRefused) {
   AttentionCache cache({.head_dim = 130}, 1);

@@ -126,8 +126,8 @@ AttentionBf16Args AttentionCache::Upload(Runtime& runtime,
   return args;
 }
 
-absl::StatusOr<Attended> AttentionCache::Run(const std::vector<Query>& queries,
-                                             const Way& way) const {
+absl::StatusOr<Attended> AttentionCache::Run(const std::vector<Query>& queries, const Way& way,
+                                             bool may_split) const {
   EmulatedRuntime runtime(DeviceOf(way));
   AttentionBf16Args args = Upload(runtime, queries);
   const uint32_t columns = heads() * sizes_.head_dim;
@@ -138,10 +138,24 @@ absl::StatusOr<Attended> AttentionCache::Run(const std::vector<Query>& queries,
       Uploaded(runtime, "mass", std::vector<uint64_t>(size_t{kSlots} * kGroups * kMostEntries));
   args.y = All<simt::Out, Bf16>(y);
   args.mass = All<simt::Out, uint64_t>(mass);
+  args.split.sizes = SplitSizesOf(runtime, layout_, heads(), may_split ? count : 0, kMostEntries);
+  const size_t partials = args.split.sizes.Partials(heads());
+  const DeviceMemory came =
+      Uploaded(runtime, "who came",
+               std::vector<uint32_t>(SplitItems(args.split.sizes, layout_, heads()) + 1));
+  args.split.came = All<simt::Out, uint32_t>(came);
+  args.split.states = All<simt::Out, SoftmaxState>(
+      *runtime.Allocate("states", (partials + 1) * sizeof(SoftmaxState)));
+  args.split.outputs = All<simt::Out, Floats4>(*runtime.Allocate(
+      "outputs", (partials * SplitPieces(sizes_.head_dim) + 1) * sizeof(Floats4)));
   RETURN_IF_ERROR(LaunchAttention(runtime, way.rows, way.programmatic, args));
   const std::vector<Bf16> operand = Downloaded<Bf16>(runtime, y);
   Attended attended;
   attended.mass = Downloaded<uint64_t>(runtime, mass);
+  attended.bytes_written = runtime.kernels()["attention_bf16"].bytes_written;
+  // The next launch counts from 0 again.
+  const std::vector<uint32_t> counters = Downloaded<uint32_t>(runtime, came);
+  ExpectSame(counters, std::vector<uint32_t>(counters.size()));
   std::vector<Bf16> all;
   for (uint32_t row = 0; row < count; ++row) {
     std::vector<Bf16>& out = attended.rows.emplace_back(columns);

@@ -38,6 +38,7 @@ struct Query {
 struct Attended {
   std::vector<std::vector<Bf16>> rows;
   std::vector<uint64_t> mass;  // [kSlots][kGroups][kMostEntries]
+  uint64_t bytes_written = 0;
 };
 
 // Memory that no Append has written has no value: a device reports who reads it.
@@ -45,7 +46,7 @@ class AttentionCache {
  public:
   static constexpr uint32_t kSlots = 3;
   static constexpr uint32_t kGroups = 4;
-  static constexpr uint32_t kMostEntries = 320;
+  static constexpr uint32_t kMostEntries = 1100;
   // The layer under test, of two in each group.
   static constexpr uint32_t kLayer = 1;
 
@@ -66,8 +67,10 @@ class AttentionCache {
     return (size_t{slot} * kGroups + group) * kMostEntries + entry;
   }
 
-  // On a new device.
-  absl::StatusOr<Attended> Run(const std::vector<Query>& queries, const Way& way) const;
+  // On a new device. `may_split`: whether several blocks may share a row's entries, as many as the
+  // device runs side by side.
+  absl::StatusOr<Attended> Run(const std::vector<Query>& queries, const Way& way,
+                               bool may_split = true) const;
 
   // Attention in double: [heads * head_dim].
   std::vector<double> Exact(const Query& query) const;

@@ -127,6 +127,17 @@ class CodeTest(unittest.TestCase):
             self.assertEqual([text for text in kernel.instructions if ".CONSTANT" in text], [])
         self.for_each(check)
 
+    def test_blocks_that_share_entries_meet_behind_fences(self):
+        def check(_, kernel):
+            # A count is an atomic of 32 bits; attention mass has 64.
+            order = [text.split(".E.")[0].split(" ")[0] for text in kernel.instructions
+                     if text.startswith(("BAR.SYNC", "MEMBAR", "CCTL.IVALL", "ATOMG.E.ADD.STRONG"))]
+            at = order.index("ATOMG")
+            self.assertEqual(order.count("ATOMG"), 1)
+            self.assertEqual([text.split(".")[0] for text in order[at - 3:at + 4]],
+                             ["BAR", "MEMBAR", "CCTL", "ATOMG", "MEMBAR", "CCTL", "BAR"])
+        self.for_each(check, "AttentionBf16Kernel<")
+
     def test_only_weights_are_read_before_the_wait(self):
         memory = ("LDG", "LD.", "STG", "ST.", "ATOM", "RED", "UBLKCP")
 

@@ -6,7 +6,7 @@
 #
 # writes <folder>/engine/backend/cuda/<source> for each source with a rule and <folder>/mutation_names.inc.
 
-set(sources attention_bf16.cu attention_block.h attention_chain.h attention_f32.cu block.h hidden_rows.cu layers_bf16.cc linear_bf16.cu
+set(sources attention_bf16.cu attention_block.h attention_chain.h attention_f32.cu attention_split.h attention_sums.h block.h hidden_rows.cu layers_bf16.cc linear_bf16.cu
             linear_f32.cu packed_matrix.cc page_changes.cu planner_block.cu planner_exit.cu planner_publish.cu product_bf16.h
             query_vectors.h residual.h rotary.h router.cu row_sampler.h sample.cu slot_planner.h softmax_state.h step_tables.h tensor_core.h)
 foreach(source ${sources})
@@ -656,6 +656,7 @@ mutate("the last elements of a page are not copied" pages page_changes.cu
   [[for (size_t i = first; i < elements; i += step) {]]
   [[for (size_t i = first; i + (ON ? 1 : 0) < elements; i += step) {]])
 
+include(${CMAKE_CURRENT_LIST_DIR}/mutations_attention_bf16.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/mutations_bf16.cmake)
 
 foreach(source ${sources})
