@@ -45,7 +45,7 @@ struct TestBackend {
 };
 
 // The fastest backend of most machines.
-inline TestBackend FastBackend() { return {.device = "avx2"}; }
+inline TestBackend FastBackend() { return {.device = IsaName(BestIsa())}; }
 
 inline std::vector<TestBackend> TestBackends() {
   std::vector<TestBackend> backends = {{.device = "scalar", .force_scalar = true}, FastBackend()};

@@ -3,14 +3,31 @@
 
 namespace recurve {
 
-Isa BestIsa() {
-#if defined(__x86_64__)
-  return Isa::kAvx2;
-#else
-  return Isa::kScalar;
+std::vector<Isa> SupportedIsas() {
+  std::vector<Isa> isas = {Isa::kScalar};
+#if defined(__AVX2__)
+  isas.push_back(Isa::kAvx2);
+  // Asks the processor, and whether the system keeps the registers of its threads apart.
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    isas.push_back(Isa::kAvx512);
+  }
 #endif
+  return isas;
 }
 
-const char* IsaName(Isa isa) { return isa == Isa::kAvx2 ? "avx2" : "scalar"; }
+Isa BestIsa() { return SupportedIsas().back(); }
+
+const char* IsaName(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+      return "scalar";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
 
 }  // namespace recurve

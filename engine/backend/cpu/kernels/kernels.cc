@@ -9,6 +9,7 @@ namespace recurve {
 const Kernels& KernelsFor(Isa isa) {
 #if defined(__AVX2__)
   if (isa == Isa::kAvx2) return kAvx2Kernels;
+  if (isa == Isa::kAvx512) return kAvx512Kernels;
 #endif
   RECURVE_CHECK(isa == Isa::kScalar);
   return kScalarKernels;

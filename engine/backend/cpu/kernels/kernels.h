@@ -45,9 +45,12 @@ struct LinearArgs {
   float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
 };
 
+// Rows that a kernel takes together, at most.
+inline constexpr uint32_t kMaxRowsTogether = 12;
+
 // Floats that a thread needs beside a product.
 inline size_t LinearScratch(const PackedMatrix& weights) {
-  return size_t{8} * weights.padded_inputs();
+  return size_t{kMaxRowsTogether} * weights.padded_inputs();
 }
 
 // Attention of one query row to the first `entries` entries of one KV head, for the query heads
@@ -110,7 +113,7 @@ struct Kernels {
   void (*add_scaled)(const float* x /* [n] */, float g, uint32_t n, float* h /* [n] */);
 };
 
-// The table of `isa`, which must be kScalar or BestIsa().
+// The table of `isa`, which must be one of SupportedIsas().
 const Kernels& KernelsFor(Isa isa);
 
 }  // namespace recurve

@@ -114,8 +114,9 @@ void Gelu(float* x, uint32_t n) { kScalarKernels.gelu(x, n); }
 }  // namespace recurve::avx2
 
 namespace recurve {
+namespace {
 
-constinit const Kernels kAvx2Kernels = {
+constexpr Kernels kTable = {
     .linear = avx2::Linear,
     .attention = avx2::Attention,
     .rms_norm = avx2::RmsNorm,
@@ -126,6 +127,17 @@ constinit const Kernels kAvx2Kernels = {
     .divide = avx2::Divide,
     .add_scaled = avx2::AddScaled,
 };
+
+}  // namespace
+
+constinit const Kernels kAvx2Kernels = kTable;
+
+// All but products wait for memory, or take too little time to be worth wider vectors.
+constinit const Kernels kAvx512Kernels = [] {
+  Kernels kernels = kTable;
+  kernels.linear = avx512::Linear;
+  return kernels;
+}();
 
 }  // namespace recurve
 

@@ -27,6 +27,7 @@ inline void AddMass(const float* p /* [entries] */, uint32_t entries, float inve
 extern const Kernels kScalarKernels;
 #if defined(__AVX2__)
 extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
 #endif
 
 // The kernels that have files of their own, for these tables.
@@ -38,6 +39,9 @@ namespace avx2 {
 void Linear(const LinearArgs& args);
 void Attention(const AttentionArgs& args);
 }  // namespace avx2
+namespace avx512 {
+void Linear(const LinearArgs& args);
+}  // namespace avx512
 
 }  // namespace recurve
 

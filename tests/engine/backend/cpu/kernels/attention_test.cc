@@ -173,7 +173,7 @@ TEST(AttentionTest, AgreesWithDouble) {
 
 TEST(AttentionTest, SpareLanesHaveNoInfluence) {
   ForProblems(20, [](Problem& p, Range) {
-    for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+    for (const Isa isa : SupportedIsas()) {
       const std::vector<float> with_nan = p.Run(isa);
       p.Store(0.0F);
       EXPECT_EQ(FirstDifference(with_nan, p.Run(isa)), -1);

@@ -47,7 +47,7 @@ TEST(RowKernelsTest, DotIsALaneSum) {
     const std::vector<float> a = random.Floats(n, range);
     const std::vector<float> b = random.Floats(n, range);
     const float expected = LaneSum(a, b);
-    for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+    for (const Isa isa : SupportedIsas()) {
       const float dot = KernelsFor(isa).dot(a.data(), b.data(), n);
       EXPECT_TRUE(SameBits(dot, expected)) << IsaName(isa) << " " << dot << " " << expected;
     }
@@ -69,7 +69,7 @@ TEST(RowKernelsTest, DotKeepsNegativeZeros) {
   for (const uint32_t n : {16U, 17U, 25U}) {
     const std::vector<float> a(n, -1e-30F);
     const std::vector<float> b(n, 1e-30F);
-    for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+    for (const Isa isa : SupportedIsas()) {
       EXPECT_EQ(FloatBits(KernelsFor(isa).dot(a.data(), b.data(), n)), 0x80000000) << n;
     }
   }
@@ -102,7 +102,7 @@ TEST(RowKernelsTest, RmsNorm) {
       for (uint32_t i = 0; i < n; ++i) {
         expected[i] = RoundedTo(precision, x[i] * inverse * gamma[i]);
       }
-      for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+      for (const Isa isa : SupportedIsas()) {
         const std::vector<float> y = Rounded(n, precision, [&](void* out) {
           KernelsFor(isa).rms_norm(x.data(), gamma.data(), kEpsilon, n, precision, out);
         });
@@ -118,7 +118,7 @@ TEST(RowKernelsTest, Round) {
     for (const Precision precision : kPrecisions) {
       std::vector<float> expected(n);
       for (uint32_t i = 0; i < n; ++i) expected[i] = RoundedTo(precision, x[i]);
-      for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+      for (const Isa isa : SupportedIsas()) {
         const std::vector<float> y = Rounded(
             n, precision, [&](void* out) { KernelsFor(isa).round(x.data(), n, precision, out); });
         EXPECT_EQ(FirstDifference(y, expected), -1) << IsaName(isa);
@@ -164,7 +164,7 @@ TEST(RowKernelsTest, ElementwiseKernels) {
     const std::vector<float> x = random.Floats(n, range);
     const std::vector<float> h = random.Floats(n, range);
     const float g = random.Float(Range::kNormal);
-    for (const Isa isa : {Isa::kScalar, BestIsa()}) {
+    for (const Isa isa : SupportedIsas()) {
       const Kernels& kernels = KernelsFor(isa);
       std::vector<float> divided(n);
       kernels.divide(x.data(), g, n, divided.data());

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products in AVX-512: up to 12 rows by 16 outputs in registers.
+//
+// Half a panel is one vector of outputs, so that both chains of 12 rows fit the 32 registers side by
+// side, and multiplying reads its input from memory in the same instruction.
+#if defined(__AVX2__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
+#include "engine/backend/cpu/kernels/linear_passes.h"
+
+// Functions with vectors of 512 bits say so one by one: the file itself is compiled for the
+// baseline, so that no function of a header that other files use as well needs more than that.
+#define RECURVE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+
+namespace recurve::avx512 {
+namespace {
+
+using avx2::kHalfElements;
+using avx2::kPrefetchBytes;
+
+constexpr uint32_t kMaxRows = 12;  // of a pass: as many as registers hold the sums of
+constexpr uint32_t kPairs = kSliceInputs / 2;
+
+// The weights of inputs 2 * pair and 2 * pair + 1, of 16 outputs each.
+struct Weights {
+  __m512 even;
+  __m512 odd;
+};
+RECURVE_AVX512 inline Weights LoadWeights(const Bf16* half, uint32_t pair) {
+  const Bf16* const at = half + size_t{2} * pair * kHalfPanel;
+  _mm_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes, _MM_HINT_T0);
+  const __m512i raw = _mm512_load_si512(at);
+  const __m512i upper = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000));
+  // The plain shift is, in GCC 12's header, one of an undefined vector, which it warns of.
+  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, raw, 16)),
+          _mm512_castsi512_ps(_mm512_and_si512(raw, upper))};
+}
+RECURVE_AVX512 inline Weights LoadWeights(const float* half, uint32_t pair) {
+  const float* const at = half + size_t{2} * pair * kHalfPanel;
+  _mm_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes, _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes + 64, _MM_HINT_T0);
+  return {_mm512_load_ps(at), _mm512_load_ps(at + kHalfPanel)};
+}
+
+// Adds one slice of inputs of half a panel to the sums.
+template <uint32_t kRows, typename Element>
+RECURVE_AVX512 inline void AddSlice(const Element* half, const float* x /* [kRows][32] */,
+                                    float* sums /* [kRows][32], from the half's first output on */) {
+  __m512 even[kRows];
+  __m512 odd[kRows];
+  RECURVE_UNROLL
+  for (uint32_t r = 0; r < kRows; ++r) even[r] = odd[r] = _mm512_setzero_ps();
+  for (uint32_t pair = 0; pair < kPairs; ++pair) {
+    const Weights weights = LoadWeights(half, pair);
+    RECURVE_UNROLL
+    for (uint32_t r = 0; r < kRows; ++r) {
+      const float* const inputs = x + r * kSliceInputs + 2 * pair;
+      even[r] = _mm512_fmadd_ps(_mm512_set1_ps(inputs[0]), weights.even, even[r]);
+      odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(inputs[1]), weights.odd, odd[r]);
+    }
+  }
+  RECURVE_UNROLL
+  for (uint32_t r = 0; r < kRows; ++r) {
+    float* const at = sums + r * kPanelOutputs;
+    const __m512 slice = _mm512_add_ps(even[r], odd[r]);
+    _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), slice));
+  }
+}
+
+// The products of kRows rows with one panel.
+template <uint32_t kRows, typename Element>
+RECURVE_AVX512 void PanelProducts(const Element* panel,  // [slices][2][32 * 16]
+                                  const float* x,        // [slices][kRows][32]
+                                  uint32_t slices, float* sums /* [kRows][32] */) {
+  std::fill_n(sums, kRows * kPanelOutputs, 0.0F);
+  for (uint32_t slice = 0; slice < slices; ++slice) {
+    AddSlice<kRows>(panel, x, sums);
+    AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
+    panel += size_t{2} * kHalfElements;
+    x += size_t{kSliceInputs} * kRows;
+  }
+}
+
+template <typename Element>
+constexpr avx2::PanelFunction<Element> kPanelProducts[kMaxRows + 1] = {
+    nullptr,
+    PanelProducts<1, Element>,
+    PanelProducts<2, Element>,
+    PanelProducts<3, Element>,
+    PanelProducts<4, Element>,
+    PanelProducts<5, Element>,
+    PanelProducts<6, Element>,
+    PanelProducts<7, Element>,
+    PanelProducts<8, Element>,
+    PanelProducts<9, Element>,
+    PanelProducts<10, Element>,
+    PanelProducts<11, Element>,
+    PanelProducts<12, Element>,
+};
+
+}  // namespace
+
+void Linear(const LinearArgs& args) {
+  if (args.weights->precision() == Precision::kBf16) {
+    avx2::LinearInPasses<Bf16, kMaxRows>(args, kPanelProducts<Bf16>);
+  } else {
+    avx2::LinearInPasses<float, kMaxRows>(args, kPanelProducts<float>);
+  }
+}
+
+}  // namespace recurve::avx512
+
+#endif  // __AVX2__
