@@ -148,7 +148,7 @@ std::string TlsAdvice(const std::string& message) {
   if (absl::StrContains(said, "wrong version number")) {
     return "The server speaks plaintext at this port: leave --tls_ca out, or name its TLS port.";
   }
-  if (absl::StrContains(said, "invalid creds") || absl::StrContains(said, "empty address list")) {
+  if (absl::StrContains(said, "empty address list")) {
     return "No connection can be made of --tls_ca, --tls_cert and --tls_key: are they PEM, and "
            "does "
            "the key belong to the certificate?";

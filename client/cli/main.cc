@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -54,6 +55,8 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // What gRPC writes by itself comes again as the error of a call, in fewer lines.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   std::signal(SIGPIPE, SIG_DFL);  // `recurve generate | head` ends quietly
   const int exit_code = Run(argc, argv);
   return recurve::client::FlushOutput() || exit_code != 0 ? exit_code : 1;

@@ -116,6 +116,28 @@ TEST_F(MetricsTest, DocumentNamesEveryReason) {
   EXPECT_GE(reasons, 20);
 }
 
+// The table of docs/security.md: | what | `name`, `name` | default |
+TEST_F(MetricsTest, EachDocumentedLimitIsThere) {
+  std::ifstream file(RECURVE_SOURCE_DIR "/docs/security.md");
+  const std::string page = MetricsPage();
+  int limits = 0;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("## ")) inside = line == "## Limits";
+    const std::vector<std::string> cells = absl::StrSplit(line, '|');
+    if (!inside || cells.size() != 5) continue;
+    const std::vector<std::string> quoted = absl::StrSplit(cells[2], '`');
+    for (size_t i = 1; i < quoted.size(); i += 2, ++limits) {
+      EXPECT_TRUE(
+          MetricValue(page, absl::StrCat("recurve_limit{limit=\"", quoted[i], "\"}")).has_value())
+          << quoted[i];
+    }
+  }
+  EXPECT_GE(limits, 25);
+  EXPECT_EQ(MetricValue(page, "recurve_limit{limit=\"max_stop_strings\"}"), kMaxStopStrings);
+  EXPECT_EQ(MetricValue(page, "recurve_limit{limit=\"max_logit_biases\"}"), kMaxLogitBiases);
+}
+
 TEST_F(MetricsTest, OnlyMetricsAreHereAndOnlyToGet) {
   HttpClient client(server_->metrics_address());
   HttpAnswer page = client.Get("/metrics");
