@@ -36,8 +36,8 @@ inline constexpr uint32_t kMostTenantsTracked = 10'000;
 // To the port for health alone, at once.
 inline constexpr uint32_t kMaxHealthConnections = 64;
 
-// Of a call's metadata. Twice gRPC's own limit: what a front lets through, which has that limit, and
-// adds some of its own, must not come near the point from which gRPC 1.51 misreads headers.
+// Of a call's metadata. Twice gRPC's own limit: what a front lets through, which has that limit,
+// and adds some of its own, must not come near the point from which gRPC 1.51 misreads headers.
 inline constexpr uint32_t kMaxMetadataBytes = 16384;
 
 // How long connections to the gRPC port live, and what they may do.

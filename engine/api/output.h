@@ -106,8 +106,8 @@ struct Finish : Ending {
 };
 
 // Receives what happens to the samples of one request, each called by its number. Called, but for
-// OnPrepared, by one thread, the engine's loop, which holds no lock; must not block: hand over and return. The engine
-// keeps the sink alive until OnFinished of the last sample has returned.
+// OnPrepared, by one thread, the engine's loop, which holds no lock; must not block: hand over and
+// return. The engine keeps the sink alive until OnFinished of the last sample has returned.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
