@@ -11,10 +11,10 @@ namespace recurve {
 
 // Descriptors that no connection of the gRPC port gets, beside those that are open when the server
 // starts (its standard streams, and what it inherited). Together: the event loops of the gRPC
-// library (6), listening and accepting (4), the server's calls of itself (4), the metrics port
-// without its connections (6), files of the model while it is loaded, and the port file (4), to
-// spare (4).
-inline constexpr uint32_t kKeptDescriptors = 28;
+// library (6), listening and accepting (4), the same for health (3), the server's calls of itself
+// (9, with TLS), the metrics port without its connections (6), files of the model and credentials
+// while they are read, and the port file (4), to spare (4).
+inline constexpr uint32_t kKeptDescriptors = 36;
 
 // What `--max_connections=auto` takes at most, however many descriptors there are: each connection
 // takes some 50 kB of memory.
