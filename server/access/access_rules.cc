@@ -65,7 +65,7 @@ class Watcher {
 
 absl::StatusOr<Json> ParseObject(std::string_view text) {
   Watcher watcher;
-  const auto root = Json::parse(
+  Json root = Json::parse(
       text.begin(), text.end(),
       [&watcher](int depth, Json::parse_event_t event, Json& value) {
         return watcher(depth, event, value);

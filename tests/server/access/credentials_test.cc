@@ -28,11 +28,6 @@ constexpr char kQuotas[] = R"({"quotas": {"*": {"requests": 2}}})";
 
 class CredentialsTest : public testing::Test {
  protected:
-  ~CredentialsTest() override {
-    credentials_.reset();
-    std::fclose(log_file_);
-  }
-
   std::string Path(const std::string& name) const { return directory_.path() + "/" + name; }
   void Write(const CertificateAndKey& pair) {
     directory_.Write("cert.pem", pair.certificate);
@@ -53,7 +48,7 @@ class CredentialsTest : public testing::Test {
   std::string LogText() {
     log_.Flush();
     std::string text(1 << 16, '\0');
-    text.resize(static_cast<size_t>(pread(fileno(log_file_), text.data(), text.size(), 0)));
+    text.resize(static_cast<size_t>(pread(fileno(log_file_.get()), text.data(), text.size(), 0)));
     return text;
   }
   std::string Metric(const std::string& series) {
@@ -78,8 +73,8 @@ class CredentialsTest : public testing::Test {
 
   const ScopedDirectory directory_;
   const TestAuthority authority_;
-  std::FILE* const log_file_ = std::tmpfile();
-  Log log_{LogFormat::kText, fileno(log_file_)};
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{std::tmpfile(), &std::fclose};
+  Log log_{LogFormat::kText, fileno(log_file_.get())};
   Metrics metrics_;
   std::chrono::seconds later_{0};
   std::vector<std::shared_ptr<const AccessRules>> told_;
