@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """deploy/kubernetes, rendered by the real kubectl, holds together; and each check notices what it is there for."""
 
+import re
+import shutil
+import textwrap
 import unittest
 
 from tests.deploy import flag_checks, metric_checks, pod_checks, reference_checks, schema_checks
 from tests.deploy.mutations import MUTATIONS, broken
-from tests.deploy.rendering import Copy, all_variants
+from tests.deploy.rendering import ROOT, Copy, all_variants
 from tests.deploy.metric_checks import Live
 from tests.e2e.harness import Server, request
 
@@ -72,6 +75,23 @@ class ManifestsTest(unittest.TestCase):
                                                      "replace\n        path: /spec/ports/7/appProtocol"))
             with self.assertRaises(RuntimeError):
                 copy.with_components("tls")
+
+    def test_the_overlay_of_the_docs_holds_together(self):
+        text = (ROOT / "docs" / "kubernetes.md").read_text()
+        blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.M)]
+        pieces = [block for block in blocks
+                  if re.match(r"\s*(apiVersion: kustomize|patches:|configMapGenerator:)", block)]
+        self.assertEqual(len(pieces), 3)
+        with Copy() as copy:
+            mine = copy.root / "overlays" / "mine"
+            shutil.copytree(copy.root / "overlays" / "cpu", mine)
+            shutil.copy(copy.root / "base" / "recurve-server.toml", mine)
+            (mine / "kustomization.yaml").write_text("".join(pieces))
+            objects = copy.overlay("mine")
+        for name, check in CHECKS.items():
+            with self.subTest(check=name):
+                self.assertEqual(check(objects), [])
+        self.assertIn("registry.example/recurve:0.1.0", str(objects))
 
     def test_a_changed_file_of_flags_rolls_the_pods(self):
         def mounted(objects):
