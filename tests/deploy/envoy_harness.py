@@ -20,7 +20,7 @@ from collections.abc import Callable
 import grpc
 import yaml
 
-from tests.e2e.harness import ROOT, pb_grpc
+from tests.e2e.harness import ROOT, Server, pb_grpc, request
 
 ENVOY = pathlib.Path(sys.executable).parent / "envoy"
 CONFIGURATION = ROOT / "deploy" / "envoy"
@@ -39,6 +39,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def fill(server: Server) -> list[grpc.Call]:
+    """Long requests for a server with one slot and one place in the queue, which then takes no more."""
+    stub = pb_grpc.GenerationServiceStub(server.channel)
+    calls = []
+    for waiting in range(2):
+        calls.append(stub.Generate(request("def main():\n", max_tokens=900, stop={"ignore_eos": True})))
+        server.wait_until(lambda waiting=waiting: (server.load().requests_running, server.load().requests_waiting)
+                          == (1, waiting), "the server is not full")
+    return calls
 
 
 class Authority:

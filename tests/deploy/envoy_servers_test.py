@@ -10,8 +10,8 @@ import unittest
 
 import grpc
 
-from tests.deploy.envoy_harness import SECONDS, Authority, Configuration, Front, free_port, wait_until
-from tests.e2e.harness import Collected, Server, pb_grpc, request
+from tests.deploy.envoy_harness import SECONDS, Authority, Configuration, Front, fill, free_port, wait_until
+from tests.e2e.harness import Collected, Server, request
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
@@ -47,16 +47,6 @@ class EnvoyServersTest(unittest.TestCase):
     def calls(self) -> list[int]:
         """Of Complete, by server."""
         return [int(server.metric("recurve_requests_total", method="Complete")) for server in self.servers]
-
-    def fill(self, server: Server) -> list[grpc.Call]:
-        """Long requests of this server's own: one that runs, one that waits, and the server takes no more."""
-        stub = pb_grpc.GenerationServiceStub(server.channel)
-        calls = []
-        for waiting in range(2):
-            calls.append(stub.Generate(request(PROMPT, max_tokens=900, stop=LONG)))
-            server.wait_until(lambda waiting=waiting: (server.load().requests_running, server.load().requests_waiting)
-                              == (1, waiting), "the server is not full")
-        return calls
 
     def home(self, stub, prefix: str) -> int:
         """The server to which this prefix goes."""
@@ -100,11 +90,11 @@ class EnvoyServersTest(unittest.TestCase):
         """For one that accepts: the load of the others is not through this front, which so cannot know of it."""
         self.start("--slots=1", "--max_queued_requests=1")
         with self.front.stub() as stub:
-            full = self.fill(self.servers[0]) + self.fill(self.servers[1])
+            full = fill(self.servers[0]) + fill(self.servers[1])
             for _ in range(5):
                 stub.Complete(request(max_tokens=1), timeout=SECONDS)
             wait_until(lambda: self.calls()[2] == 5, "not counted")
-            full += self.fill(self.servers[2])
+            full += fill(self.servers[2])
             with self.assertRaises(grpc.RpcError) as caught:
                 stub.Complete(request(max_tokens=1), timeout=SECONDS)
             self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)

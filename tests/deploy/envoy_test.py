@@ -13,7 +13,7 @@ import urllib.request
 
 import grpc
 
-from tests.deploy.envoy_harness import SECONDS, Authority, Configuration, Front, check, lay_out, wait_until
+from tests.deploy.envoy_harness import SECONDS, Authority, Configuration, Front, check, fill, lay_out, wait_until
 from tests.e2e.harness import ROOT, Collected, Server, health_grpc, health_pb, pb, pb_grpc, request
 
 PROMPT = "class Parser:\n    def parse(self):\n"
@@ -153,14 +153,9 @@ class EnvoyTest(unittest.TestCase):
 
     def test_a_refusal_that_no_server_spares_comes_with_its_pushback(self):
         self.start("--slots=1", "--max_queued_requests=1", "--retry_pushback=123ms")
-        stub = self.stub()
-        calls = []
-        for _ in range(2):
-            calls.append(stub.Generate(request(PROMPT, max_tokens=900, stop=LONG)))
-            wait_until(lambda: self.server.load().requests_running + self.server.load().requests_waiting == len(calls),
-                       "the server is not full")
+        calls = fill(self.server)
         with self.assertRaises(grpc.RpcError) as caught:
-            list(stub.Generate(request(PROMPT, max_tokens=10), timeout=SECONDS))
+            list(self.stub().Generate(request(PROMPT, max_tokens=10), timeout=SECONDS))
         self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
         self.assertIn("queue", caught.exception.details())
         self.assertIn(("grpc-retry-pushback-ms", "123"), list(caught.exception.trailing_metadata()))
