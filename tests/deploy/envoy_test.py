@@ -189,8 +189,8 @@ class EnvoyTest(unittest.TestCase):
             if variants:
                 self.assertIn(b"recurve.v1.GenerationService", next(reflect(iter([b"\x3a\x00"]), timeout=SECONDS)))
             else:
-                self.assertEqual(self.code_of(lambda timeout, call=reflect: next(call(iter([b"\x3a\x00"]), timeout=timeout))),
-                                 grpc.StatusCode.UNIMPLEMENTED)
+                ask = lambda timeout, call=reflect: next(call(iter([b"\x3a\x00"]), timeout=timeout))  # noqa: E731
+                self.assertEqual(self.code_of(ask), grpc.StatusCode.UNIMPLEMENTED)
             other = channel.unary_unary("/recurve.v2.Other/Call")
             self.assertEqual(self.code_of(other, b""), grpc.StatusCode.UNIMPLEMENTED)
 
@@ -250,8 +250,8 @@ class EnvoyTest(unittest.TestCase):
         for authority, healthy in ((self.authority, 1), (others, 0)):
             with Front(Configuration("upstream-tls"), [f"127.0.0.1:{inner.port}"], authority) as outer:
                 verdict = "success" if healthy else "failure"
-                wait_until(lambda outer=outer, verdict=verdict: outer.stat(f"cluster.recurve.health_check.{verdict}") > 0,
-                           f"no {verdict} of a health check")
+                checked = f"cluster.recurve.health_check.{verdict}"
+                wait_until(lambda outer=outer, checked=checked: outer.stat(checked) > 0, f"no {verdict} of a check")
                 self.assertEqual(outer.healthy_servers(), healthy)
                 with outer.stub() as stub:
                     if healthy:
