@@ -223,6 +223,11 @@ class EnvoyTest(unittest.TestCase):
             code = self.code_of(self.stub(client=client).GetModelInfo, pb.GetModelInfoRequest())
             self.assertEqual(code, grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(self.front.stat("cluster.recurve.upstream_rq_total"), 0)
+        for names in ("URI:spiffe://example.org/carol", "DNS:carol,DNS:bob"):  # none, and two
+            client = self.authority.sign("carol", names)
+            self.assertEqual(self.code_of(self.stub(client=client).GetModelInfo, pb.GetModelInfoRequest()),
+                             grpc.StatusCode.PERMISSION_DENIED)
+        self.assertEqual(self.front.stat("cluster.recurve.upstream_rq_total"), 0)
         alice = self.authority.sign("alice", "DNS:alice")
         self.stub(client=alice).Complete(request(max_tokens=1), timeout=SECONDS,
                                          metadata=[("x-recurve-tenant", "bob")])
