@@ -221,6 +221,16 @@ def accepted(stub) -> bool:
     return False
 
 
+def long_messages(case: Case) -> bool:
+    """One server is gone, and health does not tell."""
+    case.servers[0].kill()
+    with case.front.stub() as stub, contextlib.suppress(grpc.RpcError):
+        for _ in range(12):
+            stub.Tokenize(pb.TokenizeRequest(text="x" * 200000), timeout=SECONDS)
+        return True
+    return False
+
+
 def short_deadlines(case: Case) -> bool:
     """Nobody can have servers put aside by calls that have no time."""
     with case.front.raw() as client:
@@ -294,6 +304,8 @@ LIMITS = [
           lambda c: c.manager["early_header_mutation_extensions"][0]["typed_config"]["mutations"].pop(1)),
     Limit("Envoy's own headers", headers_of_envoy, lambda c: c.manager.update(internal_address_config={})),
     Limit("retries", refusals_of_one_server, lambda c: c.host.pop("retry_policy")),
+    Limit("bytes that can be tried again", long_messages, lambda c: c.host.pop("request_body_buffer_limit"),
+          lambda c: set_to(c.cluster["health_checks"][0], interval="3600s", no_traffic_interval="3600s")),
     Limit("servers put aside", short_deadlines,
           lambda c: c.cluster["outlier_detection"].pop("enforcing_consecutive_5xx")),
     Limit("prefixes together", prefix_header, lambda c: c.host["routes"].pop(0)),
