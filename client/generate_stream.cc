@@ -99,10 +99,10 @@ class GenerateStream::Try final : public grpc::ClientReadReactor<v1::GenerateRes
         &tokenize_context_, &tokenize_request_, &prompt_, [this](const grpc::Status& status) {
           if (!status.ok()) return End(FromGrpc(status, tokenize_context_));
           error_ = CheckServer(FingerprintOf(tokenize_context_));
-          const uint32_t tokens = leg_->samples.front()->prompt_tokens().value_or(0);
-          if (error_.ok() && static_cast<uint32_t>(prompt_.ids_size()) != tokens) {
+          const std::optional<uint32_t> tokens = leg_->samples.front()->prompt_tokens();
+          if (error_.ok() && tokens && static_cast<uint32_t>(prompt_.ids_size()) != *tokens) {
             error_ = absl::DataLossError(
-                absl::StrCat("the prompt had ", tokens, " tokens, and is ", prompt_.ids_size(),
+                absl::StrCat("the prompt had ", *tokens, " tokens, and is ", prompt_.ids_size(),
                              " to the server that was to go on with the stream"));
           }
           if (!error_.ok()) return End(error_);
@@ -257,6 +257,12 @@ void GenerateStream::CancelLegs() {
 }
 
 void GenerateStream::StartLeg(Leg* leg) {
+  bool is_over = false;
+  {
+    const absl::MutexLock lock(&mutex_);
+    is_over = IsOver();
+  }
+  if (is_over) return FinishLeg(leg, absl::CancelledError("the call was cancelled"));
   leg->has_heard = false;
   const Replicas::Choice choice = replicas_->Choose(key_, leg->tries);
   if (!choice.place) {
@@ -363,6 +369,9 @@ void GenerateStream::FinishLeg(Leg* leg, const absl::Status& status) {
     if (!legs_.empty()) return;
     end = status_;
     if (options_.report != nullptr) *options_.report = report_;
+  }
+  {
+    const absl::MutexLock lock(&delivering_);  // whoever delivered the last message has let go of it
   }
   on_end_(end);
   ended_.Notify();  // the destructor may run at once
