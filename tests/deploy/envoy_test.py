@@ -19,7 +19,8 @@ from tests.e2e.harness import ROOT, Collected, Server, health_grpc, health_pb, p
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
 SLOW = ("--force_scalar", "--threads=1")  # so that a long request still runs when the next one comes
-VARIANTS = ((), ("mtls",), ("upstream-tls",), ("reflection",), ("mtls", "upstream-tls", "reflection"))
+VARIANTS = ((), ("mtls",), ("upstream-tls",), ("reflection",), ("stock-clients",),
+            ("mtls", "upstream-tls", "reflection", "stock-clients"))
 
 
 class EnvoyTest(unittest.TestCase):
@@ -193,6 +194,19 @@ class EnvoyTest(unittest.TestCase):
                 self.assertEqual(self.code_of(ask), grpc.StatusCode.UNIMPLEMENTED)
             other = channel.unary_unary("/recurve.v2.Other/Call")
             self.assertEqual(self.code_of(other, b""), grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_stock_clients_are_let_in_where_that_is_asked_for(self):
+        for variants in ((), ("stock-clients",)):
+            self.start(variants=variants)
+            channel = self.enterContext(self.front.channel())
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            loads = channel.unary_unary("/vllm.grpc.engine.VllmEngine/GetLoads")
+            if variants:
+                self.assertEqual(live(b"", timeout=SECONDS), b"\x08\x01")  # live: true
+                self.assertIn(b"0.1", loads(b"", timeout=SECONDS))  # the version
+            else:
+                for method in (live, loads):
+                    self.assertEqual(self.code_of(method, b""), grpc.StatusCode.UNIMPLEMENTED)
 
     # TLS.
 
