@@ -6,12 +6,12 @@
 #include <cstdint>
 
 #include "engine/backend/arithmetic.h"
+#include "engine/backend/cuda/attention_split.h"
 #include "engine/backend/cuda/simt.h"
 #include "engine/backend/cuda/softmax_state.h"
 
 namespace recurve::cuda {
 
-inline constexpr uint32_t kGroupEntries = 32;               // that a warp takes at once
 inline constexpr uint32_t kGroupTiles = kGroupEntries / 8;  // of scores
 
 // A lane's scores of a group, and then their weights: [j][2 half + i] is that of vector

@@ -9,13 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/backend/cuda/attention_chain.h"
 #include "engine/backend/cuda/simt.h"
 #include "engine/backend/cuda/softmax_state.h"
 #include "engine/base/host_device.h"
 
 namespace recurve::cuda {
 
+inline constexpr uint32_t kGroupEntries = 32;  // that a warp takes at once
 inline constexpr uint32_t kAttentionWarps = 4;
 inline constexpr uint32_t kChunkGroups = 2;  // of a warp, in a chunk
 inline constexpr uint32_t kChunkEntries = kChunkGroups * kAttentionWarps * kGroupEntries;

@@ -234,6 +234,18 @@ uint32_t PagesNeeded(const ModelConfig& config, const BackendLimits& limits) {
   return pages * limits.slots;
 }
 
+BackendLimits SmallLimits(const ModelConfig& config, uint32_t max_positions) {
+  BackendLimits limits = {
+      {.slots = 4, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
+      /*pages=*/0,
+      max_positions,
+      /*max_logprobs=*/5,
+      /*max_biases=*/4,
+      /*max_stop_ids=*/4};
+  limits.pages = PagesNeeded(config, limits);
+  return limits;
+}
+
 absl::StatusOr<std::vector<DriverOutput>> RunRequests(Backend& backend, const ModelConfig& config,
                                                       const BackendLimits& limits,
                                                       const std::vector<DriverRequest>& requests,

@@ -53,6 +53,10 @@ struct DriverOptions {
 // and area now and then; runs any number of requests.
 uint32_t PagesNeeded(const ModelConfig& config, const BackendLimits& limits);
 
+// Few slots, areas and rows, so that rows have to wait at every stage, and the pages that they
+// need.
+BackendLimits SmallLimits(const ModelConfig& config, uint32_t max_positions);
+
 absl::StatusOr<std::vector<DriverOutput>> RunRequests(Backend& backend, const ModelConfig& config,
                                                       const BackendLimits& limits,
                                                       const std::vector<DriverRequest>& requests,

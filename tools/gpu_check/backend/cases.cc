@@ -199,18 +199,6 @@ std::vector<DriverRequest> Prompts(const std::vector<uint32_t>& lengths, uint32_
   return requests;
 }
 
-BackendLimits Limits(const ModelConfig& config) {
-  BackendLimits limits = {
-      {.slots = 4, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
-      /*pages=*/0,
-      /*max_positions=*/config.max_positions,
-      /*max_logprobs=*/5,
-      /*max_biases=*/4,
-      /*max_stop_ids=*/4};
-  limits.pages = PagesNeeded(config, limits);
-  return limits;
-}
-
 // What the others are too small for, each as small as it can be.
 void AddLargeCases(std::vector<Case>& cases) {
   const auto add = [&cases](const char* name, const ModelConfig& config, uint32_t chunk,
@@ -218,7 +206,7 @@ void AddLargeCases(std::vector<Case>& cases) {
     Case& added = cases.emplace_back();
     added.name = name;
     added.model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
-    added.limits = Limits(config);
+    added.limits = SmallLimits(config, config.max_positions);
     added.limits.chunk = chunk;
     added.limits.prompt_rows = added.limits.ends = chunk + 1;
     added.limits.pages = PagesNeeded(config, added.limits);
@@ -230,11 +218,11 @@ void AddLargeCases(std::vector<Case>& cases) {
   add("long_heads", LongHeads(), 70, {400, 280});
   // Contexts of several chunks that attention's mass keeps short, in steps of few rows, which share
   // blocks of attention with each other and chunks with other blocks.
-  add("long_mass", LongContext(), 6, {390, 30});
+  add("long_mass", LongHeads(), 6, {600, 30});
   for (DriverRequest& request : cases.back().requests) {
     request.eviction = EvictionPolicy::kAttention;
-    request.evict_every = 64;
-    request.keep = 270;
+    request.evict_every = 96;
+    request.keep = 530;
   }
 }
 
@@ -258,7 +246,7 @@ std::vector<Case> Cases() {
     Case& added = cases.emplace_back();
     added.name = name;
     added.model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
-    added.limits = Limits(config);
+    added.limits = SmallLimits(config, config.max_positions);
     added.requests = MixedRequests(config.max_positions - 8);
   }
   AddLargeCases(cases);

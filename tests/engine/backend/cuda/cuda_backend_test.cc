@@ -28,17 +28,7 @@ std::shared_ptr<const Model> MakeModel(RouterType router = RouterType::kExpertCh
   return std::make_shared<const Model>(RandomModel(TestConfig(router), DataType::kF32, 3));
 }
 
-BackendLimits Limits(const ModelConfig& config) {
-  BackendLimits limits = {
-      {.slots = 4, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
-      /*pages=*/0,
-      /*max_positions=*/64,
-      /*max_logprobs=*/5,
-      /*max_biases=*/4,
-      /*max_stop_ids=*/4};
-  limits.pages = PagesNeeded(config, limits);
-  return limits;
-}
+constexpr uint32_t kMaxPositions = 64;
 
 // Requests that use everything that a request can ask of a backend.
 std::vector<DriverRequest> MixedRequests() {
@@ -72,12 +62,13 @@ struct Made {
   EmulatedRuntime* runtime;  // the backend's
 };
 Made Make(std::shared_ptr<const Model> model, const EmulatedOptions& emulated = {},
-          bool eager = false) {
+          bool eager = false,
+          std::chrono::milliseconds step_timeout = std::chrono::milliseconds(50)) {
   CudaBackendOptions options;
-  options.limits = Limits(model->config);
+  options.limits = SmallLimits(model->config, kMaxPositions);
   options.precision = Precision::kF32;
   options.eager = eager;
-  options.step_timeout = std::chrono::milliseconds(50);
+  options.step_timeout = step_timeout;
   auto runtime = std::make_unique<EmulatedRuntime>(emulated);
   EmulatedRuntime* const seen = runtime.get();
   auto backend = CudaBackend::Create(std::move(model), options, std::move(runtime));
@@ -88,11 +79,12 @@ Made Make(std::shared_ptr<const Model> model, const EmulatedOptions& emulated = 
 // The requests on this device, each step compared with the CPU's.
 void ExpectCpuResults(const std::shared_ptr<const Model>& model, const EmulatedOptions& emulated,
                       bool eager, const DriverOptions& driver) {
-  const BackendLimits limits = Limits(model->config);
+  const BackendLimits limits = SmallLimits(model->config, kMaxPositions);
   BackendOptions cpu;
   cpu.precision = Precision::kF32;
   cpu.threads = 1;
-  Made made = Make(model, emulated, eager);
+  // A busy machine may take long for a step that does not hang.
+  Made made = Make(model, emulated, eager, std::chrono::minutes(5));
   ASSERT_NE(made.backend, nullptr);
   auto oracle = MakeBackend(model, cpu, limits);
   ASSERT_TRUE(oracle.ok()) << oracle.status();
@@ -108,7 +100,7 @@ TEST(CudaBackendTest, LargerHeadsAreRefusedInBf16) {
   config.head_dim = 130;
   const auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
   CudaBackendOptions options;
-  options.limits = Limits(config);
+  options.limits = SmallLimits(config, kMaxPositions);
   const auto create = [&] {
     return CudaBackend::Create(model, options, std::make_unique<EmulatedRuntime>()).status();
   };
@@ -145,7 +137,8 @@ TEST(CudaBackendTest, StepsAreReplaysOfGraphs) {
   Made made = Make(MakeModel());
   const auto launches = made.runtime->Calls(EmulatedRuntime::Call::kLaunch);
   const ModelConfig config = TestConfig();
-  const auto outputs = RunRequests(*made.backend, config, Limits(config), MixedRequests());
+  const auto outputs =
+      RunRequests(*made.backend, config, SmallLimits(config, kMaxPositions), MixedRequests());
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_EQ(made.runtime->Calls(EmulatedRuntime::Call::kLaunch), launches)
       << "but for plans with evictions and copies, which the driver has not";
@@ -157,14 +150,15 @@ TEST(CudaBackendTest, NothingIsAllocatedOnceItIsMade) {
   Made made = Make(MakeModel());
   const auto allocations = made.runtime->Calls(EmulatedRuntime::Call::kAllocate);
   const ModelConfig config = TestConfig();
-  ASSERT_TRUE(RunRequests(*made.backend, config, Limits(config), MixedRequests()).ok());
+  ASSERT_TRUE(
+      RunRequests(*made.backend, config, SmallLimits(config, kMaxPositions), MixedRequests()).ok());
   EXPECT_EQ(made.runtime->Calls(EmulatedRuntime::Call::kAllocate), allocations);
 }
 
 TEST(CudaBackendTest, MemoryThatDoesNotSufficeIsNamed) {
   const std::shared_ptr<const Model> model = MakeModel();
   CudaBackendOptions options;
-  options.limits = Limits(model->config);
+  options.limits = SmallLimits(model->config, kMaxPositions);
   EmulatedOptions small;
   small.facts.bytes = 1 << 20;
   const absl::Status refused =
@@ -176,7 +170,7 @@ TEST(CudaBackendTest, MemoryThatDoesNotSufficeIsNamed) {
 // Runs until a call fails; what it said.
 absl::Status RunUntilError(Backend& backend) {
   const ModelConfig config = TestConfig();
-  return RunRequests(backend, config, Limits(config), MixedRequests()).status();
+  return RunRequests(backend, config, SmallLimits(config, kMaxPositions), MixedRequests()).status();
 }
 
 TEST(CudaBackendTest, ErrorsOfTheDeviceAreFinal) {
@@ -225,7 +219,8 @@ TEST(CudaBackendTest, RawLogitsDoNotWaitForAHangingStepBehindThem) {
   for (uint32_t step = 2; step < 8; ++step) {
     HangingBackend backend(Make(MakeModel()), step);
     const absl::Status failed =
-        RunRequests(backend, config, Limits(config), requests, {.depth = 1}).status();
+        RunRequests(backend, config, SmallLimits(config, kMaxPositions), requests, {.depth = 1})
+            .status();
     EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
     EXPECT_THAT(std::string(failed.message()), HasSubstr("has not come back after 50 ms"));
   }

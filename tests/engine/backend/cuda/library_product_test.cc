@@ -32,14 +32,7 @@ ModelConfig OddConfig(RouterType router) {
   return config;
 }
 
-BackendLimits Limits(const ModelConfig& config) {
-  BackendLimits limits = {
-      {.slots = 4, .areas = 2, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 9},
-      /*pages=*/0,
-      /*max_positions=*/64};
-  limits.pages = PagesNeeded(config, limits);
-  return limits;
-}
+constexpr uint32_t kMaxPositions = 64;
 
 uint32_t PromptOf(size_t request) { return static_cast<uint32_t>(5 + 7 * request); }
 
@@ -51,7 +44,7 @@ struct Ran {
 
 Ran RunRequestsOf(const ModelConfig& config, uint32_t library_rows, bool has_library = true) {
   CudaBackendOptions options;
-  options.limits = Limits(config);
+  options.limits = SmallLimits(config, kMaxPositions);
   options.library_rows = library_rows;
   options.least_rows = 1000;  // each step has all rows that there can be
   auto runtime = std::make_unique<EmulatedRuntime>(EmulatedOptions{.has_products = has_library});
@@ -141,7 +134,7 @@ TEST(LibraryProductTest, RandomLoadsRun) {
 TEST(LibraryProductTest, StepsWithFewerRowsAreOurs) {
   const ModelConfig config = OddConfig(RouterType::kNone);
   const Ran ours = RunRequestsOf(config, 0);
-  const Ran few = RunRequestsOf(config, MaxRows(Limits(config)) + 1);
+  const Ran few = RunRequestsOf(config, MaxRows(SmallLimits(config, kMaxPositions)) + 1);
   EXPECT_EQ(few.products, 0U);
   EXPECT_EQ(LargestError(ours, few), 0);
 }

@@ -290,9 +290,9 @@ mutate("warps leave their sums in one place" bits attention_sums.h
   [=[* kAttentionWarps + warp_;]=]
   [=[* kAttentionWarps + (ON ? 0 : warp_);]=])
 mutate("what blocks left is merged from the last chunk on" bits attention_sums.h
-  [[const uint32_t chunk = base + i < chunks ? base + i : chunks - 1;]]
-  [[const uint32_t next = base + i < chunks ? base + i : chunks - 1;
-        const uint32_t chunk = ON ? chunks - next : next;]])
+  [[const size_t partial = PartialOf(vector, chunk);]]
+  [[const uint32_t of_warp = (GroupsOfWarp(visible_, warp_) + kChunkGroups - 1) / kChunkGroups;
+      const size_t partial = PartialOf(vector, ON ? of_warp - 1 - chunk : chunk);]])
 mutate("the last chunk that was left is not merged" bits attention_sums.h
   [[if (base + i >= chunks) break;]]
   [[if (base + i >= chunks - (ON ? 1 : 0)) break;]])
