@@ -171,7 +171,7 @@ absl::Status HealthProbe::Ask(int connection, SteadyTime until,
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(answered_.get(), &one, sizeof(one));
   });
-  const absl::Status carried = meanwhile();
+  absl::Status carried = meanwhile();
   if (!carried.ok()) context.TryCancel();
   pollfd answered{answered_.get(), POLLIN, 0};
   while (poll(&answered, 1, -1) < 0) {

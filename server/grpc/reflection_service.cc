@@ -135,8 +135,8 @@ class Conversation final
 
  private:
   const std::vector<std::string>* const services_;
-  typename Api::Request request_;
-  typename Api::Response response_;
+  Api::Request request_;
+  Api::Response response_;
 };
 
 template <typename Api>
