@@ -371,7 +371,8 @@ void GenerateStream::FinishLeg(Leg* leg, const absl::Status& status) {
     if (options_.report != nullptr) *options_.report = report_;
   }
   {
-    const absl::MutexLock lock(&delivering_);  // whoever delivered the last message has let go of it
+    const absl::MutexLock lock(
+        &delivering_);  // whoever delivered the last message has let go of it
   }
   on_end_(end);
   ended_.Notify();  // the destructor may run at once

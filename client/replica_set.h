@@ -76,6 +76,10 @@ class ReplicaSet {
   // Those that were there before keep their state. Not empty.
   void SetNames(const std::vector<std::string>& names);
 
+  // Turns go on behind this name; they begin with the first one. Clients of one call each would all
+  // go there.
+  void TakeTurnsBehind(const std::string& name) { last_ = name; }
+
   // Prefers servers that neither failed nor are full, and of those such as the call has not tried.
   // If all that work are full, a call that may be tried more than once waits for the first of them;
   // if none works, it goes to the one that is asked next. `key` as PrefixKey gives it, 0 without a

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/replicas.h"
 
+#include <iterator>
 #include <random>
 #include <utility>
 #include <vector>
@@ -38,6 +39,9 @@ Replicas::Replicas(const ClientOptions& options)
   }
   const absl::MutexLock lock(&mutex_);
   LookUp();
+  const auto first = std::next(
+      authorities_.begin(), static_cast<ptrdiff_t>(std::random_device()() % authorities_.size()));
+  set_.TakeTurnsBehind(first->first);
   if (has_dns_names_) look_ups_ = std::thread([this] { KeepLookingUp(); });
 }
 

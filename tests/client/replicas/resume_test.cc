@@ -124,21 +124,17 @@ class ResumeTest : public testing::Test {
     return result;
   }
 
-  // Through three relays, to which these fates happen; all but the first may have another
-  // fingerprint.
+  // Through three relays, to which these fates happen; each may have a fingerprint of its own.
   Result Broken(const v1::GenerateRequest& request, const std::vector<Fate>& fates,
-                const std::string& other_fingerprint = "") {
+                bool own_fingerprints = false) {
     script_ = std::make_unique<Script>();
     for (const Fate& fate : fates) script_->Add(fate);
-    std::map<std::string, std::unique_ptr<Relay>> relays;  // in the order of their turns
+    std::vector<std::unique_ptr<Relay>> relays;
     std::vector<std::string> servers;
     for (int i = 0; i < 3; ++i) {
-      auto relay = std::make_unique<Relay>(server_->address(), script_.get());
-      relays.emplace(relay->address(), std::move(relay));
-    }
-    for (const auto& [address, relay] : relays) {
-      if (!servers.empty()) relay->set_fingerprint(other_fingerprint);
-      servers.push_back(address);
+      relays.push_back(std::make_unique<Relay>(server_->address(), script_.get()));
+      servers.push_back(relays.back()->address());
+      if (own_fingerprints) relays.back()->set_fingerprint(servers.back());
     }
     return Run(servers, request);
   }
@@ -304,11 +300,12 @@ TEST_F(ResumeTest, WithoutResumptionABrokenStreamEnds) {
 }
 
 TEST_F(ResumeTest, OnlyAServerWithTheSameFingerprintGoesOn) {
-  const Result lost = Broken(Request(), {{Fate::Kind::kBreak, 1}}, "another");
+  const Result lost = Broken(Request(), {{Fate::Kind::kBreak, 1}}, /*own_fingerprints=*/true);
   EXPECT_TRUE(absl::IsUnavailable(lost.status)) << lost.status;
-  EXPECT_THAT(std::string(lost.status.message()), HasSubstr("its fingerprint is another"));
+  EXPECT_THAT(std::string(lost.status.message()),
+              HasSubstr("cannot go on with it: its fingerprint is"));
   EXPECT_EQ(lost.samples.at(0).finals, 0);
-  const Result drained = Broken(Request(), {{Fate::Kind::kDrain, 1}}, "another");
+  const Result drained = Broken(Request(), {{Fate::Kind::kDrain, 1}}, /*own_fingerprints=*/true);
   EXPECT_EQ(drained.status, absl::OkStatus()) << "it ends as it would have";
   EXPECT_EQ(drained.samples.at(0).final.finish_reason(), v1::FINISH_REASON_DRAINED);
   EXPECT_EQ(drained.samples.at(0).finals, 1);
