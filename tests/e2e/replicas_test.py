@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -18,15 +19,28 @@ STREAMS = 6
 FLAGS = ("--threads=1", "--slots=8", "--drain_grace=0ms", "--drain_budget=10ms")
 
 
-def start(number: int, listen: str = "127.0.0.1:0") -> Server:
+def free_address() -> str:
+    """Of a port that nobody has, and that the system gives to no connection: a server can come back to it."""
+    while True:
+        address = ("127.0.0.1", random.randrange(20000, 32000))
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError:
+                continue
+        return f"{address[0]}:{address[1]}"
+
+
+def start(number: int, listen: str) -> Server:
     # Other threads, chunks and slots: none of them changes a token.
     return Server(*FLAGS, f"--chunk={16 << number}", listen=listen)
 
 
 class ReplicasTest(unittest.TestCase):
     def setUp(self):
-        self.servers = [start(number) for number in range(3)]
-        self.addresses = [server.address for server in self.servers]
+        self.addresses = [free_address() for _ in range(3)]
+        self.servers = [start(number, address) for number, address in enumerate(self.addresses)]
         self.addCleanup(lambda: [server.kill() for server in self.servers])
 
     def client(self, command: str, *arguments: str) -> list:
@@ -41,8 +55,15 @@ class ReplicasTest(unittest.TestCase):
         self.servers[number].process.send_signal(sig)
         self.servers[number].process.wait(timeout=60)
 
-    def running(self, number: int) -> bool:
-        return self.servers[number].load().requests_running > 1
+    def wait_for_busy(self, clients: list) -> int:
+        """The server with the most requests, once it has some; or any, if the clients were too quick."""
+        running = [0]
+
+        def is_busy() -> bool:
+            running[:] = [server.load().requests_running for server in self.servers]
+            return max(running) > 1 or all(client.poll() is not None for client in clients)
+        self.servers[0].wait_until(is_busy, "no load came")
+        return running.index(max(running))
 
     def generate(self, seed: int) -> list:
         return ("generate", PROMPTS[seed % len(PROMPTS)], "--json", "--logprobs=1", "--max_tokens=700",
@@ -64,8 +85,11 @@ class ReplicasTest(unittest.TestCase):
         return samples, err.count("went on at another server")
 
     def start_streams(self, seeds) -> list:
-        return [subprocess.Popen(self.client(*self.generate(seed)), text=True, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE) for seed in seeds]
+        streams = [subprocess.Popen(self.client(*self.generate(seed)), text=True, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE) for seed in seeds]
+        for stream in streams:
+            self.addCleanup(stream.kill)
+        return streams
 
     def test_streams_are_what_they_are_alone_whoever_dies(self):
         draw = random.Random(20)
@@ -75,10 +99,7 @@ class ReplicasTest(unittest.TestCase):
             sig = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
             with self.subTest(turn=turn, signal=sig.name):
                 streams = self.start_streams(seeds)
-                victim = draw.randrange(3)
-                self.servers[victim].wait_until(
-                    lambda number=victim: self.running(number)
-                    or all(stream.poll() is not None for stream in streams), "no stream came")
+                victim = self.wait_for_busy(streams)
                 time.sleep(draw.random() * 0.1)
                 self.end(victim, sig)
                 broken = [self.collect(stream) for stream in streams]
@@ -97,9 +118,9 @@ class ReplicasTest(unittest.TestCase):
                 self.client("bench", "--streams=12", "--requests=60", "--warmup=0", "--prompt_tokens=40",
                             "--max_tokens=150", "--format=json"),
                 text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            victim = draw.randrange(3)
-            self.servers[victim].wait_until(
-                lambda number=victim: self.running(number) or bench.poll() is not None, "no load came")
+            self.addCleanup(bench.kill)
+            victim = self.wait_for_busy([bench])
+            time.sleep(draw.random() * 0.1)
             self.end(victim, (signal.SIGTERM, signal.SIGKILL)[turn % 2])
             out, err = bench.communicate(timeout=180)
             report = json.loads(out)
