@@ -286,7 +286,11 @@ class CommandLineTest(unittest.TestCase):
             (["info", "--timeout=inf"], ["--timeout", "'inf'"]),
             (["info", "--timeout=-1"], ["--timeout", "'-1'"]),
             (["health", "--wait=nan"], ["--wait", "'nan'"]),
-            (["generate", PROMPT, "--attempts=6"], ["--attempts", "1 to 5"]),
+            (["generate", PROMPT, "--attempts=101"], ["--attempts", "1 to 100"]),
+            (["generate", PROMPT, "--balance=most"], ["--balance", "round_robin"]),
+            (["generate", PROMPT, "--server=a:1,,b:1"], ["--server", "an empty name"]),
+            (["generate", PROMPT, "--server=a:1,a:1"], ["--server", "a:1 twice"]),
+            (["info", "--server=a:1,b:1"], ["--server", "names 2 servers"]),
             *((["generate", PROMPT, f"--{flag}=nan"], [f"--{flag}", "'nan'"])
               for flag in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty",
                            "frequency_penalty", "router_threshold")),
