@@ -80,8 +80,10 @@ class Run {
         log_(log),
         server_(server),
         engine_(std::move(engine)),
-        watcher_([events, engine = engine_.get()] {
-          if (!engine->WaitForFailure().ok()) events->Failed();
+        watcher_([events, server, engine = engine_.get()] {
+          if (engine->WaitForFailure().ok()) return;
+          server->SetEngineFailed();  // in every phase, and before calls end and the process does
+          events->Failed();
         }) {}
 
   ~Run() {

@@ -51,7 +51,8 @@ using EngineFactory =
 //   grace     health NOT_SERVING, requests still accepted, for drain.grace
 //   draining  new requests UNAVAILABLE; running ones go on for drain.budget, then end as DRAINED
 //   flushing  clients take their last messages, for drain.flush and at most stream.stall_timeout
-// A failed engine ends every phase: its requests have ended as UNAVAILABLE by then. A stop while
+// A failed engine ends every phase: its requests have ended as UNAVAILABLE by then, and health is
+// NOT_SERVING for liveness too. A stop while
 // the model loads ends the process at once, since loading cannot be interrupted.
 int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Events* events,
               Log* log);

@@ -136,6 +136,12 @@ class Server::Impl {
     TellHealth();
   }
 
+  void SetEngineFailed() {
+    const MutexLock lock(mutex_);
+    engine_failed_ = true;
+    TellHealth();
+  }
+
   void Shutdown(SteadyTime until) {
     self_check_.reset();
     keep_awake_.reset();
@@ -213,21 +219,25 @@ class Server::Impl {
   }
 
   void TellHealth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const bool ready = serving_ && !deaf_;
+    const bool live = IsLive();
+    const bool ready = serving_ && live;
     metrics_.SetReady(ready);
-    metrics_.SetLive(!deaf_);
-    health_.Set(ready, /*live=*/!deaf_);
-    plain_health_.Set(ready, /*live=*/!deaf_);
+    metrics_.SetLive(live);
+    health_.Set(ready, live);
+    plain_health_.Set(ready, live);
   }
+
+  bool IsLive() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !deaf_ && !engine_failed_; }
 
   MetricsEndpoint::Health HealthNow() {
     const MutexLock lock(mutex_);
-    return {.live = !deaf_, .ready = serving_ && !deaf_};
+    return {.live = IsLive(), .ready = serving_ && IsLive()};
   }
 
   Mutex mutex_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;  // as far as the engine and the process's life go
   bool deaf_ ABSL_GUARDED_BY(mutex_) = false;
+  bool engine_failed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -261,6 +271,8 @@ void Server::SetEngine(Engine* engine) {
 void Server::SetServing(bool serving) { impl_->SetServing(serving); }
 
 void Server::SetDraining() { impl_->context_.draining = true; }
+
+void Server::SetEngineFailed() { impl_->SetEngineFailed(); }
 
 void Server::SetEngineStuck() {
   impl_->context_.engine_stuck = true;

@@ -46,6 +46,10 @@ class Server {
   // From now on refusals by the engine count as due to draining.
   void SetDraining();
 
+  // A step has failed or has not come back: nothing but a restart helps, and health says so for
+  // liveness too, for good.
+  void SetEngineFailed();
+
   // From now on the engine tells nothing more of the samples that it has: their calls end with
   // UNAVAILABLE.
   void SetEngineStuck();

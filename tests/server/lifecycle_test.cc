@@ -59,6 +59,22 @@ TEST_F(HealthTest, FollowsTheServer) {
   EXPECT_EQ(MetricValue(MetricsPage(), "recurve_live"), 1.0);
 }
 
+// A restart helps, and nothing else does.
+TEST_F(HealthTest, AFailedEngineIsNeitherReadyNorLiveForGood) {
+  Start();
+  const auto channel = NewChannel();
+  server_->SetEngineFailed();
+  for (const std::string service : {"", kGenerationServiceName, kLivenessName}) {
+    EXPECT_EQ(Health(channel, service), HealthCheckResponse::NOT_SERVING) << service;
+  }
+  const std::string page = MetricsPage();
+  EXPECT_EQ(MetricValue(page, "recurve_ready"), 0.0);
+  EXPECT_EQ(MetricValue(page, "recurve_live"), 0.0);
+  server_->SetServing(true);
+  EXPECT_EQ(Health(channel, ""), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(Health(channel, kLivenessName), HealthCheckResponse::NOT_SERVING);
+}
+
 TEST_F(HealthTest, WatchersHearOfChangesAndDoNotHoldUpShutdown) {
   Start();
   const auto stub = grpc::health::v1::Health::NewStub(NewChannel());
@@ -266,6 +282,7 @@ TEST_F(LifecycleTest, FailedStepIsToldByHealthAndByOpenStreams) {
   // The server stays until the unread stream's text has been taken.
   WaitForHealth(HealthCheckResponse::NOT_SERVING);
   WaitForHealth(HealthCheckResponse::NOT_SERVING, kGenerationServiceName);
+  WaitForHealth(HealthCheckResponse::NOT_SERVING, kLivenessName);
   client.join();
   EXPECT_EQ(read.status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReadAll(unread.get()).status.error_code(), grpc::StatusCode::UNAVAILABLE);
