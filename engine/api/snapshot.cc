@@ -17,6 +17,11 @@ double ScheduleCounters::Sharing() const {
   return pages_reserved == 0 ? 1.0 : PagesSeen(*this) / pages_reserved;
 }
 
+double ScheduleCounters::PageUse(uint32_t pages) const {
+  const double unused = static_cast<double>(pages_free) + pages_cached;
+  return pages == 0 ? 0.0 : 1.0 - unused / pages;
+}
+
 double ScheduleCounters::Fragmentation() const {
   const double seen = PagesSeen(*this);
   return seen == 0.0 ? 0.0 : 1.0 - pages_packed / seen;

@@ -66,6 +66,8 @@ struct ScheduleCounters {
   uint32_t pages_filled_peak = 0;
   double pages_packed = 0.0;  // that would hold all entries, each sequence's for itself
   std::vector<Group> groups;  // [recursions + 2]
+  // The share of a cache's `pages` that requests use; 0 of none.
+  double PageUse(uint32_t pages) const;
   // How often a page of a sequence is seen, on the average: 1 if none is shared.
   double Sharing() const;
   // The share of the pages that sequences see that holds no entries.

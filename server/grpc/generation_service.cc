@@ -8,6 +8,7 @@
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
+#include "server/grpc/load_report.h"
 #include "server/grpc/request_from_proto.h"
 #include "server/grpc/response_to_proto.h"
 
@@ -18,8 +19,12 @@ using std::chrono::steady_clock;
 
 class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::GenerateResponse> {
  public:
-  GenerateCall(CallContext* context, grpc::CallbackServerContext* grpc_context, CallOrigin origin)
-      : Call(context, std::move(origin)), grpc_context_(grpc_context), metadata_(grpc_context) {}
+  GenerateCall(CallContext* context, grpc::CallbackServerContext* grpc_context, CallOrigin origin,
+               LoadReporter* load)
+      : Call(context, std::move(origin)),
+        grpc_context_(grpc_context),
+        load_(load),
+        metadata_(grpc_context) {}
 
   void OnWriteDone(bool ok) override { WriteDone(ok); }
   void OnCancel() override { PeerGone(); }
@@ -35,11 +40,13 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
   }
   void SendStatus(const absl::Status& status) override {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
+    load_->AddTo(grpc_context_, context()->engine.load(std::memory_order_acquire), status.code());
     Finish(ToGrpc(WithProtoPaths(status)));
   }
   void Abort() override { grpc_context_->TryCancel(); }
 
   grpc::CallbackServerContext* const grpc_context_;
+  LoadReporter* const load_;
   CallMetadata metadata_;
   v1::GenerateResponse message_;  // being written
 };
@@ -47,9 +54,10 @@ class GenerateCall final : public Call, public grpc::ServerWriteReactor<v1::Gene
 class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
  public:
   CompleteCall(CallContext* context, grpc::CallbackServerContext* grpc_context, CallOrigin origin,
-               v1::CompleteResponse* response)
+               v1::CompleteResponse* response, LoadReporter* load)
       : Call(context, std::move(origin)),
         grpc_context_(grpc_context),
+        load_(load),
         metadata_(grpc_context),
         response_(response) {}
 
@@ -64,11 +72,13 @@ class CompleteCall final : public Call, public grpc::ServerUnaryReactor {
   }
   void SendStatus(const absl::Status& status) override {
     metadata_.BeforeStatus(id(), status, context()->options->admission.retry_pushback);
+    load_->AddTo(grpc_context_, context()->engine.load(std::memory_order_acquire), status.code());
     Finish(ToGrpc(WithProtoPaths(status)));
   }
   void Abort() override { grpc_context_->TryCancel(); }
 
   grpc::CallbackServerContext* const grpc_context_;
+  LoadReporter* const load_;
   CallMetadata metadata_;
   v1::CompleteResponse* const response_;
 };
@@ -87,7 +97,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
     Arrival arrival = doorway_->Meet(*grpc_context, "Generate", /*streams=*/true,
                                      [request] { return PromptForLog(*request); });
     auto call = std::make_shared<GenerateCall>(doorway_->context(), grpc_context,
-                                               std::move(arrival.origin));
+                                               std::move(arrival.origin), &load_);
     Begin(call, arrival.allowed, grpc_context, request);
     return call.get();
   }
@@ -98,7 +108,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
     Arrival arrival = doorway_->Meet(*grpc_context, "Complete", /*streams=*/false,
                                      [request] { return PromptForLog(*request); });
     auto call = std::make_shared<CompleteCall>(doorway_->context(), grpc_context,
-                                               std::move(arrival.origin), response);
+                                               std::move(arrival.origin), response, &load_);
     Begin(call, arrival.allowed, grpc_context, request);
     return call.get();
   }
@@ -167,6 +177,7 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   }
 
   Doorway* const doorway_;
+  LoadReporter load_;
   const SteadyTime started_ = steady_clock::now();
 };
 

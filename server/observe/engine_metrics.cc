@@ -136,9 +136,8 @@ void AddGauges(const EngineInfo& info, const EngineSnapshot& now, Page* page) {
   page->Gauge("recurve_kv_pages_free", "Free pages of the cache", now.schedule.pages_free);
   page->Gauge("recurve_kv_pages_cached", "Pages of cached prefixes that no request uses",
               now.schedule.pages_cached);
-  const double unused = static_cast<double>(now.schedule.pages_free) + now.schedule.pages_cached;
   page->Gauge("recurve_kv_cache_usage_ratio", "Share of the cache's pages in use, 0 to 1",
-              info.kv_pages == 0 ? 0.0 : 1.0 - unused / info.kv_pages);
+              now.schedule.PageUse(info.kv_pages));
   page->Gauge("recurve_kv_sharing_ratio", "Pages that requests use over those that there are",
               now.schedule.Sharing());
   page->Gauge("recurve_kv_fragmentation_ratio", "Share of requests' pages without entries, 0 to 1",

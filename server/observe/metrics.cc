@@ -103,7 +103,9 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
                                       "Calls of the server to its own port without an answer")
                               ->Add({});
   ready_ = AddGauge("recurve_ready", "1 while health is SERVING");
-  live_ = AddGauge("recurve_live", "1 while the gRPC port answers the server's own calls and the engine has not failed");
+  live_ = AddGauge(
+      "recurve_live",
+      "1 while the gRPC port answers the server's own calls and the engine has not failed");
   SetLive(true);
   open_streams_ = AddGauge("recurve_streams_open", "Generate and Complete calls in progress");
   backlog_ = AddGauge("recurve_egress_backlog_tokens",

@@ -26,7 +26,8 @@ MODEL = pathlib.Path(os.environ.get("RECURVE_E2E_MODEL", ROOT / "models" / "demo
 def _generate_stubs() -> tuple:
     """Compiles our proto files into a temporary package: a client that no one here wrote."""
     out = tempfile.mkdtemp(prefix="recurve-stubs-")
-    protos = ["recurve/v1/generation.proto", "grpc/health/v1/health.proto"]
+    protos = ["recurve/v1/generation.proto", "grpc/health/v1/health.proto",
+              "xds/data/orca/v3/orca_load_report.proto"]
     status = protoc.main(
         ["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={out}", f"--grpc_python_out={out}"]
         + protos
@@ -41,10 +42,11 @@ def _generate_stubs() -> tuple:
         importlib.import_module("recurve.v1.generation_pb2_grpc"),
         importlib.import_module("grpc.health.v1.health_pb2"),
         importlib.import_module("grpc.health.v1.health_pb2_grpc"),
+        importlib.import_module("xds.data.orca.v3.orca_load_report_pb2"),
     )
 
 
-pb, pb_grpc, health_pb, health_grpc = _generate_stubs()
+pb, pb_grpc, health_pb, health_grpc, orca_pb = _generate_stubs()
 
 
 class Server:

@@ -285,6 +285,36 @@ TEST_F(RpcTest, ClientLibraryRetriesAfterPushback) {
             2.0);
 }
 
+// The bytes that others get, C-core's clients do not show; tests/e2e/load_report_test.py has them.
+TEST_F(RpcTest, LoadIsToldAsTextWhereTheClientAsksForThat) {
+  StartScripted(MakeTokens({"x"}));
+  const std::pair<const char*, const char*> kForms[] = {
+      {"TEXT", "TEXT application_utilization="}, {"JSON", "JSON {\"application_utilization\":"}};
+  for (const auto& [format, beginning] : kForms) {
+    grpc::ClientContext stream, unary, refused;
+    for (grpc::ClientContext* context : {&stream, &unary, &refused}) {
+      context->AddMetadata("endpoint-load-metrics-format", format);
+    }
+    v1::CompleteResponse response;
+    EXPECT_TRUE(Generate(TextRequest(), &stream).status.ok());
+    EXPECT_TRUE(NewStub()->Complete(&unary, TextRequest(), &response).ok());
+    v1::GenerateRequest bad = TextRequest();
+    bad.mutable_sampling()->set_temperature(-1);
+    EXPECT_FALSE(Generate(bad, &refused).status.ok());
+    for (grpc::ClientContext* context : {&stream, &unary, &refused}) {
+      const std::string load =
+          MetadataValue(context->GetServerTrailingMetadata(), "endpoint-load-metrics");
+      EXPECT_THAT(load, testing::StartsWith(beginning));
+      EXPECT_THAT(load, HasSubstr("waiting_tokens"));
+    }
+    EXPECT_TRUE(refused.GetServerInitialMetadata().empty());  // it may be retried
+  }
+  grpc::ClientContext other;
+  other.AddMetadata("endpoint-load-metrics-format", "XML");
+  EXPECT_TRUE(Generate(TextRequest(), &other).status.ok());
+  EXPECT_EQ(MetadataValue(other.GetServerTrailingMetadata(), "endpoint-load-metrics"), "");
+}
+
 TEST_F(RpcTest, InvalidRequestsNeverReachTheEngine) {
   StartScripted(MakeTokens({"x"}));
   v1::GenerateRequest request = TextRequest();
