@@ -147,8 +147,8 @@ class Server::Impl {
     keep_awake_.reset();
     port_.StopAccepting();
     health_port_.StopAccepting();
-    health_.Close();
-    plain_health_.Close();
+    health_.Close(until);  // while connections still carry what it says
+    plain_health_.Close(until);
     if (port_.started()) {
       intake_->WaitUntilIdle(until);
       context_.cutting = true;

@@ -152,6 +152,12 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
     }
   }
 
+  void WaitUntilNoneWatches(SteadyTime until) {
+    const MutexLock lock(mutex_);
+    while (!watchers_.empty() && none_watches_.WaitUntil(mutex_, until)) {
+    }
+  }
+
  private:
   enum class Kind { kUnknown, kReadiness, kLiveness };  // of a name
   struct Entry {
@@ -176,6 +182,7 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
     const auto found = watchers_.find(watcher);
     last = std::move(found->second);
     watchers_.erase(found);
+    if (watchers_.empty()) none_watches_.NotifyAll();
   }
 
   const std::vector<std::string> names_;
@@ -184,6 +191,7 @@ class HealthService::Impl final : public ::grpc::health::v1::Health::CallbackSer
   Status live_ ABSL_GUARDED_BY(mutex_) = HealthCheckResponse::SERVING;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<Watcher*, Entry> watchers_ ABSL_GUARDED_BY(mutex_);
+  CondVar none_watches_;
 };
 
 HealthService::HealthService(std::vector<std::string> names)
@@ -192,6 +200,9 @@ HealthService::~HealthService() = default;
 
 ::grpc::Service* HealthService::service() { return impl_.get(); }
 void HealthService::Set(bool ready, bool live) { impl_->Set(ready, live, /*close=*/false); }
-void HealthService::Close() { impl_->Set(/*ready=*/false, /*live=*/false, /*close=*/true); }
+void HealthService::Close(SteadyTime until) {
+  impl_->Set(/*ready=*/false, /*live=*/false, /*close=*/true);
+  impl_->WaitUntilNoneWatches(until);
+}
 
 }  // namespace recurve

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/steady_time.h"
+
 namespace grpc {
 class Service;
 }
@@ -34,8 +36,9 @@ class HealthService {
   // `ready`: of the names; `live`: of kLivenessName. Watchers hear of a change.
   void Set(bool ready, bool live);
 
-  // NOT_SERVING for good: watchers hear of it, and then their calls end with UNAVAILABLE.
-  void Close();
+  // NOT_SERVING for good: watchers hear of it, and then their calls end with UNAVAILABLE. Returns
+  // when all have, at `until` at the latest.
+  void Close(SteadyTime until);
 
  private:
   class Impl;
