@@ -81,6 +81,10 @@ void LoadReporter::AddTo(grpc::CallbackServerContext* context, const Engine* eng
                          absl::StatusCode code) {
   const LoadMeter::Rates rates = meter_.Count(IsError(code), steady_clock::now());
   if (engine == nullptr) return;  // the model loads, and there is no load
+  // Whoever may not call is told nothing of what others do.
+  if (code == absl::StatusCode::kUnauthenticated || code == absl::StatusCode::kPermissionDenied) {
+    return;
+  }
   const OrcaLoadReport report = MakeLoadReport(engine->Info(), engine->Snapshot(), rates);
   const auto& asked = context->client_metadata();
   const auto format = asked.find(kLoadFormatKey);
