@@ -87,9 +87,9 @@ void EngineLoop::Commit(const StepResult& result) {
 
 void EngineLoop::Publish() {
   inbox_->SetScheduled(schedule_->waiting());
-  ScheduleCounters counters = schedule_->counters();
+  const ScheduleCounters& counters = schedule_->counters();
   const MutexLock lock(published_mutex_);
-  published_counters_ = std::move(counters);
+  published_counters_ = counters;  // into the memory that it has
   published_totals_ = statistics_.totals();
 }
 

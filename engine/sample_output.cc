@@ -11,20 +11,22 @@ namespace recurve {
 namespace {
 
 // The entries of one position: the token that stands there, then the most likely ones.
-PositionLogprobs ToPosition(std::span<const TokenLogprob> entries) {
-  PositionLogprobs position;
-  if (entries.empty()) return position;
-  position.logprob = entries.front().value;
-  for (const TokenLogprob& entry : entries.subspan(1)) {
-    position.top.push_back({entry.id, entry.value});
+void Fill(std::span<const TokenLogprob> entries, PositionLogprobs& position) {
+  position.logprob = entries.empty() ? 0.0F : entries.front().value;
+  position.top.clear();
+  for (size_t i = 1; i < entries.size(); ++i) {
+    position.top.push_back({entries[i].id, entries[i].value});
   }
-  return position;
 }
+
+// Tokens for which memory is taken at the beginning: those of one step, and some that a character
+// or a stop string holds back.
+constexpr size_t kUsuallyHeld = 8;
 
 class DeafSink final : public RequestSink {
  public:
   void OnPromptLogprobs(uint32_t /*sample*/, std::vector<PositionLogprobs> /*told*/) override {}
-  void OnTokens(uint32_t /*sample*/, std::vector<TokenEvent> /*told*/,
+  void OnTokens(uint32_t /*sample*/, std::span<const TokenEvent> /*told*/,
                 uint32_t /*generated_tokens*/) override {}
   void OnFinished(uint32_t /*sample*/, Finish /*finish*/) override {}
 };
@@ -58,7 +60,11 @@ SampleOutput::SampleOutput(const Request& request, uint32_t sample,
       logprobs_(request.logprobs || request.top_logprobs > 0),
       prompt_logprobs_(request.prompt_logprobs && sample == 0),
       prompt_depths_(request.prompt_depths),
-      cumulative_(request.cumulative_logprob) {}
+      cumulative_(request.cumulative_logprob),
+      held_(kUsuallyHeld) {
+  for (Held& held : held_) held.logprobs.top.reserve(request.top_logprobs);
+  events_.reserve(kUsuallyHeld);
+}
 
 void SampleOutput::OnPrompt(const PromptOutput& prompt) {
   if (prompt_depths_) {
@@ -72,7 +78,7 @@ void SampleOutput::OnPrompt(const PromptOutput& prompt) {
            prompt.logprobs[end].position == prompt.logprobs[begin].position) {
       ++end;
     }
-    prompt_logprobs_so_far_.push_back(ToPosition(prompt.logprobs.subspan(begin, end - begin)));
+    Fill(prompt.logprobs.subspan(begin, end - begin), prompt_logprobs_so_far_.emplace_back());
     begin = end;
   }
 }
@@ -88,37 +94,49 @@ bool SampleOutput::OnToken(const TokenOutput& token) {
   ++generated_tokens_;
   if (token.stop_id) stop_token_ = token.token;
   if (cumulative_) cumulative_logprob_ += token.logprobs.front().value;
-  TokenEvent& event = held_.emplace_back();
-  event.id = token.token;
-  event.depth = token.depth;
-  if (logprobs_) event.logprobs = ToPosition(token.logprobs);
+  Hold(token);
   if (!text_) {
-    SendAllWithoutText();
+    events_.emplace_back();
+    SendEvents();
     return false;
   }
   Send(text_->Push(token.token));
   return text_->stopped();
 }
 
-void SampleOutput::Send(std::span<const TextStream::Released> released) {
-  if (released.empty()) return;
-  std::vector<TokenEvent> events;
-  events.reserve(released.size());
-  for (const TextStream::Released& token : released) {
-    RECURVE_CHECK(token.token == first_held_ && !held_.empty());  // every one, in order
-    events.push_back(std::move(held_.front()));
-    events.back().text = token.text;
-    held_.pop_front();
-    ++first_held_;
-  }
-  sink_->OnTokens(sample_, std::move(events), generated_tokens_);
+void SampleOutput::Hold(const TokenOutput& token) {
+  if (held_count_ == held_.size()) held_.emplace_back();
+  Held& held = held_[held_count_++];
+  held.id = token.token;
+  held.depth = token.depth;
+  if (logprobs_) Fill(token.logprobs, held.logprobs);
 }
 
-void SampleOutput::SendAllWithoutText() {
-  std::vector<TokenEvent> events(std::make_move_iterator(held_.begin()),
-                                 std::make_move_iterator(held_.end()));
-  held_.clear();
-  sink_->OnTokens(sample_, std::move(events), generated_tokens_);
+void SampleOutput::Send(std::span<const TextStream::Released> released) {
+  if (released.empty()) return;
+  for (const TextStream::Released& token : released) {
+    // Every one, in order.
+    RECURVE_CHECK(token.token == first_held_ + static_cast<int64_t>(events_.size()));
+    events_.emplace_back().text = token.text;
+  }
+  SendEvents();
+}
+
+void SampleOutput::SendEvents() {
+  const size_t count = events_.size();
+  RECURVE_CHECK(count <= held_count_);
+  for (size_t i = 0; i < count; ++i) {
+    events_[i].id = held_[i].id;
+    events_[i].depth = held_[i].depth;
+    if (logprobs_) events_[i].logprobs = &held_[i].logprobs;
+  }
+  sink_->OnTokens(sample_, events_, generated_tokens_);
+  events_.clear();
+  const auto held = held_.begin();
+  std::rotate(held, held + static_cast<ptrdiff_t>(count),
+              held + static_cast<ptrdiff_t>(held_count_));
+  held_count_ -= count;
+  first_held_ += static_cast<int64_t>(count);
 }
 
 void SampleOutput::OnEnded(Ending ending) {

@@ -5,7 +5,6 @@
 #define RECURVE_ENGINE_SAMPLE_OUTPUT_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,7 +21,8 @@
 
 namespace recurve {
 
-// Of one sample. Thread-compatible: from the sample's acceptance on the engine's loop has it alone.
+// Of one sample. Tokens allocate nothing, unless more are held back than ever before.
+// Thread-compatible: from the sample's acceptance on the engine's loop has it alone.
 class SampleOutput final : public SampleObserver {
  public:
   // `tokenizer` may be null: then tokens have no text. `request` is read during the call alone.
@@ -50,10 +50,19 @@ class SampleOutput final : public SampleObserver {
  private:
   SampleOutput(const Request& request, uint32_t sample, std::shared_ptr<RequestSink> sink);
 
+  // A token whose text is not certain.
+  struct Held {
+    TokenId id = 0;
+    uint32_t depth = 0;
+    PositionLogprobs logprobs;  // iff logprobs_
+  };
+
   void SendPromptLogprobs();  // at most once
+  void Hold(const TokenOutput& token);
   // Sends the held tokens that the stream released, with their texts.
   void Send(std::span<const TextStream::Released> released);
-  void SendAllWithoutText();
+  // Sends the first tokens that are held, of which events_ holds the texts.
+  void SendEvents();
 
   const uint32_t sample_;
   std::shared_ptr<RequestSink> sink_;
@@ -65,8 +74,11 @@ class SampleOutput final : public SampleObserver {
   const bool cumulative_;
 
   std::optional<TextStream> text_;  // none without a tokenizer
-  std::deque<TokenEvent> held_;     // tokens whose text is not certain, oldest first
+  // The first held_count_ are held, oldest first; the memory of the others is kept for more.
+  std::vector<Held> held_;
+  size_t held_count_ = 0;
   int64_t first_held_ = 0;          // index of held_.front() among the generated tokens
+  std::vector<TokenEvent> events_;  // being sent
   uint32_t generated_tokens_ = 0;
   std::vector<PositionLogprobs> prompt_logprobs_so_far_;
   bool prompt_logprobs_sent_ = false;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,12 +27,12 @@ struct PositionLogprobs {
   std::vector<LogprobEntry> top;  // best first
 };
 
-// A token whose text is certain.
+// A token whose text is certain. Owns nothing: a sink keeps what it wants to keep.
 struct TokenEvent {
   TokenId id = 0;
-  uint32_t depth = 0;  // recursions of the row it was sampled from
-  std::string text;    // its share of the output; may be empty
-  std::optional<PositionLogprobs> logprobs;
+  uint32_t depth = 0;                          // recursions of the row it was sampled from
+  std::string_view text;                       // its share of the output; may be empty
+  const PositionLogprobs* logprobs = nullptr;  // iff asked for
 };
 
 enum class EndReason {
@@ -122,9 +123,9 @@ class RequestSink {
   // All of the prompt's log probabilities, before the first token; iff asked for and all of the
   // prompt has run, which a time limit or the drain may prevent.
   virtual void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) = 0;
-  // Tokens whose text became certain in one step, in order. `generated_tokens`: of this sample so
-  // far, held-back ones included.
-  virtual void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens,
+  // Tokens whose text became certain in one step, in order; they and what they point to are valid
+  // during the call. `generated_tokens`: of this sample so far, held-back ones included.
+  virtual void OnTokens(uint32_t sample, std::span<const TokenEvent> tokens,
                         uint32_t generated_tokens) = 0;
   // Exactly once a sample, last of it, when the engine's counters know of its end.
   virtual void OnFinished(uint32_t sample, Finish finish) = 0;

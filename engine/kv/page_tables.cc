@@ -30,6 +30,12 @@ void PageTables::Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget)
   }
 }
 
+void PageTables::TakeMemory(uint32_t slot, uint32_t entries) {
+  for (uint32_t group = 0; group < shape_.groups(); ++group) {
+    TableOf(slot, group).pages.reserve(GroupPagesFor(group, entries));
+  }
+}
+
 uint32_t PageTables::own_pages(uint32_t slot) const {
   uint32_t own = 0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {

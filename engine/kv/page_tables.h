@@ -53,6 +53,9 @@ class PageTables {
   // says, until Release. Nothing changes yet.
   void Reserve(uint32_t slot, uint32_t tokens, const KvBudget& budget);
 
+  // Has the tables of `slot` grow to so many entries in each group without allocating.
+  void TakeMemory(uint32_t slot, uint32_t entries);
+
   // Gives every group of `slot` the pages of the bound above. False, and nothing changes, when the
   // pool lacks pages.
   [[nodiscard]] bool Extend(uint32_t slot, const SlotState& state, uint32_t room);

@@ -164,9 +164,11 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   Sequence& sequence = *queue_.Next();
   queue_.TakeNext();
   // An endless sequence may stop long before its end, so nothing is reserved for that.
-  if (sequence.end < options_.limits.max_positions) sequence.tokens.reserve(sequence.end + 1);
+  const uint32_t max_positions = options_.limits.max_positions;
+  if (sequence.end < max_positions) sequence.tokens.reserve(sequence.end + 1);
   const uint32_t tokens = static_cast<uint32_t>(sequence.tokens.size());
   Stay& stay = stays_.Begin(&sequence, tokens - prefix.tokens > 1, planned_, committed_);
+  tables_.TakeMemory(sequence.slot, std::min(sequence.end, max_positions));
   stay.state.stage = Stage::kEntry;
   stay.limits.prompt = tokens;
   stay.limits.end = sequence.end;

@@ -169,8 +169,8 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
   if (stay.state.stage == Stage::kNone) End(sequence, sequence.end_reason, absl::OkStatus());
 }
 
-ScheduleCounters Schedule::counters() const {
-  ScheduleCounters counters = accounts_.Now(running_, stays_, tables_);
+const ScheduleCounters& Schedule::counters() {
+  ScheduleCounters& counters = accounts_.Now(running_, stays_, tables_);
   counters.running = static_cast<uint32_t>(running_.size());
   counters.waiting = queue_.load().samples;
   counters.waiting_tokens = queue_.load().tokens;

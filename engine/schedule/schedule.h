@@ -87,7 +87,8 @@ class Schedule {
   // Takes in the result of the oldest plan whose result has not been committed.
   void Commit(const StepResult& result);
 
-  ScheduleCounters counters() const;
+  // As of now, until the next call of any method.
+  const ScheduleCounters& counters();
   const QueueLoad& waiting() const { return queue_.load(); }
   const ScheduleOptions& options() const { return options_; }
   const StepShape& shape() const { return shape_; }

@@ -100,26 +100,25 @@ void ScheduleAccounts::CountEvictions(const StepPlan& plan, const Stays& stays) 
 
 void ScheduleAccounts::RaisePeaks(std::span<Sequence* const> running, const Stays& stays,
                                   const PageTables& tables) {
-  CountEntries(running, stays, tables, counters_);
+  CountEntries(running, stays, tables);
   for (ScheduleCounters::Group& group : counters_.groups) {
     group.filled_peak = std::max(group.filled_peak, group.filled);
   }
   counters_.pages_filled_peak = std::max(counters_.pages_filled_peak, counters_.pages_filled);
 }
 
-ScheduleCounters ScheduleAccounts::Now(std::span<Sequence* const> running, const Stays& stays,
-                                       const PageTables& tables) const {
-  ScheduleCounters counters = counters_;
-  CountEntries(running, stays, tables, counters);
-  return counters;
+ScheduleCounters& ScheduleAccounts::Now(std::span<Sequence* const> running, const Stays& stays,
+                                        const PageTables& tables) {
+  CountEntries(running, stays, tables);
+  return counters_;
 }
 
 void ScheduleAccounts::CountEntries(std::span<Sequence* const> running, const Stays& stays,
-                                    const PageTables& tables, ScheduleCounters& counters) const {
-  counters.pages_filled = 0;
-  counters.pages_packed = 0.0;
+                                    const PageTables& tables) {
+  counters_.pages_filled = 0;
+  counters_.pages_packed = 0.0;
   for (uint32_t group = 0; group < shape_.groups(); ++group) {
-    ScheduleCounters::Group& counted = counters.groups[group];
+    ScheduleCounters::Group& counted = counters_.groups[group];
     counted.entries = counted.filled = 0;
     for (const Sequence* sequence : running) {
       const uint32_t entries = stays.Current(sequence->slot).state.count[group];
@@ -127,9 +126,9 @@ void ScheduleAccounts::CountEntries(std::span<Sequence* const> running, const St
       counted.filled += tables.GroupPagesFor(group, entries);
     }
     counted.reserved = tables.group_pages(group);
-    counters.pages_filled += counted.filled;
+    counters_.pages_filled += counted.filled;
     const uint32_t per_page = entries_per_page_[group];
-    if (per_page > 0) counters.pages_packed += static_cast<double>(counted.entries) / per_page;
+    if (per_page > 0) counters_.pages_packed += static_cast<double>(counted.entries) / per_page;
   }
 }
 

@@ -53,16 +53,16 @@ class ScheduleAccounts {
   // in a slot.
   void RaisePeaks(std::span<Sequence* const> running, const Stays& stays, const PageTables& tables);
 
-  // What was counted, and the entries and filled pages of this moment. The rest is left at 0: the
-  // queue's numbers, the pool's and the dial's.
-  ScheduleCounters Now(std::span<Sequence* const> running, const Stays& stays,
-                       const PageTables& tables) const;
+  // What was counted, and the entries and filled pages of this moment, until the next call. The
+  // rest is the caller's to fill in: the queue's numbers, the pool's and the dial's.
+  ScheduleCounters& Now(std::span<Sequence* const> running, const Stays& stays,
+                        const PageTables& tables);
 
  private:
   void CountLowered(Sequence& sequence, uint32_t row, uint32_t depth);
   // Fills in what is known of pages and entries at this moment.
   void CountEntries(std::span<Sequence* const> running, const Stays& stays,
-                    const PageTables& tables, ScheduleCounters& counters) const;
+                    const PageTables& tables);
 
   const StepShape shape_;
   const EntriesPerPage entries_per_page_;

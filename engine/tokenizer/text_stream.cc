@@ -104,7 +104,14 @@ TextStream::TextStream(const Tokenizer* tokenizer, const TextStreamOptions& opti
       skip_special_tokens_(options.skip_special_tokens),
       include_stop_(options.include_stop),
       first_stop_token_(options.first_stop_token),
-      matcher_(std::move(matcher)) {}
+      matcher_(std::move(matcher)) {
+  // More than most streams ever hold.
+  constexpr size_t kTokens = 8;
+  constexpr size_t kTextBytes = 128;
+  held_.reserve(kTokens);
+  released_.reserve(kTokens);
+  text_.reserve(kTextBytes);
+}
 
 void TextStream::DropReleased() {
   const size_t done = released_count_ == 0 ? 0 : held_[released_count_ - 1].end;

@@ -136,9 +136,10 @@ void Call::OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logpr
   state_.PromptLogprobsCame(sample, std::move(logprobs), steady_clock::now());
 }
 
-void Call::OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens) {
+void Call::OnTokens(uint32_t sample, std::span<const TokenEvent> tokens,
+                    uint32_t generated_tokens) {
   Perform(Tell([&](CallState& state, SteadyTime now) {
-    return state.TokensCame(sample, std::move(tokens), generated_tokens, now);
+    return state.TokensCame(sample, tokens, generated_tokens, now);
   }));
 }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -92,7 +93,7 @@ class Call : public EgressClient, public RequestSink, public std::enable_shared_
   absl::Status OnPrepared(uint32_t prompt_tokens, uint32_t new_tokens) override;
   void OnStarted(uint32_t sample) override;
   void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) override;
-  void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens,
+  void OnTokens(uint32_t sample, std::span<const TokenEvent> tokens,
                 uint32_t generated_tokens) override;
   void OnFinished(uint32_t sample, Finish finish) override;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/call/call_state.h"
 
-#include <iterator>
 #include <utility>
 
 namespace recurve {
@@ -61,7 +60,7 @@ void CallState::PromptLogprobsCame(uint32_t sample, std::vector<PositionLogprobs
   // which the engine tells at once.
 }
 
-CallActions CallState::TokensCame(uint32_t sample, std::vector<TokenEvent> tokens,
+CallActions CallState::TokensCame(uint32_t sample, std::span<const TokenEvent> tokens,
                                   uint32_t generated_tokens, SteadyTime now) {
   Mailbox& mailbox = samples_[sample];
   CallActions actions;
@@ -70,8 +69,7 @@ CallActions CallState::TokensCame(uint32_t sample, std::vector<TokenEvent> token
   mailbox.generated_tokens = generated_tokens;
   if (ended() || client_ != Client::kThere) return actions;  // nobody reads
   if (origin_.streams) backlog_ += tokens.size();
-  mailbox.tokens.insert(mailbox.tokens.end(), std::make_move_iterator(tokens.begin()),
-                        std::make_move_iterator(tokens.end()));
+  mailbox.Add(tokens);
   if (!mailbox.oldest) mailbox.oldest = now;
   // Without a write in progress it is us who are slow.
   const bool writing = transport_ == Transport::kWriting;

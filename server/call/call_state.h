@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -105,8 +106,8 @@ class CallState {
 
   // News of a sample. None of these asks for anything but `observe` and `wake`.
   void PromptLogprobsCame(uint32_t sample, std::vector<PositionLogprobs> logprobs, SteadyTime now);
-  CallActions TokensCame(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated_tokens,
-                         SteadyTime now);
+  CallActions TokensCame(uint32_t sample, std::span<const TokenEvent> tokens,
+                         uint32_t generated_tokens, SteadyTime now);
   CallActions SampleEnded(uint32_t sample, Finish finish);
 
   // The engine is stuck: what samples have not told by now they never will, and end as Unavailable.

@@ -5,16 +5,26 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/api/output.h"
 
 namespace recurve {
 
+// A token with its share of the text that goes out with it.
+struct DeltaToken {
+  TokenId id = 0;
+  uint32_t depth = 0;
+  uint32_t text_bytes = 0;
+  std::optional<PositionLogprobs> logprobs;
+};
+
 // What one message carries: news of one sample.
 struct Delta {
   uint32_t sample = 0;
-  std::vector<TokenEvent> tokens;
+  std::string text;  // of `tokens`
+  std::vector<DeltaToken> tokens;
   std::optional<std::vector<PositionLogprobs>> prompt_logprobs;
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;  // cumulative

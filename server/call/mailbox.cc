@@ -6,8 +6,20 @@
 
 namespace recurve {
 
+void Mailbox::Add(std::span<const TokenEvent> more) {
+  for (const TokenEvent& event : more) {
+    text.append(event.text);
+    DeltaToken& token = tokens.emplace_back();
+    token.id = event.id;
+    token.depth = event.depth;
+    token.text_bytes = static_cast<uint32_t>(event.text.size());
+    if (event.logprobs != nullptr) token.logprobs = *event.logprobs;
+  }
+}
+
 void Mailbox::Take(Delta* delta) {
   oldest.reset();
+  delta->text = std::exchange(text, {});
   delta->tokens = std::exchange(tokens, {});
   delta->prompt_logprobs = std::exchange(prompt_logprobs, std::nullopt);
   delta->generated_tokens = generated_tokens;
@@ -18,6 +30,7 @@ void Mailbox::Take(Delta* delta) {
 }
 
 void Mailbox::Clear() {
+  text.clear();
   tokens.clear();
   prompt_logprobs.reset();
   oldest.reset();

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "engine/api/output.h"
@@ -14,7 +16,8 @@ namespace recurve {
 
 // What the engine has told of one sample and the client has not got yet. Thread-compatible.
 struct Mailbox {
-  std::vector<TokenEvent> tokens;
+  std::string text;  // of `tokens`
+  std::vector<DeltaToken> tokens;
   std::optional<std::vector<PositionLogprobs>> prompt_logprobs;
   uint32_t generated_tokens = 0;
   std::optional<Finish> finish;  // stays
@@ -23,6 +26,7 @@ struct Mailbox {
   std::optional<SteadyTime> last_token;  // arrival here
 
   bool HasMail() const { return !tokens.empty() || prompt_logprobs; }
+  void Add(std::span<const TokenEvent> more);
   // Whether there is something to write: mail, or an end with OK.
   bool HasNews() const { return HasMail() || (finish && finish->status.ok() && !final_sent); }
   // Takes out everything, with the end if it is there and OK.

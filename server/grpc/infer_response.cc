@@ -61,7 +61,7 @@ const char* ReasonOf(EndReason reason) {
 }
 
 // What vLLM's backend says of a token: an object of the sampled and the most likely ids.
-std::string LogprobsOf(const TokenEvent& event, const Engine& engine) {
+std::string LogprobsOf(const DeltaToken& token, const Engine& engine) {
   nlohmann::json object = nlohmann::json::object();
   const auto add = [&](TokenId id, float logprob, const nlohmann::json& rank) {
     nlohmann::json& entry = object[absl::StrCat(id)];
@@ -69,9 +69,9 @@ std::string LogprobsOf(const TokenEvent& event, const Engine& engine) {
     entry["rank"] = rank;
     entry["decoded_token"] = engine.TokenText(id);
   };
-  add(event.id, event.logprobs->logprob, nullptr);  // its rank, unless it is among the following
-  for (size_t i = 0; i < event.logprobs->top.size(); ++i) {
-    add(event.logprobs->top[i].id, event.logprobs->top[i].logprob, i + 1);
+  add(token.id, token.logprobs->logprob, nullptr);  // its rank, unless it is among the following
+  for (size_t i = 0; i < token.logprobs->top.size(); ++i) {
+    add(token.logprobs->top[i].id, token.logprobs->top[i].logprob, i + 1);
   }
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -126,11 +126,11 @@ InferAnswer::InferAnswer(const inference::ModelInferRequest& proto, const InferT
 
 void InferAnswer::Note(const Delta& delta, const Engine& engine) {
   Sample& sample = samples_[delta.sample];
-  for (const TokenEvent& event : delta.tokens) {
-    sample.text.append(event.text);
-    if (!logprobs_ || !event.logprobs) continue;
+  sample.text.append(delta.text);
+  for (const DeltaToken& token : delta.tokens) {
+    if (!logprobs_ || !token.logprobs) continue;
     if (!sample.logprobs.empty()) sample.logprobs.append(", ");
-    sample.logprobs.append(LogprobsOf(event, engine));
+    sample.logprobs.append(LogprobsOf(token, engine));
   }
   sample.tokens = delta.generated_tokens;
   prompt_tokens_ = delta.prompt_tokens;

@@ -83,14 +83,13 @@ void FillFinal(const Finish& finish, const Echo& echo, const EngineInfo& info,
 template <typename Proto>
 void Fill(const Delta& delta, const Echo& echo, const Engine& engine, Proto* proto) {
   proto->set_sample(delta.sample);
-  std::string* text = proto->mutable_text();
-  for (const TokenEvent& event : delta.tokens) {
-    text->append(event.text);
+  proto->set_text(delta.text);
+  for (const DeltaToken& from : delta.tokens) {
     v1::Token* token = proto->add_tokens();
-    token->set_id(event.id);
-    token->set_depth(event.depth);
-    token->set_text_bytes(static_cast<uint32_t>(event.text.size()));
-    if (event.logprobs) FillLogprobs(*event.logprobs, engine, token->mutable_logprobs());
+    token->set_id(from.id);
+    token->set_depth(from.depth);
+    token->set_text_bytes(from.text_bytes);
+    if (from.logprobs) FillLogprobs(*from.logprobs, engine, token->mutable_logprobs());
   }
   if (delta.prompt_logprobs) {
     for (const PositionLogprobs& position : *delta.prompt_logprobs) {

@@ -201,11 +201,11 @@ VllmAnswer::VllmAnswer(const vllm_proto::GenerateRequest& proto)
                          proto.sampling_params().prompt_logprobs())) {}
 
 void VllmAnswer::AddTokens(const Delta& delta, vllm_proto::OutputLogProbs* logprobs) const {
-  for (const TokenEvent& event : delta.tokens) {
-    if (!event.logprobs) continue;
-    logprobs->add_token_logprobs(event.logprobs->logprob);
-    logprobs->add_token_ids(event.id);
-    AddTop(*event.logprobs, *top_, logprobs->add_top_logprobs());
+  for (const DeltaToken& token : delta.tokens) {
+    if (!token.logprobs) continue;
+    logprobs->add_token_logprobs(token.logprobs->logprob);
+    logprobs->add_token_ids(token.id);
+    AddTop(*token.logprobs, *top_, logprobs->add_top_logprobs());
   }
 }
 
@@ -241,14 +241,14 @@ void VllmAnswer::FillComplete(const Delta& delta, Sample* sample,
 std::vector<vllm_proto::GenerateResponse> VllmAnswer::Take(const Delta& delta) {
   if (samples_.size() <= delta.sample) samples_.resize(delta.sample + 1);
   Sample& sample = samples_[delta.sample];
-  for (const TokenEvent& event : delta.tokens) sample.ids.push_back(event.id);
+  for (const DeltaToken& token : delta.tokens) sample.ids.push_back(token.id);
   if (delta.prompt_logprobs && prompt_top_) {
     prompt_logprobs_ = PromptLogprobs(*delta.prompt_logprobs);
   }
   std::vector<vllm_proto::GenerateResponse> messages;
   if (streams_ && !delta.tokens.empty()) {
     vllm_proto::GenerateStreamChunk* chunk = messages.emplace_back().mutable_chunk();
-    for (const TokenEvent& event : delta.tokens) chunk->add_token_ids(event.id);
+    for (const DeltaToken& token : delta.tokens) chunk->add_token_ids(token.id);
     chunk->set_prompt_tokens(delta.prompt_tokens);
     chunk->set_completion_tokens(delta.generated_tokens);
     if (top_) AddTokens(delta, chunk->mutable_output_logprobs());

@@ -109,7 +109,7 @@ TEST(EngineLifeTest, ManyThreadsStartAndCancel) {
 class ThreadNotes final : public RequestSink {
  public:
   void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override { Note(); }
-  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override { Note(); }
+  void OnTokens(uint32_t, std::span<const TokenEvent>, uint32_t) override { Note(); }
   void OnFinished(uint32_t, Finish) override { Note(); }
 
   std::set<std::thread::id> threads() {

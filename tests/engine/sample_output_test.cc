@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/engine/owned_token.h"
 
 namespace recurve {
 namespace {
@@ -33,12 +34,12 @@ struct Sink final : public RequestSink {
     prompt_logprobs = std::move(logprobs);
     ++prompt_logprobs_told;
   }
-  void OnTokens(uint32_t sample, std::vector<TokenEvent> more, uint32_t generated) override {
+  void OnTokens(uint32_t sample, std::span<const TokenEvent> more, uint32_t generated) override {
     EXPECT_EQ(sample, kSample);
     EXPECT_FALSE(more.empty());
-    for (TokenEvent& token : more) {
+    for (const TokenEvent& token : more) {
       text += token.text;
-      tokens.push_back(std::move(token));
+      tokens.push_back(OwnedToken::Of(token));
     }
     generated_tokens = generated;
   }
@@ -48,7 +49,7 @@ struct Sink final : public RequestSink {
     ++finished;
   }
   std::string text;
-  std::vector<TokenEvent> tokens;
+  std::vector<OwnedToken> tokens;
   uint32_t generated_tokens = 0;
   std::vector<PositionLogprobs> prompt_logprobs;
   int prompt_logprobs_told = 0;

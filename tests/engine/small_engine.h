@@ -29,7 +29,7 @@ class Sink final : public RequestSink {
     const std::lock_guard<std::mutex> lock(mutex_);
     prompt_logprobs_ = logprobs.size();
   }
-  void OnTokens(uint32_t, std::vector<TokenEvent> more, uint32_t) override {
+  void OnTokens(uint32_t, std::span<const TokenEvent> more, uint32_t) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const TokenEvent& token : more) {
       tokens_.push_back(token.id);
@@ -86,8 +86,8 @@ class SampleSinks final : public RequestSink {
   void OnPromptLogprobs(uint32_t sample, std::vector<PositionLogprobs> logprobs) override {
     sinks_[sample]->OnPromptLogprobs(sample, std::move(logprobs));
   }
-  void OnTokens(uint32_t sample, std::vector<TokenEvent> more, uint32_t generated) override {
-    sinks_[sample]->OnTokens(sample, std::move(more), generated);
+  void OnTokens(uint32_t sample, std::span<const TokenEvent> more, uint32_t generated) override {
+    sinks_[sample]->OnTokens(sample, more, generated);
   }
   void OnFinished(uint32_t sample, Finish finish) override {
     sinks_[sample]->OnFinished(sample, std::move(finish));

@@ -84,7 +84,7 @@ void FakeEngine::EmitPromptLogprobs(SampleId id, std::vector<PositionLogprobs> l
   });
 }
 
-void FakeEngine::Emit(SampleId id, std::vector<TokenEvent> tokens) {
+void FakeEngine::Emit(SampleId id, std::vector<OwnedToken> tokens) {
   OnLoop([this, id, &tokens] {
     if (Running* const running = Find(id)) Emit(running, std::move(tokens));
   });
@@ -276,7 +276,7 @@ void FakeEngine::Step() {
   }
 }
 
-void FakeEngine::Emit(Running* running, std::vector<TokenEvent> tokens) {
+void FakeEngine::Emit(Running* running, std::vector<OwnedToken> tokens) {
   if (!running->last_token) {
     calls_.push_back([sink = running->sink, sample = running->sample] { sink->OnStarted(sample); });
   }
@@ -284,8 +284,9 @@ void FakeEngine::Emit(Running* running, std::vector<TokenEvent> tokens) {
   generated_ += tokens.size();
   running->last_token = steady_clock::now();
   if (!running->first_token) running->first_token = running->last_token;
-  calls_.push_back([sink = running->sink, sample = running->sample, told = std::move(tokens),
-                    emitted = running->emitted] { sink->OnTokens(sample, told, emitted); });
+  calls_.push_back(
+      [sink = running->sink, sample = running->sample, told = std::move(tokens),
+       emitted = running->emitted] { sink->OnTokens(sample, EventsOf(told), emitted); });
 }
 
 void FakeEngine::EndSample(SampleId id, Finish finish) {
@@ -386,10 +387,10 @@ std::string FakeEngine::TokenText(uint32_t id) const {
   return id == 256 ? "<s>" : std::string(1, static_cast<char>(id));
 }
 
-std::vector<TokenEvent> MakeTokens(const std::vector<std::string>& texts) {
-  std::vector<TokenEvent> tokens;
+std::vector<OwnedToken> MakeTokens(const std::vector<std::string>& texts) {
+  std::vector<OwnedToken> tokens;
   for (const std::string& text : texts) {
-    TokenEvent token;
+    OwnedToken token;
     token.id = static_cast<uint32_t>(tokens.size());
     token.depth = token.id % 3 + 1;
     token.text = text;

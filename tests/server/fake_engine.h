@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "tests/engine/owned_token.h"
 
 namespace recurve {
 
@@ -26,7 +27,7 @@ namespace recurve {
 class FakeEngine final : public Engine {
  public:
   struct Script {
-    std::vector<TokenEvent> tokens;
+    std::vector<OwnedToken> tokens;
     EndReason reason = EndReason::kLength;
   };
 
@@ -40,7 +41,7 @@ class FakeEngine final : public Engine {
   // Each makes one call of the request's sink and returns when that has returned. Ignored after the
   // request's end.
   void EmitPromptLogprobs(SampleId id, std::vector<PositionLogprobs> logprobs);
-  void Emit(SampleId id, std::vector<TokenEvent> tokens);
+  void Emit(SampleId id, std::vector<OwnedToken> tokens);
   // `tokens` are sampled, but their texts are not certain: the sink hears of them only by the count
   // of the next tokens or of the end.
   void HoldBack(SampleId id, uint32_t tokens);
@@ -98,7 +99,7 @@ class FakeEngine final : public Engine {
   // All of these on the loop thread, with the mutex held; the sinks are told afterwards, without.
   void Step();
   Running* Find(SampleId id);  // null if it has ended
-  void Emit(Running* running, std::vector<TokenEvent> tokens);
+  void Emit(Running* running, std::vector<OwnedToken> tokens);
   void EndSample(SampleId id, Finish finish);
   void EndAll(const Finish& finish);
   void TellSinks(std::unique_lock<std::mutex>* lock);
@@ -129,7 +130,7 @@ class FakeEngine final : public Engine {
 };
 
 // Tokens 0, 1, ... of depths 1, 2, 3, 1, ... with these texts.
-std::vector<TokenEvent> MakeTokens(const std::vector<std::string>& texts);
+std::vector<OwnedToken> MakeTokens(const std::vector<std::string>& texts);
 
 }  // namespace recurve
 

@@ -16,7 +16,7 @@ using testing::Not;
 
 class RpcTest : public ServerTest {
  protected:
-  void StartScripted(std::vector<TokenEvent> tokens, EndReason reason = EndReason::kLength) {
+  void StartScripted(std::vector<OwnedToken> tokens, EndReason reason = EndReason::kLength) {
     engine_ = std::make_unique<FakeEngine>(FakeEngine::Script{std::move(tokens), reason});
     Start();
   }
@@ -159,7 +159,7 @@ TEST_F(RpcTest, LogprobsAreTranslated) {
   std::thread engine_side([&] {
     engine_->WaitForRequest(0);
     engine_->EmitPromptLogprobs(1, {{-0.5F, {{65, -0.5F}}}, {-1.0F, {}}});
-    std::vector<TokenEvent> tokens = MakeTokens({"x"});
+    std::vector<OwnedToken> tokens = MakeTokens({"x"});
     tokens[0].logprobs = PositionLogprobs{-0.25F, {{66, -0.25F}, {67, -2.0F}}};
     engine_->Emit(1, tokens);
     Finish finish;

@@ -46,7 +46,7 @@ class StreamTest : public ServerTest {
   }
 };
 
-std::vector<TokenEvent> BigToken() { return MakeTokens({std::string(kBigToken, 'x')}); }
+std::vector<OwnedToken> BigToken() { return MakeTokens({std::string(kBigToken, 'x')}); }
 
 TEST_F(StreamTest, TokensThatWaitAreMergedIntoOneMessage) {
   Start();

@@ -36,8 +36,8 @@ Event Refused() {
 Event Tokens(uint32_t sample, const std::string& text, int at = 0, uint32_t generated = 1) {
   return {"Tokens", [=](CallState& call) {
             std::vector<TokenEvent> tokens(text.size());
-            for (size_t i = 0; i < text.size(); ++i) tokens[i].text = text.substr(i, 1);
-            return call.TokensCame(sample, std::move(tokens), generated, At(at));
+            for (size_t i = 0; i < text.size(); ++i) tokens[i].text = {&text[i], 1};
+            return call.TokensCame(sample, tokens, generated, At(at));
           }};
 }
 Event Ended(uint32_t sample, const absl::Status& status = absl::OkStatus()) {

@@ -35,10 +35,8 @@ inline std::string Words(const CallActions& actions) {
     words.push_back(absl::StrCat("cancel(", absl::StrJoin(actions.cancel, ","), ")"));
   }
   if (const auto& write = actions.write) {
-    std::string text;
-    for (const TokenEvent& token : write->delta.tokens) text += token.text;
-    words.push_back(
-        absl::StrCat("write(", write->delta.sample, ":", text, write->delta.finish ? ".)" : ")"));
+    words.push_back(absl::StrCat("write(", write->delta.sample, ":", write->delta.text,
+                                 write->delta.finish ? ".)" : ")"));
   }
   if (actions.status) {
     words.push_back(absl::StrCat("status(", absl::StatusCodeToString(actions.status->code()), ")"));

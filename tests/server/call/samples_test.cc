@@ -18,12 +18,6 @@ Request SamplesRequest(uint32_t samples) {
   return request;
 }
 
-std::string TextOf(const Delta& delta) {
-  std::string text;
-  for (const TokenEvent& token : delta.tokens) text += token.text;
-  return text;
-}
-
 Finish LikelyBy(double cumulative_logprob) {
   Finish finish;
   finish.cumulative_logprob = cumulative_logprob;
@@ -48,18 +42,18 @@ TEST_F(SamplesTest, StreamTakesThemInTurnsAndEndsAfterTheLast) {
   engine_.Emit(1, MakeTokens({"a"}));
   Delta delta = call->WaitForDelta();
   EXPECT_EQ(delta.sample, 0U);
-  EXPECT_EQ(TextOf(delta), "a");
+  EXPECT_EQ(delta.text, "a");
   engine_.Emit(1, MakeTokens({"b"}));
   engine_.Emit(2, MakeTokens({"x"}));
   engine_.Emit(2, MakeTokens({"y"}));
   call->WriteDone(true);
   delta = Take(*call);
   EXPECT_EQ(delta.sample, 1U);
-  EXPECT_EQ(TextOf(delta), "xy");
+  EXPECT_EQ(delta.text, "xy");
   EXPECT_EQ(delta.generated_tokens, 2U);
   delta = Take(*call);
   EXPECT_EQ(delta.sample, 0U);
-  EXPECT_EQ(TextOf(delta), "b");
+  EXPECT_EQ(delta.text, "b");
 
   engine_.End(2, {});
   delta = Take(*call);
@@ -68,7 +62,7 @@ TEST_F(SamplesTest, StreamTakesThemInTurnsAndEndsAfterTheLast) {
   EXPECT_EQ(call->seed(), SampleSeed(7, 1));
   engine_.Emit(1, MakeTokens({"c"}));
   delta = Take(*call);
-  EXPECT_EQ(TextOf(delta), "c");
+  EXPECT_EQ(delta.text, "c");
   EXPECT_FALSE(delta.finish.has_value());
   Finish finish;
   finish.reason = EndReason::kStopString;
@@ -154,7 +148,7 @@ TEST_F(SamplesTest, CompleteIsTheMostLikelyWithTheLogprobsOfThePrompt) {
   engine_.End(4, best);  // as likely as the one before it
   const Delta delta = call->WaitForDelta();
   EXPECT_EQ(delta.sample, 2U);
-  EXPECT_EQ(TextOf(delta), "text 3");
+  EXPECT_EQ(delta.text, "text 3");
   EXPECT_EQ(delta.finish->cumulative_logprob, -1.5);
   ASSERT_TRUE(delta.prompt_logprobs.has_value());
   EXPECT_EQ(call->seed(), SampleSeed(7, 2));

@@ -144,14 +144,14 @@ TEST(VllmMessagesTest, WhatCannotBeHadIsRefusedByName) {
   }
 }
 
-TokenEvent Token(uint32_t id, float logprob) {
-  TokenEvent event;
-  event.id = id;
-  event.logprobs = PositionLogprobs{logprob, {{id, logprob}, {id + 1, logprob - 1}}};
-  return event;
+DeltaToken Token(uint32_t id, float logprob) {
+  DeltaToken token;
+  token.id = id;
+  token.logprobs = PositionLogprobs{logprob, {{id, logprob}, {id + 1, logprob - 1}}};
+  return token;
 }
 
-Delta Tokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated) {
+Delta Tokens(uint32_t sample, std::vector<DeltaToken> tokens, uint32_t generated) {
   Delta delta;
   delta.sample = sample;
   delta.tokens = std::move(tokens);

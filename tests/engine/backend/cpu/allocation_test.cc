@@ -1,56 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// A steady step allocates nothing: every operator new of this binary is counted.
-#include <atomic>
-#include <cstdint>
-#include <cstdlib>
+// A steady step of the CPU backend allocates nothing, whatever the model.
+#include <array>
 #include <memory>
-#include <new>
-
-#include <gtest/gtest.h>
 
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/model_shape.h"
-#include "engine/model/weights.h"
+#include "gtest/gtest.h"
+#include "tests/engine/allocations.h"
 #include "tests/engine/backend/step_driver.h"
-
-namespace {
-
-std::atomic<uint64_t> allocations{0};
-
-void* Allocate(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(size > 0 ? size : 1);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return Allocate(size); }
-void* operator new[](std::size_t size) { return Allocate(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return Allocate(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return Allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/engine/small_models.h"
 
 namespace recurve {
 namespace {
 
-TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
-  ModelConfig config;
-  config.vocab_size = 100;
-  config.hidden_size = 32;
-  config.intermediate_size = 64;
-  config.num_layers = 5;
-  config.num_heads = 2;
-  config.num_kv_heads = 1;
-  config.head_dim = 16;
-  config.max_positions = 256;
-  config.sharing = Sharing::kMiddleCycle;
-  config.num_recursions = 3;
-  config.router.type = RouterType::kExpertChoice;
+class CpuBackendAllocationTest : public testing::TestWithParam<SmallModel> {};
+
+TEST_P(CpuBackendAllocationTest, SteadyStepsAllocateNothing) {
+  const std::shared_ptr<const Model> model = GetParam().model;
+  const ModelConfig& config = model->config;
   CpuBackendOptions options;
   options.threads = 2;
   options.limits = {
@@ -61,8 +28,7 @@ TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
       /*max_biases=*/4,
       /*max_stop_ids=*/4};
   options.limits.pages = PagesNeeded(config, options.limits);
-  auto backend =
-      CpuBackend::Create(std::make_shared<Model>(RandomModel(config, DataType::kF32, 1)), options);
+  auto backend = CpuBackend::Create(model, options);
   ASSERT_TRUE(backend.ok()) << backend.status();
   StepPlan plan;
   const std::array<uint32_t, kMaxGroups> entries = PageEntries(config);
@@ -80,6 +46,7 @@ TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
     plan.admits.push_back(a);
     plan.tokens.push_back({slot, 0, slot});
     for (uint32_t group = 0; group < ShapeOf(config).groups(); ++group) {
+      if (entries[group] == 0) continue;  // without layers
       for (uint32_t i = 0; i * entries[group] < 256; ++i)
         plan.pages.push_back({slot, group, i, page++});
     }
@@ -88,7 +55,7 @@ TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
   uint64_t before = 0;
   uint32_t tokens = 0;
   for (uint32_t step = 1; step <= 120; ++step) {
-    if (step == 20) before = allocations.load();
+    if (step == 20) before = AllocationsOfAllThreads();
     plan.epoch = step;
     plan.ends = plan.prompt_rows = 8;
     plan.block_rows = 3;
@@ -97,9 +64,12 @@ TEST(CpuBackendAllocation, SteadyStepsAllocateNothing) {
     for (const Outcome& outcome : result.outcomes) tokens += outcome.token != kNoToken ? 1 : 0;
     plan.Clear();
   }
-  EXPECT_EQ(allocations.load() - before, 0U);
+  EXPECT_EQ(AllocationsOfAllThreads() - before, 0U);
   EXPECT_GT(tokens, 50U);
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, CpuBackendAllocationTest, testing::ValuesIn(SmallModels()),
+                         [](const auto& model) { return model.param.name; });
 
 }  // namespace
 }  // namespace recurve
