@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backend/cpu/selection.h"
+#include "engine/backend/selection.h"
 
 namespace recurve {
 namespace {

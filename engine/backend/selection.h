@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which slots take part in a step: the rule that StepPlan states, over the slot table.
-#ifndef RECURVE_ENGINE_BACKEND_CPU_SELECTION_H_
-#define RECURVE_ENGINE_BACKEND_CPU_SELECTION_H_
+#ifndef RECURVE_ENGINE_BACKEND_SELECTION_H_
+#define RECURVE_ENGINE_BACKEND_SELECTION_H_
 
 #include <cstdint>
 #include <vector>
@@ -39,4 +39,4 @@ class Selection {
 
 }  // namespace recurve
 
-#endif  // RECURVE_ENGINE_BACKEND_CPU_SELECTION_H_
+#endif  // RECURVE_ENGINE_BACKEND_SELECTION_H_
