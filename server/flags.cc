@@ -33,9 +33,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
       .Value("--model_name", &options->name,
              "Name reported to clients, UTF-8. Default: the directory's last component.")
       ->type_name("NAME");
-  group.Choice("--backend", &options->backend, {"cpu", "cuda"},
+  group.Choice("--backend", &options->backend, {"cpu", "cuda", "null"},
                "What computes: cpu, or cuda, a card of NVIDIA's, where the build has that "
-               "(`cmake --preset cuda`).");
+               "(`cmake --preset cuda`). null computes nothing and answers any token at once: to "
+               "test and measure all the rest.");
   group.Value("--device", &options->device,
               "Of cuda: the card's number among those that CUDA_VISIBLE_DEVICES shows. A process "
               "uses one card, or one MIG instance; for several, start a server for each.");

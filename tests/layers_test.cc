@@ -36,6 +36,7 @@ const Ranks& EngineRanks() {
       {"backend/cpu/kernels", 4},
       {"backend/cpu", 5},
       {"backend/cuda", 5},
+      {"backend/null", 5},
       {"schedule", 5},
       {"backend/factory", 6},
       {"", 7},

@@ -163,9 +163,11 @@ void AddLoadFlags(CLI::App& app, Flags& f) {
 
 void AddEngineFlags(CLI::App& app, Flags& f) {
   constexpr char kEngine[] = "Engine";
-  app.add_option("--backend", f.backend.name,
-                 "cpu; or cuda, a card of NVIDIA's, where the build has that (`cmake --preset "
-                 "cuda`)")
+  app.add_option(
+         "--backend", f.backend.name,
+         "cpu; or cuda, a card of NVIDIA's, where the build has that (`cmake --preset "
+         "cuda`); or null, which computes nothing and answers any token at once: idle_share "
+         "of step_seconds is then what the schedule takes")
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--device", f.backend.device,

@@ -102,7 +102,7 @@ class BenchTest(unittest.TestCase):
     def test_refuses_what_this_version_has_not(self):
         for flag, known in (("--policy=staged", "depthwise and lockstep"),
                             ("--precision=int8", "f32 and bf16"),
-                            ("--backend=rocm", "cpu and cuda")):
+                            ("--backend=rocm", "cpu, cuda and null")):
             name, value = flag.split("=")
             self.check_refusal(f"{name} is '{value}'; this version has {known}", flag)
         self.check_refusal("--backend is 'cuda', which this build does not have; build with "

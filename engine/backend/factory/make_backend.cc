@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cpu/cpu_builder.h"
 #include "engine/backend/factory/open_cuda.h"
+#include "engine/backend/null/null_builder.h"
 #include "engine/base/machine.h"
 #include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
@@ -26,17 +27,18 @@ CpuBackendOptions CpuOptions(const BackendOptions& options) {
 absl::Status CheckOptions(const BackendOptions& options) {
   const BackendOptions unchanged;
   const bool is_cpu = options.name == "cpu";
+  const bool is_cuda = options.name == "cuda";
   const auto refuse = [&options](const char* flag, const std::string& value, const char* backend) {
     return absl::InvalidArgumentError(
         absl::StrCat(flag, " is ", value, ", which is of --backend=", backend,
                      " alone; leave it out with --backend=", options.name));
   };
-  if (is_cpu && options.device != unchanged.device) {
+  if (!is_cuda && options.device != unchanged.device) {
     return refuse("--device", absl::StrCat(options.device), "cuda");
   }
-  if (is_cpu && options.eager) return refuse("--cuda_eager", "true", "cuda");
-  if (is_cpu && !options.overlap) return refuse("--cuda_overlap", "false", "cuda");
-  if (is_cpu && !options.deterministic) return refuse("--deterministic", "false", "cuda");
+  if (!is_cuda && options.eager) return refuse("--cuda_eager", "true", "cuda");
+  if (!is_cuda && !options.overlap) return refuse("--cuda_overlap", "false", "cuda");
+  if (!is_cuda && !options.deterministic) return refuse("--deterministic", "false", "cuda");
   if (!options.deterministic && options.precision != Precision::kBf16) {
     return absl::InvalidArgumentError(
         "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");
@@ -51,10 +53,11 @@ absl::Status CheckOptions(const BackendOptions& options) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options) {
-  const bool is_known = options.name == "cpu" || options.name == "cuda";
+  const bool is_known = options.name == "cpu" || options.name == "cuda" || options.name == "null";
   if (is_known) RETURN_IF_ERROR(CheckOptions(options));
   if (options.name == "cpu") return std::make_unique<CpuBuilder>(CpuOptions(options));
   if (options.name == "cuda") return OpenCuda(options);
+  if (options.name == "null") return std::make_unique<NullBuilder>();
   return absl::InvalidArgumentError(absl::StrCat("--backend is '", Quotable(options.name),
                                                  "'; this version has ", kBackendNames));
 }

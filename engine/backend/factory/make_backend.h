@@ -33,7 +33,7 @@ struct BackendOptions {
 };
 
 // All names, as a message lists them.
-inline constexpr char kBackendNames[] = "cpu and cuda";
+inline constexpr char kBackendNames[] = "cpu, cuda and null";
 
 // Finds the backend's device. InvalidArgument names what this version does not have, or an option
 // that is another backend's;

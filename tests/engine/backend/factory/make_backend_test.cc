@@ -24,9 +24,11 @@ absl::Status OpenNamed(const char* name) {
 
 TEST(OpenBackendTest, KnowsTheNamesThatItLists) {
   EXPECT_TRUE(OpenNamed("cpu").ok());
+  EXPECT_TRUE(OpenNamed("null").ok());
   for (const char* name : {"", "rocm", "CPU"}) {
-    EXPECT_EQ(OpenNamed(name), absl::InvalidArgumentError(absl::StrCat(
-                                   "--backend is '", name, "'; this version has cpu and cuda")));
+    EXPECT_EQ(OpenNamed(name),
+              absl::InvalidArgumentError(
+                  absl::StrCat("--backend is '", name, "'; this version has cpu, cuda and null")));
   }
 }
 
@@ -59,6 +61,10 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
   EXPECT_EQ(refused({.name = "cuda", .force_scalar = true}),
             "--force_scalar is true, which is of --backend=cpu alone; leave it out with "
             "--backend=cuda");
+  EXPECT_EQ(refused({.name = "null", .threads = 1}),
+            "--threads is 1, which is of --backend=cpu alone; leave it out with --backend=null");
+  EXPECT_EQ(refused({.name = "null", .device = 1}),
+            "--device is 1, which is of --backend=cuda alone; leave it out with --backend=null");
 }
 
 TEST(OpenBackendTest, DescribesWhatItMakes) {
