@@ -259,6 +259,7 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
                                seconds(counter.begin(), counter.all_started());
   m.ended_early = counter.ended_early();
   m.first_token_seconds = counter.mean_first_token_seconds();
+  m.steps = totals.steps;
   const double steps = static_cast<double>(totals.steps);
   m.step_seconds = total / steps;
   m.idle_share = 1;

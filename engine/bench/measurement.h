@@ -49,7 +49,8 @@ struct Measurement {
   double cached_prompt_share = 0;  // of prompt tokens, those that the prefix cache had
   double mean_depth = 0;           // block rows over ENTRY rows
   double rows_per_step = 0;        // block rows over steps
-  double step_seconds = 0;         // the run's time over its steps
+  uint64_t steps = 0;
+  double step_seconds = 0;                         // the run's time over its steps
   std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps
   double idle_share = 0;                           // of step_seconds, what no part took
   std::array<double, kStepParts> part_rows{};      // of a step, means

@@ -22,6 +22,7 @@ Figures ToFigures(const Measurement& m) {
       {"rows_per_step", m.rows_per_step},
       {"flop_ratio", m.flop_ratio},
       {"bytes_per_token", m.bytes_per_token},
+      {"steps", static_cast<double>(m.steps)},
       {"step_seconds", m.step_seconds},
       {"idle_share", m.idle_share},
       {"kv_bytes_peak", static_cast<double>(m.kv_bytes_peak)},

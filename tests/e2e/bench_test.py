@@ -16,7 +16,7 @@ STAGES = ("exit", "sampling", "entry", "block", "routers")
 FIELDS = {
     "run", "tokens_per_second", "prompt_tokens_per_second", "first_token_seconds",
     "cached_prompt_share", "mean_depth", "rows_per_step", "flop_ratio", "bytes_per_token",
-    "step_seconds", "idle_share",
+    "steps", "step_seconds", "idle_share",
     "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
     *(f"stage_seconds_{stage}" for stage in STAGES),
 }
