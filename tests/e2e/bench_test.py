@@ -56,6 +56,18 @@ class BenchTest(unittest.TestCase):
             self.assertLessEqual(stages, run["step_seconds"])
             self.assertGreater(stages, 0.01 * run["step_seconds"])
 
+    def test_the_null_backend_leaves_what_the_schedule_takes(self):
+        done = bench(DEMO, "--backend=null", "--streams=3", "--prompt_tokens=20", "--new_tokens=12",
+                     "--repeat=1", "--warmup=0", "--format=json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        run = json.loads(done.stdout.splitlines()[0])
+        self.assertGreater(run["idle_share"], 0)
+        self.assertEqual([run[f"stage_seconds_{stage}"] for stage in STAGES if stage != "block"],
+                         [0, 0, 0, 0])
+        refused = bench(DEMO, *SMALL, "--backend=null")  # with --threads
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("--threads is 2, which is of --backend=cpu alone", refused.stderr)
+
     def test_depths_are_those_asked_for(self):
         full = self.lines("--repeat=1", "--depths=1,1,1")[0]
         self.assertEqual(full["mean_depth"], 3)

@@ -64,7 +64,9 @@ Counted CountLoad(const std::string& backend, const Load& load) {
   options.block_rows = load.block_rows;
   // Only with the model's own depths are prompts shared; then both backends have others.
   if (load.shared_prompt_tokens == 0) options.shares = {1.0, 0.6, 0.3};
-  const auto builder = OpenBackend({.name = backend});
+  BackendOptions backend_options = {.name = backend};
+  if (backend == "cpu") backend_options.threads = 1;
+  const auto builder = OpenBackend(backend_options);
   const auto bench = Bench::Create(model, options, **builder);
   EXPECT_TRUE(bench.ok()) << bench.status();
   const auto m = (*bench)->Run();
