@@ -39,7 +39,7 @@ TEST(ChannelCredentialsTest, FilesAreNamedInErrors) {
   directory.Write("bad_token", "alice\n");
   directory.Write("empty", "");
   directory.Write("pem", "-----BEGIN CERTIFICATE-----\n");
-  const std::string path = directory.path();
+  const std::string& path = directory.path();
   EXPECT_EQ(*ReadTokenFile(path + "/token"), "alice.secret");
   EXPECT_TRUE(ReadPemFile(path + "/pem").ok());
   const auto message = [](const auto& result) { return std::string(result.status().message()); };

@@ -42,8 +42,9 @@ class CredentialsTest : public testing::Test {
         tls_options, access_options,
         {.rules = [this](auto rules) { told_.push_back(std::move(rules)); }}, &metrics_, &log_,
         [this] { return std::chrono::system_clock::now() + later_; });
-    if (made.ok()) credentials_ = *std::move(made);
-    return made.status();
+    absl::Status status = made.status();
+    if (status.ok()) credentials_ = *std::move(made);
+    return status;
   }
   std::string LogText() {
     log_.Flush();
