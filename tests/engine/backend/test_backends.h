@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/kernels/isa.h"
 #include "engine/backend/factory/make_backend.h"
 #include "engine/model/config.h"
 #include "gtest/gtest.h"
