@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 // What glibc's own malloc, realloc and so on are called beside these names.
+// NOLINTBEGIN(bugprone-reserved-identifier): they are glibc's to choose.
 extern "C" {
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
@@ -14,6 +15,7 @@ void* __libc_realloc(void* memory, size_t size);
 void* __libc_memalign(size_t alignment, size_t size);
 void __libc_free(void* memory);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace {
 
