@@ -11,8 +11,8 @@
 
 namespace recurve::client {
 
-// A channel with a connection of its own, by the credentials of `options`. `authority`: HOST:PORT of
-// the name that `server` was looked up for, which its certificate must name; empty if it is the
+// A channel with a connection of its own, by the credentials of `options`. `authority`: HOST:PORT
+// of the name that `server` was looked up for, which its certificate must name; empty if it is the
 // name itself.
 std::shared_ptr<grpc::Channel> ChannelTo(const std::string& server, const std::string& authority,
                                          const ClientOptions& options);

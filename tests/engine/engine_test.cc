@@ -241,7 +241,7 @@ class JudgingSink final : public RequestSink {
   }
   void OnStarted(uint32_t /*sample*/) override { ++starts_; }
   void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override {}
-  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override {}
+  void OnTokens(uint32_t, std::span<const TokenEvent>, uint32_t) override {}
   void OnFinished(uint32_t, Finish) override { ended_.count_down(); }
 
   int WaitForStarts() {

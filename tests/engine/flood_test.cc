@@ -18,7 +18,7 @@ class StepsToTheEnd final : public RequestSink {
  public:
   explicit StepsToTheEnd(const std::atomic<uint64_t>* steps) : steps_(steps) {}
   void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override {}
-  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override {}
+  void OnTokens(uint32_t, std::span<const TokenEvent>, uint32_t) override {}
   void OnFinished(uint32_t, Finish finish) override {
     EXPECT_TRUE(finish.status.ok());
     at_end_ = steps_->load();
@@ -38,7 +38,7 @@ class StepsToTheEnd final : public RequestSink {
 class Nobody final : public RequestSink {
  public:
   void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override {}
-  void OnTokens(uint32_t, std::vector<TokenEvent>, uint32_t) override {}
+  void OnTokens(uint32_t, std::span<const TokenEvent>, uint32_t) override {}
   void OnFinished(uint32_t, Finish) override {}
 };
 

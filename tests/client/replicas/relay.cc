@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <map>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -21,8 +22,12 @@ class PacedSink final : public RequestSink {
   void OnPromptLogprobs(uint32_t sample, std::vector<recurve::PositionLogprobs> all) override {
     sink_->OnPromptLogprobs(sample, std::move(all));
   }
-  void OnTokens(uint32_t sample, std::vector<TokenEvent> tokens, uint32_t generated) override {
-    sink_->OnTokens(sample, std::move(tokens), generated);
+  absl::Status OnPrepared(uint32_t prompt_tokens, uint32_t new_tokens) override {
+    return sink_->OnPrepared(prompt_tokens, new_tokens);
+  }
+  void OnStarted(uint32_t sample) override { sink_->OnStarted(sample); }
+  void OnTokens(uint32_t sample, std::span<const TokenEvent> tokens, uint32_t generated) override {
+    sink_->OnTokens(sample, tokens, generated);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   void OnFinished(uint32_t sample, Finish finish) override {

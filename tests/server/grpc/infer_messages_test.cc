@@ -216,7 +216,8 @@ Delta News(uint32_t sample, const std::string& text, bool end) {
   Delta delta;
   delta.sample = sample;
   delta.text = text;
-  delta.tokens = {{.id = 0, .depth = 1, .text_bytes = static_cast<uint32_t>(text.size())}};
+  delta.tokens = {
+      {.id = 0, .depth = 1, .text_bytes = static_cast<uint32_t>(text.size()), .logprobs = {}}};
   delta.prompt_tokens = 5;
   delta.generated_tokens = 1;
   if (end) delta.finish.emplace().reason = EndReason::kEndOfSequence;
