@@ -28,8 +28,8 @@ struct ConnectionFlags {
   ClientOptions options() const;
   CallOptions call() const;
 };
-// --server, --timeout and those of credentials, which every command that calls a server has: for one
-// server, or for calls that go to any of several.
+// --server, --timeout and those of credentials, which every command that calls a server has: for
+// one server, or for calls that go to any of several.
 enum class Servers { kOne, kSeveral };
 void AddConnectionFlags(CLI::App& app, Servers servers, ConnectionFlags& flags);
 // --attempts: health is never asked again.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products in AVX-512: up to 12 rows by 16 outputs in registers.
 //
-// Half a panel is one vector of outputs, so that both chains of 12 rows fit the 32 registers side by
-// side, and multiplying reads its input from memory in the same instruction.
+// Half a panel is one vector of outputs, so that both chains of 12 rows fit the 32 registers side
+// by side, and multiplying reads its input from memory in the same instruction.
 #if defined(__AVX2__)
 
 #include <immintrin.h>
@@ -49,8 +49,9 @@ RECURVE_AVX512 inline Weights LoadWeights(const float* half, uint32_t pair) {
 
 // Adds one slice of inputs of half a panel to the sums.
 template <uint32_t kRows, typename Element>
-RECURVE_AVX512 inline void AddSlice(const Element* half, const float* x /* [kRows][32] */,
-                                    float* sums /* [kRows][32], from the half's first output on */) {
+RECURVE_AVX512 inline void AddSlice(
+    const Element* half, const float* x /* [kRows][32] */,
+    float* sums /* [kRows][32], from the half's first output on */) {
   __m512 even[kRows];
   __m512 odd[kRows];
   RECURVE_UNROLL

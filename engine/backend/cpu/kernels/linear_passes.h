@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the products of AVX2 and AVX-512 share: how rows and panels are taken in turn, and what becomes
-// of the sums. For these two files.
+// What the products of AVX2 and AVX-512 share: how rows and panels are taken in turn, and what
+// becomes of the sums. For these two files.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 
@@ -36,8 +36,8 @@ inline size_t BandBytes() {
   return bytes;
 }
 
-// Widens rows [begin, begin + rows) of x, 32 inputs of each together, so that every input of a slice
-// lies at a constant distance from the first.
+// Widens rows [begin, begin + rows) of x, 32 inputs of each together, so that every input of a
+// slice lies at a constant distance from the first.
 template <typename Element>
 void PackRows(const LinearArgs& args, uint32_t begin, uint32_t rows,
               float* packed /* [slices][rows][32] */) {
