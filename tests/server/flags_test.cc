@@ -252,7 +252,7 @@ TEST(FlagsTest, OneAddressIsNotForTwo) {
 
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
   EXPECT_EQ(Error({"--backend=rocm"}),
-            "--backend: 'rocm' is not possible: this version has cpu or cuda");
+            "--backend: 'rocm' is not possible: this version has cpu or cuda or null");
   EXPECT_EQ(Error({"--precision=int8"}),
             "--precision: 'int8' is not possible: this version has bf16 or f32");
   EXPECT_EQ(Error({"--policy=staged"}),

@@ -68,10 +68,11 @@ TEST_F(EndingTest, WhatAnEarlierStreamHadIsPartOfTheDefaultLength) {
   options_.default_max_tokens = 3;
   Start();
   for (const auto& [had, left] : {std::pair{0U, 3U}, {1U, 2U}, {2U, 1U}, {3U, 1U}, {4U, 1U}}) {
-    ScheduledSample sample = MakeSample(1, 4);
+    ScheduledSample sample = MakeSample(4, 4);
     sample.max_tokens.reset();
     sample.generated_prefix = had;
-    ASSERT_TRUE(schedule_->Add(sample).ok());
+    const absl::Status added = schedule_->Add(sample);
+    ASSERT_TRUE(added.ok()) << added;
     while (schedule_->HasWork()) Step();
     EXPECT_EQ(told(sample.id).ending.reason, EndReason::kLength);
     EXPECT_EQ(told(sample.id).ending.generated_tokens, left) << had;
