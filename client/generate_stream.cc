@@ -202,11 +202,11 @@ GenerateStream::GenerateStream(Replicas* replicas, const ClientOptions& client,
       client_(client),
       request_(options.resume ? WithSeed(std::move(request)) : std::move(request)),
       options_(options),
-      on_message_(std::move(on_message)),
       on_end_(std::move(on_end)),
       key_(PrefixKey(request_, client.prefix_tokens)),
       deadline_(options),
-      start_(std::chrono::steady_clock::now()) {
+      start_(std::chrono::steady_clock::now()),
+      on_message_(std::move(on_message)) {
   if (!options.resume) return;
   const uint32_t samples = request_.has_samples() ? request_.samples() : 1;
   for (uint32_t i = 0; i < std::min(samples, kMostSamples); ++i) {

@@ -82,14 +82,15 @@ class GenerateStream final : public Stream {
   const ClientOptions& client_;
   v1::GenerateRequest request_;
   const CallOptions options_;
-  const OnMessage on_message_;
   const OnEnd on_end_;
   const uint64_t key_;  // of its prefix
   const Deadline deadline_;
   const std::chrono::steady_clock::time_point start_;
   std::vector<std::unique_ptr<SampleProgress>> samples_;  // without resumption none
 
-  absl::Mutex delivering_;                       // held during on_message_
+  absl::Mutex delivering_;
+  const OnMessage on_message_ ABSL_GUARDED_BY(delivering_);
+
   absl::Mutex mutex_;                            // never during callbacks, nor when calls begin
   std::list<Leg> legs_ ABSL_GUARDED_BY(mutex_);  // that have not finished
   std::optional<std::string> fingerprint_ ABSL_GUARDED_BY(mutex_);  // of the first message's server

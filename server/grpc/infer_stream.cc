@@ -43,8 +43,8 @@ class InferStream final
     self_ = shared_from_this();
     const absl::Status allowed = doorway_->Judge(*grpc_context_).status();
     if (!allowed.ok()) doorway_->context()->metrics->CountRpc(kMethod, allowed.code());
-    Act([&] {
-      if (!allowed.ok()) error_ = ToGrpc(allowed);
+    Act([&](State& state) {
+      if (!allowed.ok()) state.error = ToGrpc(allowed);
     });
   }
 
@@ -55,7 +55,7 @@ class InferStream final
 
   // For a call: its WriteDone follows.
   void Write(std::shared_ptr<Infer> call, ModelStreamInferResponse response) {
-    Act([&] { outgoing_.push_back({std::move(response), std::move(call)}); });
+    Act([&](State& state) { state.outgoing.push_back({std::move(response), std::move(call)}); });
   }
   // A call's last word, of the request with this id.
   void EndOf(Infer* call, const std::string& request_id, const absl::Status& status);
@@ -75,27 +75,37 @@ class InferStream final
     const ModelStreamInferResponse* write = nullptr;
     std::optional<grpc::Status> finish;
   };
+  struct State {
+    std::unordered_map<Infer*, std::shared_ptr<Infer>> calls;
+    std::deque<Outgoing> outgoing;  // while `writing`, the first is written
+    bool reading = false;
+    bool writing = false;
+    bool read_all = false;
+    bool finished = false;
+    std::optional<grpc::Status> error;  // that ends the stream
+
+    Actions Next();
+  };
 
   static bool HasFlag(const grpc::CallbackServerContext& grpc_context, const char* key) {
     const auto found = grpc_context.client_metadata().find(key);
     return found != grpc_context.client_metadata().end() && found->second == "true";
   }
 
-  // Changes the state and does what is to be done then.
+  // Changes the state, `change(state)`, and does what is to be done then.
   template <typename Change>
   void Act(const Change& change) {
     Actions actions;
     {
       const MutexLock lock(mutex_);
-      change();
-      actions = Next();
+      change(state_);
+      actions = state_.Next();
     }
     if (actions.read) StartRead(&request_);
     if (actions.write != nullptr) StartWrite(actions.write);
     if (actions.finish) Finish(*actions.finish);
   }
 
-  Actions Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Begin();
   void CancelCalls();
 
@@ -106,13 +116,7 @@ class InferStream final
   ModelInferRequest request_;          // being read
 
   Mutex mutex_;
-  std::unordered_map<Infer*, std::shared_ptr<Infer>> calls_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Outgoing> outgoing_ ABSL_GUARDED_BY(mutex_);  // while writing_, the first is written
-  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool read_all_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  std::optional<grpc::Status> error_ ABSL_GUARDED_BY(mutex_);  // that ends the stream
+  State state_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One request of a stream.
@@ -155,28 +159,26 @@ class Infer final : public Call {
   std::optional<InferAnswer> answer_;  // once translated
 };
 
-InferStream::Actions InferStream::Next() {
+InferStream::Actions InferStream::State::Next() {
   Actions actions;
-  const size_t open = calls_.size() + outgoing_.size();
-  if (!writing_ && !outgoing_.empty()) {
-    writing_ = true;
-    actions.write = &outgoing_.front().response;
+  const size_t open = calls.size() + outgoing.size();
+  if (!writing && !outgoing.empty()) {
+    writing = true;
+    actions.write = &outgoing.front().response;
   }
-  if (!reading_ && !read_all_ && !error_ && open < kMaxOpenInfers) {
-    actions.read = reading_ = true;
-  }
-  if (open == 0 && !finished_ && (read_all_ || error_)) {
-    finished_ = true;
-    actions.finish = error_.value_or(grpc::Status::OK);
+  if (!reading && !read_all && !error && open < kMaxOpenInfers) actions.read = reading = true;
+  if (open == 0 && !finished && (read_all || error)) {
+    finished = true;
+    actions.finish = error.value_or(grpc::Status::OK);
   }
   return actions;
 }
 
 void InferStream::OnReadDone(bool ok) {
   if (ok) Begin();
-  Act([&] {
-    reading_ = false;
-    if (!ok) read_all_ = true;
+  Act([&](State& state) {
+    state.reading = false;
+    if (!ok) state.read_all = true;
   });
 }
 
@@ -189,8 +191,8 @@ void InferStream::Begin() {
   request_.Clear();
   {
     const MutexLock lock(mutex_);
-    if (error_) return;
-    calls_.emplace(call.get(), call);
+    if (state_.error) return;
+    state_.calls.emplace(call.get(), call);
   }
   doorway_->Begin(
       call, arrival.allowed, call->bytes(),
@@ -200,17 +202,17 @@ void InferStream::Begin() {
 
 void InferStream::OnWriteDone(bool ok) {
   std::shared_ptr<Infer> call;
-  Act([&] {
-    writing_ = false;
-    call = std::move(outgoing_.front().call);
-    outgoing_.pop_front();
+  Act([&](State& state) {
+    state.writing = false;
+    call = std::move(state.outgoing.front().call);
+    state.outgoing.pop_front();
   });
   if (call) call->WriteDone(ok);
 }
 
 void InferStream::OnCancel() {
-  Act([&] {
-    if (!error_) error_ = grpc::Status::CANCELLED;
+  Act([&](State& state) {
+    if (!state.error) state.error = grpc::Status::CANCELLED;
   });
   CancelCalls();
 }
@@ -219,7 +221,7 @@ void InferStream::CancelCalls() {
   std::vector<std::shared_ptr<Infer>> calls;
   {
     const MutexLock lock(mutex_);
-    for (const auto& [key, call] : calls_) calls.push_back(call);
+    for (const auto& [key, call] : state_.calls) calls.push_back(call);
   }
   for (const std::shared_ptr<Infer>& call : calls) call->PeerGone();
 }
@@ -227,23 +229,23 @@ void InferStream::CancelCalls() {
 void InferStream::EndOf(Infer* call, const std::string& request_id, const absl::Status& status) {
   bool fails = false;
   // While the call counts the stream does not finish, so that what this starts comes before that.
-  Act([&] {
-    if (status.ok() || error_) return;
+  Act([&](State& state) {
+    if (status.ok() || state.error) return;
     if (errors_are_statuses_) {
-      error_ = ToGrpc(status);
+      state.error = ToGrpc(status);
       fails = true;
       return;
     }
     ModelStreamInferResponse message;
     message.set_error_message(std::string(status.message()));
     message.mutable_infer_response()->set_id(request_id);
-    outgoing_.push_back({std::move(message), nullptr});
+    state.outgoing.push_back({std::move(message), nullptr});
   });
   std::shared_ptr<Infer> last;
-  Act([&] {
-    const auto found = calls_.find(call);
+  Act([&](State& state) {
+    const auto found = state.calls.find(call);
     last = std::move(found->second);
-    calls_.erase(found);
+    state.calls.erase(found);
   });
   if (fails) CancelCalls();
 }
