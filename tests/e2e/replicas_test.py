@@ -43,9 +43,12 @@ class ReplicasTest(unittest.TestCase):
         self.servers = [start(number, address) for number, address in enumerate(self.addresses)]
         self.addCleanup(lambda: [server.kill() for server in self.servers])
 
+    def way(self) -> list:
+        """The flags by which a client reaches the servers."""
+        return ["--server=" + ",".join(self.addresses)]
+
     def client(self, command: str, *arguments: str) -> list:
-        return [str(BIN / "recurve"), command, "--server=" + ",".join(self.addresses),
-                "--attempts=12", "--timeout=120", "--resume", *arguments]
+        return [str(BIN / "recurve"), command, *self.way(), "--attempts=12", "--timeout=120", "--resume", *arguments]
 
     def restart(self, number: int) -> None:
         self.servers[number].kill()
@@ -134,7 +137,7 @@ class ReplicasTest(unittest.TestCase):
         for number in range(3):
             self.end(number, signal.SIGKILL)
         done = subprocess.run(
-            [str(BIN / "recurve"), "generate", "x", "--server=" + ",".join(self.addresses), "--attempts=4"],
+            [str(BIN / "recurve"), "generate", "x", *self.way(), "--attempts=4"],
             capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("UNAVAILABLE", done.stderr)
