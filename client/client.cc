@@ -79,7 +79,7 @@ absl::StatusOr<Response> CallAny(Replicas& replicas, int attempts, uint64_t key,
     grpc::ClientContext context;
     PrepareTry(deadline, options, key, context);
     Response response;
-    const absl::Status status = FromGrpc(send(*choice.place->stubs, &context, &response), context);
+    absl::Status status = FromGrpc(send(*choice.place->stubs, &context, &response), context);
     const ReplicaSet::Outcome outcome = OutcomeOf(status);
     replicas.End(*choice.place, outcome);
     if (options.report != nullptr) {

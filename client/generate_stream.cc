@@ -147,7 +147,8 @@ class GenerateStream::Try final : public grpc::ClientReadReactor<v1::GenerateRes
     if (is_drained_) outcome = {Outcome::Kind::kFailed};  // it takes no further calls
     GenerateStream* const stream = stream_;
     Leg* const leg = leg_;
-    const absl::Status end = status;
+    // `status` may be a member, which this object takes with it.
+    const absl::Status end = status;  // NOLINT(performance-unnecessary-copy-initialization)
     {
       const absl::MutexLock lock(&stream->mutex_);
       leg->running = nullptr;

@@ -74,6 +74,7 @@ void Replicas::LookUp() {
   }
   authorities_ = std::move(authorities);
   std::vector<std::string> names;
+  names.reserve(authorities_.size());
   for (const auto& [name, authority] : authorities_) names.push_back(name);
   set_.SetNames(names);
   std::erase_if(stubs_, [this](const auto& entry) {
