@@ -183,7 +183,7 @@ absl::StatusOr<Engine::Accepted> FakeEngine::Start(Request request,
     running.prompt_tokens = static_cast<uint32_t>(std::get<std::string>(request.prompt).size());
   }
   constexpr uint32_t kNewTokens = 100;
-  const absl::Status prepared =
+  absl::Status prepared =
       running.sink->OnPrepared(running.prompt_tokens, request.max_tokens.value_or(kNewTokens));
   if (!prepared.ok()) return prepared;
   const SampleId first = accepted_.size() + 1;
