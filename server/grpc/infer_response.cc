@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/grpc/vllm_finish_reason.h"
 #include "server/version.h"
 
 namespace recurve {
@@ -44,20 +45,6 @@ void AddOutput(const char* name, const char* datatype, size_t elements, std::str
 void AppendBytes(std::string_view element, std::string* raw) {
   AppendLittleEndian(static_cast<uint32_t>(element.size()), raw);
   raw->append(element);
-}
-
-const char* ReasonOf(EndReason reason) {
-  switch (reason) {
-    case EndReason::kEndOfSequence:
-    case EndReason::kStopString:
-    case EndReason::kStopToken:
-      return "stop";
-    case EndReason::kLength:
-    case EndReason::kContextLimit:
-      return "length";
-    default:  // the server drains; the others are told as a status
-      return "abort";
-  }
 }
 
 // What vLLM's backend says of a token: an object of the sampled and the most likely ids.
@@ -136,7 +123,7 @@ void InferAnswer::Note(const Delta& delta, const Engine& engine) {
   prompt_tokens_ = delta.prompt_tokens;
   if (!delta.finish) return;
   --unfinished_;
-  sample.finish_reason = ReasonOf(delta.finish->reason);
+  sample.finish_reason = VllmFinishReason(delta.finish->reason);
   sample.cumulative_logprob = delta.finish->cumulative_logprob.value_or(0.0);
 }
 

@@ -13,6 +13,7 @@
 #include "engine/api/refusal.h"
 #include "engine/base/status_macros.h"
 #include "server/call/ids.h"
+#include "server/grpc/vllm_finish_reason.h"
 
 namespace recurve {
 namespace {
@@ -138,20 +139,6 @@ void AddTop(const PositionLogprobs& from, uint32_t top, vllm_proto::TopLogProbs*
   }
 }
 
-const char* ReasonOf(EndReason reason) {
-  switch (reason) {
-    case EndReason::kEndOfSequence:
-    case EndReason::kStopString:
-    case EndReason::kStopToken:
-      return "stop";
-    case EndReason::kLength:
-    case EndReason::kContextLimit:
-      return "length";
-    default:  // the server drains; the others are told as a status
-      return "abort";
-  }
-}
-
 std::optional<uint32_t> Wanted(bool set, int32_t top) {
   return set ? std::optional(static_cast<uint32_t>(std::max(0, top))) : std::nullopt;
 }
@@ -228,7 +215,7 @@ void VllmAnswer::FillComplete(const Delta& delta, Sample* sample,
                               vllm_proto::GenerateComplete* proto) const {
   const Finish& finish = *delta.finish;
   proto->mutable_output_ids()->Assign(sample->ids.begin(), sample->ids.end());
-  proto->set_finish_reason(ReasonOf(finish.reason));
+  proto->set_finish_reason(VllmFinishReason(finish.reason));
   proto->set_prompt_tokens(delta.prompt_tokens);
   proto->set_completion_tokens(delta.generated_tokens);
   proto->set_cached_tokens(finish.cached_tokens);

@@ -9,8 +9,6 @@
 #include "engine/backend/convert.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
-#include "engine/backend/step_sizes.h"
-#include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
@@ -91,7 +89,8 @@ CpuBackend::CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadT
       router_(model_, kernels_),
       sampling_(options.limits, model_.config().vocab_size, options.threads),
       passes_(MaxRows(options.limits)),
-      outcomes_(options.limits.slots) {}
+      outcomes_(options.limits.slots),
+      results_(options.limits) {}
 
 absl::Status CpuBackend::Allocate() {
   RETURN_IF_ERROR(layers_.Allocate(options_.limits));
@@ -100,28 +99,10 @@ absl::Status CpuBackend::Allocate() {
 }
 
 absl::Status CpuBackend::Submit(const StepPlan& plan) {
-  RETURN_IF_ERROR(status_);
-  RECURVE_CHECK(outstanding_ < kMaxOutstanding);
-  StepResult& result = results_[(first_result_ + outstanding_) % kMaxOutstanding];
-  result.Clear();
-  // The most that a step can report, so that only the first use of a result's memory allocates.
-  const ResultSizes most = MostOfResult(options_.limits);
-  result.outcomes.reserve(most.outcomes);
-  result.depths.reserve(most.depths);
-  result.logprobs.reserve(most.logprobs);
-  status_ = Step(plan, result);
-  if (status_.ok()) ++outstanding_;
-  return status_;
+  return results_.Fill([&](StepResult& result) { return Step(plan, result); });
 }
 
-absl::Status CpuBackend::Collect(StepResult& result) {
-  RETURN_IF_ERROR(status_);
-  RECURVE_CHECK(outstanding_ > 0);
-  std::swap(result, results_[first_result_]);
-  first_result_ = (first_result_ + 1) % kMaxOutstanding;
-  --outstanding_;
-  return absl::OkStatus();
-}
+absl::Status CpuBackend::Collect(StepResult& result) { return results_.Take(result); }
 
 absl::Status CpuBackend::Step(const StepPlan& plan, StepResult& result) {
   RETURN_IF_ERROR(table_.Apply(

@@ -3,7 +3,6 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_CPU_BACKEND_H_
 #define RECURVE_ENGINE_BACKEND_CPU_CPU_BACKEND_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "engine/backend/cpu/thread_team.h"
 #include "engine/backend/facts.h"
 #include "engine/backend/precision.h"
+#include "engine/backend/result_ring.h"
 #include "engine/backend/selection.h"
 #include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
@@ -51,11 +51,9 @@ class CpuBackend final : public Backend {
 
   absl::Status Submit(const StepPlan& plan) override;
   absl::Status Collect(StepResult& result) override;
-  uint32_t Outstanding() const override { return outstanding_; }
+  uint32_t Outstanding() const override { return results_.size(); }
 
  private:
-  static constexpr uint32_t kMaxOutstanding = 2;
-
   CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadTeam> team, PackedModel model,
              KvPool pool);
   absl::Status Allocate();
@@ -86,11 +84,7 @@ class CpuBackend final : public Backend {
   Activations logits_;             // [ends][vocab]
   std::vector<uint8_t> passes_;    // [rows]: who takes the next recursion
   std::vector<Outcome> outcomes_;  // [slots], of the step that runs
-
-  absl::Status status_;  // the first error; final
-  std::array<StepResult, kMaxOutstanding> results_;
-  uint32_t first_result_ = 0;
-  uint32_t outstanding_ = 0;
+  ResultRing results_;
 };
 
 }  // namespace recurve

@@ -10,8 +10,6 @@
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/backend/rows.h"
-#include "engine/backend/step_sizes.h"
-#include "engine/base/check.h"
 #include "engine/base/math.h"
 #include "engine/base/mix_bits.h"
 #include "engine/base/status_macros.h"
@@ -41,40 +39,25 @@ absl::StatusOr<std::unique_ptr<NullBackend>> NullBackend::Create(std::shared_ptr
 
 NullBackend::NullBackend(std::shared_ptr<const Model> model, const BackendLimits& limits)
     : model_(std::move(model)),
-      limits_(limits),
       vocab_size_(model_->config.vocab_size),
       logprob_(-Ln(static_cast<float>(vocab_size_))),
       table_(ShapeOf(model_->config), limits, vocab_size_, PageEntries(model_->config)),
       selection_(limits.slots),
       passes_(limits.chunk),
-      outcomes_(limits.slots) {}
+      outcomes_(limits.slots),
+      results_(limits) {}
 
 absl::Status NullBackend::Submit(const StepPlan& plan) {
-  RETURN_IF_ERROR(status_);
-  RECURVE_CHECK(outstanding_ < kMaxOutstanding);
-  const auto begin = std::chrono::steady_clock::now();
-  StepResult& result = results_[(first_result_ + outstanding_) % kMaxOutstanding];
-  result.Clear();
-  // The most that a step can report, so that only the first use of a result's memory allocates.
-  const ResultSizes most = MostOfResult(limits_);
-  result.outcomes.reserve(most.outcomes);
-  result.depths.reserve(most.depths);
-  result.logprobs.reserve(most.logprobs);
-  status_ = Step(plan, result);
-  if (status_.ok()) ++outstanding_;
-  const auto time = std::chrono::steady_clock::now() - begin;
-  result.part_ns[kPartBlock] = static_cast<uint64_t>(std::chrono::nanoseconds(time).count());
-  return status_;
+  return results_.Fill([&](StepResult& result) {
+    const auto begin = std::chrono::steady_clock::now();
+    RETURN_IF_ERROR(Step(plan, result));
+    const auto time = std::chrono::steady_clock::now() - begin;
+    result.part_ns[kPartBlock] = static_cast<uint64_t>(std::chrono::nanoseconds(time).count());
+    return absl::OkStatus();
+  });
 }
 
-absl::Status NullBackend::Collect(StepResult& result) {
-  RETURN_IF_ERROR(status_);
-  RECURVE_CHECK(outstanding_ > 0);
-  std::swap(result, results_[first_result_]);
-  first_result_ = (first_result_ + 1) % kMaxOutstanding;
-  --outstanding_;
-  return absl::OkStatus();
-}
+absl::Status NullBackend::Collect(StepResult& result) { return results_.Take(result); }
 
 absl::Status NullBackend::Step(const StepPlan& plan, StepResult& result) {
   RETURN_IF_ERROR(table_.Apply(plan, [](const Evict&) {}));

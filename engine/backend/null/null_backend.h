@@ -3,7 +3,6 @@
 #ifndef RECURVE_ENGINE_BACKEND_NULL_NULL_BACKEND_H_
 #define RECURVE_ENGINE_BACKEND_NULL_NULL_BACKEND_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/result_ring.h"
 #include "engine/backend/selection.h"
 #include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
@@ -41,11 +41,9 @@ class NullBackend final : public Backend {
 
   absl::Status Submit(const StepPlan& plan) override;
   absl::Status Collect(StepResult& result) override;
-  uint32_t Outstanding() const override { return outstanding_; }
+  uint32_t Outstanding() const override { return results_.size(); }
 
  private:
-  static constexpr uint32_t kMaxOutstanding = 2;
-
   NullBackend(std::shared_ptr<const Model> model, const BackendLimits& limits);
 
   absl::Status Step(const StepPlan& plan, StepResult& result);
@@ -58,18 +56,13 @@ class NullBackend final : public Backend {
                   StepResult& result) const;
 
   const std::shared_ptr<const Model> model_;
-  const BackendLimits limits_;
   const uint32_t vocab_size_;
   const float logprob_;  // of each token
   SlotTable table_;
   Selection selection_;
   std::vector<uint8_t> passes_;    // [chunk]: rows of a span that take the next recursion
   std::vector<Outcome> outcomes_;  // [slots], of the step that runs
-
-  absl::Status status_;  // the first error; final
-  std::array<StepResult, kMaxOutstanding> results_;
-  uint32_t first_result_ = 0;
-  uint32_t outstanding_ = 0;
+  ResultRing results_;
 };
 
 }  // namespace recurve
