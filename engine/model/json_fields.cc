@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/json_error.h"
+#include "engine/base/parse_json.h"
 #include "engine/base/status_macros.h"
 
 namespace recurve {
@@ -16,47 +17,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMaxDepth = 32;  // messages print values recursively
+constexpr int kMaxDepth = 32;
 constexpr size_t kLongestValue = 80;
 
 }  // namespace
 
 absl::StatusOr<Json> ParseJsonObject(std::string_view text, absl::string_view what) {
-  std::vector<std::set<std::string>> open_objects;  // names seen in each
-  std::string duplicate;
-  bool too_deep = false;
-  const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-        open_objects.emplace_back();
-        [[fallthrough]];
-      case Json::parse_event_t::array_start:
-        if (depth >= kMaxDepth) too_deep = true;
-        return !too_deep;
-      case Json::parse_event_t::object_end:
-        open_objects.pop_back();
-        return true;
-      case Json::parse_event_t::key:
-        if (!open_objects.back().insert(parsed.get<std::string>()).second && duplicate.empty()) {
-          duplicate = parsed.get<std::string>();
-        }
-        return true;
-      default:
-        return true;
-    }
-  };
-  Json object = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (too_deep) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": JSON nested deeper than ", kMaxDepth, " levels"));
+  absl::StatusOr<Json> object = ParseJson(text, kMaxDepth);
+  if (!object.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", object.status().message()));
   }
-  if (!object.is_object()) {
+  if (!object->is_object()) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": not a JSON object: ", DescribeJsonError(text)));
-  }
-  if (!duplicate.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": ", absl::CEscape(duplicate), " is given twice"));
   }
   return object;
 }

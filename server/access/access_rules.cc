@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/api/request.h"
+#include "engine/base/parse_json.h"
 #include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 #include "server/access/names.h"
@@ -29,49 +30,9 @@ std::string Shown(const Json& value) {
   return Quotable(value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace));
 }
 
-// Finds what the parser itself would take: keys that stand twice in one object, of which it keeps
-// the last, and values so deep that to print them would overflow the stack.
-class Watcher {
- public:
-  // False: what begins here is left out.
-  bool operator()(int depth, Json::parse_event_t event, const Json& value) {
-    constexpr int kDeepest = 8;
-    using Event = Json::parse_event_t;
-    const bool begins = event == Event::object_start || event == Event::array_start;
-    if (begins && depth > kDeepest) {
-      too_deep_ = true;
-      return false;
-    }
-    if (event == Event::object_start) open_.emplace_back();
-    if (event == Event::object_end) open_.pop_back();
-    if (event == Event::key && !open_.back().insert(value.get<std::string>()).second) {
-      if (!duplicate_) duplicate_ = value.get<std::string>();
-    }
-    return true;
-  }
-
-  absl::Status status() const {
-    if (too_deep_) return absl::InvalidArgumentError("its values are nested too deeply");
-    if (!duplicate_) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("it has the key \"", Quotable(*duplicate_), "\" twice in one object"));
-  }
-
- private:
-  std::vector<std::set<std::string>> open_;
-  std::optional<std::string> duplicate_;
-  bool too_deep_ = false;
-};
-
 absl::StatusOr<Json> ParseObject(std::string_view text) {
-  Watcher watcher;
-  Json root = Json::parse(
-      text.begin(), text.end(),
-      [&watcher](int depth, Json::parse_event_t event, Json& value) {
-        return watcher(depth, event, value);
-      },
-      /*allow_exceptions=*/false);
-  RETURN_IF_ERROR(watcher.status());
+  constexpr int kMostLevels = 8;
+  ASSIGN_OR_RETURN(Json root, ParseJson(text, kMostLevels));
   if (root.is_discarded()) return absl::InvalidArgumentError("it is not valid JSON");
   if (!root.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/api/refusal.h"
+#include "engine/base/parse_json.h"
 #include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 #include "server/call/ids.h"
@@ -238,17 +239,11 @@ absl::Status ReadParameters(const json& parameters, Request* request) {
   return absl::OkStatus();
 }
 
-// Lists and objects of plain values are all that is known; copying and printing deeper ones would
-// take as much stack as they are deep.
 absl::StatusOr<json> ParseParameters(const std::string& text) {
-  bool deep = false;
-  const auto keep = [&deep](int depth, json::parse_event_t /*event*/, const json& /*parsed*/) {
-    deep = deep || depth > 2;
-    return !deep;
-  };
-  json parameters = json::parse(text, keep, /*allow_exceptions=*/false);
-  if (deep) return Invalid("sampling_parameters has lists or objects inside others");
-  if (!parameters.is_object()) return Invalid("sampling_parameters is not a JSON object");
+  constexpr int kMostLevels = 2;  // lists and objects of plain values are all that is known
+  auto parameters = ParseJson(text, kMostLevels);
+  if (!parameters.ok()) return Invalid("sampling_parameters: ", parameters.status().message());
+  if (!parameters->is_object()) return Invalid("sampling_parameters is not a JSON object");
   return parameters;
 }
 

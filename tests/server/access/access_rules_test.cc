@@ -59,7 +59,7 @@ TEST(AccessRulesTest, ErrorsNamePlaceAndValue) {
       {Token(absl::StrCat(R"("id": "", )", good)), "tokens[0].id is \"\""},
       {Token(absl::StrCat(R"("id": ")", std::string(65, 'a'), "\", ", good)), "from 1 to 64"},
       {Token(absl::StrCat(R"("id": "a", "expires": 1, )", good)), "tokens[0].expires is unknown"},
-      {Token(absl::StrCat(R"("id": "a", "id": "b", )", good)), "the key \"id\" twice"},
+      {Token(absl::StrCat(R"("id": "a", "id": "b", )", good)), "id is given twice in one object"},
       {Token(absl::StrCat(R"("id": "a", "sha256": ")", kHex, R"(", "tenant": "")")),
        "tokens[0].tenant is \"\""},
       {Token(absl::StrCat(R"("id": "a", "sha256": ")", kHex, R"(", "tenant": "\n")")),
@@ -82,7 +82,8 @@ TEST(AccessRulesTest, ErrorsNamePlaceAndValue) {
       {R"({"quotas": {"a": {"queue_share": 0}}})", "queue_share is 0; it must be a number above 0"},
       {R"({"quotas": {"a": {"queue_share": 1.01}}})", "queue_share is 1.01"},
       {R"({"quotas": {"a": {"queue_share": null}}})", "queue_share is null"},
-      {std::string(100000, '['), "nested too deeply"}};
+      {std::string(100000, '['), "nested deeper than 8 levels"},
+      {absl::StrCat(std::string(9, '['), R"({"a": 1)"), "nested deeper than 8 levels"}};
   for (const auto& [text, message] : kBad) {
     const auto rules = ParseAccessRules(text);
     EXPECT_TRUE(absl::IsInvalidArgument(rules.status())) << text.substr(0, 100);
