@@ -55,7 +55,7 @@ class Backend {
   // What its user should know of how it was made, a sentence each; mostly nothing.
   virtual std::vector<std::string> Warnings() const { return {}; }
 
-  // The kernels of a step without changes of pages, if it is made of some.
+  // The kernels of a step, if it is made of some; what few steps need as the mean of all so far.
   virtual std::vector<KernelWork> CountedKernels() const { return {}; }
 };
 

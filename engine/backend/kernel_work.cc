@@ -6,6 +6,7 @@
 namespace recurve {
 
 WorkCount& WorkCount::operator+=(const WorkCount& more) {
+  launch_bytes += more.launch_bytes;
   weight_bytes += more.weight_bytes;
   row_bytes += more.row_bytes;
   row_flops += more.row_flops;
@@ -14,8 +15,19 @@ WorkCount& WorkCount::operator+=(const WorkCount& more) {
   return *this;
 }
 
+WorkCount& WorkCount::operator/=(double parts) {
+  launch_bytes /= parts;
+  weight_bytes /= parts;
+  row_bytes /= parts;
+  row_flops /= parts;
+  entry_bytes /= parts;
+  entry_flops /= parts;
+  return *this;
+}
+
 double WorkCount::Bytes(double rows, double entries) const {
-  return rows > 0 ? weight_bytes + rows * (row_bytes + entries * entry_bytes) : 0;
+  const double of_rows = rows > 0 ? weight_bytes + rows * (row_bytes + entries * entry_bytes) : 0;
+  return launch_bytes + of_rows;
 }
 
 double WorkCount::Flops(double rows, double entries) const {

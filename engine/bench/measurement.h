@@ -65,7 +65,7 @@ struct Measurement {
 struct KernelFigures {
   std::string name;
   StepPart part = kPartExit;
-  uint32_t launches = 0;
+  double launches = 0;
   double bytes = 0, flops = 0;  // of all of them
 };
 

@@ -98,7 +98,7 @@ void PrintKernels(const std::vector<KernelFigures>& kernels, bool json) {
                                            {"bytes", kernel.bytes}, {"flops", kernel.flops}};
       std::printf("%s\n", line.dump().c_str());
     } else {
-      std::printf("%-18s %-9s %5u launches %9.3f MB %9.3f GFLOP\n", kernel.name.c_str(),
+      std::printf("%-18s %-9s %7.4g launches %9.4g MB %9.4g GFLOP\n", kernel.name.c_str(),
                   of_part.c_str(), kernel.launches, kernel.bytes / 1e6, kernel.flops / 1e9);
     }
   };

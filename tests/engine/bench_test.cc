@@ -141,7 +141,7 @@ TEST(BenchTest, CountsWhatKernelsMoveAtTheRunsRows) {
   const std::vector<KernelFigures> kernels = (*bench)->CountKernels(*m);
   ASSERT_EQ(kernels.size(), 2U);
   EXPECT_EQ(kernels[0].name, "product");
-  EXPECT_EQ(kernels[0].launches, 3U);
+  EXPECT_EQ(kernels[0].launches, 3);
   EXPECT_EQ(kernels[0].bytes, 1000);
   EXPECT_DOUBLE_EQ(kernels[0].flops, 7 * m->rows_per_step);
   // In the middle of generating a row sees the prompt and half of the new tokens.

@@ -127,8 +127,8 @@ absl::Status CudaBackend::Queue(const StepPlan& plan) {
 
 absl::Status CudaBackend::Launch(const StepPlan& plan) {
   StepWork work;
-  work.evicts = !plan.evicts.empty();
-  work.copies = !plan.copies.empty();
+  work.evicts = plan.evicts;
+  work.copies = plan.copies.size();
   work.ends = plan.ends > 0;
   work.rows = std::max(row_bound_.Submit(plan), options_.least_rows);
   cut_for_[plan.epoch % kMostOutstanding] = kernels_.CutFor(work);

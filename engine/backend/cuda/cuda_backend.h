@@ -80,7 +80,7 @@ class CudaBackend final : public Backend {
   uint32_t Outstanding() const override { return outstanding_; }
   std::vector<std::string> Warnings() const override { return warnings_; }
   std::vector<MemoryPiece> DeviceMemoryPieces() const override { return runtime_->allocated(); }
-  std::vector<KernelWork> CountedKernels() const override { return kernels_.kernels(); }
+  std::vector<KernelWork> CountedKernels() const override { return kernels_.CountedKernels(); }
 
  private:
   CudaBackend(PreparedDevice device, const CudaBackendOptions& options);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/page_changes.h"
 
+#include <algorithm>
+
 #include "engine/backend/cuda/block.h"
 #include "engine/backend/eviction.h"
 
@@ -209,19 +211,42 @@ RECURVE_KERNEL(kThreads) CopyPagesKernel(const CopyPagesArgs args) {
   }
 }
 
+double EvictBytes(const KvLayout& layout, const Evict& evict) {
+  constexpr double kPosition = sizeof(uint32_t);
+  constexpr double kRouterScore = sizeof(float);
+  constexpr double kMass = sizeof(uint64_t);
+  const double leaving = evict.count - evict.keep;
+  const double moves = std::min(evict.keep, evict.count - evict.keep);
+  const double vectors = layout.layers[evict.group] * 2.0 * layout.kv_heads;
+  const double words = vectors * layout.stride * sizeof(uint32_t);
+  return evict.count * (kPosition + kMass) + leaving * kMass +
+         moves * (kPosition + 2 * (kRouterScore + kMass + words));
+}
+
+double CopyBytes(const KvLayout& layout) {
+  const double words = static_cast<double>(layout.page_elements) * sizeof(uint32_t);
+  return 2 * (words + layout.page_capacity * double{sizeof(uint32_t) + sizeof(float)});
+}
+
 }  // namespace
 
 uint32_t EvictBlocks(const Runtime& runtime) { return runtime.facts().multiprocessors; }
 
-absl::Status LaunchEvict(Runtime& runtime, const EvictArgs& args) {
+absl::Status LaunchEvict(Runtime& runtime, const EvictArgs& args, std::span<const Evict> evicts) {
+  WorkCount work;
+  for (const Evict& evict : evicts) work.launch_bytes += EvictBytes(args.layout, evict);
   const LaunchShape shape = {.blocks = EvictBlocks(runtime),
                              .threads = kThreads,
-                             .shared_bytes = simt::SharedBytes<uint64_t>(kThreads)};
+                             .shared_bytes = simt::SharedBytes<uint64_t>(kThreads),
+                             .work = work};
   return Launch(runtime, "evict", EvictKernel, shape, args);
 }
 
-absl::Status LaunchCopyPages(Runtime& runtime, const CopyPagesArgs& args) {
-  const LaunchShape shape = {.blocks = 4 * runtime.facts().multiprocessors, .threads = kThreads};
+absl::Status LaunchCopyPages(Runtime& runtime, const CopyPagesArgs& args, size_t copies) {
+  const LaunchShape shape = {
+      .blocks = 4 * runtime.facts().multiprocessors,
+      .threads = kThreads,
+      .work = {.launch_bytes = static_cast<double>(copies) * CopyBytes(args.layout)}};
   return Launch(runtime, "copy_pages", CopyPagesKernel, shape, args);
 }
 

@@ -9,6 +9,29 @@
 //   PlanBlock   after sampling: what became of EXIT; the rows of ENTRY and of the block.
 //   Publish     after the routers: what became of the block; the step's result, for the host.
 //
+// Bytes, for a plan without changes. Tables and lists of [slots] elements count in whole; what is
+// both read and written counts twice:
+//
+//   Admit       header read; stamp written
+//   PlanExit    header, records [slots] read; outcomes, exit_slots [slots], counts written;
+//               selection both
+//               a row of EXIT: its Row written
+//   PlanBlock   header, exit_slots [slots] read; block_slots, block_first [slots], stamp written;
+//               records, outcomes [slots], counts, selection both
+//               a row of EXIT: its Verdict, Row and depth read, its depth and token written
+//               a row of ENTRY: its Row, place in `active` and depth written
+//               a row of the block: its Row written, its place in `active` read; from recursion 2
+//               on, if its entry is its recursion's own, the number of the entry's page read, and
+//               its router score written and, where there is a router, read
+//   Publish     header, block_slots, block_first [slots], counts, stamps [kStepParts] read; records
+//               [slots] both; outcomes [slots] both and to the host; the result's header to the
+//               host a row of EXIT: its depth read, and to the host a row of the block: its Row and
+//               decision read; its place in `active` and depth both
+//
+// PlanBlock and Publish count an Nth of a row of EXIT and of ENTRY for each row of the block, as if
+// every token took all N recursions (router.h). What a plan changes, and what penalties, log
+// probabilities and raw logits cost the rows that want them, is not counted. There are no FLOPs.
+//
 // Nothing here is checked but what keeps accesses inside of their spans: the host replays each step
 // with its results and refuses a plan that contradicts itself or a slot's state.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_PLANNER_H_

@@ -158,10 +158,29 @@ RECURVE_KERNEL(kMostSlots, 1) PlanBlockKernel(const PlanBlockArgs args) {
   }
 }
 
+WorkCount PlanBlockWork(const PlanBlockArgs& args) {
+  const TableSizes& sizes = args.planner.sizes;
+  constexpr double kNumber = sizeof(uint32_t);
+  constexpr double kExitRow = sizeof(Verdict) + sizeof(Row) + 3 * kNumber;
+  constexpr double kEntryRow = sizeof(Row) + 2 * kNumber;
+  constexpr double kBlockRow = sizeof(Row) + kNumber;
+  const double recursions = sizes.shape.recursions;
+  const double score = (args.has_scores != 0 ? 3 : 2) * kNumber;
+  const double scores = sizes.shape.shared_kv != 0 ? 0 : recursions - 1;  // of a token
+  const double of_slots =
+      2 * OfSlots<SlotRecord>(sizes) + 2 * OfSlots<Outcome>(sizes) + 3 * OfSlots<uint32_t>(sizes);
+  return {.part = kPartBlock,
+          .launch_bytes = sizeof(PlanHeader) + 2 * sizeof(ListCounts) + 2 * sizeof(SelectionState) +
+                          sizeof(uint64_t) + of_slots,
+          .row_bytes = kBlockRow + (kExitRow + kEntryRow + scores * score) / recursions};
+}
+
 }  // namespace
 
 absl::Status LaunchPlanBlock(Runtime& runtime, const PlanBlockArgs& args) {
-  return Launch(runtime, "plan_block", PlanBlockKernel, PlannerShape(args.planner.sizes), args);
+  const TableSizes& sizes = args.planner.sizes;
+  return Launch(runtime, "plan_block", PlanBlockKernel, PlannerShape(sizes, PlanBlockWork(args)),
+                args);
 }
 
 }  // namespace recurve::cuda

@@ -200,11 +200,18 @@ RECURVE_KERNEL(kMostSlots, 1) PlanExitKernel(const PlannerArgs args) {
 }  // namespace
 
 absl::Status LaunchAdmit(Runtime& runtime, const PlannerArgs& args) {
-  return Launch(runtime, "admit", AdmitKernel, PlannerShape(args.sizes), args);
+  const WorkCount work = {.part = kPartExit, .launch_bytes = sizeof(PlanHeader) + sizeof(uint64_t)};
+  return Launch(runtime, "admit", AdmitKernel, PlannerShape(args.sizes, work), args);
 }
 
 absl::Status LaunchPlanExit(Runtime& runtime, const PlannerArgs& args) {
-  return Launch(runtime, "plan_exit", PlanExitKernel, PlannerShape(args.sizes), args);
+  const double of_slots = OfSlots<SlotRecord>(args.sizes) + OfSlots<Outcome>(args.sizes) +
+                          OfSlots<uint32_t>(args.sizes);
+  const WorkCount work = {.part = kPartExit,
+                          .launch_bytes = sizeof(PlanHeader) + sizeof(ListCounts) +
+                                          2 * sizeof(SelectionState) + of_slots,
+                          .row_bytes = sizeof(Row)};
+  return Launch(runtime, "plan_exit", PlanExitKernel, PlannerShape(args.sizes, work), args);
 }
 
 }  // namespace recurve::cuda

@@ -143,10 +143,23 @@ RECURVE_KERNEL(kMostSlots, 1) PublishKernel(const PublishArgs args) {
   }
 }
 
+WorkCount PublishWork(const TableSizes& sizes) {
+  constexpr double kNumber = sizeof(uint32_t);
+  constexpr double kExitRow = 2 * kNumber;
+  constexpr double kBlockRow = sizeof(Row) + kNumber + 4 * kNumber;
+  const double of_slots =
+      2 * OfSlots<SlotRecord>(sizes) + 3 * OfSlots<Outcome>(sizes) + 2 * OfSlots<uint32_t>(sizes);
+  return {.part = kPartBlock,
+          .launch_bytes = sizeof(PlanHeader) + sizeof(ListCounts) + kStepParts * sizeof(uint64_t) +
+                          sizeof(ResultHeader) + of_slots,
+          .row_bytes = kBlockRow + kExitRow / sizes.shape.recursions};
+}
+
 }  // namespace
 
 absl::Status LaunchPublish(Runtime& runtime, const PublishArgs& args) {
-  LaunchShape shape = PlannerShape(args.planner.sizes);
+  const TableSizes& sizes = args.planner.sizes;
+  LaunchShape shape = PlannerShape(sizes, PublishWork(sizes));
   shape.shared_bytes += 2 * simt::SharedBytes<uint32_t>(shape.threads);
   return Launch(runtime, "publish", PublishKernel, shape, args);
 }

@@ -242,6 +242,46 @@ RECURVE_KERNEL(kMostThreads, 2) RouterKernel(const RouterArgs args) {
   for (uint32_t r = simt::BlockIndex(); r < rows; r += simt::GridSize()) router.Run(r);
 }
 
+// How many nets rows of the block run.
+double NetsOf(const RouterConfig& config, double recursions) {
+  if (config.type == RouterType::kNone) return 0;
+  if (config.type == RouterType::kTokenChoice) return 1;
+  const bool has_aux = config.sampling == RouterSampling::kAuxRouter;
+  const double main = config.weighted ? recursions : (has_aux ? 0 : recursions - 1);
+  return main + (has_aux ? recursions - 1 : 0);
+}
+
+// Weights of all of them.
+double NetWeights(const RouterConfig& config, double recursions, double hidden) {
+  const double outputs = config.type == RouterType::kTokenChoice ? recursions : 1;
+  const bool is_mlp = config.network == RouterNetwork::kMlp;
+  const double net = is_mlp ? 2 * hidden * (hidden + outputs) : hidden * outputs;
+  return NetsOf(config, recursions) * net;
+}
+
+WorkCount RouterWork(const RouterArgs& args) {
+  const double recursions = args.sizes.shape.recursions;
+  double vectors = 2 * recursions;
+  double sums = 0;  // H + gate * x
+  switch (args.config.type) {
+    case RouterType::kNone:
+      break;
+    case RouterType::kExpertChoice:
+      vectors = 3 * recursions;
+      sums = recursions;
+      break;
+    case RouterType::kTokenChoice:
+      vectors += recursions > 1 ? 2 : 1;
+      sums = 1;
+      break;
+  }
+  const double weights = NetWeights(args.config, recursions, args.hidden);
+  return {.part = kPartRouters,
+          .weight_bytes = weights * sizeof(float),
+          .row_bytes = vectors * args.hidden * sizeof(float) / recursions,
+          .row_flops = 2 * (weights + sums * args.hidden) / recursions};
+}
+
 }  // namespace
 
 absl::Status LaunchRouter(Runtime& runtime, const RouterArgs& args) {
@@ -250,7 +290,7 @@ absl::Status LaunchRouter(Runtime& runtime, const RouterArgs& args) {
                              .shared_bytes = simt::SharedBytes<float>(args.hidden + kSliceInputs) +
                                              simt::SharedBytes<float>(2 * size_t{args.hidden}) +
                                              simt::SharedBytes<float>(kMaxGroups),
-                             .work = {.part = kPartRouters}};
+                             .work = RouterWork(args)};
   return Launch(runtime, "router", RouterKernel, shape, args);
 }
 

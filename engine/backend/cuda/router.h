@@ -3,8 +3,21 @@
 // rows take the next recursion. As the CPU's RouterStage, bit for bit: f32 whatever the precision,
 // in the written orders of arithmetic.h and gate.h.
 //
-// A block takes a row. Bytes a row: x, H read and written, and the routers' weights (4 * hidden, or
-// for mlp networks 8 * hidden * hidden); all latency.
+// A block takes a row; all latency.
+//
+// Who goes on the device alone knows. So a row is counted as the mean of the N rows of a token that
+// takes all N recursions: in all of them together each net that the config uses runs once, and
+//
+//   kNone           N * 2 vectors: x read, H written
+//   expert-choice   N * 3 vectors: x and H read, H written
+//   token-choice    N * 2 + 1 vectors: x read, the stream and at last H written, H read; with N > 1
+//                   H is read twice: by the net, and when the token leaves
+//
+// Bytes: 4 * hidden a vector; of weights 4 * outputs * hidden a net, or with an mlp
+// 4 * (2 * hidden * hidden + 2 * hidden * outputs), all nets once whatever the rows are, although
+// blocks read them from cache for each row. Outputs: 1, of token-choice N. FLOPs: 2 for each
+// weight, and 2 * hidden for each H + gate * x: in each row, of token-choice once a token. A row's
+// single numbers are not counted.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_ROUTER_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_ROUTER_H_
 

@@ -25,10 +25,17 @@ inline size_t SlotPlannerShared(uint32_t threads) {
 
 // One block with a thread for every slot and, as far as a block can, for every row: the launch of
 // every kernel of the planner.
-inline LaunchShape PlannerShape(const TableSizes& sizes) {
+inline LaunchShape PlannerShape(const TableSizes& sizes, const WorkCount& work) {
   const uint32_t threads =
       ThreadsFor(sizes.slots < sizes.rows ? sizes.rows : sizes.slots, kMostSlots);
-  return {.blocks = 1, .threads = threads, .shared_bytes = SlotPlannerShared(threads)};
+  return {
+      .blocks = 1, .threads = threads, .shared_bytes = SlotPlannerShared(threads), .work = work};
+}
+
+// Bytes of all elements of what the planner reads or writes slot by slot.
+template <typename T>
+double OfSlots(const TableSizes& sizes) {
+  return double{sizeof(T)} * sizes.slots;
 }
 
 // Of one block, each of whose threads has a copy and calls every method.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cuda/hidden_rows.h"
@@ -63,13 +64,24 @@ uint32_t StepKernels::BucketOf(uint32_t rows) const {
 }
 
 absl::Status StepKernels::WarmUp() {
-  RETURN_IF_ERROR(ChangePages({.evicts = true, .copies = true}));
+  RETURN_IF_ERROR(RunEvictions({}));
+  RETURN_IF_ERROR(RunCopies(0));
   runtime_.CountLaunches(&counted_);
   RETURN_IF_ERROR(RunAdmissions());
   RETURN_IF_ERROR(RunRows(/*ends=*/true, RowsOf(0)));
   runtime_.CountLaunches(nullptr);
   // The library chooses its algorithms at the first call.
   return has_library_ ? RunRows(/*ends=*/true, RowsOf(kBuckets - 1)) : absl::OkStatus();
+}
+
+std::vector<KernelWork> StepKernels::CountedKernels() const {
+  std::vector<KernelWork> kernels = counted_;
+  for (KernelWork kernel : page_changes_) {
+    kernel.launches /= static_cast<double>(steps_);
+    kernel.work /= static_cast<double>(steps_);
+    kernels.push_back(std::move(kernel));
+  }
+  return kernels;
 }
 
 absl::Status StepKernels::MakeGraphs() {
@@ -91,11 +103,14 @@ absl::Status StepKernels::MakeGraphs() {
 
 absl::Status StepKernels::Launch(const StepWork& work) {
   const uint32_t bucket = BucketOf(work.rows);
-  if (has_graphs_ && !work.evicts && !work.copies) {
+  ++steps_;
+  if (has_graphs_ && work.evicts.empty() && work.copies == 0) {
     return runtime_.Replay(whole_[work.ends][bucket]);
   }
   RETURN_IF_ERROR(RunAdmissions());
+  runtime_.CountLaunches(&page_changes_);
   RETURN_IF_ERROR(ChangePages(work));
+  runtime_.CountLaunches(nullptr);
   if (has_graphs_) return runtime_.Replay(rows_[work.ends][bucket]);
   return RunRows(work.ends, RowsOf(bucket));
 }
@@ -126,24 +141,30 @@ absl::Status StepKernels::RunRows(bool ends, uint32_t most_rows) {
 }
 
 absl::Status StepKernels::ChangePages(const StepWork& work) {
-  if (work.evicts) {
-    EvictArgs args;
-    args.sizes = sizes_;
-    args.layout = WordsOf(state_.layout, state_.precision);
-    args.plan = planner_.plan;
-    args.slots = slots_;
-    args.mass = planner_.slots.mass;
-    args.pool = PoolOf(state_);
-    args.positions = All<simt::Out, uint32_t>(state_.evict_positions);
-    args.stays = All<simt::Out, uint32_t>(state_.evict_stays);
-    args.holes = All<simt::Out, uint32_t>(state_.evict_holes);
-    args.survivors = All<simt::Out, uint32_t>(state_.evict_survivors);
-    args.scores = All<simt::Out, uint64_t>(state_.evict_scores);
-    RETURN_IF_ERROR(LaunchEvict(runtime_, args));
-  }
-  if (!work.copies) return absl::OkStatus();
-  return LaunchCopyPages(runtime_,
-                         {WordsOf(state_.layout, state_.precision), planner_.plan, PoolOf(state_)});
+  if (!work.evicts.empty()) RETURN_IF_ERROR(RunEvictions(work.evicts));
+  return work.copies > 0 ? RunCopies(work.copies) : absl::OkStatus();
+}
+
+absl::Status StepKernels::RunEvictions(std::span<const Evict> evicts) {
+  EvictArgs args;
+  args.sizes = sizes_;
+  args.layout = WordsOf(state_.layout, state_.precision);
+  args.plan = planner_.plan;
+  args.slots = slots_;
+  args.mass = planner_.slots.mass;
+  args.pool = PoolOf(state_);
+  args.positions = All<simt::Out, uint32_t>(state_.evict_positions);
+  args.stays = All<simt::Out, uint32_t>(state_.evict_stays);
+  args.holes = All<simt::Out, uint32_t>(state_.evict_holes);
+  args.survivors = All<simt::Out, uint32_t>(state_.evict_survivors);
+  args.scores = All<simt::Out, uint64_t>(state_.evict_scores);
+  return LaunchEvict(runtime_, args, evicts);
+}
+
+absl::Status StepKernels::RunCopies(size_t copies) {
+  const CopyPagesArgs args = {WordsOf(state_.layout, state_.precision), planner_.plan,
+                              PoolOf(state_)};
+  return LaunchCopyPages(runtime_, args, copies);
 }
 
 absl::Status StepKernels::RunExit(uint32_t most_rows) {

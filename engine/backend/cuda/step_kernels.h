@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,8 +23,8 @@ namespace recurve::cuda {
 
 // What a plan makes of its step that the host decides.
 struct StepWork {
-  bool evicts = false;
-  bool copies = false;
+  std::span<const Evict> evicts;
+  size_t copies = 0;
   bool ends = true;   // whether EXIT and ENTRY may run
   uint32_t rows = 0;  // most of a stage
 };
@@ -38,8 +39,9 @@ class StepKernels {
   // the making of a graph. The plan should be empty.
   absl::Status WarmUp();
 
-  // Of a step without changes of pages, from WarmUp on.
-  const std::vector<KernelWork>& kernels() const { return counted_; }
+  // Of a step, from WarmUp on: those that every step has, then those of changes of pages, as the
+  // mean over all steps launched so far.
+  std::vector<KernelWork> CountedKernels() const;
 
   // From now on steps are replays of graphs, which are made here. Without it each kernel is
   // launched by itself, so that an error names it.
@@ -61,6 +63,8 @@ class StepKernels {
   absl::Status RunAdmissions();
   absl::Status RunRows(bool ends, uint32_t most_rows);
   absl::Status ChangePages(const StepWork& work);
+  absl::Status RunEvictions(std::span<const Evict> evicts);
+  absl::Status RunCopies(size_t copies);
   absl::Status RunExit(uint32_t most_rows);
   absl::Status RunEntry(uint32_t most_rows);
   absl::Status RunBlock(uint32_t most_rows);
@@ -80,7 +84,9 @@ class StepKernels {
   LayerList entry_, block_, exit_;  // in the order in which rows pass them
 
   const bool has_library_;
-  std::vector<KernelWork> counted_;
+  std::vector<KernelWork> counted_;       // of every step
+  std::vector<KernelWork> page_changes_;  // of all steps launched so far
+  uint64_t steps_ = 0;                    // launched so far
   bool has_graphs_ = false;
   // By StepWork::ends and bucket: admissions and rows, and rows alone.
   Runtime::Graph whole_[2][kBuckets] = {};

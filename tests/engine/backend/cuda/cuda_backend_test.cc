@@ -241,34 +241,6 @@ TEST(CudaBackendTest, EagerStepsNameTheKernelThatFails) {
                 "after 50 ms (step_timeout)"));
 }
 
-// The multiply-adds of a row in all layers of a pass are the elements of their matrices.
-TEST(CudaBackendTest, CountsTheKernelsOfAStep) {
-  const std::shared_ptr<const Model> model = MakeModel();
-  const ModelConfig& config = model->config;
-  const Made made = Make(model);
-  const double q = config.num_heads * config.head_dim;
-  const double kv = config.num_kv_heads * config.head_dim;
-  const double layer =
-      config.hidden_size * (2 * q + 2 * kv) + 3.0 * config.hidden_size * config.intermediate_size;
-  double block_flops = 0;
-  uint32_t attention = 0;
-  uint32_t heads = 0;
-  for (const KernelWork& kernel : made.backend->CountedKernels()) {
-    if (kernel.work.part == kPartBlock) block_flops += kernel.work.row_flops;
-    if (kernel.name == "attention_f32") attention += kernel.launches;
-    if (kernel.name == "head_f32") {
-      ++heads;
-      EXPECT_EQ(kernel.work.part, kPartSampling);
-      EXPECT_EQ(kernel.work.weight_bytes, 4.0 * config.hidden_size * config.vocab_size);
-    }
-    EXPECT_NE(kernel.name, "evict") << "few steps have changes of pages";
-  }
-  EXPECT_EQ(block_flops, 2 * layer * config.layers_per_recursion());
-  EXPECT_EQ(attention,
-            config.entry_layers() + config.layers_per_recursion() + config.exit_layers());
-  EXPECT_EQ(heads, 1U);
-}
-
 TEST(CudaBackendTest, APlanThatContradictsItselfIsRefused) {
   Made made = Make(MakeModel());
   StepPlan plan;

@@ -137,12 +137,12 @@ absl::Status FakeDevice::Begin(const StepPlan& plan) {
   epoch_ = plan.epoch;
   Remember(plan);
   RETURN_IF_ERROR(LaunchAdmit(runtime_, planner_));
-  if (!plan.evicts.empty()) RETURN_IF_ERROR(Evict());
+  if (!plan.evicts.empty()) RETURN_IF_ERROR(RunEvictions(plan));
   if (plan.copies.empty()) return absl::OkStatus();
-  return LaunchCopyPages(runtime_, {state_.layout, planner_.plan, rows_.pool});
+  return LaunchCopyPages(runtime_, {state_.layout, planner_.plan, rows_.pool}, plan.copies.size());
 }
 
-absl::Status FakeDevice::Evict() {
+absl::Status FakeDevice::RunEvictions(const StepPlan& plan) {
   EvictArgs args;
   args.sizes = state_.step.sizes;
   args.layout = state_.layout;
@@ -155,7 +155,7 @@ absl::Status FakeDevice::Evict() {
   args.holes = All<simt::Out, uint32_t>(state_.evict_holes);
   args.survivors = All<simt::Out, uint32_t>(state_.evict_survivors);
   args.scores = All<simt::Out, uint64_t>(state_.evict_scores);
-  return LaunchEvict(runtime_, args);
+  return LaunchEvict(runtime_, args, plan.evicts);
 }
 
 void FakeDevice::Remember(const StepPlan& plan) {

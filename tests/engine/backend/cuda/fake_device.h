@@ -68,7 +68,7 @@ class FakeDevice {
   absl::Status Allocate(const EntriesPerPage& entries_per_page, bool overlay);
   TableSizes MakeSizes(const EntriesPerPage& entries_per_page, bool overlay) const;
   void MakeArgs();
-  absl::Status Evict();
+  absl::Status RunEvictions(const StepPlan& plan);
   void Remember(const StepPlan& plan);
 
   const FakeModel& model_;

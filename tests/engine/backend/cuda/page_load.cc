@@ -186,8 +186,8 @@ absl::Status PageLoad::RunDevice() {
   RETURN_IF_ERROR(take(&args.holes, "holes"));
   RETURN_IF_ERROR(take(&args.survivors, "survivors"));
   RETURN_IF_ERROR(take(&args.scores, "scores of entries"));
-  RETURN_IF_ERROR(LaunchEvict(runtime_, args));
-  return LaunchCopyPages(runtime_, {layout_, args.plan, args.pool});
+  RETURN_IF_ERROR(LaunchEvict(runtime_, args, plan_.evicts));
+  return LaunchCopyPages(runtime_, {layout_, args.plan, args.pool}, plan_.copies.size());
 }
 
 void PageLoad::RunHost() {
