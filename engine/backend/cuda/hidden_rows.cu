@@ -80,6 +80,14 @@ WorkCount RowWork(RowSet set, uint32_t hidden) {
   return {.part = PartOf(set), .row_bytes = 2.0 * hidden * sizeof(float)};
 }
 
+WorkCount RowWorkBf16(const RowSources& from) {
+  const double hidden = from.hidden;
+  const double number = from.source == RowSource::kEmbedding ? sizeof(Bf16) : sizeof(float);
+  return {.part = PartOf(from.set),
+          .row_bytes = hidden * (number + sizeof(float) + sizeof(Bf16)) +
+                       StepsOf(from.hidden) * double{sizeof(float)}};
+}
+
 }  // namespace
 
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsArgs& args) {
@@ -92,7 +100,7 @@ absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsArgs& args) {
 absl::Status LaunchLoadRows(Runtime& runtime, const LoadRowsBf16Args& args) {
   const LaunchShape shape = {.blocks = 2 * runtime.facts().multiprocessors,
                              .threads = ThreadsFor(args.from.hidden, kMostThreads),
-                             .work = RowWork(args.from.set, args.from.hidden)};
+                             .work = RowWorkBf16(args.from)};
   return Launch(runtime, "load_rows_bf16", LoadRowsBf16Kernel, shape, args);
 }
 

@@ -5,7 +5,8 @@
 //   LoadRowsBf16  the same, with what the first norm needs beside it (residual.h)
 //   StoreRows     H of the rows' hidden rows <- x
 //
-// A row is 4 * hidden bytes read and as many written; LoadRowsBf16 writes 2 * hidden more.
+// A row is 4 * hidden bytes read and as many written. LoadRowsBf16 reads an embedding of 2 * hidden
+// instead, and writes 2 * hidden of the operand and 4 of squares for 16 columns more.
 #ifndef RECURVE_ENGINE_BACKEND_CUDA_HIDDEN_ROWS_H_
 #define RECURVE_ENGINE_BACKEND_CUDA_HIDDEN_ROWS_H_
 

@@ -195,7 +195,7 @@ constexpr uint32_t kBlocksAtOnce = 1;
 constexpr uint32_t kBlocksAtOnce = 2;
 #endif
 template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
-RECURVE_KERNEL(kMostSegments * simt::kWarp, kBlocksAtOnce)
+RECURVE_KERNEL(kMostSegments* simt::kWarp, kBlocksAtOnce)
 ProductKernel(const Cut<typename Epilogue::Args> cut) {
   RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
 }
@@ -254,7 +254,7 @@ struct LibrarySums {
 // What becomes of the library's sums: a warp takes a tile of 16 outputs of 8 rows, as the lanes of
 // the tensor cores would have them.
 template <typename Epilogue>
-RECURVE_KERNEL(kMostSegments * simt::kWarp, 2)
+RECURVE_KERNEL(kMostSegments* simt::kWarp, 2)
 EndKernel(const LibrarySums<typename Epilogue::Args> sums) {
   simt::GridWait();
   simt::SharedMemory shared;
@@ -302,15 +302,16 @@ absl::Status LaunchByLibrary(Runtime& runtime, const ProductShape& shape,
       {product.set, product.counts, steps, product.x, simt::Out<simt::Words2>(plain.x, 0, words)}));
   RETURN_IF_ERROR(
       runtime.Multiply({plain.weights, plain.x, plain.y, shape.rows, steps * kStepInputs, outputs},
-                       WorkOf(product, Epilogue::kOutputBytes)));
+                       WorkOf(product, sizeof(float))));
   constexpr uint32_t kWarps = kMostSegments;
   const uint32_t items =
       (product.tiles + kWarps - 1) / kWarps * ((shape.rows + kTileRows - 1) / kTileRows);
-  const LaunchShape end = {.blocks = std::min(items, 8 * runtime.facts().multiprocessors),
-                           .threads = kWarps * simt::kWarp,
-                           .shared_bytes = simt::SharedBytes<float>(kTileRows),
-                           .work = {.part = PartOf(product.set),
-                                    .row_bytes = static_cast<double>(outputs) * sizeof(float)}};
+  const LaunchShape end = {
+      .blocks = std::min(items, 8 * runtime.facts().multiprocessors),
+      .threads = kWarps * simt::kWarp,
+      .shared_bytes = simt::SharedBytes<float>(kTileRows),
+      .work = {.part = PartOf(product.set),
+               .row_bytes = outputs * (sizeof(float) + Epilogue::kOutputBytes)}};
   return Launch(runtime, Epilogue::kEndName, EndKernel<Epilogue>, end,
                 {args, simt::In<float>(plain.y, 0, size_t{shape.rows} * outputs)});
 }

@@ -20,15 +20,21 @@
 namespace recurve::cuda {
 namespace {
 
+using testing::Contains;
 using testing::IsSupersetOf;
 
-constexpr uint32_t kMaxPositions = 64;
+// Four slots, and so few rows that the steps of the smallest cut, whose kernels are counted, have
+// all: then the library may make their products.
+BackendLimits LimitsOf(const ModelConfig& config) {
+  BackendLimits limits = SmallLimits(config, /*max_positions=*/64);
+  limits.chunk = limits.prompt_rows = limits.ends = 4;
+  return limits;
+}
 
-// Its limits are SmallLimits: four slots.
 std::unique_ptr<CudaBackend> Make(const ModelConfig& config, Precision precision = Precision::kF32,
                                   uint32_t library_rows = 0) {
   CudaBackendOptions options;
-  options.limits = SmallLimits(config, kMaxPositions);
+  options.limits = LimitsOf(config);
   options.precision = precision;
   options.library_rows = library_rows;
   auto model = std::make_shared<const Model>(RandomModel(config, DataType::kF32, 3));
@@ -61,10 +67,11 @@ absl::Status RunEvictions(Backend& backend, const ModelConfig& config) {
   DriverRequest request;
   request.prompt.assign(20, 7);
   request.new_tokens = 4;
+  request.chunk = 4;
   request.evict_every = 8;
   request.keep = 5;
   request.eviction = EvictionPolicy::kAttention;
-  return RunRequests(backend, config, SmallLimits(config, kMaxPositions), {request}).status();
+  return RunRequests(backend, config, LimitsOf(config), {request}).status();
 }
 
 TEST(KernelCountsTest, EveryKernelMovesBytes) {
@@ -78,6 +85,9 @@ TEST(KernelCountsTest, EveryKernelMovesBytes) {
       const std::vector<KernelWork> kernels = backend->CountedKernels();
       EXPECT_THAT(NamesOf(kernels), IsSupersetOf({"admit", "plan_exit", "plan_block", "sample",
                                                   "router", "publish", "evict"}));
+      if (library_rows > 0) {
+        EXPECT_THAT(NamesOf(kernels), Contains("library_product"));
+      }
       for (const KernelWork& kernel : kernels) {
         EXPECT_GT(kernel.work.Bytes(1, 1), 0) << kernel.name;
       }
@@ -110,6 +120,39 @@ TEST(KernelCountsTest, LayersAreTheirMatrices) {
   EXPECT_EQ(attention,
             config.entry_layers() + config.layers_per_recursion() + config.exit_layers());
   EXPECT_EQ(heads, 1);
+}
+
+TEST(KernelCountsTest, RowsInBf16LeaveTheirOperandToo) {
+  const auto backend = Make(TestConfig(), Precision::kBf16);
+  double found = 0;
+  for (const KernelWork& kernel : backend->CountedKernels()) {
+    if (kernel.name != "load_rows_bf16") continue;
+    ++found;
+    // Of 48 columns, in three tiles: a float written, a number of the operand, and squares.
+    const double read = kernel.work.part == kPartEntry ? 48 * 2 : 48 * 4;
+    EXPECT_EQ(kernel.work.Bytes(1, 9), read + 48 * (4 + 2) + 3 * 4) << kernel.work.part;
+  }
+  EXPECT_EQ(found, 3);
+}
+
+// What a row of the block moves.
+double BlockRowBytes(const Backend& backend) {
+  double bytes = 0;
+  for (const KernelWork& kernel : backend.CountedKernels()) {
+    if (kernel.work.part == kPartBlock) bytes += kernel.work.row_bytes;
+  }
+  return bytes;
+}
+
+TEST(KernelCountsTest, SumsOfTheLibraryAreWrittenAndReadAgain) {
+  const auto ours = Make(TestConfig(), Precision::kBf16);
+  const auto library = Make(TestConfig(), Precision::kBf16, /*library_rows=*/1);
+  // Of a layer's four products, with their pads.
+  constexpr double kInputs = 48 + 80 + 48 + 80;
+  constexpr double kOutputs = 160 + 48 + 144 + 48;
+  constexpr double kLayers = 2;
+  EXPECT_EQ(BlockRowBytes(*library) - BlockRowBytes(*ours),
+            kLayers * (2 * 2 * kInputs + 2 * 4 * kOutputs));
 }
 
 // ---- Routers ----
@@ -228,6 +271,8 @@ TEST(KernelCountsTest, ThePlannerListsTheRowsOfAStep) {
   const auto shared = Make(TestConfig(RouterType::kExpertChoice, KvMode::kShared));
   EXPECT_DOUBLE_EQ(rows_of(*shared, "plan_block", 6), kListed)
       << "the first recursion alone has entries";
+  const auto fixed = Make(TestConfig(RouterType::kNone));
+  EXPECT_DOUBLE_EQ(rows_of(*fixed, "plan_block", 6), kListed + 4 * 8) << "scores are 0";
 }
 
 // ---- Changes of pages ----
