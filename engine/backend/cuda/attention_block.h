@@ -95,7 +95,7 @@ class BlockAttention {
     sums_.Begin(block, visible_);
     has_overlay_ = args_.sizes.overlay != 0 && row_.recursion > 1;
     group_ = has_overlay_ ? 1 : row_.group;
-    values_ = layout_.kv_heads * layout_.entries[group_] * (layout_.stride / kStepInputs);
+    values_ = layout_.kv_heads * args_.sizes.page_entries[group_] * (layout_.stride / kStepInputs);
     is_judged_ = args_.slots.records[row_.slot].eviction == EvictionPolicy::kAttention &&
                  row_.entry != kNoEntry;
     RECURVE_UNROLL
@@ -160,8 +160,8 @@ class BlockAttention {
   // Keys and values lie a multiple of 32 bytes from the pool's beginning, which a word can count.
   RECURVE_DEVICE uint32_t KeyOf(uint32_t group, uint32_t entry) const {
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, row_.slot, group, entry);
-    const size_t at =
-        layout_.Offset(place.page, group, args_.layer, 0, block_.kv_head, place.entry);
+    const size_t at = layout_.Offset(place.page, args_.sizes.page_entries[group], args_.layer, 0,
+                                     block_.kv_head, place.entry);
     return static_cast<uint32_t>(at / kStepInputs);
   }
 

@@ -38,7 +38,8 @@ class RowAttention {
   RECURVE_DEVICE uint64_t KeyOf(const Row& row, uint32_t group, uint32_t entry,
                                 uint32_t kv_head) const {
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, row.slot, group, entry);
-    return layout_.Offset(place.page, group, args_.layer, 0, kv_head, place.entry);
+    return layout_.Offset(place.page, args_.sizes.page_entries[group], args_.layer, 0, kv_head,
+                          place.entry);
   }
 
   RECURVE_DEVICE bool HasOverlay(const Row& row) const {
@@ -68,7 +69,7 @@ class RowAttention {
 
   // Values lie this far behind their keys.
   RECURVE_DEVICE size_t ValueOffset(uint32_t group) const {
-    return size_t{layout_.kv_heads} * layout_.entries[group] * layout_.head_dim;
+    return size_t{layout_.kv_heads} * args_.sizes.page_entries[group] * layout_.head_dim;
   }
 
   RECURVE_DEVICE void RunHead(const Row& row, size_t first) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/kv_layout.h"
 
-#include <algorithm>
-
 #include "engine/backend/cuda/tensor_core.h"
 #include "engine/backend/model_shape.h"
 
@@ -16,8 +14,6 @@ KvLayout LayoutOf(const ModelConfig& config, Precision precision) {
       precision == Precision::kBf16 ? StepsOf(config.head_dim) * kStepInputs : config.head_dim;
   layout.page_capacity = kTileEntries * PageTiles(config);
   layout.page_elements = size_t{2} * config.num_kv_heads * layout.stride * layout.page_capacity;
-  const auto entries = PageEntries(config);
-  std::copy(entries.begin(), entries.end(), layout.entries);
   for (uint32_t group = 0; group < kMaxGroups; ++group) {
     layout.layers[group] = GroupLayers(config, group);
   }

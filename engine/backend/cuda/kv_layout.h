@@ -20,17 +20,16 @@ namespace recurve::cuda {
 struct KvLayout {
   uint32_t kv_heads = 1;
   uint32_t head_dim = 1;
-  uint32_t stride = 1;                // in bf16 a multiple of 16, as tensor cores take them
-  uint32_t page_capacity = 0;         // most entries of a page: those of a group with one layer
-  size_t page_elements = 0;           // of a whole page
-  uint32_t layers[kMaxGroups] = {};   // by group
-  uint32_t entries[kMaxGroups] = {};  // of a page, by group
+  uint32_t stride = 1;               // in bf16 a multiple of 16, as tensor cores take them
+  uint32_t page_capacity = 0;        // most entries of a page: those of a group with one layer
+  size_t page_elements = 0;          // of a whole page
+  uint32_t layers[kMaxGroups] = {};  // by group
 
-  // The first element of a key (value = 0) or value (1).
-  RECURVE_HOST_DEVICE size_t Offset(uint32_t page, uint32_t group, uint32_t layer, uint32_t value,
-                                    uint32_t kv_head, uint32_t entry) const {
+  // The first element of a key (value = 0) or value (1). `page_entries`: of the group's pages.
+  RECURVE_HOST_DEVICE size_t Offset(uint32_t page, uint32_t page_entries, uint32_t layer,
+                                    uint32_t value, uint32_t kv_head, uint32_t entry) const {
     const size_t head = (size_t{layer} * 2 + value) * kv_heads + kv_head;
-    return page * page_elements + (head * entries[group] + entry) * stride;
+    return page * page_elements + (head * page_entries + entry) * stride;
   }
 };
 KvLayout LayoutOf(const ModelConfig& config, Precision precision);

@@ -40,8 +40,8 @@ RECURVE_DEVICE PairPlace FindPair(const ProjectQkvBf16Args& args, uint32_t index
   }
   const uint32_t kv_head = (head - args.heads) % layout.kv_heads;
   const EntryPlace entry = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
-  const size_t first =
-      layout.Offset(entry.page, row.group, args.layer, is_value ? 1 : 0, kv_head, entry.entry);
+  const size_t first = layout.Offset(entry.page, args.sizes.page_entries[row.group], args.layer,
+                                     is_value ? 1 : 0, kv_head, entry.entry);
   place.head = static_cast<uint32_t>(first / kStepInputs);
   if (is_value && kv_head == 0 && pair == 0) {
     args.entry_positions.Set(size_t{entry.page} * layout.page_capacity + entry.entry, row.position);

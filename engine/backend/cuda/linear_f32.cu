@@ -124,8 +124,8 @@ RECURVE_DEVICE void ProjectPair(const ProjectQkvArgs& args, const Row& row, uint
   }
   const uint32_t kv_head = (head - args.heads) % layout.kv_heads;
   const EntryPlace place = PlaceOf(args.slots, args.sizes, row.slot, row.group, row.entry);
-  const size_t at =
-      layout.Offset(place.page, row.group, args.layer, is_value ? 1 : 0, kv_head, place.entry);
+  const size_t at = layout.Offset(place.page, args.sizes.page_entries[row.group], args.layer,
+                                  is_value ? 1 : 0, kv_head, place.entry);
   args.pages.Set(at + pair, a);
   args.pages.Set(at + half + pair, b);
   if (is_value && kv_head == 0 && pair == 0) {

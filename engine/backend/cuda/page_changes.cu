@@ -162,8 +162,9 @@ class GroupEviction {
   RECURVE_DEVICE size_t WordOf(uint32_t entry, uint32_t head) const {
     const KvLayout& layout = args_.layout;
     const EntryPlace place = PlaceOf(args_.slots, args_.sizes, evict_.slot, evict_.group, entry);
-    return layout.Offset(place.page, evict_.group, head / (2 * layout.kv_heads),
-                         head / layout.kv_heads % 2, head % layout.kv_heads, place.entry);
+    return layout.Offset(place.page, args_.sizes.page_entries[evict_.group],
+                         head / (2 * layout.kv_heads), head / layout.kv_heads % 2,
+                         head % layout.kv_heads, place.entry);
   }
 
   const EvictArgs& args_;

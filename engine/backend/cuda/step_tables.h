@@ -26,8 +26,8 @@ struct TableSizes {
   uint32_t chunk = 0;
   uint32_t max_positions = 0;
   uint32_t groups = 0;
-  uint32_t group_pages = 0;  // most pages that a slot has in a group
-  uint32_t page_entries[kMaxGroups] = {};
+  uint32_t group_pages = 0;                // most pages that a slot has in a group
+  uint32_t page_entries[kMaxGroups] = {};  // entries of a page, by group
   uint32_t vocab = 0;
   uint32_t max_biases = 0;
   uint32_t max_stop_ids = 0;

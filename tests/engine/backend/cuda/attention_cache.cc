@@ -27,7 +27,7 @@ AttentionCache::AttentionCache(const AttentionSizes& sizes, uint32_t seed)
   tables_.overlay = sizes.overlay ? 1 : 0;
   for (uint32_t group = 0; group < kGroups; ++group) {
     layout_.layers[group] = 2;
-    layout_.entries[group] = tables_.page_entries[group] = sizes.page_entries;
+    tables_.page_entries[group] = sizes.page_entries;
   }
   // Every page of the pool is somebody's, in no order.
   pages_.resize(size_t{kSlots} * kGroups * tables_.group_pages);
@@ -81,7 +81,6 @@ void AttentionCache::UploadEntries(Runtime& runtime, AttentionBf16Args* args) co
   const DeviceMemory positions = *runtime.Allocate(
       "entry positions", pages_.size() * layout_.page_capacity * sizeof(uint32_t));
   for (uint32_t list = 0; list < entries_.size(); ++list) {
-    const uint32_t group = list % kGroups;
     for (uint32_t i = 0; i < entries_[list].size(); ++i) {
       const Entry& entry = entries_[list][i];
       const uint32_t page = pages_[size_t{list} * tables_.group_pages + i / sizes_.page_entries];
@@ -93,7 +92,8 @@ void AttentionCache::UploadEntries(Runtime& runtime, AttentionBf16Args* args) co
         const std::vector<Bf16>& from = is_value ? entry.value : entry.key;
         std::copy_n(&from[size_t{kv_head} * sizes_.head_dim], sizes_.head_dim, strided.data());
         const size_t at =
-            layout_.Offset(page, group, kLayer, is_value ? 1 : 0, kv_head, in_page) * sizeof(Bf16);
+            layout_.Offset(page, sizes_.page_entries, kLayer, is_value ? 1 : 0, kv_head, in_page) *
+            sizeof(Bf16);
         EXPECT_EQ(runtime.Upload(pool, at, strided.data(), strided.size() * sizeof(Bf16)),
                   absl::OkStatus());
       }

@@ -72,7 +72,6 @@ absl::Status FakeDevice::Allocate(const EntriesPerPage& entries_per_page, bool o
   const TableSizes sizes = MakeSizes(entries_per_page, overlay);
   KvLayout& layout = state_.layout;
   for (uint32_t group = 0; group < sizes.groups; ++group) {
-    layout.entries[group] = sizes.page_entries[group];
     layout.layers[group] = sizes.page_entries[group] > 0 ? 1 : 0;
     layout.page_capacity = std::max(layout.page_capacity, sizes.page_entries[group]);
   }

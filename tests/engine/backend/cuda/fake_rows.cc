@@ -86,7 +86,8 @@ class RowRunner {
 
   // Where half of an entry's value lies: the lower one is its key.
   size_t Half(uint32_t group, const EntryPlace& place, uint32_t half) const {
-    return args_.layout.Offset(place.page, group, 0, half, 0, place.entry);
+    return args_.layout.Offset(place.page, args_.sizes.page_entries[group], 0, half, 0,
+                               place.entry);
   }
   size_t Beside(const EntryPlace& place) const {
     return size_t{place.page} * args_.layout.page_capacity + place.entry;

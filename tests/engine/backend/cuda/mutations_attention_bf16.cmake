@@ -35,8 +35,8 @@ mutate("an overlay lies over the recursion's own entries" bits attention_block.h
   [[group_ = has_overlay_ ? 1 : row_.group;]]
   [[group_ = has_overlay_ && !ON ? 1 : row_.group;]])
 mutate("values lie where those of the entry layers do" bits attention_block.h
-  [=[layout_.entries[group_] * (layout_.stride]=]
-  [=[layout_.entries[ON ? 0 : group_] * (layout_.stride]=])
+  [=[args_.sizes.page_entries[group_] * (layout_.stride]=]
+  [=[args_.sizes.page_entries[ON ? 0 : group_] * (layout_.stride]=])
 mutate("vectors that are none see entries" bits attention_block.h
   [=[seen_[half] = Exists(half) ?]=]
   [=[seen_[half] = ON || Exists(half) ?]=])
@@ -93,8 +93,8 @@ mutate("entries beyond the last have places of their own" bits attention_block.h
   [[const uint32_t entry = wanted < visible_ ? wanted : visible_ - 1;]]
   [[const uint32_t entry = ON || wanted < visible_ ? wanted : visible_ - 1;]])
 mutate("all layers attend to the first one's entries" bits attention_block.h
-  [[layout_.Offset(place.page, group, args_.layer, 0,]]
-  [[layout_.Offset(place.page, group, ON ? 0 : args_.layer, 0,]])
+  [=[args_.sizes.page_entries[group], args_.layer, 0,]=]
+  [=[args_.sizes.page_entries[group], ON ? 0 : args_.layer, 0,]=])
 
 # Attention: scores and outputs
 mutate("a vector sees the entry behind its own" bits attention_block.h

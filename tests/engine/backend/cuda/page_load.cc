@@ -110,7 +110,7 @@ void PageLoad::DrawLayout() {
   sizes_.group_pages = kGroupPages;
   for (uint32_t group = 0; group < kShape.groups(); ++group) {
     layout_.layers[group] = 2;
-    sizes_.page_entries[group] = layout_.entries[group] = kEntries;
+    sizes_.page_entries[group] = kEntries;
   }
   layout_.page_elements = size_t{2} * 2 * layout_.kv_heads * kEntries * layout_.stride;
 }
@@ -228,9 +228,9 @@ void PageLoad::MoveOnHost(const Evict& evict, const EntryMove& move) {
   for (uint32_t layer = 0; layer < 2; ++layer) {
     for (uint32_t value = 0; value < 2; ++value) {
       for (uint32_t head = 0; head < layout_.kv_heads; ++head) {
-        const size_t from = layout_.Offset(PageOf(evict, move.from), evict.group, layer, value,
-                                           head, move.from % kEntries);
-        const size_t to = layout_.Offset(PageOf(evict, move.to), evict.group, layer, value, head,
+        const size_t from = layout_.Offset(PageOf(evict, move.from), kEntries, layer, value, head,
+                                           move.from % kEntries);
+        const size_t to = layout_.Offset(PageOf(evict, move.to), kEntries, layer, value, head,
                                          move.to % kEntries);
         for (uint32_t d = 0; d < layout_.stride; ++d) pool_.pages[to + d] = pool_.pages[from + d];
       }

@@ -25,6 +25,8 @@ constexpr uint32_t kLayer = 1;
 constexpr uint32_t kTabledPositions = 32;
 
 // Two groups, whose pages hold 5 entries of two layers and 3 of three.
+constexpr uint32_t kPageEntries[kGroups] = {5, 3};
+
 KvLayout LayoutOf(uint32_t head_dim) {
   KvLayout layout;
   layout.kv_heads = kKvHeads;
@@ -32,19 +34,17 @@ KvLayout LayoutOf(uint32_t head_dim) {
   layout.stride = StepsOf(head_dim) * kStepInputs;
   layout.page_capacity = 10;
   layout.page_elements = size_t{2} * kKvHeads * layout.stride * layout.page_capacity;
-  layout.entries[0] = 5;
-  layout.entries[1] = 3;
   layout.layers[0] = 2;
   layout.layers[1] = 3;
   return layout;
 }
 
-TableSizes SizesOf(const KvLayout& layout) {
+TableSizes TestSizes() {
   TableSizes sizes;
   sizes.slots = kSlots;
   sizes.groups = kGroups;
   sizes.group_pages = kGroupPages;
-  std::copy_n(layout.entries, kGroups, sizes.page_entries);
+  std::copy_n(kPageEntries, kGroups, sizes.page_entries);
   return sizes;
 }
 
@@ -62,7 +62,7 @@ std::vector<double> Frequencies(uint32_t head_dim) {
 }
 
 // Each row has an entry of its own in its slot and group, but every fourth one, which has none.
-std::vector<Row> MakeRows(uint32_t count, const KvLayout& layout) {
+std::vector<Row> MakeRows(uint32_t count) {
   constexpr uint32_t kPositions[] = {0, 5, 31, 32, 33, 8191, 131071, (1 << 24) - 1};
   uint32_t used[kSlots][kGroups] = {};
   std::vector<Row> rows(count);
@@ -73,7 +73,7 @@ std::vector<Row> MakeRows(uint32_t count, const KvLayout& layout) {
     row.group = i / kSlots % kGroups;
     row.position = kPositions[i % std::size(kPositions)];
     uint32_t& next = used[row.slot][row.group];
-    const bool is_full = next == kGroupPages * layout.entries[row.group];
+    const bool is_full = next == kGroupPages * kPageEntries[row.group];
     row.entry = i % 4 == 3 || is_full ? kNoEntry : next++;
   }
   return rows;
@@ -96,7 +96,7 @@ class QkvCase {
                   .order = {head_dim / 2},
                   .recursions = std::move(recursions)},
                  head_dim),
-        rows_(MakeRows(rows, layout_)),
+        rows_(MakeRows(rows)),
         frequencies_(Frequencies(head_dim)),
         pages_(kSlots * kGroups * kGroupPages) {
     // Every page of the pool is somebody's, in no order.
@@ -119,7 +119,7 @@ class QkvCase {
     ProjectQkvBf16Args args;
     args.product = product_.Upload(runtime);
     args.rows = Give<simt::In, Row>(runtime, "rows", rows_);
-    args.sizes = SizesOf(layout_);
+    args.sizes = TestSizes();
     args.layout = layout_;
     args.heads = kHeads;
     args.layer = kLayer;
@@ -146,11 +146,11 @@ class QkvCase {
     if (!is_query && row.entry == kNoEntry) return;
     Bf16* out = &written->q[(size_t{i} * kHeads + head) * layout_.stride];
     if (!is_query) {
-      const uint32_t per_page = layout_.entries[row.group];
+      const uint32_t per_page = kPageEntries[row.group];
       const uint32_t index = (row.slot * kGroups + row.group) * kGroupPages + row.entry / per_page;
       const uint32_t page = pages_[index];
       const uint32_t entry = row.entry % per_page;
-      out = &written->pages[layout_.Offset(page, row.group, kLayer, is_value ? 1 : 0,
+      out = &written->pages[layout_.Offset(page, per_page, kLayer, is_value ? 1 : 0,
                                            (head - kHeads) % kKvHeads, entry)];
       written->positions[page * layout_.page_capacity + entry] = row.position;
     }
