@@ -120,6 +120,12 @@ void Injector::Flood(Random* random) {
   queue.Shutdown();
   while (queue.Next(&tag, &ok)) {
   }
+  // Nobody but a call waits for this connection's socket: what the cancelled calls have left to
+  // write would stay unwritten, and the connection open, after the channel is gone.
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::GetLoadResponse load;
+  stub->GetLoad(&context, {}, &load);
 }
 
 void Injector::TakeDescriptors(Random* random) {
