@@ -17,12 +17,20 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr uint32_t kSlots = 4, kQueue = 12;
-constexpr int kGoodThreads = 2, kThreadsAKind = 3;
+constexpr int kGoodThreads = 2;
 constexpr std::chrono::seconds kLongestPhase(60);
 
 // Of which one at a time is enough.
 bool IsHeavy(Fault fault) {
   return fault == Fault::kFlood || fault == Fault::kDescriptors || fault == Fault::kKillClient;
+}
+
+// How many inject it at a time: more of a kind that mostly waits.
+int ThreadsOf(Fault fault) {
+  if (IsHeavy(fault)) return 1;
+  const bool waits =
+      fault == Fault::kSlow || fault == Fault::kSilent || fault == Fault::kDisconnect;
+  return waits ? 9 : 3;
 }
 
 // So that kinds that take longer do not make a phase of the others' length.
@@ -182,7 +190,7 @@ void Soak::Mix(const std::vector<Fault>& kinds, uint64_t share, bool ending, con
   std::vector<std::thread> threads, good;
   for (const Fault kind : kinds) {
     auto left = std::make_shared<std::atomic<int64_t>>(ShareOf(kind, share));
-    for (int i = 0; i < (IsHeavy(kind) ? 1 : kThreadsAKind); ++i) {
+    for (int i = 0; i < ThreadsOf(kind); ++i) {
       threads.emplace_back([&, kind, left, seed = random_()] {
         Random random(seed);
         const auto channel = NewChannel(address);
