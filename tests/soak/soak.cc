@@ -133,13 +133,10 @@ void Soak::End() {
   life_.reset();
 }
 
-void Soak::Run() {
-  const auto until = steady_clock::now() + options_.seconds;
+uint64_t Soak::Run() {
+  const auto began = steady_clock::now();
   while (done_ < options_.faults && !findings_->any()) {
-    if (steady_clock::now() > until) {
-      std::printf("stopped: --seconds=%ld are over\n", static_cast<long>(options_.seconds.count()));
-      break;
-    }
+    if (options_.seconds && steady_clock::now() - began >= *options_.seconds) break;
     if (!life_ && !Begin()) break;
     RunPhase(Draw());
   }
@@ -151,6 +148,7 @@ void Soak::Run() {
   std::printf("\ncalls by their ends:");
   for (const auto& [what, count] : ends_.counts()) std::printf(" %s=%lu", what.c_str(), count);
   std::printf("\n");
+  return done_;
 }
 
 Phase Soak::Draw() {

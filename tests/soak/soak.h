@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,12 +21,12 @@ using Phase = std::pair<Fault, Fault>;
 
 struct Options {
   uint64_t seed = 1;
-  uint64_t faults = 1000;
-  std::chrono::seconds seconds{3600};  // no phase begins after that
-  std::vector<Phase> phases;           // over and over; empty: drawn
-  std::string server;                  // recurve-server
-  std::string faulty_server;           // recurve-soak-server, whose steps can fail
-  std::string self;                    // of a client that will be killed
+  uint64_t faults = std::numeric_limits<uint64_t>::max();
+  std::optional<std::chrono::seconds> seconds;  // no phase begins after that
+  std::vector<Phase> phases;                    // over and over; empty: drawn
+  std::string server;                           // recurve-server
+  std::string faulty_server;                    // recurve-soak-server, whose steps can fail
+  std::string self;                             // of a client that will be killed
   std::string model;
   std::string directory;  // for logs
   uint32_t vocabulary = 0;
@@ -35,8 +36,9 @@ class Soak {
  public:
   Soak(const Options& options, Findings* findings);
 
-  // Returns when all faults were injected, or the time is over, or something was found.
-  void Run();
+  // Returns when all faults were injected, or the time is over, or something was found; how many
+  // were.
+  uint64_t Run();
 
  private:
   // A server, with what it had after its warm-up.
