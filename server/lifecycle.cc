@@ -63,24 +63,26 @@ int Failure(int code, const absl::Status& status, Log* log) {
   return code;
 }
 
-// Its loop is in a step that does not end, and could not be joined. It stays reachable, as memory
-// in use, until the process ends.
-void Abandon(std::unique_ptr<Engine> engine) {
-  static auto* const abandoned = new std::vector<Engine*>;
-  abandoned->push_back(engine.release());
+// The engine's loop is in a step that does not end, and could not be joined. Should the step come
+// back before the process ends, the loop lets go of its calls, which count themselves out at the
+// server. So both stay, reachable, as memory in use.
+void Abandon(std::unique_ptr<Server> server, std::unique_ptr<Engine> engine) {
+  static auto* const abandoned =
+      new std::vector<std::pair<std::unique_ptr<Server>, std::unique_ptr<Engine>>>;
+  abandoned->emplace_back(std::move(server), std::move(engine));
 }
 
 // One run of a server whose engine is loaded.
 class Run {
  public:
-  Run(const ServerOptions& options, Events* events, Log* log, Server* server,
+  Run(const ServerOptions& options, Events* events, Log* log, std::unique_ptr<Server> server,
       std::unique_ptr<Engine> engine)
       : options_(options),
         events_(events),
         log_(log),
-        server_(server),
+        server_(std::move(server)),
         engine_(std::move(engine)),
-        watcher_([events, server, engine = engine_.get()] {
+        watcher_([events, server = server_.get(), engine = engine_.get()] {
           if (engine->WaitForFailure().ok()) return;
           server->SetEngineFailed();  // in every phase, and before calls end and the process does
           events->Failed();
@@ -89,7 +91,7 @@ class Run {
   ~Run() {
     engine_->StopWaiting();  // which the watcher may not even have begun
     watcher_.join();
-    if (engine_->Snapshot().stuck) Abandon(std::move(engine_));
+    if (engine_->Snapshot().stuck) Abandon(std::move(server_), std::move(engine_));
   }
 
   int Serve() {
@@ -128,7 +130,8 @@ class Run {
   const ServerOptions& options_;
   Events* const events_;
   Log* const log_;
-  Server* const server_;
+  // The engine goes before the server: requests that it ends on its way out are still recorded.
+  std::unique_ptr<Server> server_;
   std::unique_ptr<Engine> engine_;
   std::thread watcher_;
 };
@@ -253,9 +256,7 @@ int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Ev
   absl::Status loaded;
   std::unique_ptr<Engine> engine = Load(options, make_engine, events, clean_up, log, &loaded);
   if (engine == nullptr) return Failure(kExitCannotStart, loaded, log);
-  // The run, and with it the engine, goes before the server: requests that the engine ends on its
-  // way out are still recorded.
-  return Run(options, events, log, server.get(), std::move(engine)).Serve();
+  return Run(options, events, log, std::move(server), std::move(engine)).Serve();
 }
 
 }  // namespace recurve
