@@ -50,26 +50,30 @@ pb, pb_grpc, health_pb, health_grpc, orca_pb = _generate_stubs()
 
 
 class Server:
-    """A server, on ports of its own choice unless told otherwise; `flags` beside --model, `process` as of Popen."""
+    """A server, on ports of its own choice unless told otherwise; `flags` beside --model, `process` as of Popen.
+
+    `program`: its command before the flags. `patience`: seconds until it serves.
+    """
 
     def __init__(self, *flags: str, model: pathlib.Path = MODEL, listen: str = "127.0.0.1:0",
-                 metrics_listen: str = "127.0.0.1:0", **process):
+                 metrics_listen: str = "127.0.0.1:0", program: tuple[str, ...] = (str(BIN / "recurve-server"),),
+                 patience: float = 60, **process):
         self.scratch = tempfile.TemporaryDirectory(prefix="recurve-e2e-")
         self.log_path = pathlib.Path(self.scratch.name) / "log"
         ports = pathlib.Path(self.scratch.name) / "ports"
         command = [
-            str(BIN / "recurve-server"), f"--model={model}", f"--listen={listen}",
+            *program, f"--model={model}", f"--listen={listen}",
             f"--metrics_listen={metrics_listen}", f"--port_file={ports}", *flags,
         ]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **process)
-        self.wait_until(ports.exists, "the server did not say its ports")
+        self.wait_until(ports.exists, "the server did not say its ports", patience)
         named = dict(line.split("=") for line in ports.read_text().split())
         self.address = named["grpc_address"]
         self.metrics_address = named["metrics_address"]
         self.channel = self.new_channel()
         self.stub = pb_grpc.GenerationServiceStub(self.channel)
-        self.wait_until(self.healthy, "the server did not become healthy")
+        self.wait_until(self.healthy, "the server did not become healthy", patience)
 
     def new_channel(self, **options: int) -> grpc.Channel:
         named = [(name.replace("__", "."), value) for name, value in options.items()]

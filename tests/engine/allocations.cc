@@ -21,10 +21,12 @@ namespace {
 
 std::atomic<uint64_t> of_all{0};
 thread_local uint64_t of_this{0};
+thread_local uint64_t bytes_of_this{0};
 
-void Count() {
+void Count(size_t bytes) {
   of_all.fetch_add(1, std::memory_order_relaxed);
   ++of_this;
+  bytes_of_this += bytes;
 }
 
 }  // namespace
@@ -32,22 +34,22 @@ void Count() {
 extern "C" {
 
 void* malloc(size_t size) {
-  Count();
+  Count(size);
   return __libc_malloc(size);
 }
 
 void* calloc(size_t count, size_t size) {
-  Count();
+  Count(count * size);
   return __libc_calloc(count, size);
 }
 
 void* realloc(void* memory, size_t size) {
-  Count();
+  Count(size);
   return __libc_realloc(memory, size);
 }
 
 void* memalign(size_t alignment, size_t size) {
-  Count();
+  Count(size);
   return __libc_memalign(alignment, size);
 }
 
@@ -67,6 +69,8 @@ void free(void* memory) { __libc_free(memory); }
 namespace recurve {
 
 uint64_t AllocationsOfThisThread() { return of_this; }
+
+uint64_t AllocatedBytesOfThisThread() { return bytes_of_this; }
 
 uint64_t AllocationsOfAllThreads() { return of_all.load(std::memory_order_relaxed); }
 

@@ -12,6 +12,9 @@ namespace recurve {
 uint64_t AllocationsOfThisThread();
 uint64_t AllocationsOfAllThreads();
 
+// How many bytes those of this thread asked for.
+uint64_t AllocatedBytesOfThisThread();
+
 }  // namespace recurve
 
 #endif  // RECURVE_TESTS_ENGINE_ALLOCATIONS_H_
