@@ -74,7 +74,7 @@ Rest CheckRest(const Subject& subject, Findings* findings) {
     }
   }
   WaitUntil([&] { return NotZero(subject.metrics()).empty(); });
-  return {subject.descriptors(), subject.resident_mib()};
+  return {subject.descriptors(), subject.resident_mib(), subject.in_use_mib()};
 }
 
 Rest CheckBalance(const Subject& subject, const Rest& before, Findings* findings) {
@@ -84,12 +84,16 @@ Rest CheckBalance(const Subject& subject, const Rest& before, Findings* findings
     findings->Add(absl::StrCat(subject.descriptors(), " descriptors are open, ", before.descriptors,
                                " were before"));
   }
-  const double grown = subject.resident_mib() - before.resident_mib;
-  if (grown > kMostGrowthMib) {
+  const Rest now{subject.descriptors(), subject.resident_mib(), subject.in_use_mib()};
+  if (now.in_use_mib > before.in_use_mib + kMostGrowthMib) {
     findings->Add(
-        absl::StrCat("resident memory has grown by ", grown, " MiB to ", subject.resident_mib()));
+        absl::StrCat(now.in_use_mib, " MiB are in use, ", before.in_use_mib, " were before"));
   }
-  return {subject.descriptors(), subject.resident_mib()};
+  if (now.resident_mib > before.resident_mib + kMostResidentGrowthMib) {
+    findings->Add(
+        absl::StrCat(now.resident_mib, " MiB are resident, ", before.resident_mib, " were before"));
+  }
+  return now;
 }
 
 void CheckEverySlot(const Subject& subject, const Workload& workload, uint32_t slots,

@@ -120,6 +120,7 @@ int Main(int argc, char** argv) {
   options.self = self;
   options.server = self.parent_path() / "recurve-server";
   options.faulty_server = self.parent_path() / "recurve-soak-server";
+  options.heap_report = self.parent_path() / "recurve-soak-heap.so";
   options.model = scratch.path() + "/model";
   options.directory = keep.empty() ? scratch.path() : keep;
   options.vocabulary = kVocabulary;

@@ -79,6 +79,7 @@ std::vector<std::string> Soak::Command(const std::string& server) const {
   // comes to rest only after the last of them has had its worst phase.
   return {"/usr/bin/env",
           "MALLOC_ARENA_MAX=1",
+          "LD_PRELOAD=" + options_.heap_report,
           server,
           "--model=" + options_.model,
           absl::StrCat("--slots=", kSlots),
@@ -271,9 +272,12 @@ void Soak::Tell(const Phase& phase, steady_clock::time_point began) {
               std::string(NameOf(phase.first)).c_str(), std::string(NameOf(phase.second)).c_str(),
               seconds, done_.load());
   if (subject != nullptr) {
-    std::printf(", %.1f MiB (%.1f after the warm-up), %lu descriptors, %.0f preemptions",
-                subject->resident_mib(), life_->rest.resident_mib, subject->descriptors(),
-                subject->metrics().Sum("recurve_preemptions_total"));
+    std::printf(
+        ", %.1f MiB in use (%.1f after the warm-up), %.1f resident (%.1f), %lu descriptors, %.0f "
+        "preemptions",
+        subject->in_use_mib(), life_->rest.in_use_mib, subject->resident_mib(),
+        life_->rest.resident_mib, subject->descriptors(),
+        subject->metrics().Sum("recurve_preemptions_total"));
   }
   std::printf("\n");
   std::fflush(stdout);

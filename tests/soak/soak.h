@@ -26,6 +26,7 @@ struct Options {
   std::vector<Phase> phases;                    // over and over; empty: drawn
   std::string server;                           // recurve-server
   std::string faulty_server;                    // recurve-soak-server, whose steps can fail
+  std::string heap_report;                      // recurve-soak-heap.so
   std::string self;                             // of a client that will be killed
   std::string model;
   std::string directory;  // for logs

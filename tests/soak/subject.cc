@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "engine/base/scoped_descriptor.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/server/http_client.h"
 
@@ -73,10 +75,21 @@ double MetricsPage::Sum(const std::string& name, const std::string& label) const
   return sum;
 }
 
+// Null, and the reason on stderr, if there is none.
+static const HeapReport* MapHeapReport(const std::string& path) {
+  const ScopedDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  void* const shared = mmap(nullptr, sizeof(HeapReport), PROT_READ, MAP_SHARED, file.get(), 0);
+  if (shared != MAP_FAILED) return static_cast<const HeapReport*>(shared);
+  std::perror(path.c_str());
+  return nullptr;
+}
+
 std::unique_ptr<Subject> Subject::Start(std::vector<std::string> command,
                                         const std::string& directory) {
-  const std::string ports = directory + "/ports";
+  const std::string ports = directory + "/ports", heap = directory + "/heap";
   std::filesystem::remove(ports);
+  std::filesystem::remove(heap);
+  command.insert(command.begin(), {"/usr/bin/env", absl::StrCat(kHeapReportVariable, "=", heap)});
   command.insert(command.end(),
                  {"--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--port_file=" + ports});
   const pid_t pid = Spawn(command, directory + "/log");
@@ -92,11 +105,14 @@ std::unique_ptr<Subject> Subject::Start(std::vector<std::string> command,
     if (field.first == "grpc_address") subject->address_ = *ParseAddress(field.second);
     if (field.first == "metrics_address") subject->metrics_address_ = *ParseAddress(field.second);
   }
+  subject->heap_ = MapHeapReport(heap);
+  if (subject->heap_ == nullptr) return nullptr;
   const auto ready = [&] { return subject->metrics().Sum("recurve_ready") == 1; };
   return WaitUntil(ready) ? std::move(subject) : nullptr;
 }
 
 Subject::~Subject() {
+  if (heap_ != nullptr) munmap(const_cast<HeapReport*>(heap_), sizeof(*heap_));
   if (ended_ || pid_ < 0) return;
   Signal(SIGKILL);
   waitpid(pid_, nullptr, 0);
@@ -117,6 +133,12 @@ double Subject::resident_mib() const {
   uint64_t all = 0, resident = 0;
   file >> all >> resident;
   return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+double Subject::in_use_mib() const {
+  const uint64_t before = heap_->reports;
+  WaitUntil([&] { return heap_->reports >= before + 2 || !there(); });  // the next may be under way
+  return static_cast<double>(heap_->bytes) / (1 << 20);
 }
 
 bool Subject::there() const {

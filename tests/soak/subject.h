@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/address.h"
+#include "tests/soak/heap_report.h"
 
 namespace recurve::soak {
 
@@ -39,6 +40,7 @@ class MetricsPage {
 class Subject {
  public:
   // Waits until it listens and health says SERVING; null, and the reason on stderr, if it does not.
+  // heap_report.cc must be preloaded.
   static std::unique_ptr<Subject> Start(std::vector<std::string> command,
                                         const std::string& directory);
   ~Subject();
@@ -48,6 +50,8 @@ class Subject {
   MetricsPage metrics() const;
   uint64_t descriptors() const;
   double resident_mib() const;
+  // That its malloc has given out, as told after this was called.
+  double in_use_mib() const;
   bool there() const;
   void Signal(int signal) const;
   // Waits for its end; the exit code, or 128 and the signal that ended it; -1 if it stays.
@@ -61,6 +65,7 @@ class Subject {
   const std::string log_;
   bool ended_ = false;
   Address address_, metrics_address_;
+  const HeapReport* heap_ = nullptr;  // a mapping of ours
 };
 
 }  // namespace recurve::soak
