@@ -53,15 +53,21 @@ void AddAdmitted(const CallOrigin& origin, const CallRecord& record, const Finis
   fields->push_back({"total_ms", MillisecondsBetween(origin.arrival, finish.ended)});
 }
 
+// Who called what, and what came of it.
+std::vector<LogField> CommonFields(const CallOrigin& origin, absl::StatusCode code) {
+  std::vector<LogField> fields = {{"id", origin.id},
+                                  {"method", origin.method},
+                                  {"code", std::string(absl::StatusCodeToString(code))}};
+  if (origin.tenant) fields.push_back({"tenant", *origin.tenant});
+  if (!origin.trace_id.empty()) fields.push_back({"trace_id", origin.trace_id});
+  return fields;
+}
+
 }  // namespace
 
 void RecordCall(const CallOrigin& origin, const CallRecord& record, Metrics* metrics, Log* log) {
   metrics->CountRpc(origin.method, record.code);
-  std::vector<LogField> fields = {{"id", origin.id},
-                                  {"method", origin.method},
-                                  {"code", std::string(absl::StatusCodeToString(record.code))}};
-  if (origin.tenant) fields.push_back({"tenant", *origin.tenant});
-  if (!origin.trace_id.empty()) fields.push_back({"trace_id", origin.trace_id});
+  std::vector<LogField> fields = CommonFields(origin, record.code);
   if (!origin.prompt.empty()) fields.push_back({"prompt", origin.prompt});
   if (record.refusal) {
     fields.push_back({"refused", std::string(RejectionName(*record.refusal))});
@@ -75,6 +81,15 @@ void RecordCall(const CallOrigin& origin, const CallRecord& record, Metrics* met
   if (record.refusal || !record.error.ok()) {
     fields.push_back({"error", std::string(record.error.message())});
   }
+  log->Write("request", fields);
+}
+
+void RecordAnswer(const CallOrigin& origin, const absl::Status& status, SteadyTime ended,
+                  Metrics* metrics, Log* log) {
+  metrics->CountRpc(origin.method, status.code());
+  std::vector<LogField> fields = CommonFields(origin, status.code());
+  if (!status.ok()) fields.push_back({"error", std::string(status.message())});
+  fields.push_back({"total_ms", MillisecondsBetween(origin.arrival, ended)});
   log->Write("request", fields);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is known of a call when it comes and when it has ended, and how its end is recorded: one log
-// line, one terminal reason.
+// line and, of a generating one, one terminal reason.
 #ifndef RECURVE_SERVER_CALL_CALL_RECORD_H_
 #define RECURVE_SERVER_CALL_CALL_RECORD_H_
 
@@ -18,7 +18,7 @@
 namespace recurve {
 
 struct CallOrigin {
-  std::string method;                  // "Generate" or "Complete"
+  std::string method;                  // such as "Generate"
   bool streams = true;                 // false: everything in one message at the end
   std::string id;                      // for log and client
   std::optional<std::string> tenant;   // whose call it is
@@ -39,6 +39,10 @@ struct CallRecord {
 
 // Once a call, when it is over and the engine has ended all its samples. Thread-safe.
 void RecordCall(const CallOrigin& origin, const CallRecord& record, Metrics* metrics, Log* log);
+
+// The same of a call that generates nothing, such as Tokenize, and has ended with `status`.
+void RecordAnswer(const CallOrigin& origin, const absl::Status& status, SteadyTime ended,
+                  Metrics* metrics, Log* log);
 
 }  // namespace recurve
 

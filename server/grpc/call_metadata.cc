@@ -19,6 +19,9 @@ using std::chrono::steady_clock;
 
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr char kTraceparentKey[] = "traceparent";
+// Tells in the initial metadata of an answer, while there is one, which servers would give the
+// same.
+constexpr char kFingerprintKey[] = "x-recurve-fingerprint";
 
 // The call's deadline on our clock; none if it has none, or one beyond any use.
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context) {

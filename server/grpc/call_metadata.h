@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The metadata of a Generate or Complete call: by what names the client says who calls, and what
+// The metadata of a call that brings work: by what names the client says who calls, and what
 // it is told beside messages and status.
 #ifndef RECURVE_SERVER_GRPC_CALL_METADATA_H_
 #define RECURVE_SERVER_GRPC_CALL_METADATA_H_
@@ -19,10 +19,6 @@ namespace recurve {
 
 // When a client whose call a queue had no place for may try again; gRPC's own name.
 inline constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
-
-// Tells in the initial metadata of an answer, while there is one, which servers would give the
-// same.
-inline constexpr char kFingerprintKey[] = "x-recurve-fingerprint";
 
 // Whose call it is, as far as the client says so itself.
 inline constexpr char kTenantKey[] = "x-recurve-tenant";

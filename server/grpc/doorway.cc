@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -111,21 +112,28 @@ grpc::ServerUnaryReactor* Doorway::AnswerLater(grpc::CallbackServerContext* grpc
                                                const std::string& method, size_t bytes,
                                                std::function<absl::Status(const Engine&)> answer) {
   auto* const reactor = grpc_context->DefaultReactor();
-  if (const absl::Status allowed = Judge(*grpc_context).status(); !allowed.ok()) {
-    Finish(reactor, method, allowed);
-    return reactor;
-  }
-  const auto job = [=, this, answer = std::move(answer)] {
-    if (!grpc_context->IsCancelled()) return Finish(reactor, method, Ask(answer));
+  Arrival arrival = Meet(*grpc_context, method, /*streams=*/false, [] { return std::string(); });
+  absl::Status allowed = std::move(arrival.allowed);
+  allowed.Update(CheckRequestId(*grpc_context));
+  const auto finish = [this, grpc_context, reactor,
+                       origin = std::move(arrival.origin)](const absl::Status& status) {
+    CallMetadata metadata(grpc_context);
+    if (status.ok()) metadata.BeforeMessage(origin.id, engine()->Info().fingerprint);
+    metadata.BeforeStatus(origin.id, status, context_->options->admission.retry_pushback);
+    RecordAnswer(origin, status, std::chrono::steady_clock::now(), context_->metrics,
+                 context_->log);
+    reactor->Finish(ToGrpc(status));
+  };
+  const auto job = [this, grpc_context, finish, answer = std::move(answer)] {
+    if (!grpc_context->IsCancelled()) return finish(Ask(answer));
     // By the server's own end, or by the client or its deadline.
-    Finish(reactor, method,
-           context_->cutting ? absl::UnavailableError("the server has stopped")
+    finish(context_->cutting ? absl::UnavailableError("the server has stopped")
                              : absl::CancelledError("the call was cancelled"));
   };
-  if (!Post(TextKind::kTool, bytes, job)) {
-    grpc_context->AddTrailingMetadata(
-        kPushbackKey, absl::StrCat(context_->options->admission.retry_pushback.count()));
-    Finish(reactor, method, TooBusy());
+  if (!allowed.ok()) {
+    finish(allowed);
+  } else if (!Post(TextKind::kTool, bytes, job)) {
+    finish(TooBusy());
   }
   return reactor;
 }

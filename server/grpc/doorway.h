@@ -70,17 +70,19 @@ class Doorway {
   absl::Status Check(const grpc::CallbackServerContext& grpc_context, size_t ids,
                      size_t text_bytes) const;
 
-  // Finishes a short call with what `answer` says of the engine; returns the reactor.
+  // Finishes a short call with what `answer` says of the engine; returns the reactor. Such calls
+  // ask how things are, again and again: they are counted, and not logged.
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* grpc_context,
                                    const std::string& method,
                                    const std::function<absl::Status(const Engine&)>& answer) const;
 
-  // The same on an intake thread.
+  // The same on an intake thread, for calls that bring work: these are logged, without what they
+  // bring, and told their id and the fingerprint.
   grpc::ServerUnaryReactor* AnswerLater(grpc::CallbackServerContext* grpc_context,
                                         const std::string& method, size_t bytes,
                                         std::function<absl::Status(const Engine&)> answer);
 
-  // The same at once and for any state of the engine: `answer` is told who calls.
+  // As Answer, for any state of the engine: `answer` is told who calls.
   grpc::ServerUnaryReactor* AnswerAlways(
       grpc::CallbackServerContext* grpc_context, const std::string& method,
       const std::function<absl::Status(const Caller&)>& answer) const;

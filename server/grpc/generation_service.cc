@@ -116,12 +116,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* grpc_context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override {
-    const auto answer = [grpc_context, request, response](const Engine& engine) {
+    const auto answer = [request, response](const Engine& engine) {
       const bool add_special = !request->has_add_special_tokens() || request->add_special_tokens();
       auto ids = engine.Tokenize(request->text(), add_special);
       if (!ids.ok()) return ids.status();
-      const std::string& fingerprint = engine.Info().fingerprint;
-      if (!fingerprint.empty()) grpc_context->AddInitialMetadata(kFingerprintKey, fingerprint);
       response->mutable_ids()->Assign(ids->begin(), ids->end());
       if (request->with_text()) {
         for (const uint32_t id : *ids) response->add_texts(engine.TokenText(id));

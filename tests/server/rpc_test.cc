@@ -432,5 +432,64 @@ TEST_F(RpcTest, LogHasOneLineARequestAndNeverItsText) {
   for (const std::string& line : lines) EXPECT_THAT(line, Not(HasSubstr("secret")));
 }
 
+TEST_F(RpcTest, LogHasALineOfTokenizeAndDetokenizeWithoutTheirText) {
+  options_.log.prompts = true;
+  Start();
+  const auto stub = NewStub();
+  const auto ask = [](const std::string& id, const auto& call) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", id);
+    const grpc::Status status = call(&context);
+    EXPECT_EQ(MetadataValue(status.ok() ? context.GetServerInitialMetadata()
+                                        : context.GetServerTrailingMetadata(),
+                            "x-request-id"),
+              id);
+  };
+  v1::TokenizeRequest text;
+  text.set_text("secret");
+  v1::TokenizeResponse ids;
+  ask("first", [&](auto* context) { return stub->Tokenize(context, text, &ids); });
+  v1::DetokenizeRequest bad;
+  bad.add_ids(300);
+  v1::DetokenizeResponse read;
+  ask("second", [&](auto* context) { return stub->Detokenize(context, bad, &read); });
+  Stop();
+  const std::vector<std::string> lines = LogLines();
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_THAT(lines[0], HasSubstr(" request id=first method=Tokenize code=OK total_ms="));
+  EXPECT_THAT(lines[1],
+              HasSubstr(" request id=second method=Detokenize code=INVALID_ARGUMENT error="));
+  for (const std::string& line : lines) EXPECT_THAT(line, Not(HasSubstr("secret")));
+}
+
+TEST_F(RpcTest, TokenizeRefusesAnIdThatNoCallCanHave) {
+  Start();
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", std::string(kMaxRequestIdBytes + 1, 'x'));
+  v1::TokenizeResponse response;
+  const grpc::Status status = NewStub()->Tokenize(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("x-request-id has 129 characters"));
+}
+
+TEST_F(RpcTest, LogHasNoLineOfCallsThatAskHowThingsAre) {
+  Start();
+  const auto stub = NewStub();
+  {
+    grpc::ClientContext context;
+    v1::GetLoadResponse load;
+    EXPECT_TRUE(stub->GetLoad(&context, {}, &load).ok());
+  }
+  {
+    grpc::ClientContext context;
+    v1::GetModelInfoResponse info;
+    EXPECT_TRUE(stub->GetModelInfo(&context, {}, &info).ok());
+  }
+  EXPECT_EQ(MetricValue(MetricsPage(), "recurve_requests_total{code=\"OK\",method=\"GetLoad\"}"),
+            1.0);
+  Stop();
+  EXPECT_THAT(LogLines(), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace recurve

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <functional>
 #include <memory>
 
 #include "gmock/gmock.h"
@@ -28,9 +29,16 @@ class CallRecordTest : public testing::Test {
 
   // The line that is written for it.
   std::string Line(const CallRecord& record) {
+    return LineOf([&](Log* log) { RecordCall(origin_, record, &metrics_, log); });
+  }
+  std::string Answered(const absl::Status& status, SteadyTime ended) {
+    return LineOf([&](Log* log) { RecordAnswer(origin_, status, ended, &metrics_, log); });
+  }
+
+  static std::string LineOf(const std::function<void(Log*)>& record) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::tmpfile(), &std::fclose};
     Log log(LogFormat::kText, fileno(file.get()));
-    RecordCall(origin_, record, &metrics_, &log);
+    record(&log);
     log.Flush();
     std::string text(1 << 16, '\0');
     text.resize(static_cast<size_t>(pread(fileno(file.get()), text.data(), text.size(), 0)));
@@ -91,6 +99,18 @@ TEST_F(CallRecordTest, RefusalIsNoRequest) {
   EXPECT_THAT(Line(record), EndsWith(" request id=one method=Generate code=UNAVAILABLE "
                                      "refused=loading error=\"the model is still loading\"\n"));
   EXPECT_EQ(metrics_.latencies().queue.sum, 0.0);
+}
+
+TEST_F(CallRecordTest, ACallThatGeneratesNothingIsToldWithItsTime) {
+  origin_.method = "Tokenize";
+  origin_.tenant = "acme";
+  origin_.trace_id = "4bf9";
+  EXPECT_THAT(Answered(absl::OkStatus(), At(3)),
+              EndsWith(" request id=one method=Tokenize code=OK tenant=acme trace_id=4bf9 "
+                       "total_ms=3\n"));
+  EXPECT_THAT(Answered(absl::InvalidArgumentError("no such id"), At(4)),
+              EndsWith(" request id=one method=Tokenize code=INVALID_ARGUMENT tenant=acme "
+                       "trace_id=4bf9 error=\"no such id\" total_ms=4\n"));
 }
 
 }  // namespace
