@@ -72,16 +72,30 @@ class Authority:
                       f"{name}.crt", "-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative_names}")
         return self.directory / f"{name}.crt", self.directory / f"{name}.key"
 
+    def revocations(self, *names: str) -> pathlib.Path:
+        """The file of a list that revokes these certificates, and those of the lists before."""
+        settings, database = self.directory / "ca.cnf", self.directory / "index.txt"
+        settings.write_text("[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ndefault_md = sha256\n"
+                            "default_crl_days = 2\n")
+        database.touch()
+        command = ["openssl", "ca", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key"]
+        for name in names:
+            subprocess.run([*command, "-revoke", f"{name}.crt"], cwd=self.directory, check=True, capture_output=True)
+        subprocess.run([*command, "-gencrl", "-out", "ca.crl"], cwd=self.directory, check=True, capture_output=True)
+        return self.directory / "ca.crl"
+
 
 class Configuration:
-    """deploy/envoy/envoy.yaml as shipped, with variants turned on, as data that a test may change."""
+    """deploy/envoy as shipped, with variants turned on; envoy.yaml as data that a test may change."""
 
     def __init__(self, *variants: str):
-        text = (CONFIGURATION / "envoy.yaml").read_text()
+        self.files = {name: (CONFIGURATION / name).read_text()
+                      for name in ("envoy.yaml", "certificate.yaml", "client_ca.yaml")}
         for variant in variants:
-            text, count = re.subn(f"(?m)^#{variant} ", "", text)
-            assert count > 0, f"envoy.yaml has no variant {variant}"
-        self.data = yaml.safe_load(text)
+            turned_on = {name: re.sub(f"(?m)^#{variant} ", "", text) for name, text in self.files.items()}
+            assert turned_on != self.files, f"there is no variant {variant}"
+            self.files = turned_on
+        self.data = yaml.safe_load(self.files.pop("envoy.yaml"))
         resources = self.data["static_resources"]
         self.listener, self.metrics_listener = resources["listeners"]
         self.chain = self.listener["filter_chains"][0]
@@ -121,8 +135,7 @@ def check(configuration: Configuration, directory: pathlib.Path) -> subprocess.C
 
 def write(configuration: Configuration, directory: pathlib.Path) -> pathlib.Path:
     """Writes all files of a configuration for /etc/envoy to `directory`; the path of the first."""
-    for name in ("certificate.yaml", "client_ca.yaml"):
-        text = (CONFIGURATION / name).read_text()
+    for name, text in configuration.files.items():
         (directory / name).write_text(text.replace("/etc/envoy", str(directory)))
     path = directory / "envoy.json"
     path.write_text(json.dumps(configuration.data).replace("/etc/envoy", str(directory)))
@@ -138,24 +151,25 @@ def lay_out(authority: Authority, directory: pathlib.Path) -> None:
     (directory / "tls" / "tls.key").write_bytes(key.read_bytes())
     for place in ("client_ca", "upstream"):
         (directory / place / "ca.crt").write_bytes(authority.certificate.read_bytes())
+    (directory / "client_ca" / "ca.crl").write_bytes(authority.revocations().read_bytes())
 
 
 class Front:
-    """A running Envoy in front of `servers` (addresses)."""
+    """A running Envoy in front of `servers` (addresses), with more `arguments` if need be."""
 
-    def __init__(self, configuration: Configuration, servers: list[str], authority: Authority):
+    def __init__(self, configuration: Configuration, servers: list[str], authority: Authority, *arguments: str):
         self._scratch = tempfile.TemporaryDirectory(prefix="recurve-envoy-")
         self.directory = pathlib.Path(self._scratch.name)
         self.authority = authority
         lay_out(authority, self.directory)
-        self._admin = free_port()
+        self.admin_port = free_port()
         self.metrics_port = free_port()
         configuration.set_servers(servers)
-        configuration.set_ports(0, self._admin, self.metrics_port)
+        configuration.set_ports(0, self.admin_port, self.metrics_port)
         self.log_path = self.directory / "log"
         self.access_path = self.directory / "access"
         command = [str(ENVOY), "-c", str(write(configuration, self.directory)), "--concurrency", "1",
-                   "--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "100"]
+                   "--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "100", *arguments]
         with open(self.log_path, "wb") as log, open(self.access_path, "wb") as access:
             self.process = subprocess.Popen(command, stdout=access, stderr=log)
         try:
@@ -177,7 +191,7 @@ class Front:
         self._scratch.cleanup()
 
     def admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=30) as answer:
             return answer.read().decode()
 
     def _ready(self) -> bool:

@@ -19,7 +19,7 @@ from tests.e2e.harness import ROOT, Collected, Server, health_grpc, health_pb, p
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
 SLOW = ("--force_scalar", "--threads=1")  # so that a long request still runs when the next one comes
-VARIANTS = ((), ("mtls",), ("upstream-tls",), ("reflection",), ("stock-clients",),
+VARIANTS = ((), ("mtls",), ("mtls", "crl"), ("upstream-tls",), ("reflection",), ("stock-clients",),
             ("mtls", "upstream-tls", "reflection", "stock-clients"))
 
 
@@ -247,6 +247,23 @@ class EnvoyTest(unittest.TestCase):
                                          metadata=[("x-recurve-tenant", "bob")])
         wait_until(lambda: "tenant=alice" in self.server.log(), "not in the log")
         self.assertNotIn("bob", self.server.log())
+
+    def test_a_certificate_that_is_revoked_is_refused_from_then_on(self):
+        self.start(variants=("mtls", "crl"))
+        alice, bob = (self.authority.sign(name, f"DNS:{name}") for name in ("alice", "bob"))
+
+        def is_let_in(client) -> bool:
+            with self.front.stub(client=client) as stub:
+                try:
+                    stub.GetModelInfo(pb.GetModelInfoRequest(), timeout=SECONDS)
+                except grpc.RpcError as error:
+                    self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                    return False
+                return True
+        self.assertTrue(is_let_in(alice))
+        os.replace(self.authority.revocations("alice"), self.front.directory / "client_ca" / "ca.crl")
+        wait_until(lambda: not is_let_in(alice), "a revoked certificate is taken")
+        self.assertTrue(is_let_in(bob))
 
     def test_a_tenant_has_a_rate_over_all_its_connections(self):
         configuration = Configuration("mtls")
