@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 
-from tests.deploy.rendering import ROOT, find, named
+from tests.deploy.rendering import ROOT, find, named, pods, servers
 
 SERVER = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bin")) / "recurve-server"
 
@@ -20,7 +20,9 @@ SERVER = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bi
 MADE_BY_OPERATORS = {
     ("Secret", "recurve-tls"): {"tls.crt", "tls.key"},
     ("Secret", "recurve-access"): {"access.json"},
+    ("Secret", "recurve-envoy-tls"): {"tls.crt", "tls.key"},
     ("ConfigMap", "recurve-client-ca"): {"ca.crt"},
+    ("ConfigMap", "recurve-server-ca"): {"ca.crt"},
 }
 PATH_FLAGS = ("model", "tls_cert", "tls_key", "tls_client_ca", "access_file")
 
@@ -72,9 +74,8 @@ class Settings:
 
 
 def _settings(objects: list[dict]):
-    for deployment in find(objects, "Deployment"):
-        pod = deployment["spec"]["template"]["spec"]
-        yield deployment, Settings(objects, pod, pod["containers"][0])
+    for deployment, pod, container in servers(objects):
+        yield deployment, Settings(objects, pod, container)
 
 
 def _keys(objects: list[dict], kind: str, name: str) -> set[str] | None:
@@ -84,7 +85,7 @@ def _keys(objects: list[dict], kind: str, name: str) -> set[str] | None:
     return MADE_BY_OPERATORS.get((kind, name))
 
 
-def _volume_files(objects: list[dict], volume: dict) -> tuple[set[str] | None, list[str]]:
+def volume_files(objects: list[dict], volume: dict) -> tuple[set[str] | None, list[str]]:
     """The files of a volume, None if nobody can say here; and what is wrong with where they come from."""
     for field, kind, name_field in (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")):
         if field not in volume:
@@ -107,13 +108,13 @@ def _volume_files(objects: list[dict], volume: dict) -> tuple[set[str] | None, l
 def mounts(objects: list[dict]) -> list[str]:
     """Volumes are mounted, mounts have volumes, and what they hold exists."""
     findings = []
-    for deployment, settings in _settings(objects):
-        volumes = {volume["name"] for volume in settings.pod.get("volumes", [])}
-        mounted = {mount["name"] for mount in settings.container.get("volumeMounts", [])}
+    for deployment, pod, container in pods(objects):
+        volumes = {volume["name"] for volume in pod.get("volumes", [])}
+        mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
         findings += [f"{named(deployment)}: there is no volume {name}" for name in sorted(mounted - volumes)]
         findings += [f"{named(deployment)}: volume {name} is not mounted" for name in sorted(volumes - mounted)]
-        for volume in settings.pod.get("volumes", []):
-            findings += [f"{named(deployment)}: {text}" for text in _volume_files(objects, volume)[1]]
+        for volume in pod.get("volumes", []):
+            findings += [f"{named(deployment)}: {text}" for text in volume_files(objects, volume)[1]]
     return findings
 
 
@@ -132,7 +133,7 @@ def paths(objects: list[dict]) -> list[str]:
             if found is None:
                 findings.append(f"{named(deployment)}: {flag} is {path}, which is neither mounted nor in the image")
                 continue
-            files = _volume_files(objects, found[0])[0]
+            files = volume_files(objects, found[0])[0]
             if files is not None and found[1] not in files:
                 findings.append(f"{named(deployment)}: {flag} is {path}; its volume has {sorted(files)}")
     return findings

@@ -3,10 +3,11 @@
 
 import re
 import shutil
+import subprocess
 import textwrap
 import unittest
 
-from tests.deploy import flag_checks, metric_checks, pod_checks, reference_checks, schema_checks
+from tests.deploy import flag_checks, front_checks, metric_checks, pod_checks, reference_checks, schema_checks
 from tests.deploy.mutations import MUTATIONS, broken
 from tests.deploy.rendering import ROOT, Copy, all_variants
 from tests.deploy.metric_checks import Live
@@ -32,8 +33,8 @@ def metric_names(objects):
 
 
 CHECKS = {check.__name__: check for check in (
-    *pod_checks.CHECKS, *flag_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS, *metric_checks.CHECKS,
-    metric_names)}
+    *pod_checks.CHECKS, *flag_checks.CHECKS, *front_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS,
+    *metric_checks.CHECKS, metric_names)}
 
 
 def variant(name):
@@ -59,6 +60,7 @@ class ManifestsTest(unittest.TestCase):
 
     def test_each_component_adds_what_it_says(self):
         kinds = {
+            "envoy": ["ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", *["NetworkPolicy"] * 2],
             "gateway": "GRPCRoute", "grafana": "ConfigMap", "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject",
             "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": "PodMonitor",
             "prometheusrule": "PrometheusRule"}
@@ -66,7 +68,7 @@ class ManifestsTest(unittest.TestCase):
         for name, kind in kinds.items():
             with self.subTest(component=name):
                 added = [o["kind"] for o in variant(name) if (o["kind"], o["metadata"]["name"]) not in plain]
-                self.assertEqual(added, [kind])
+                self.assertEqual(added, kind if isinstance(kind, list) else [kind])
 
     def test_a_patch_that_fits_nothing_is_refused(self):
         with Copy() as copy:
@@ -76,10 +78,20 @@ class ManifestsTest(unittest.TestCase):
             with self.assertRaises(RuntimeError):
                 copy.with_components("tls")
 
+    @staticmethod
+    def blocks_of_the_docs(front):
+        """Of kubernetes.md what is indented: in its section on Envoy, or in all others."""
+        sections = re.split(r"^(?=## )", (ROOT / "docs" / "kubernetes.md").read_text(), flags=re.M)
+        text = "".join(section for section in sections if section.startswith("## Envoy in front") == front)
+        return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.M)]
+
+    def holds_together(self, objects):
+        for name, check in CHECKS.items():
+            with self.subTest(check=name):
+                self.assertEqual(check(objects), [])
+
     def test_the_overlay_of_the_docs_holds_together(self):
-        text = (ROOT / "docs" / "kubernetes.md").read_text()
-        blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.M)]
-        pieces = [block for block in blocks
+        pieces = [block for block in self.blocks_of_the_docs(front=False)
                   if re.match(r"\s*(apiVersion: kustomize|patches:|configMapGenerator:)", block)]
         self.assertEqual(len(pieces), 3)
         with Copy() as copy:
@@ -88,10 +100,33 @@ class ManifestsTest(unittest.TestCase):
             shutil.copy(copy.root / "base" / "recurve-server.toml", mine)
             (mine / "kustomization.yaml").write_text("".join(pieces))
             objects = copy.overlay("mine")
-        for name, check in CHECKS.items():
-            with self.subTest(check=name):
-                self.assertEqual(check(objects), [])
+        self.holds_together(objects)
         self.assertIn("registry.example/recurve:0.1.0", str(objects))
+
+    def test_the_front_of_the_docs_holds_together(self):
+        _, command, component = self.blocks_of_the_docs(front=True)
+        for variant, components in (("mtls", ["envoy"]), ("upstream-tls", ["envoy", "tls"])):
+            with self.subTest(variant=variant), Copy() as copy:
+                mine = copy.root / "overlays" / "mine"
+                shutil.copytree(copy.root / "overlays" / "cpu", mine)
+                own = (mine / "kustomization.yaml").read_text()
+                names = ", ".join(f"../../components/{name}" for name in components)
+                (mine / "kustomization.yaml").write_text(f"{own}components: [{names}, front]\n")
+                self.assertIn("#mtls ", command)
+                subprocess.run(command.replace("#mtls ", f"#{variant} "), shell=True, cwd=copy.root.parents[1], check=True)
+                (mine / "front" / "kustomization.yaml").write_text(component)
+                objects = copy.overlay("mine")
+                self.holds_together(objects)
+                front = front_checks.front_pods(objects)[0]
+                turned_on = "require_client_certificate: true" if variant == "mtls" else "sni: recurve"
+                self.assertIn(f" {turned_on}", front.files[front.path])
+                self.assertNotIn(f"#{variant} ", front.files[front.path].split("node:")[1])
+                self.assertEqual(next(o for o in objects if o["metadata"]["name"] == "recurve-envoy" and o["kind"] == "Service")
+                                 ["spec"]["type"], "LoadBalancer")
+
+    def test_the_policies_come_once(self):
+        with Copy() as copy, self.assertRaisesRegex(RuntimeError, "already registered id: NetworkPolicy"):
+            copy.with_components("envoy", "networkpolicy")
 
     def test_a_changed_file_of_flags_rolls_the_pods(self):
         def mounted(objects):

@@ -4,11 +4,29 @@
 from __future__ import annotations
 
 import copy
+import re
 
 DROP = object()  # the field goes
 
+
+class Edit:
+    """A piece of the field's text is another."""
+
+    def __init__(self, old: str, new: str):
+        self.old, self.new = old, new
+
+    def __repr__(self) -> str:
+        return f"{self.old} -> {self.new}"
+
+    def __call__(self, text: str) -> str:
+        assert self.old in text, f"there is no {self.old}"
+        return text.replace(self.old, self.new)
+
+
+
 POD = "spec.template.spec"
 SERVER = f"{POD}.containers.0"
+ENVOY_YAML = "data.envoy/yaml"
 
 
 # (check, variant, object, field, new value). A field is a path of names and indices, with slashes for the dots that a
@@ -61,7 +79,8 @@ MUTATIONS = [
     ("selectors", "cpu", "PodDisruptionBudget/recurve", "spec.selector.matchLabels.app/kubernetes/io/name", "server"),
     ("selectors", "production", "PodMonitor/recurve", "spec.selector.matchLabels", {"app": "recurve"}),
     ("selectors", "production", "NetworkPolicy/recurve", "spec.podSelector.matchLabels", {"app": "recurve"}),
-    ("selectors", "cpu", "Deployment/recurve", f"{POD}.topologySpreadConstraints.0.labelSelector.matchLabels", {"app": "recurve"}),
+    ("selectors", "cpu", "Deployment/recurve", f"{POD}.topologySpreadConstraints.0.labelSelector.matchLabels",
+     {"app": "recurve"}),
     ("ports", "cpu", "Service/recurve-headless", "spec.ports.0.targetPort", "rpc"),
     ("ports", "production", "PodMonitor/recurve", "spec.podMetricsEndpoints.0.port", "http"),
     ("ports", "production", "NetworkPolicy/recurve", "spec.ingress.0.ports.0.port", "rpc"),
@@ -74,6 +93,54 @@ MUTATIONS = [
     ("targets", "cpu", "Deployment/recurve", "spec.replicas", 1),
     ("targets", "cpu", "Deployment/recurve", f"{POD}.serviceAccountName", "default"),
     ("targets", "cpu", "PodDisruptionBudget/recurve", "spec.maxUnavailable", "50%"),
+    ("security", "envoy", "Deployment/recurve-envoy", f"{SERVER}.securityContext.readOnlyRootFilesystem", False),
+    ("rollout", "envoy", "Deployment/recurve-envoy", "spec.strategy.rollingUpdate.maxUnavailable", 1),
+    ("mounts", "envoy", "Deployment/recurve-envoy", "secretName=recurve-envoy-tls", "recurve-certificate"),
+    ("selectors", "envoy", "Service/recurve-envoy", "spec.selector", {"app": "envoy"}),
+    ("selectors", "envoy", "Deployment/recurve-envoy", "spec.selector.matchLabels", {"app.kubernetes.io/name": "recurve"}),
+    ("selectors", "envoy", "NetworkPolicy/recurve-envoy", "spec.egress.0.to.0.podSelector.matchLabels", {"app": "recurve"}),
+    ("ports", "envoy", "Service/recurve-envoy", "spec.ports.0.targetPort", "https"),
+    ("ports", "envoy", "NetworkPolicy/recurve-envoy", "spec.egress.0.ports.0.port", "rpc"),
+    ("services", "envoy", "Service/recurve-envoy", "spec.ports.0.appProtocol", "kubernetes.io/h2c"),
+    ("targets", "envoy", "Deployment/recurve-envoy", "spec.replicas", 1),
+    ("front_servers", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("address: recurve-headless", "address: recurve")),
+    ("front_servers", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("port_value: 50051", "port_value: 50052")),
+    ("front_servers", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("type: STRICT_DNS", "type: LOGICAL_DNS")),
+    ("front_servers", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("\n#upstream-tls ", "\n")),
+    ("front_servers", "envoy", "Service/recurve-headless", "metadata.name", "recurve-servers-headless"),
+    ("front_servers", "envoy", "Service/recurve-headless", "spec.ports.0.port", 50052),
+    ("front_servers", "envoy", "Deployment/recurve", f"{SERVER}.args.1", "--tls_cert=/etc/recurve-tls/tls.crt"),
+    ("front_servers", "envoy", "Deployment/recurve", f"{SERVER}.args.1", "--tls_client_ca=/etc/recurve-client-ca/ca.crt"),
+    ("front_ports", "envoy", "Deployment/recurve-envoy", f"{SERVER}.ports.0.containerPort", 8443),
+    ("front_ports", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("port_value: 443", "port_value: 8443")),
+    ("front_ports", "envoy", "Deployment/recurve-envoy", f"{POD}.securityContext.sysctls", DROP),
+    ("front_ports", "envoy", "Deployment/recurve-envoy", f"{SERVER}.readinessProbe.httpGet.path", "/healthz"),
+    ("front_ports", "envoy", "Deployment/recurve-envoy", f"{SERVER}.livenessProbe.httpGet.port", "grpc"),
+    ("front_ports", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("path: /ready", "path: /live")),
+    ("front_paths", "envoy", "Deployment/recurve-envoy", "mountPath=/etc/envoy/tls", "/etc/envoy-tls"),
+    ("front_paths", "envoy", "Deployment/recurve-envoy", "key=tls.key", DROP),
+    ("front_paths", "envoy", "ConfigMap/recurve-envoy", "data.certificate/yaml", DROP),
+    ("front_paths", "envoy", "ConfigMap/recurve-envoy", "data.certificate/yaml", Edit("tls/tls.key", "tls/tls.pem")),
+    ("front_paths", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML,
+     Edit("path: /etc/envoy/certificate", "path: /etc/front/certificate")),
+    ("front_limits", "envoy", "Deployment/recurve-envoy", f"{SERVER}.resources.limits.memory", "1Gi"),
+    ("front_limits", "envoy", "Deployment/recurve-envoy", f"{SERVER}.resources.requests.cpu", DROP),
+    ("front_limits", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML,
+     Edit("max_heap_size_bytes: 1073741824", "max_heap_size_bytes: 2147483648")),
+    ("front_end", "envoy", "Deployment/recurve-envoy", f"{POD}.terminationGracePeriodSeconds", 75),
+    ("front_end", "envoy", "Deployment/recurve-envoy", f"{SERVER}.lifecycle", DROP),
+    ("front_end", "envoy", "Deployment/recurve-envoy", f"{SERVER}.lifecycle.preStop.exec.command.2",
+     Edit("sleep 75", "sleep 45")),
+    ("front_end", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("port_value: 9901", "port_value: 9900")),
+    ("front_policies", "envoy", "NetworkPolicy/recurve", "spec.ingress.0.from.0",
+     {"podSelector": {"matchLabels": {"recurve-client": "true"}}}),
+    ("front_policies", "envoy", "NetworkPolicy/recurve", "spec.ingress.0.from.1", {"namespaceSelector": {}}),
+    ("front_policies", "envoy", "NetworkPolicy/recurve", "spec.ingress.0.from", DROP),
+    ("front_policies", "envoy", "NetworkPolicy/recurve-envoy", "spec.egress.1", DROP),
+    ("front_policies", "envoy", "NetworkPolicy/recurve-envoy", "spec.egress.0", DROP),
+    ("front_policies", "envoy", "NetworkPolicy/recurve-envoy", "spec.ingress.0.from", [{"podSelector": {}}]),
+    ("front_accepts", "envoy", "ConfigMap/recurve-envoy", ENVOY_YAML, Edit("stream_idle_timeout", "stream_idle_timeouts")),
+    ("front_accepts", "envoy", "Deployment/recurve-envoy", f"{SERVER}.image", "envoyproxy/envoy:v1.27.0"),
     ("routes", "gateway", "GRPCRoute/recurve", "spec.rules.0.backendRefs.0.name", "server"),
     ("routes", "gateway", "GRPCRoute/recurve", "spec.rules.0.backendRefs.0.port", 443),
     ("namespaces", "cpu", "Service/recurve", "metadata.namespace", "default"),
@@ -130,12 +197,18 @@ def _holders(thing, name: str, value: str):
             yield from _holders(inner, name, value)
 
 
+def _name(thing: dict) -> str:
+    """Without the hash of a generated ConfigMap's content."""
+    name = thing["metadata"]["name"]
+    return name.rpartition("-")[0] if thing["kind"] == "ConfigMap" and re.search(r"-[a-z0-9]{10}$", name) else name
+
+
 def broken(objects: list[dict], target: str, field: str, value) -> list[dict]:
     """A copy of the objects with one field changed. NAME=VALUE in place of a path finds the one that is so. With DROP
     an element of a list goes as a whole."""
     objects = copy.deepcopy(objects)
     kind, _, name = target.partition("/")
-    thing = next(o for o in objects if o["kind"] == kind and name in ("", o["metadata"]["name"]))
+    thing = next(o for o in objects if o["kind"] == kind and name in ("", _name(o)))
     if "=" in field:
         field_name, _, old = field.partition("=")
         holder, last = next(_holders(thing, field_name, old)), field_name
@@ -155,7 +228,7 @@ def broken(objects: list[dict], target: str, field: str, value) -> list[dict]:
     elif isinstance(holder, list) and last == len(holder):
         holder.append(value)
     else:
-        holder[last] = value
+        holder[last] = value(holder[last]) if isinstance(value, Edit) else value
     return objects
 
 

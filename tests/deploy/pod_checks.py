@@ -6,26 +6,17 @@ from __future__ import annotations
 import re
 
 from tests.deploy.flag_checks import Settings, seconds
-from tests.deploy.rendering import ROOT, find, named
+from tests.deploy.rendering import ROOT, named, pods, servers
 
 # Beyond what the server adds up, for the kubelet and a busy node.
 SLACK_SECONDS = 3
 SHUTDOWN_SECONDS = 1  # kShutdownBudget of server/lifecycle.cc
 
 
-def _servers(objects: list[dict]):
-    """(the Deployment, its pod's spec, the server's container)"""
-    for deployment in find(objects, "Deployment"):
-        pod = deployment["spec"]["template"]["spec"]
-        for container in pod["containers"]:
-            if container["name"] == "server":
-                yield deployment, pod, container
-
-
 def probes(objects: list[dict]) -> list[str]:
     findings = []
     services = {"startupProbe": "", "readinessProbe": "", "livenessProbe": "liveness"}
-    for deployment, _, container in _servers(objects):
+    for deployment, _, container in servers(objects):
         ports = {port["containerPort"]: port["name"] for port in container["ports"]}
         plain = "health" if "health" in ports.values() else "grpc"
         for kind, service in services.items():
@@ -40,7 +31,7 @@ def probes(objects: list[dict]) -> list[str]:
 def startup(objects: list[dict]) -> list[str]:
     """A model may take ten minutes to load; a rollout must wait longer than that."""
     findings = []
-    for deployment, _, container in _servers(objects):
+    for deployment, _, container in servers(objects):
         probe = container["startupProbe"]
         budget = probe["failureThreshold"] * probe["periodSeconds"]
         if budget < 600:
@@ -54,7 +45,7 @@ def startup(objects: list[dict]) -> list[str]:
 def drain(objects: list[dict]) -> list[str]:
     """SIGTERM to exit: the sum of what the server may take must fit the pod's grace period."""
     findings = []
-    for deployment, pod, container in _servers(objects):
+    for deployment, pod, container in servers(objects):
         flags = Settings(objects, pod, container).flags
         pre_stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         parts = {"preStop": float(pre_stop), "shutdown": SHUTDOWN_SECONDS, "slack": SLACK_SECONDS}
@@ -74,9 +65,10 @@ def drain(objects: list[dict]) -> list[str]:
 
 
 def security(objects: list[dict]) -> list[str]:
+    """Of all pods; the user is our image's."""
     findings = []
     user = re.search(r"^USER (\d+):(\d+)", (ROOT / "Dockerfile").read_text(), re.M)
-    for deployment, pod, container in _servers(objects):
+    for deployment, pod, container in pods(objects):
         context, own = pod.get("securityContext", {}), container.get("securityContext", {})
         expected = [
             ("runAsNonRoot", context.get("runAsNonRoot"), True),
@@ -98,7 +90,7 @@ def security(objects: list[dict]) -> list[str]:
 
 def rollout(objects: list[dict]) -> list[str]:
     findings = []
-    for deployment, _, _ in _servers(objects):
+    for deployment, _, _ in pods(objects):
         strategy = deployment["spec"].get("strategy", {})
         rolling = strategy.get("rollingUpdate", {})
         if strategy.get("type") != "RollingUpdate" or rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
@@ -109,7 +101,7 @@ def rollout(objects: list[dict]) -> list[str]:
 def resources(objects: list[dict]) -> list[str]:
     """As much as is asked for: threads and cache are sized by the limits."""
     findings = []
-    for deployment, _, container in _servers(objects):
+    for deployment, _, container in servers(objects):
         given = container.get("resources", {})
         requests, limits = given.get("requests", {}), given.get("limits", {})
         if not {"cpu", "memory"} <= requests.keys() or requests != limits:
@@ -125,7 +117,7 @@ def image_ports(objects: list[dict]) -> list[str]:
     findings = []
     exposed = {int(port) for port in re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.M)[1].split()}
     listening = {"grpc": "listen", "metrics": "metrics_listen", "health": "health_listen"}
-    for deployment, pod, container in _servers(objects):
+    for deployment, pod, container in servers(objects):
         flags = Settings(objects, pod, container).flags
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         for name, port in ports.items():

@@ -3,61 +3,73 @@
 
 from __future__ import annotations
 
-from tests.deploy.rendering import find, named
+from tests.deploy.rendering import find, named, pods, selects
 
 
-def _pod_labels(objects: list[dict]) -> dict:
-    return find(objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+def _port_names(deployment: dict) -> set[str]:
+    return {port["name"] for container in deployment["spec"]["template"]["spec"]["containers"] for port in container["ports"]}
 
 
-def _ports(objects: list[dict]) -> set[str]:
-    return {port["name"] for deployment in find(objects, "Deployment")
-            for container in deployment["spec"]["template"]["spec"]["containers"] for port in container["ports"]}
+def _selections(thing: dict):
+    """(labels of pods, ports of theirs by name) that an object speaks of."""
+    spec = thing.get("spec", {})
+    if thing["kind"] == "Service":
+        yield spec.get("selector", {}), [port["targetPort"] for port in spec["ports"]]
+    elif thing["kind"] == "PodDisruptionBudget":
+        yield spec["selector"]["matchLabels"], []
+    elif thing["kind"] == "PodMonitor":
+        yield spec["selector"]["matchLabels"], [endpoint["port"] for endpoint in spec["podMetricsEndpoints"]]
+    elif thing["kind"] == "Deployment":
+        for spread in spec["template"]["spec"]["topologySpreadConstraints"]:
+            yield spread["labelSelector"]["matchLabels"], []
+    elif thing["kind"] == "NetworkPolicy":
+        yield spec["podSelector"]["matchLabels"], [port["port"] for rule in spec["ingress"] for port in rule["ports"]]
+        for rule in spec["egress"]:
+            for peer in rule.get("to", []):
+                yield peer["podSelector"]["matchLabels"], [port["port"] for port in rule["ports"]]
 
 
 def selectors(objects: list[dict]) -> list[str]:
-    """Who selects pods selects ours."""
-    labels, chosen = _pod_labels(objects), []
+    """Who selects pods selects ours, and a Deployment its own alone."""
+    findings, deployments = [], find(objects, "Deployment")
     for thing in objects:
-        spec = thing.get("spec", {})
-        if thing["kind"] == "Service":
-            chosen.append((thing, spec.get("selector", {})))
-        if thing["kind"] in ("Deployment", "PodDisruptionBudget", "PodMonitor"):
-            chosen.append((thing, spec.get("selector", {}).get("matchLabels", {})))
-        if thing["kind"] == "NetworkPolicy":
-            chosen.append((thing, spec.get("podSelector", {}).get("matchLabels", {})))
-        if thing["kind"] == "Deployment":
-            chosen += [(thing, spread["labelSelector"]["matchLabels"])
-                       for spread in spec["template"]["spec"]["topologySpreadConstraints"]]
-    return [f"{named(thing)}: selects {selector}, pods have {labels}" for thing, selector in chosen
-            if not selector or not selector.items() <= labels.items()]
+        for selector, _ in _selections(thing):
+            if not any(selects(selector, deployment) for deployment in deployments):
+                findings.append(f"{named(thing)}: selects {selector}, which no pods have")
+    for thing in deployments:
+        chosen = [named(other) for other in deployments if selects(thing["spec"]["selector"]["matchLabels"], other)]
+        if chosen != [named(thing)]:
+            findings.append(f"{named(thing)}: its selector chooses the pods of {chosen}")
+    return findings
 
 
 def ports(objects: list[dict]) -> list[str]:
     """Ports that are named exist."""
-    known, used = _ports(objects), []
+    findings = []
     for thing in objects:
-        spec = thing.get("spec", {})
-        if thing["kind"] == "Service":
-            used += [(thing, port["targetPort"]) for port in spec["ports"]]
-        if thing["kind"] == "PodMonitor":
-            used += [(thing, endpoint["port"]) for endpoint in spec["podMetricsEndpoints"]]
-        if thing["kind"] == "NetworkPolicy":
-            used += [(thing, port["port"]) for rule in spec["ingress"] for port in rule["ports"]]
-    return [f"{named(thing)}: pods have no port {port}, only {sorted(known)}" for thing, port in used if port not in known]
+        for selector, names in _selections(thing):
+            for deployment in find(objects, "Deployment"):
+                if selects(selector, deployment):
+                    findings += [f"{named(thing)}: pods of {named(deployment)} have no port {name}"
+                                 for name in names if name not in _port_names(deployment)]
+    return findings
 
 
 def services(objects: list[dict]) -> list[str]:
-    """One Service for clients that balance, one for proxies; what they say of the protocol is true."""
+    """One Service of the servers for clients that balance, one for proxies; what they say of the protocol is true."""
     findings = []
-    arguments = find(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
-    protocol = "https" if any(argument.startswith("--tls_cert=") for argument in arguments) else "kubernetes.io/h2c"
+    for deployment, _, container in pods(objects):
+        plaintext = container["name"] == "server" and not any(
+            argument.startswith("--tls_cert=") for argument in container["args"])
+        protocol = "kubernetes.io/h2c" if plaintext else "https"
+        for service in find(objects, "Service"):
+            if selects(service["spec"].get("selector", {}), deployment):
+                findings += [f"{named(service)}: appProtocol is {port.get('appProtocol')}, expected {protocol}"
+                             for port in service["spec"]["ports"] if port.get("appProtocol") != protocol]
     for service in find(objects, "Service"):
         headless = service["spec"].get("clusterIP") == "None"
         if headless != service["metadata"]["name"].endswith("-headless"):
             findings.append(f"{named(service)}: clusterIP is {service['spec'].get('clusterIP')}")
-        findings += [f"{named(service)}: appProtocol is {port.get('appProtocol')}, expected {protocol}"
-                     for port in service["spec"]["ports"] if port.get("appProtocol") != protocol]
     return findings
 
 
@@ -75,11 +87,13 @@ def targets(objects: list[dict]) -> list[str]:
             findings.append(f"{named(scaler)}: {least} to {most} replicas; one alone cannot be replaced without a gap")
     if len(scalers) > 1:
         findings.append(f"{', '.join(map(named, scalers))}: two scalers of one Deployment")
+    scaled = {(scaler["spec"]["scaleTargetRef"]["kind"], scaler["spec"]["scaleTargetRef"]["name"]) for scaler in scalers}
     for deployment in find(objects, "Deployment"):
         replicas = deployment["spec"].get("replicas")
-        if scalers and replicas is not None:
+        has_scaler = (deployment["kind"], deployment["metadata"]["name"]) in scaled
+        if has_scaler and replicas is not None:
             findings.append(f"{named(deployment)}: replicas is {replicas}, and each `apply` would undo what a scaler did")
-        if not scalers and (replicas or 1) < 2:
+        if not has_scaler and (replicas or 1) < 2:
             findings.append(f"{named(deployment)}: replicas is {replicas}; one alone cannot be replaced without a gap")
         account = deployment["spec"]["template"]["spec"].get("serviceAccountName", "")
         if not find(objects, "ServiceAccount", account):

@@ -12,7 +12,8 @@ import tempfile
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MANIFESTS = ROOT / "deploy" / "kubernetes"
+DEPLOY = ROOT / "deploy"
+MANIFESTS = DEPLOY / "kubernetes"
 KUBECTL = pathlib.Path(sys.executable).parent / "kubectl"  # of tests/requirements_operations.txt
 
 # Components that stand on another.
@@ -36,12 +37,12 @@ def kustomize(folder: pathlib.Path) -> list[dict]:
 
 
 class Copy:
-    """A copy of deploy/kubernetes that may be changed; use with `with`."""
+    """A copy of deploy/ that may be changed, `root` its folder kubernetes; use with `with`."""
 
     def __enter__(self) -> Copy:
         self.scratch = tempfile.TemporaryDirectory(prefix="recurve-deploy-")
-        self.root = pathlib.Path(self.scratch.name) / "kubernetes"
-        shutil.copytree(MANIFESTS, self.root)
+        self.root = pathlib.Path(self.scratch.name) / "deploy" / "kubernetes"
+        shutil.copytree(DEPLOY, self.root.parent)
         return self
 
     def __exit__(self, *_) -> None:
@@ -75,6 +76,24 @@ def all_variants() -> dict[str, list[dict]]:
 
 def find(objects: list[dict], kind: str, name: str | None = None) -> list[dict]:
     return [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+
+
+def pods(objects: list[dict], container: str | None = None):
+    """(the Deployment, its pod's spec, the container) of each; of those alone whose container has this name."""
+    for deployment in find(objects, "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        for each in spec["containers"]:
+            if container in (None, each["name"]):
+                yield deployment, spec, each
+
+
+def servers(objects: list[dict]):
+    return pods(objects, "server")
+
+
+def selects(selector: dict, deployment: dict) -> bool:
+    """Whether its pods have these labels; no labels select nothing here."""
+    return bool(selector) and selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
 def named(thing: dict) -> str:
