@@ -248,8 +248,8 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
                  "once, then one a second, with the number of those suppressed.");
   logging.Switch(
       "--log_prompts", &options->log.prompts,
-      "Write the prompt of each call, up to 4 KiB of it, into the line that it has in the "
-      "log. Otherwise nothing that clients ask or are told is in any line.");
+      "Write the prompt of each call that generates, up to 4 KiB of it, into the line that it has "
+      "in the log. Otherwise nothing that clients ask or are told is in any line.");
 }
 
 std::string ErrorText(const CLI::ParseError& error) {
