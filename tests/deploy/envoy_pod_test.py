@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
+import grpc
+
 from tests.deploy.envoy_harness import SECONDS, Authority, Configuration, Front, wait_until
 from tests.deploy.front_checks import front_pods
 from tests.deploy.rendering import Copy
@@ -35,19 +37,27 @@ class EnvoyPodTest(unittest.TestCase):
         wait_until(lambda: front.healthy_servers() == 1, "the server is not healthy")
         return front
 
-    def test_before_its_end_clients_are_sent_away_and_streams_go_on(self):
-        front = self.start("--drain-time-s", "8")
-        narrow = {"grpc__http2__lookahead_bytes": 65536, "grpc__http2__bdp_probe": 0}
-        stub = self.enterContext(front.stub(**narrow))
-        # More than fits between the two, so that it runs for as long as nobody reads.
-        stream = stub.Generate(request("def f():\n", max_tokens=900, stop={"ignore_eos": True},
-                                       output={"logprobs": True, "top_logprobs": 20}))
-        messages = [next(stream)]
-        client = self.enterContext(front.raw())
-
+    def stop(self, front: Front) -> None:
         done = subprocess.run(pre_stop(front), capture_output=True, text=True, check=True, timeout=SECONDS)
         self.assertIn("200 OK", done.stdout)
-        self.assertFalse(self.is_closed(front))  # to those who have not heard
+
+    def begin_stream(self, front: Front) -> grpc.Call:
+        """Its messages are more than fits between the two, so that it runs for as long as nobody reads."""
+        narrow = {"grpc__http2__lookahead_bytes": 65536, "grpc__http2__bdp_probe": 0}
+        stream = self.enterContext(front.stub(**narrow)).Generate(request(
+            "def f():\n", max_tokens=900, stop={"ignore_eos": True}, output={"logprobs": True, "top_logprobs": 20}))
+        self.assertEqual(len(next(stream).tokens), 1)
+        return stream
+
+    def assert_goes_on(self, stream: grpc.Call) -> None:
+        self.assertEqual(self.server.load().requests_running, 1)
+        self.assertEqual(sum(len(message.tokens) for message in stream), 899)
+
+    def test_before_its_end_clients_are_sent_away_and_streams_go_on(self):
+        front = self.start("--drain-time-s", "3600", "--drain-strategy", "immediate")
+        stream = self.begin_stream(front)
+        client = self.enterContext(front.raw())
+        self.stop(front)
         numbers = iter(range(1, 1 << 20, 2))
 
         def is_sent_away() -> bool:
@@ -56,10 +66,15 @@ class EnvoyPodTest(unittest.TestCase):
             return client.read(lambda: client.ended(number)) and client.goaway() is not None
         wait_until(is_sent_away, "the client was not sent away")
         self.assertEqual(client.goaway(), 0)  # NO_ERROR
+        self.assertFalse(self.is_closed(front))  # to those who have not heard
+        self.assert_goes_on(stream)
+
+    def test_when_the_time_for_that_is_over_streams_go_on_and_no_connection_is_taken(self):
+        front = self.start("--drain-time-s", "1")
+        stream = self.begin_stream(front)
+        self.stop(front)
         wait_until(lambda: self.is_closed(front), "Envoy takes connections yet")
-        self.assertEqual(self.server.load().requests_running, 1)
-        messages += stream
-        self.assertEqual(sum(len(message.tokens) for message in messages), 900)
+        self.assert_goes_on(stream)
 
     @staticmethod
     def is_closed(front: Front) -> bool:
