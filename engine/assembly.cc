@@ -86,7 +86,7 @@ BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precisio
   backend.name = options.model.backend;
   backend.precision = precision;
   backend.threads = options.model.threads;
-  backend.force_scalar = options.model.force_scalar;
+  backend.isa = options.model.isa;
   backend.device = options.model.device;
   backend.eager = options.model.cuda_eager;
   backend.overlap = options.model.cuda_overlap;
@@ -95,7 +95,8 @@ BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precisio
   return backend;
 }
 
-// Fills in every automatic value but the number of pages.
+// Fills in every automatic value but the number of pages; --isa stays as it was given, since what
+// the backend chose is EngineInfo::isa.
 absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
                                  EngineOptions& options) {
   ModelOptions& m = options.model;

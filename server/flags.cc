@@ -57,9 +57,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
   group.NumberOrAuto("--threads", &options->threads,
                      "Threads that compute; auto: as many as affinity and the cgroup's CPU quota "
                      "allow. Results do not depend on it.");
-  group.Switch("--force_scalar", &options->force_scalar,
-               "Plain C++ kernels instead of vector ones: slow, same results bit for bit, for "
-               "checking.");
+  group.Choice("--isa", &options->isa, {"auto", "scalar", "avx2", "avx512"},
+               "Of cpu: the instruction set of its kernels; auto: the fastest that the machine "
+               "has. Same results bit for bit: another is for checking and comparing, scalar the "
+               "plain C++ kernels, which are slow.");
 }
 
 void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {

@@ -57,19 +57,6 @@ __attribute__((constructor(101))) void RequireX86_64V3() {
 
 }  // namespace
 
-CpuWords ReadCpuWords() {
-  CpuWords words;
-  uint32_t eax, ebx, ecx, edx;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) words.basic = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) words.newer = ebx;
-  if (__get_cpuid(0x8000'0001, &eax, &ebx, &ecx, &edx)) words.extended = ecx;
-  if (words.basic & bit_OSXSAVE) {
-    // The intrinsic needs -mxsave.
-    asm volatile("xgetbv" : "=a"(words.saved), "=d"(edx) : "c"(0));
-  }
-  return words;
-}
-
 const char* MissingOfX86_64V3(const CpuWords& words) {
   for (const Feature& feature : kFeatures) {
     if ((words.*feature.word & feature.bits) == 0) return feature.name;

@@ -6,19 +6,9 @@
 
 #if defined(__x86_64__)
 
-#include <cstdint>
+#include "engine/base/cpu_words.h"
 
 namespace recurve {
-
-// What cpuid says of the processor, and xgetbv of the registers that the system saves.
-struct CpuWords {
-  uint32_t basic = 0;     // leaf 1, ecx
-  uint32_t newer = 0;     // leaf 7, ebx
-  uint32_t extended = 0;  // leaf 0x80000001, ecx
-  uint32_t saved = 0;     // XCR0
-};
-
-CpuWords ReadCpuWords();
 
 // What x86-64-v3 has and these lack, by name, one of them; null if nothing.
 const char* MissingOfX86_64V3(const CpuWords& words);

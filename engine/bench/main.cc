@@ -211,7 +211,11 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
                "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
-  app.add_flag("--force_scalar", f.backend.force_scalar, "The readable kernels: slow, same bits")
+  app.add_option(
+         "--isa", f.backend.isa,
+         "Of cpu: instruction set of its kernels, scalar, avx2 or avx512; auto: the fastest "
+         "that the machine has. Same bits")
+      ->capture_default_str()
       ->group(kEngine);
   constexpr char kRuns[] = "Runs";
   app.add_option("--repeat", f.repeat, "Measured runs")

@@ -325,7 +325,7 @@ class EnvoyLimitsTest(unittest.TestCase):
         limit.tighten(configuration)
         if broken:
             limit.take_out(configuration)
-        servers = [Server("--slots=1", "--max_queued_requests=1", "--threads=1", "--force_scalar") for _ in range(2)]
+        servers = [Server("--slots=1", "--max_queued_requests=1", "--threads=1", "--isa=scalar") for _ in range(2)]
         try:
             with Front(configuration, [server.address for server in servers], self.authority) as front:
                 wait_until(lambda: front.healthy_servers() == 2, "the servers are not healthy")

@@ -36,7 +36,7 @@ class EnvoyServersTest(unittest.TestCase):
     def server(self, *flags: str, listen: str = "") -> Server:
         # A port that another process may take over, which those that the system chooses are not.
         listen = listen or f"127.0.0.1:{free_port()}"
-        server = Server("--threads=1", "--force_scalar", *flags, listen=listen)
+        server = Server("--threads=1", "--isa=scalar", *flags, listen=listen)
         self.addCleanup(server.kill)
         return server
 

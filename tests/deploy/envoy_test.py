@@ -18,7 +18,7 @@ from tests.e2e.harness import ROOT, Collected, Server, health_grpc, health_pb, p
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
-SLOW = ("--force_scalar", "--threads=1")  # so that a long request still runs when the next one comes
+SLOW = ("--isa=scalar", "--threads=1")  # so that a long request still runs when the next one comes
 VARIANTS = ((), ("mtls",), ("mtls", "crl"), ("upstream-tls",), ("reflection",), ("stock-clients",),
             ("mtls", "upstream-tls", "reflection", "stock-clients"))
 

@@ -15,7 +15,7 @@ from tests.e2e.harness import Collected, Server, health_grpc, health_pb, json_li
 
 PROMPT = "class Parser:\n    def parse(self):\n"
 LONG = {"ignore_eos": True}
-SLOW = ("--force_scalar", "--threads=1")  # so that a long request still runs when the next one comes
+SLOW = ("--isa=scalar", "--threads=1")  # so that a long request still runs when the next one comes
 
 
 class LifecycleTest(unittest.TestCase):

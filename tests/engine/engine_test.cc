@@ -22,7 +22,7 @@ namespace {
 class EngineOverBackendsTest : public testing::TestWithParam<TestBackend> {
  protected:
   void SetUp() override {
-    const std::string why = WhySkipped(GetParam(), *SmallModels()[3].model);
+    const std::string why = WhySkipped(GetParam());
     if (!why.empty()) GTEST_SKIP() << why;
   }
 

@@ -88,7 +88,7 @@ TEST(FingerprintTest, WhatChangesNoOutputDoesNotChangeIt) {
   parts.options.model.directory = "/elsewhere";
   parts.options.model.backend = "cuda";
   parts.options.model.threads = 7;
-  parts.options.model.force_scalar = true;
+  parts.options.model.isa = "scalar";
   parts.options.schedule.slots = 3;
   parts.options.schedule.chunk = 5;
   parts.options.schedule.policy = "lockstep";
@@ -121,7 +121,7 @@ TEST(FingerprintTest, EnginesTellIt) {
   EXPECT_EQ(print.size(), 32U) << print;
   EXPECT_EQ(print_of([](EngineOptions& options) {
               options.model.threads = 1;
-              options.model.force_scalar = true;
+              options.model.isa = "scalar";
               options.schedule.chunk = 16;
               options.schedule.slots = 2;
               options.schedule.policy = "lockstep";

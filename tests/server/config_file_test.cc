@@ -116,7 +116,7 @@ TEST_F(ConfigFlagsTest, TheFileIsReadAndTheCommandLineWins) {
   Write(
       "# a comment\nmodel = \"/models/other\"\nslots = 7\nareas=9\nthreads = auto\n"
       "model_name = my model\nkv_budget = entry:256,1:256\nmax_queued_requests = 010\n"
-      "drain_grace = 10s\nforce_scalar\nprefix_cache = true\nlisten = \"0.0.0.0:50051\"\n");
+      "drain_grace = 10s\nlog_prompts\nprefix_cache = true\nlisten = \"0.0.0.0:50051\"\n");
   const auto parsed = Parse({"--config=" + path_, "--areas=2", "--prefix_cache=false"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const auto& options = std::get<ServerOptions>(*parsed);
@@ -127,7 +127,7 @@ TEST_F(ConfigFlagsTest, TheFileIsReadAndTheCommandLineWins) {
   EXPECT_EQ(options.engine.schedule.areas, 2U);
   EXPECT_EQ(options.engine.schedule.max_queued_requests, 10U);
   EXPECT_EQ(options.drain.grace, Milliseconds(10000));
-  EXPECT_TRUE(options.engine.model.force_scalar);
+  EXPECT_TRUE(options.log.prompts);
   EXPECT_FALSE(options.engine.memory.prefix_cache);
   EXPECT_EQ(options.listen.listen.ToString(), "0.0.0.0:50051");
 }

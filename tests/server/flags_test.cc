@@ -53,7 +53,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--deterministic=false",
                                    "--precision=f32",
                                    "--threads=3",
-                                   "--force_scalar",
+                                   "--isa=scalar",
                                    "--policy=lockstep",
                                    "--slots=1",
                                    "--areas=2",
@@ -107,7 +107,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_FALSE(o.engine.model.deterministic);
   EXPECT_EQ(o.engine.model.precision, "f32");
   EXPECT_EQ(o.engine.model.threads, 3U);
-  EXPECT_TRUE(o.engine.model.force_scalar);
+  EXPECT_EQ(o.engine.model.isa, "scalar");
   EXPECT_EQ(o.engine.schedule.policy, "lockstep");
   EXPECT_EQ(o.engine.schedule.slots, 1U);
   EXPECT_EQ(o.engine.schedule.areas, 2U);
@@ -215,8 +215,8 @@ TEST(FlagsTest, DurationsAreWholeMilliseconds) {
 }
 
 TEST(FlagsTest, SwitchesAreTrueOrFalse) {
-  EXPECT_TRUE(Options({"--force_scalar"}).engine.model.force_scalar);
-  EXPECT_TRUE(Options({"--force_scalar=true"}).engine.model.force_scalar);
+  EXPECT_TRUE(Options({"--cuda_eager"}).engine.model.cuda_eager);
+  EXPECT_TRUE(Options({"--cuda_eager=true"}).engine.model.cuda_eager);
   EXPECT_FALSE(Options({"--prefix_cache=false"}).engine.memory.prefix_cache);
   for (const char* text : {"-1", "2", "010", "TRUE", "maybe", "true,false"}) {
     EXPECT_THAT(Error({std::string("--prefix_cache=") + text}),
@@ -255,6 +255,8 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
             "--backend: 'rocm' is not possible: this version has cpu or cuda or null");
   EXPECT_EQ(Error({"--precision=int8"}),
             "--precision: 'int8' is not possible: this version has bf16 or f32");
+  EXPECT_EQ(Error({"--isa=amx"}),
+            "--isa: 'amx' is not possible: this version has auto or scalar or avx2 or avx512");
   EXPECT_EQ(Error({"--policy=staged"}),
             "--policy: 'staged' is not possible: this version has depthwise or lockstep");
 }

@@ -24,10 +24,6 @@ absl::Status CheckThreads(uint32_t threads) {
       absl::StrCat("threads: found ", threads, ", expected 1 to ", kMostThreads));
 }
 
-Isa IsaOf(const CpuBackendOptions& options) {
-  return options.force_scalar ? Isa::kScalar : BestIsa();
-}
-
 // Adds the time from construction to destruction.
 class PartTimer {
  public:
@@ -63,7 +59,7 @@ absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<c
 BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& options) {
   BackendFacts facts;
   facts.name = "cpu";
-  facts.device = IsaName(IsaOf(options));
+  facts.device = IsaName(options.isa);
   facts.arithmetic = kReferenceArithmetic;
   facts.threads = options.threads;
   facts.page_bytes = CpuPageBytes(model.config, options.precision);
@@ -78,7 +74,7 @@ CpuBackend::CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadT
     : options_(options),
       team_(std::move(team)),
       model_(std::move(model)),
-      kernels_(KernelsFor(IsaOf(options))),
+      kernels_(KernelsFor(options.isa)),
       pool_(std::move(pool)),
       table_(ShapeOf(model_.config()), options.limits, model_.config().vocab_size,
              PageEntries(model_.config())),

@@ -31,9 +31,9 @@ namespace recurve {
 struct CpuBackendOptions {
   BackendLimits limits;
   Precision precision =
-      Precision::kBf16;       // of weights, activations between products, keys and values
-  uint32_t threads = 1;       // the thread that calls Submit included
-  bool force_scalar = false;  // the readable kernels; the bits are the same
+      Precision::kBf16;  // of weights, activations between products, keys and values
+  uint32_t threads = 1;  // the thread that calls Submit included
+  Isa isa = BestIsa();   // one of SupportedIsas(); the bits are the same
 };
 
 // A row's results depend neither on the other rows of its step nor on threads or instruction set.

@@ -15,11 +15,11 @@
 namespace recurve {
 namespace {
 
-CpuBackendOptions CpuOptions(const BackendOptions& options) {
+absl::StatusOr<CpuBackendOptions> CpuOptions(const BackendOptions& options) {
   CpuBackendOptions cpu;
   cpu.precision = options.precision;
   cpu.threads = options.threads == 0 ? UsableThreads() : options.threads;
-  cpu.force_scalar = options.force_scalar;
+  ASSIGN_OR_RETURN(cpu.isa, ChooseIsa(options.isa, SupportedIsas()));
   return cpu;
 }
 
@@ -46,7 +46,7 @@ absl::Status CheckOptions(const BackendOptions& options) {
   if (!is_cpu && options.threads != unchanged.threads) {
     return refuse("--threads", absl::StrCat(options.threads), "cpu");
   }
-  if (!is_cpu && options.force_scalar) return refuse("--force_scalar", "true", "cpu");
+  if (!is_cpu && options.isa != unchanged.isa) return refuse("--isa", options.isa, "cpu");
   return absl::OkStatus();
 }
 
@@ -55,7 +55,10 @@ absl::Status CheckOptions(const BackendOptions& options) {
 absl::StatusOr<std::unique_ptr<BackendBuilder>> OpenBackend(const BackendOptions& options) {
   const bool is_known = options.name == "cpu" || options.name == "cuda" || options.name == "null";
   if (is_known) RETURN_IF_ERROR(CheckOptions(options));
-  if (options.name == "cpu") return std::make_unique<CpuBuilder>(CpuOptions(options));
+  if (options.name == "cpu") {
+    ASSIGN_OR_RETURN(const CpuBackendOptions cpu, CpuOptions(options));
+    return std::make_unique<CpuBuilder>(cpu);
+  }
   if (options.name == "cuda") return OpenCuda(options);
   if (options.name == "null") return std::make_unique<NullBuilder>();
   return absl::InvalidArgumentError(absl::StrCat("--backend is '", Quotable(options.name),

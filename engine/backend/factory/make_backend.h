@@ -20,12 +20,12 @@ namespace recurve {
 struct BackendOptions {
   std::string name = "cpu";
   Precision precision =
-      Precision::kBf16;       // of weights, activations between products, keys and values
-  uint32_t threads = 0;       // cpu: that compute; 0: as many as this process may use
-  bool force_scalar = false;  // cpu: the readable kernels; the bits are the same
-  uint32_t device = 0;        // cuda: number of the card among those that the driver shows
-  bool eager = false;         // cuda: kernel by kernel instead of graphs, for errors that name one
-  bool overlap = true;        // cuda: kernels may begin before the one before them has ended
+      Precision::kBf16;      // of weights, activations between products, keys and values
+  uint32_t threads = 0;      // cpu: that compute; 0: as many as this process may use
+  std::string isa = "auto";  // cpu: instruction set of the kernels, as ChooseIsa takes it
+  uint32_t device = 0;       // cuda: number of the card among those that the driver shows
+  bool eager = false;        // cuda: kernel by kernel instead of graphs, for errors that name one
+  bool overlap = true;       // cuda: kernels may begin before the one before them has ended
   // cuda in bf16: bits depend on nothing but the row. False gives products of many rows to
   // cuBLASLt.
   bool deterministic = true;

@@ -46,7 +46,7 @@ BackendLimits Limits(const ModelConfig& config) {
 class BackendTest : public testing::TestWithParam<TestBackend> {
  protected:
   void SetUp() override {
-    const std::string why = WhySkipped(GetParam(), *MakeModel(TestConfig()));
+    const std::string why = WhySkipped(GetParam());
     if (!why.empty()) GTEST_SKIP() << why;
   }
 

@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
                                                          std::shared_ptr<const Model> model,
                                                          BackendOptions options,
                                                          const BackendLimits& limits) {
-  options.force_scalar = test.force_scalar;
+  options.isa = test.isa;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeOne(test, model, options, limits));
   if (!test.twin) return backend;
 #if defined(RECURVE_HAS_EMULATED_CUDA)
@@ -43,7 +43,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
     return std::make_unique<TwinBackend>(std::move(backend), std::move(other));
   }
 #endif
-  options.force_scalar = TestBackends().front().force_scalar;
+  options.isa = TestBackends().front().isa;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));
   return std::make_unique<TwinBackend>(std::move(backend), std::move(first));
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/kernels/isa.h"
 #include "engine/backend/factory/make_backend.h"
 #include "engine/model/config.h"
 #include "gtest/gtest.h"
@@ -36,24 +37,23 @@ inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
   return config;
 }
 
-// The CPU backend with the fastest kernels that the machine has, if they are not the plain ones.
-inline constexpr char kVectorKernels[] = "vectors";
-
 // All of these give the same bits in f32, and the CPU's in bf16 too.
 struct TestBackend {
-  std::string device;  // as BackendFacts::device says it, or kVectorKernels
-  bool force_scalar = false;
+  std::string name;
+  std::string isa = "auto";  // of the CPU backend, as --isa
   bool twin = false;  // with the first of TestBackends() beside it, each step's results compared
   bool emulates_cuda = false;  // the CUDA backend on an emulated device
 };
 
-// The fastest backend of most machines.
-inline TestBackend FastBackend() { return {.device = kVectorKernels}; }
+// The CPU backend as it is without being told.
+inline TestBackend FastBackend() { return {.name = "fastest"}; }
 
+// The CPU backend with each instruction set, the plain one first, and what else the build has.
 inline std::vector<TestBackend> TestBackends() {
-  std::vector<TestBackend> backends = {{.device = "scalar", .force_scalar = true}, FastBackend()};
+  std::vector<TestBackend> backends;
+  for (const Isa isa : kIsas) backends.push_back({.name = IsaName(isa), .isa = IsaName(isa)});
 #if defined(RECURVE_HAS_EMULATED_CUDA)
-  backends.push_back({.device = "emulated_cuda", .emulates_cuda = true});
+  backends.push_back({.name = "emulated_cuda", .emulates_cuda = true});
 #endif
   return backends;
 }
@@ -76,21 +76,18 @@ inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision)
   BackendOptions options;
   options.precision = precision;
   options.threads = 1;
-  options.force_scalar = backend.force_scalar;
+  options.isa = backend.isa;
   return options;
 }
 
-// Why this machine or build has not the backend; empty: it has.
-inline std::string WhySkipped(const TestBackend& backend, const Model& model) {
-  if (backend.emulates_cuda) return "";
-  const BackendFacts facts = (*OpenBackend(OptionsOf(backend, Precision::kF32)))->Describe(model);
-  const bool has_vectors = backend.device == kVectorKernels && facts.device != "scalar";
-  if (has_vectors || facts.device == backend.device) return "";
-  return absl::StrCat("no ", backend.device, " here: the fastest is ", facts.device);
+// Why this machine has not the backend; empty: it has.
+inline std::string WhySkipped(const TestBackend& backend) {
+  const absl::Status status = OpenBackend(OptionsOf(backend, Precision::kF32)).status();
+  return std::string(status.message());
 }
 
 inline std::string NameOf(const TestBackend& backend) {
-  return absl::StrCat(backend.device, backend.twin ? "_twin" : "");
+  return absl::StrCat(backend.name, backend.twin ? "_twin" : "");
 }
 
 // What GoogleTest prints of a parameter; by itself it prints bytes, among them addresses.

@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTwin(std::shared_ptr<const Model> m
   BackendOptions cpu;
   cpu.precision = Precision::kF32;
   cpu.threads = 1;
-  cpu.force_scalar = true;
+  cpu.isa = "scalar";
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> second, MakeBackend(std::move(model), cpu, limits));
   return std::make_unique<TwinBackend>(std::move(first), std::move(second));
 }

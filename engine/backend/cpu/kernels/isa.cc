@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/kernels/isa.h"
 
-namespace recurve {
+#include <algorithm>
+#include <string>
 
-std::vector<Isa> SupportedIsas() {
-  std::vector<Isa> isas = {Isa::kScalar};
-#if defined(__AVX2__)
-  isas.push_back(Isa::kAvx2);
-  // Asks the processor, and whether the system keeps the registers of its threads apart.
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    isas.push_back(Isa::kAvx512);
-  }
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/quotable.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
 #endif
-  return isas;
+
+namespace recurve {
+namespace {
+
+std::string NamesOf(std::span<const Isa> isas) {
+  return absl::StrJoin(isas, ", ",
+                       [](std::string* out, Isa isa) { absl::StrAppend(out, IsaName(isa)); });
 }
 
-Isa BestIsa() { return SupportedIsas().back(); }
+}  // namespace
 
 const char* IsaName(Isa isa) {
   switch (isa) {
@@ -28,6 +33,45 @@ const char* IsaName(Isa isa) {
       return "avx512";
   }
   return "unknown";
+}
+
+#if defined(__x86_64__)
+
+std::vector<Isa> SupportedIsas() { return IsasOf(ReadCpuWords()); }
+
+std::vector<Isa> IsasOf(const CpuWords& words) {
+  constexpr uint32_t kSubsets = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  // Of XCR0: the masks, and what the registers have beyond 256 bits and beyond the first sixteen.
+  constexpr uint32_t kSaved = 0xE0;
+  // AVX2 is in the baseline, without which no program of ours starts.
+  std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2};
+  if ((words.newer & kSubsets) == kSubsets && (words.saved & kSaved) == kSaved) {
+    isas.push_back(Isa::kAvx512);
+  }
+  return isas;
+}
+
+#else
+
+std::vector<Isa> SupportedIsas() { return {Isa::kScalar}; }
+
+#endif  // __x86_64__
+
+Isa BestIsa() { return SupportedIsas().back(); }
+
+absl::StatusOr<Isa> ChooseIsa(std::string_view name, std::span<const Isa> supported) {
+  if (name == "auto") return supported.back();
+  const auto is_named = [name](Isa isa) { return name == IsaName(isa); };
+  const auto* const known = std::find_if(std::begin(kIsas), std::end(kIsas), is_named);
+  if (known == std::end(kIsas)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--isa is '", Quotable(name), "'; this version has auto, ", NamesOf(kIsas)));
+  }
+  if (std::find(supported.begin(), supported.end(), *known) == supported.end()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--isa is ", IsaName(*known), ", which this machine lacks; it has ", NamesOf(supported)));
+  }
+  return *known;
 }
 
 }  // namespace recurve

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instruction sets that the CPU backend has kernels for.
+// Instruction sets that the CPU backend has kernels for, and which of them a machine can run.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_ISA_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_ISA_H_
 
+#include <span>
+#include <string_view>
 #include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/cpu_words.h"
 
 namespace recurve {
 
@@ -11,13 +16,25 @@ namespace recurve {
 // kAvx512: its subsets F, BW, DQ and VL.
 enum class Isa { kScalar, kAvx2, kAvx512 };
 
-// Those that this processor and its system can run, from the slowest to the fastest. On x86-64 AVX2
-// is in the baseline.
-std::vector<Isa> SupportedIsas();
-
-Isa BestIsa();  // the fastest of them
+// All of them, from the slowest to the fastest.
+inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
 
 const char* IsaName(Isa isa);
+
+// Those that this processor has and whose registers its system keeps, in the order of kIsas.
+std::vector<Isa> SupportedIsas();
+
+#if defined(__x86_64__)
+// The same of a machine that says this of itself.
+std::vector<Isa> IsasOf(const CpuWords& words);
+#endif
+
+// The fastest of SupportedIsas().
+Isa BestIsa();
+
+// What --isa asks for: one of `supported` by its name, or the last of them, which is the fastest,
+// by "auto". InvalidArgument: there is no such name; FailedPrecondition: this machine lacks it.
+absl::StatusOr<Isa> ChooseIsa(std::string_view name, std::span<const Isa> supported);
 
 }  // namespace recurve
 

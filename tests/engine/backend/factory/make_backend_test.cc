@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "engine/backend/cpu/kernels/isa.h"
 #include "engine/base/machine.h"
 #include "gtest/gtest.h"
 #include "tests/engine/small_models.h"
@@ -58,13 +59,28 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
             "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");
   EXPECT_EQ(refused({.name = "cuda", .threads = 3}),
             "--threads is 3, which is of --backend=cpu alone; leave it out with --backend=cuda");
-  EXPECT_EQ(refused({.name = "cuda", .force_scalar = true}),
-            "--force_scalar is true, which is of --backend=cpu alone; leave it out with "
+  EXPECT_EQ(refused({.name = "cuda", .isa = "scalar"}),
+            "--isa is scalar, which is of --backend=cpu alone; leave it out with "
             "--backend=cuda");
   EXPECT_EQ(refused({.name = "null", .threads = 1}),
             "--threads is 1, which is of --backend=cpu alone; leave it out with --backend=null");
   EXPECT_EQ(refused({.name = "null", .device = 1}),
             "--device is 1, which is of --backend=cuda alone; leave it out with --backend=null");
+}
+
+TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
+  const std::shared_ptr<const Model> model = SmallModels()[3].model;
+  EXPECT_EQ(Describe(*model, {}).device, IsaName(BestIsa()));
+  for (const Isa isa : SupportedIsas()) {
+    EXPECT_EQ(Describe(*model, {.isa = IsaName(isa)}).device, IsaName(isa));
+  }
+  for (const Isa isa : kIsas) {
+    EXPECT_EQ(OpenBackend({.isa = IsaName(isa)}).status(),
+              ChooseIsa(IsaName(isa), SupportedIsas()).status());
+  }
+  EXPECT_EQ(
+      OpenBackend({.isa = "sse"}).status(),
+      absl::InvalidArgumentError("--isa is 'sse'; this version has auto, scalar, avx2, avx512"));
 }
 
 TEST(OpenBackendTest, DescribesWhatItMakes) {
@@ -77,7 +93,7 @@ TEST(OpenBackendTest, DescribesWhatItMakes) {
   EXPECT_EQ(facts.memory_share, 0.5);
   const uint64_t of_bf16 = facts.page_bytes;
   options.threads = 3;
-  options.force_scalar = true;
+  options.isa = "scalar";
   options.precision = Precision::kF32;
   facts = Describe(*model, options);
   EXPECT_EQ(facts.threads, 3U);
