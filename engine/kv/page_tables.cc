@@ -144,19 +144,19 @@ bool PageTables::CopyShared(uint32_t slot, uint32_t group, uint32_t entries, siz
                             std::vector<PageCopy>& copies, std::vector<PageChange>& changes) {
   RECURVE_CHECK(IsTold(slot));
   std::vector<uint32_t>& table = TableOf(slot, group).pages;
-  std::vector<uint32_t> shared;  // indices
+  shared_.clear();
   for (uint32_t index = 0; index < GroupPagesFor(group, entries); ++index) {
-    if (changes.size() + shared.size() >= most) break;
-    if (pool_->shared(table[index])) shared.push_back(index);
+    if (changes.size() + shared_.size() >= most) break;
+    if (pool_->shared(table[index])) shared_.push_back(index);
   }
-  std::vector<uint32_t> own;
-  if (!pool_->Allocate(static_cast<uint32_t>(shared.size()), own)) return false;
-  for (size_t i = 0; i < shared.size(); ++i) {
-    uint32_t& page = table[shared[i]];
-    copies.push_back({page, own[i]});
-    changes.push_back({slot, group, shared[i], own[i]});
+  own_.clear();
+  if (!pool_->Allocate(static_cast<uint32_t>(shared_.size()), own_)) return false;
+  for (size_t i = 0; i < shared_.size(); ++i) {
+    uint32_t& page = table[shared_[i]];
+    copies.push_back({page, own_[i]});
+    changes.push_back({slot, group, shared_[i], own_[i]});
     pool_->Free(std::span(&page, 1));
-    page = own[i];
+    page = own_[i];
   }
   return true;
 }

@@ -132,6 +132,8 @@ class PageTables {
   std::vector<Table> tables_;                               // [slots * groups]
   std::vector<std::array<uint32_t, kMaxGroups>> reserved_;  // [slots]: entries
   std::array<uint32_t, kMaxGroups> group_pages_{};
+  // Of CopyShared, which so allocates nothing: indices of shared pages, and those in their places.
+  std::vector<uint32_t> shared_, own_;
 };
 
 }  // namespace recurve

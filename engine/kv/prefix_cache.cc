@@ -20,47 +20,45 @@ PrefixCache::~PrefixCache() {
   }
 }
 
-std::vector<PrefixCache::Node*> PrefixCache::Walk(const std::string& realm,
-                                                  std::span<const uint32_t> tokens) {
-  std::vector<Node*> path;
+void PrefixCache::Walk(const std::string& realm, std::span<const uint32_t> tokens) {
+  path_.clear();
   const auto found = realms_.find(realm);
   Nodes* next = found == realms_.end() ? nullptr : &found->second;
   for (; next != nullptr && tokens.size() >= node_tokens_; tokens = tokens.subspan(node_tokens_)) {
-    const auto node = next->find(Tokens(tokens.begin(), tokens.begin() + node_tokens_));
+    const auto node = next->find(tokens.first(node_tokens_));
     if (node == next->end()) break;
-    path.push_back(node->second.get());
-    next = &path.back()->next;
+    path_.push_back(node->second.get());
+    next = &path_.back()->next;
   }
-  return path;
 }
 
-void PrefixCache::Use(const std::vector<Node*>& path) {
-  for (auto node = path.rbegin(); node != path.rend(); ++node) {
+void PrefixCache::UsePath() {
+  for (auto node = path_.rbegin(); node != path_.rend(); ++node) {
     by_use_.splice(by_use_.end(), by_use_, (*node)->use);
   }
 }
 
-CachedPrefix PrefixCache::Find(const std::string& realm, std::span<const uint32_t> tokens) {
-  const std::vector<Node*> path = Walk(realm, tokens);
-  Use(path);
-  CachedPrefix prefix;
-  for (const Node* node : path) {
+const CachedPrefix& PrefixCache::Find(const std::string& realm, std::span<const uint32_t> tokens) {
+  Walk(realm, tokens);
+  UsePath();
+  found_.Clear();
+  for (const Node* node : path_) {
     for (uint32_t group = 0; group < groups_; ++group) {
       // Its first page may hold the last entries of the node before too, which may lie in a page
       // of another sequence there: this one has copied them.
       const uint32_t per_page = entries_per_page_[group];
       if (per_page > 0 && !node->pages[group].empty()) {
-        prefix.pages[group].resize(prefix.count[group] / per_page);
-        prefix.pages[group].insert(prefix.pages[group].end(), node->pages[group].begin(),
+        found_.pages[group].resize(found_.count[group] / per_page);
+        found_.pages[group].insert(found_.pages[group].end(), node->pages[group].begin(),
                                    node->pages[group].end());
       }
-      prefix.count[group] = node->count[group];
+      found_.count[group] = node->count[group];
     }
-    prefix.counts.push_back(node->count);
-    prefix.depths.insert(prefix.depths.end(), node->depths.begin(), node->depths.end());
-    prefix.tokens += node_tokens_;
+    found_.counts.push_back(node->count);
+    found_.depths.insert(found_.depths.end(), node->depths.begin(), node->depths.end());
+    found_.tokens += node_tokens_;
   }
-  return prefix;
+  return found_;
 }
 
 void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens,
@@ -69,21 +67,21 @@ void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens
                       std::span<const std::span<const uint32_t>> tables) {
   RECURVE_CHECK(tokens.size() == counts.size() * node_tokens_ && depths.size() == tokens.size() &&
                 tables.size() == groups_);
-  std::vector<Node*> path = Walk(realm, tokens);
-  while (path.size() < counts.size()) {
+  Walk(realm, tokens);
+  while (path_.size() < counts.size()) {
     auto node = std::make_unique<Node>();
-    node->parent = path.empty() ? nullptr : path.back();
-    if (path.empty()) node->realm = realm;
+    node->parent = path_.empty() ? nullptr : path_.back();
+    if (path_.empty()) node->realm = realm;
     const std::span<const uint32_t> its_tokens =
-        tokens.subspan(path.size() * node_tokens_, node_tokens_);
+        tokens.subspan(path_.size() * node_tokens_, node_tokens_);
     const std::span<const uint32_t> its_depths =
-        depths.subspan(path.size() * node_tokens_, node_tokens_);
+        depths.subspan(path_.size() * node_tokens_, node_tokens_);
     node->tokens.assign(its_tokens.begin(), its_tokens.end());
     node->depths.assign(its_depths.begin(), its_depths.end());
-    node->count = counts[path.size()];
+    node->count = counts[path_.size()];
     for (uint32_t group = 0; group < groups_; ++group) {
       const uint32_t per_page = entries_per_page_[group];
-      const uint32_t before = path.empty() ? 0 : counts[path.size() - 1][group];
+      const uint32_t before = path_.empty() ? 0 : counts[path_.size() - 1][group];
       const uint32_t count = node->count[group];
       if (per_page == 0 || count == before) continue;
       const uint32_t first = before / per_page;
@@ -94,11 +92,11 @@ void PrefixCache::Add(const std::string& realm, std::span<const uint32_t> tokens
       pool_->Keep(node->pages[group]);
     }
     node->use = by_use_.insert(by_use_.end(), node.get());
-    Nodes& siblings = path.empty() ? realms_[realm] : path.back()->next;
-    path.push_back(node.get());
+    Nodes& siblings = path_.empty() ? realms_[realm] : path_.back()->next;
+    path_.push_back(node.get());
     siblings.emplace(node->tokens, std::move(node));
   }
-  Use(path);
+  UsePath();
 }
 
 bool PrefixCache::ForgetOldest() {
@@ -107,13 +105,13 @@ bool PrefixCache::ForgetOldest() {
   RECURVE_CHECK(node->next.empty());
   by_use_.pop_front();
   for (uint32_t group = 0; group < groups_; ++group) pool_->Forget(node->pages[group]);
-  const Tokens tokens = node->tokens;
   if (node->parent != nullptr) {
-    node->parent->next.erase(tokens);
+    Nodes& siblings = node->parent->next;
+    siblings.erase(siblings.find(node->tokens));
     return true;
   }
   const auto realm = realms_.find(node->realm);
-  realm->second.erase(tokens);
+  realm->second.erase(realm->second.find(node->tokens));
   if (realm->second.empty()) realms_.erase(realm);
   return true;
 }

@@ -5,6 +5,7 @@
 #ifndef RECURVE_ENGINE_KV_PREFIX_CACHE_H_
 #define RECURVE_ENGINE_KV_PREFIX_CACHE_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <list>
@@ -22,6 +23,15 @@ namespace recurve {
 
 // What a prefix has in each group.
 struct CachedPrefix {
+  // Keeps its memory.
+  void Clear() {
+    tokens = 0;
+    count.fill(0);
+    for (std::vector<uint32_t>& of_group : pages) of_group.clear();
+    counts.clear();
+    depths.clear();
+  }
+
   uint32_t tokens = 0;                       // a multiple of PrefixCache::node_tokens()
   std::array<uint32_t, kMaxGroups> count{};  // entries
   // In table order; the last one may hold entries of other tokens behind these.
@@ -42,10 +52,11 @@ class PrefixCache {
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
-  // The longest prefix of `tokens` that is known in `realm`, and how many tokens it has. Counts as
-  // a use. A realm is whatever else decides the entries, or who may share them: depth caps,
-  // threshold, budget, salt.
-  CachedPrefix Find(const std::string& realm, std::span<const uint32_t> tokens);
+  // The longest prefix of `tokens` that is known in `realm`; valid until the next Find. Counts as a
+  // use. A realm is whatever else decides the entries, or who may share them: depth caps,
+  // threshold, budget, salt. Allocates nothing unless it finds more than ever before: of a sequence
+  // that waits for pages every plan asks.
+  const CachedPrefix& Find(const std::string& realm, std::span<const uint32_t> tokens);
 
   // Adds what is not known yet of tokens.size() = k * node_tokens() tokens. counts [k]: entries of
   // the sequence after each node. depths [tokens.size()]: recursions that each token ran. tables
@@ -62,22 +73,31 @@ class PrefixCache {
 
  private:
   using Tokens = std::vector<uint32_t>;  // [node_tokens_]
+  // Compares without a copy of what is looked for.
+  struct TokensLess {
+    using is_transparent = void;
+    bool operator()(std::span<const uint32_t> a, std::span<const uint32_t> b) const {
+      return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+    }
+  };
+  struct Node;
+  using Nodes = std::map<Tokens, std::unique_ptr<Node>, TokensLess>;
   struct Node {
     Node* parent = nullptr;
     std::string realm;  // of those without a parent
     Tokens tokens;
-    std::map<Tokens, std::unique_ptr<Node>> next;
+    Nodes next;
     std::array<uint32_t, kMaxGroups> count{};             // entries up to its end
     std::vector<uint32_t> depths;                         // [node_tokens_]
     std::array<std::vector<uint32_t>, kMaxGroups> pages;  // that hold entries of its tokens
     std::list<Node*>::iterator use;
   };
-  using Nodes = std::map<Tokens, std::unique_ptr<Node>>;
 
-  // The nodes along `tokens` as far as they are known, the first one first.
-  std::vector<Node*> Walk(const std::string& realm, std::span<const uint32_t> tokens);
-  // Puts them behind all others, ancestors last: so the first in use order has no descendants.
-  void Use(const std::vector<Node*>& path);
+  // Has path_ be the nodes along `tokens` as far as they are known.
+  void Walk(const std::string& realm, std::span<const uint32_t> tokens);
+  // Puts those of path_ behind all others, ancestors last: so the first in use order has no
+  // descendants.
+  void UsePath();
 
   PagePool* const pool_;
   const uint32_t groups_;
@@ -85,6 +105,8 @@ class PrefixCache {
   const uint32_t node_tokens_;
   std::map<std::string, Nodes> realms_;
   std::list<Node*> by_use_;  // used longest ago first
+  std::vector<Node*> path_;  // of the last Walk, the first node first
+  CachedPrefix found_;       // by the last Find
 };
 
 }  // namespace recurve

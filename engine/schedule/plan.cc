@@ -143,6 +143,7 @@ void Schedule::Preempt(Sequence& sequence) {
 }
 
 void Schedule::AdmitWaiting() {
+  const CachedPrefix nothing;
   while (queue_.HasNext()) {
     Sequence& sequence = *queue_.Next();
     if (sequence.end == 0) {  // one prompt token and nothing to generate: no row has to run
@@ -150,13 +151,13 @@ void Schedule::AdmitWaiting() {
       continue;
     }
     if (!admission_.HasSlotFor(sequence) || !builder_.HasSpaceToAdmit(sequence)) return;
-    CachedPrefix prefix = prefixes_.Find(sequence);
-    if (prefixes_.ParkNext(sequence, prefix.tokens, running_)) continue;
-    if (!admission_.HasPagesFor(sequence, prefix, running_)) {
-      prefix = {};  // its pages may be the only ones that are left
-      if (!admission_.HasPagesFor(sequence, prefix, running_)) return;
+    const CachedPrefix* prefix = &prefixes_.Find(sequence);
+    if (prefixes_.ParkNext(sequence, prefix->tokens, running_)) continue;
+    if (!admission_.HasPagesFor(sequence, *prefix, running_)) {
+      prefix = &nothing;  // the pages of what was found may be the only ones that are left
+      if (!admission_.HasPagesFor(sequence, *prefix, running_)) return;
     }
-    AdmitNext(prefix);
+    AdmitNext(*prefix);
   }
 }
 

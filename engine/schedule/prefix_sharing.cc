@@ -48,9 +48,10 @@ bool PrefixSharing::MayFind(const Sequence& sequence) {
   return sequence.prefix_state.finds && MayShare(sequence);
 }
 
-CachedPrefix PrefixSharing::Find(const Sequence& sequence) {
-  if (!MayFind(sequence)) return {};
-  return cache_.Find(sequence.prefix_state.realm, Findable(sequence));
+const CachedPrefix& PrefixSharing::Find(const Sequence& sequence) {
+  std::span<const uint32_t> tokens;
+  if (MayFind(sequence)) tokens = Findable(sequence);
+  return cache_.Find(sequence.prefix_state.realm, tokens);
 }
 
 bool PrefixSharing::ParkNext(Sequence& sequence, uint32_t found,

@@ -32,8 +32,9 @@ class PrefixSharing {
   // Whether `sequence` may take what others have stored.
   static bool MayFind(const Sequence& sequence);
 
-  // What is cached of the tokens that `sequence` may take from others. Counts as a use.
-  CachedPrefix Find(const Sequence& sequence);
+  // What is cached of the tokens that `sequence` may take from others; valid until the next Find.
+  // Counts as a use.
+  const CachedPrefix& Find(const Sequence& sequence);
 
   // Parks `sequence`, the queue's next, for which `found` tokens are cached, if one of `running` is
   // computing more of its prefix. Whether it has done so.

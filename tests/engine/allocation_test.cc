@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the engine allocates once it has run for a while: the backend nothing, whatever the step;
 // the rest of the loop nothing in steps that only generate, and little for what begins and ends
-// requests. The load is run three times over the bundled model; the last time counts. (While a
-// sequence has a slot but waits for pages, each plan looks its prefix up, which allocates: not
-// here.)
+// requests. Each load is run three times over the bundled model; the last time counts.
 #include "tests/engine/allocations.h"
 
 #include <functional>
@@ -16,6 +14,7 @@
 #include "engine/assembly.h"
 #include "engine/base/status_macros.h"
 #include "gtest/gtest.h"
+#include "tests/engine/small_engine.h"
 
 namespace recurve {
 namespace {
@@ -91,30 +90,6 @@ class CountingBackend final : public Backend {
   uint64_t gap_begin_ = 0;
 };
 
-// Hears everything and keeps nothing.
-class DeafSink final : public RequestSink {
- public:
-  explicit DeafSink(uint32_t samples) : ended_(samples) {}
-  void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs>) override {}
-  void OnTokens(uint32_t, std::span<const TokenEvent> tokens, uint32_t) override {
-    tokens_ += tokens.size();
-  }
-  void OnFinished(uint32_t, Finish finish) override {
-    EXPECT_TRUE(finish.status.ok()) << finish.status;
-    preemptions_ += finish.preemptions;
-    cached_tokens_ += finish.cached_tokens;
-    ended_.count_down();
-  }
-  void Wait() { ended_.wait(); }
-  uint32_t preemptions() const { return preemptions_; }
-  uint32_t cached_tokens() const { return cached_tokens_; }
-
- private:
-  std::latch ended_;
-  uint64_t tokens_ = 0;
-  uint32_t preemptions_ = 0, cached_tokens_ = 0;
-};
-
 Request LongRequest(uint32_t first_id, uint32_t prompt_tokens, uint32_t max_tokens) {
   Request request;
   std::vector<TokenId> ids;
@@ -162,72 +137,99 @@ std::vector<Request> Requests() {
   return requests;
 }
 
+// A prompt that begins as all of these do.
+std::vector<Request> RequestsThatBeginAlike() {
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < 4; ++i) {
+    Request& request = requests.emplace_back(LongRequest(11, 300, 80));
+    std::vector<TokenId>& ids = std::get<std::vector<TokenId>>(request.prompt);
+    for (size_t place = 128; place < ids.size(); ++place) ids[place] = (ids[place] + i) % 4096;
+  }
+  return requests;
+}
+
+constexpr uint32_t kSlots = 4;
+
 class AllocationTest : public testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override {
+  // 0 pages: those that all slots need.
+  void MakeEngine(uint32_t pages) {
     EngineOptions options;
     options.model.directory = RECURVE_SOURCE_DIR "/models/demo";
     options.model.precision = GetParam();
     options.model.threads = 1;
-    options.schedule.slots = 4;
+    options.schedule.slots = kSlots;
     options.schedule.areas = 2;
     options.schedule.chunk = 32;
     options.memory.max_context = 512;
+    options.memory.kv_pages = pages;
     options.eviction.every = 32;
     auto assembly = Assemble(options);
     ASSERT_TRUE(assembly.ok()) << assembly.status();
     assembly->backend = std::make_unique<CountingBackend>(std::move(assembly->backend), counts_,
                                                           [this] { return BeforeStep(); });
-    engine_ = MakeEngine(*std::move(assembly));
+    engine_ = recurve::MakeEngine(*std::move(assembly));
   }
 
-  void RunRound() {
+  // With `urgent` one more request comes when all slots are taken, and goes before the others.
+  void RunRound(std::vector<Request> requests, bool urgent) {
     std::latch all_came(1);
     all_came_ = &all_came;
+    urgent_ = nullptr;
     steps_ = 0;
+    waiting_steps_ = 0;
     counts_ = {};
     sinks_.clear();
-    for (Request& request : Requests()) Start(std::move(request));
-    sinks_.push_back(std::make_shared<DeafSink>(1));  // of the one that comes later
+    for (Request& request : requests) Start(std::move(request));
+    if (urgent) urgent_ = sinks_.emplace_back(std::make_shared<Sink>(kMostTokens));
     all_came.count_down();
     for (const auto& sink : sinks_) sink->Wait();
   }
 
   void Start(Request request) {
-    sinks_.push_back(std::make_shared<DeafSink>(request.samples));
-    const auto started = engine_->Start(std::move(request), sinks_.back());
+    std::vector<std::shared_ptr<Sink>> sinks;
+    for (uint32_t i = 0; i < request.samples; ++i) {
+      sinks_.push_back(sinks.emplace_back(std::make_shared<Sink>(kMostTokens)));
+    }
+    const auto started = engine_->Start(std::move(request), std::make_shared<SampleSinks>(sinks));
     ASSERT_TRUE(started.ok()) << started.status();
   }
 
-  // On the loop's thread. A round begins when all its requests have come, but for one, which comes
-  // when all slots are taken and goes before the others.
+  // On the loop's thread. A round begins when all its requests have come.
   bool BeforeStep() {
     if (++steps_ == 1) all_came_->wait();
-    if (steps_ != 100) return steps_ == 1;
+    const ScheduleCounters counters = engine_->Snapshot().schedule;
+    if (counters.waiting > 0 && counters.running < kSlots) ++waiting_steps_;
+    if (steps_ != 100 || urgent_ == nullptr) return steps_ == 1;
     Request urgent = LongRequest(7, 30, 50);
     urgent.priority = Priority::kHigh;
-    EXPECT_TRUE(engine_->Start(std::move(urgent), sinks_.back()).ok());
+    EXPECT_TRUE(engine_->Start(std::move(urgent), urgent_).ok());
     return true;
   }
 
+  static constexpr size_t kMostTokens = 150;  // of a sample
   Counts counts_;
   std::latch* all_came_ = nullptr;
-  uint32_t steps_ = 0;  // of the round
-  std::vector<std::shared_ptr<DeafSink>> sinks_;
+  // Of the round.
+  uint32_t steps_ = 0, waiting_steps_ = 0;
+  std::vector<std::shared_ptr<Sink>> sinks_;
+  std::shared_ptr<Sink> urgent_;
   std::unique_ptr<Engine> engine_;
 };
 
 TEST_P(AllocationTest, ASteadyEngineAllocatesNothing) {
-  for (int round = 0; round < kRounds; ++round) RunRound();
+  MakeEngine(0);
+  for (int round = 0; round < kRounds; ++round) RunRound(Requests(), /*urgent=*/true);
   EXPECT_EQ(counts_.backend, 0U);
   EXPECT_EQ(counts_.steady, 0U);
-  uint32_t samples = 1, preemptions = 0, cached_tokens = 0;
-  for (const Request& request : Requests()) samples += request.samples;
+  uint32_t preemptions = 0, cached_tokens = 0;
   for (const auto& sink : sinks_) {
-    preemptions += sink->preemptions();
-    cached_tokens += sink->cached_tokens();
+    const Finish finish = sink->Wait();
+    EXPECT_TRUE(finish.status.ok()) << finish.status;
+    preemptions += finish.preemptions;
+    cached_tokens += finish.cached_tokens;
   }
-  EXPECT_LE(counts_.others, samples * kMostOfSample + kToldTokens);
+  EXPECT_LE(counts_.others, sinks_.size() * kMostOfSample + kToldTokens);
   // All that the round was to have.
   EXPECT_GT(counts_.steady_gaps, 300U);
   EXPECT_GT(counts_.chunks, 20U);
@@ -235,6 +237,21 @@ TEST_P(AllocationTest, ASteadyEngineAllocatesNothing) {
   EXPECT_GT(counts_.copies, 0U);
   EXPECT_GT(preemptions, 0U);
   EXPECT_GT(cached_tokens, 100U);
+}
+
+// While a request has a slot to go to but waits for pages, each plan looks up what is cached of it.
+TEST_P(AllocationTest, WaitingForPagesAllocatesNothing) {
+  MakeEngine(0);
+  const uint32_t of_one = engine_->Info().kv_pages / kSlots;
+  MakeEngine(of_one * 7 / 5);
+  for (int round = 0; round < kRounds; ++round) RunRound(RequestsThatBeginAlike(), false);
+  EXPECT_EQ(counts_.backend, 0U);
+  EXPECT_EQ(counts_.steady, 0U);
+  uint32_t cached_tokens = 0;
+  for (const auto& sink : sinks_) cached_tokens += sink->Wait().cached_tokens;
+  EXPECT_GT(counts_.steady_gaps, 100U);
+  EXPECT_GT(waiting_steps_, 100U);
+  EXPECT_GT(cached_tokens, 128U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest, testing::Values("bf16", "f32"),

@@ -22,9 +22,13 @@
 
 namespace recurve {
 
-// Of one sample, whichever.
+// Of one sample, whichever. Hearing of the first `tokens` tokens allocates nothing.
 class Sink final : public RequestSink {
  public:
+  explicit Sink(size_t tokens = 0) {
+    tokens_.reserve(tokens);
+    logprobs_.reserve(tokens);
+  }
   void OnPromptLogprobs(uint32_t, std::vector<PositionLogprobs> logprobs) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     prompt_logprobs_ = logprobs.size();
