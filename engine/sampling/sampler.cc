@@ -20,24 +20,6 @@ uint32_t HashToken(TokenId token) { return token * 0x9E3779B1U; }
 // by one.
 constexpr size_t kStretch = 256;
 
-// The first id of the largest logit.
-uint32_t FindLargest(std::span<const float> logits) {
-  int32_t largest = std::numeric_limits<int32_t>::min();
-  size_t stretch = 0;  // the first one that holds it
-  for (size_t begin = 0; begin < logits.size(); begin += kStretch) {
-    int32_t largest_here = std::numeric_limits<int32_t>::min();
-    for (const float logit : logits.subspan(begin, std::min(kStretch, logits.size() - begin))) {
-      largest_here = std::max(largest_here, OrderKey(logit));
-    }
-    if (largest_here > largest) {
-      largest = largest_here;
-      stretch = begin;
-    }
-  }
-  while (OrderKey(logits[stretch]) != largest) ++stretch;
-  return static_cast<uint32_t>(stretch);
-}
-
 // The sum of weights, at most 2^31 each.
 uint64_t Sum(std::span<const uint32_t> weights) {
   uint64_t sum = 0;
@@ -59,11 +41,17 @@ uint32_t FindTarget(std::span<const uint32_t> weights, uint64_t target) {
   return static_cast<uint32_t>(id);
 }
 
-// Fills `weights` ([vocab]) and returns their sum.
-uint64_t ComputeWeights(std::span<const float> logits, float largest, float scale,
-                        std::span<uint32_t> weights) {
-  for (size_t i = 0; i < logits.size(); ++i) weights[i] = Weight(logits[i] - largest, scale);
-  return Sum(weights);
+// The sum of the weights of a row, each of which it tells `keep`, in id order.
+template <typename Keep>
+uint64_t Weigh(const LogitRow& row, float scale, Keep keep) {
+  const float largest = row.at_largest();
+  uint64_t sum = 0;
+  for (size_t id = 0; id < row.logits.size(); ++id) {
+    const uint32_t weight = Weight(row.logits[id] - largest, scale);
+    keep(id, weight);
+    sum += weight;
+  }
+  return sum;
 }
 
 // What a filter keeps of ranked candidates: those above `rank`, and the first `ties` of those at
@@ -131,14 +119,15 @@ std::span<uint32_t> CopyRanks(std::span<const Candidate> candidates, Rank rank,
   return std::span(ranks).first(candidates.size());
 }
 
-// Top-k, top-p and min-p, in this order, on the tokens of non-zero weight. What they leave, in id
-// order, lies in `scratch`.
-std::span<const Candidate> Filter(const SamplingParams& params, SamplerScratch& scratch) {
+// Top-k, top-p and min-p, in this order, on the tokens of non-zero weight, which lies in `scratch`
+// as what they leave does, in id order.
+std::span<const Candidate> Filter(const LogitRow& row, const SamplingParams& params,
+                                  SamplerScratch& scratch) {
   const auto key = [](const Candidate& c) { return c.key; };
   const auto weight = [](const Candidate& c) { return c.weight; };
   size_t count = 0;
   for (uint32_t id = 0; id < scratch.weights.size(); ++id) {
-    const uint32_t order = static_cast<uint32_t>(OrderKey(scratch.logits[id])) ^ 0x80000000U;
+    const uint32_t order = static_cast<uint32_t>(OrderKey(row.logits[id])) ^ 0x80000000U;
     scratch.candidates[count] = {id, order, scratch.weights[id]};
     count += scratch.weights[id] != 0 ? 1 : 0;
   }
@@ -159,10 +148,20 @@ std::span<const Candidate> Filter(const SamplingParams& params, SamplerScratch& 
   return left;
 }
 
-// Penalties, biases and the mask of stop ids, on the row in scratch.
-void AdjustLogits(const SamplingParams& params, std::span<const TokenCount> counts,
-                  std::span<const TokenBias> biases, std::span<const TokenId> stop_ids,
-                  uint32_t position, std::vector<float>& logits) {
+// Whether Adjust would change anything.
+bool IsAdjusted(const SamplingParams& params, std::span<const TokenCount> counts,
+                std::span<const TokenBias> biases, std::span<const TokenId> stop_ids,
+                uint32_t position) {
+  return (UsesTokenCounts(params) && !counts.empty()) || !biases.empty() ||
+         (position < params.min_end && !stop_ids.empty());
+}
+
+// The row after penalties, biases and the mask of stop ids, in `scratch`.
+LogitRow Adjust(const LogitRow& row, const SamplingParams& params,
+                std::span<const TokenCount> counts, std::span<const TokenBias> biases,
+                std::span<const TokenId> stop_ids, uint32_t position, SamplerScratch& scratch) {
+  std::vector<float>& logits = scratch.logits;
+  std::copy(row.logits.begin(), row.logits.end(), logits.begin());
   if (UsesTokenCounts(params)) {
     for (const TokenCount& count : counts) {
       logits[count.token] = Penalize(logits[count.token], params, count.generated);
@@ -176,17 +175,18 @@ void AdjustLogits(const SamplingParams& params, std::span<const TokenCount> coun
       if (id < logits.size()) logits[id] = -std::numeric_limits<float>::infinity();
     }
   }
+  return LogitRow(logits);
 }
 
-uint32_t Draw(const SamplingParams& params, uint32_t position, SamplerScratch& scratch,
-              float largest) {
-  const uint64_t sum =
-      ComputeWeights(scratch.logits, largest, ExponentScale(params.temperature), scratch.weights);
+uint32_t Draw(const LogitRow& row, const SamplingParams& params, uint32_t position,
+              SamplerScratch& scratch) {
+  const std::span<uint32_t> weights = scratch.weights;
+  const uint64_t sum = Weigh(row, ExponentScale(params.temperature),
+                             [weights](size_t id, uint32_t weight) { weights[id] = weight; });
   if (params.top_k == 0 && params.top_p >= 1.0F && params.min_p <= 0.0F) {
-    return FindTarget(scratch.weights,
-                      DrawTarget(params.seed_low, params.seed_high, position, sum));
+    return FindTarget(weights, DrawTarget(params.seed_low, params.seed_high, position, sum));
   }
-  const std::span<const Candidate> candidates = Filter(params, scratch);
+  const std::span<const Candidate> candidates = Filter(row, params, scratch);
   uint64_t target =
       DrawTarget(params.seed_low, params.seed_high, position, SumOfWeights(candidates));
   const Candidate* candidate = candidates.data();
@@ -225,39 +225,54 @@ SamplerScratch::SamplerScratch(uint32_t vocab, uint32_t max_logprobs)
   logprobs.reserve(size_t{max_logprobs} + 1);
 }
 
-bool AllFinite(std::span<const float> logits) {
-  uint32_t largest = 0;  // magnitude, by its bits
-  for (const float logit : logits) largest = std::max(largest, FloatBits(logit) & 0x7FFFFFFFU);
-  return IsFinite(FloatFromBits(largest));
+LogitRow::LogitRow(std::span<const float> row) : logits(row) {
+  RECURVE_CHECK(!row.empty());
+  // Keys of NaN lie beyond those of the infinities, on both sides.
+  int32_t largest_key = std::numeric_limits<int32_t>::min();
+  int32_t smallest_key = std::numeric_limits<int32_t>::max();
+  size_t stretch = 0;  // the first one that holds the largest
+  for (size_t begin = 0; begin < row.size(); begin += kStretch) {
+    int32_t largest_here = std::numeric_limits<int32_t>::min();
+    for (const float logit : row.subspan(begin, std::min(kStretch, row.size() - begin))) {
+      largest_here = std::max(largest_here, OrderKey(logit));
+      smallest_key = std::min(smallest_key, OrderKey(logit));
+    }
+    if (largest_here > largest_key) {
+      largest_key = largest_here;
+      stretch = begin;
+    }
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  finite = largest_key < OrderKey(kInfinity) && smallest_key > OrderKey(-kInfinity);
+  while (OrderKey(row[stretch]) != largest_key) ++stretch;
+  largest = static_cast<TokenId>(stretch);
 }
 
-SampleResult SampleToken(std::span<const float> logits, const SamplingParams& params,
+SampleResult SampleToken(const LogitRow& row, const SamplingParams& params,
                          std::span<const TokenCount> counts, std::span<const TokenBias> biases,
                          std::span<const TokenId> stop_ids, uint32_t position,
                          SamplerScratch& scratch) {
-  RECURVE_CHECK(!logits.empty() && logits.size() == scratch.logits.size());
-  if (!AllFinite(logits)) return {.finite = false};
-  std::copy(logits.begin(), logits.end(), scratch.logits.begin());
-  AdjustLogits(params, counts, biases, stop_ids, position, scratch.logits);
-  uint32_t largest = FindLargest(scratch.logits);
-  if (!IsFinite(scratch.logits[largest])) {
-    // Every token is a stop id: there is nothing else to sample.
-    std::copy(logits.begin(), logits.end(), scratch.logits.begin());
-    AdjustLogits(params, counts, biases, {}, position, scratch.logits);
-    largest = FindLargest(scratch.logits);
+  RECURVE_CHECK(row.finite && row.logits.size() == scratch.logits.size());
+  LogitRow adjusted = row;
+  if (IsAdjusted(params, counts, biases, stop_ids, position)) {
+    adjusted = Adjust(row, params, counts, biases, stop_ids, position, scratch);
+    if (!IsFinite(adjusted.at_largest())) {
+      // Every token is a stop id: there is nothing else to sample.
+      adjusted = Adjust(row, params, counts, biases, {}, position, scratch);
+    }
   }
-  const TokenId token = params.temperature > 0.0F
-                            ? Draw(params, position, scratch, scratch.logits[largest])
-                            : largest;
+  const TokenId token =
+      params.temperature > 0.0F ? Draw(adjusted, params, position, scratch) : adjusted.largest;
   const bool is_stop_id = std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end();
   return {.token = token, .is_stop_id = is_stop_id};
 }
 
-std::span<const IdLogprob> Logprobs(std::span<const float> logits, TokenId token, uint32_t top_n,
+std::span<const IdLogprob> Logprobs(const LogitRow& row, TokenId token, uint32_t top_n,
                                     SamplerScratch& scratch) {
-  RECURVE_CHECK(token < logits.size() && logits.size() == scratch.weights.size());
-  const float largest = logits[FindLargest(logits)];
-  const uint64_t sum = ComputeWeights(logits, largest, kLog2OfE, scratch.weights);
+  const std::span<const float> logits = row.logits;
+  RECURVE_CHECK(row.finite && token < logits.size());
+  const float largest = row.at_largest();
+  const uint64_t sum = Weigh(row, kLog2OfE, [](size_t, uint32_t) {});
   const size_t wanted = 1 + std::min<size_t>(top_n, logits.size());
   RECURVE_CHECK(wanted <= scratch.logprobs.capacity());
   const auto logprob = [&](TokenId id) {

@@ -70,14 +70,24 @@ struct SamplerScratch {
   std::vector<IdLogprob> logprobs;  // at most 1 + max_logprobs
 };
 
-struct SampleResult {
-  TokenId token = 0;        // meaningless unless `finite`
-  bool is_stop_id = false;  // `token` is one of `stop_ids`
-  // False: the logits hold a NaN or an infinity of either sign; nothing was sampled.
-  bool finite = true;
+// The logits that follow a token, [vocab] as the LM head wrote them, and what one look at all of
+// them found. Borrows them.
+struct LogitRow {
+  explicit LogitRow(std::span<const float> row);
+
+  float at_largest() const { return logits[largest]; }
+
+  std::span<const float> logits;
+  TokenId largest = 0;  // the first id of the largest logit; meaningless if one is a NaN
+  bool finite = true;   // they hold neither a NaN nor an infinity
 };
 
-// The token that stands at `position` after the row `logits` ([vocab], as the LM head wrote them).
+struct SampleResult {
+  TokenId token = 0;
+  bool is_stop_id = false;  // `token` is one of `stop_ids`
+};
+
+// The token that stands at `position` after `row`, which is finite.
 //
 // In this order: repetition, presence and frequency penalties on the tokens of `counts`; `biases`
 // (token < vocab), added one by one; below params.min_end, stop ids leave (unless they are the
@@ -88,20 +98,18 @@ struct SampleResult {
 // token is the first in id order whose running sum of weights exceeds a number drawn from [0, sum)
 // by (seed, position).
 //
-// `params` has been validated: its fields are within the ranges of params.h. O(vocab).
-SampleResult SampleToken(std::span<const float> logits, const SamplingParams& params,
+// `params` has been validated: its fields are within the ranges of params.h. O(vocab), but for
+// temperature 0 with nothing that changes a logit: then `row` knows the token.
+SampleResult SampleToken(const LogitRow& row, const SamplingParams& params,
                          std::span<const TokenCount> counts, std::span<const TokenBias> biases,
                          std::span<const TokenId> stop_ids, uint32_t position,
                          SamplerScratch& scratch);
 
-// Whether a row ([vocab]) holds neither NaN nor infinity.
-bool AllFinite(std::span<const float> logits);
-
-// Log probabilities under the raw logits ([vocab], finite) at temperature 1: first that of `token`,
+// Log probabilities under the raw logits of `row`, finite, at temperature 1: first that of `token`,
 // then the min(top_n, vocab) most likely ones, best first, ties to the lower id (so `token` may
 // come twice). The result lies in `scratch` until its next use. Absolute error below 3e-5 for
 // vocabularies to 2^18.
-std::span<const IdLogprob> Logprobs(std::span<const float> logits, TokenId token, uint32_t top_n,
+std::span<const IdLogprob> Logprobs(const LogitRow& row, TokenId token, uint32_t top_n,
                                     SamplerScratch& scratch);
 
 }  // namespace recurve

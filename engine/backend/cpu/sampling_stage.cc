@@ -74,16 +74,15 @@ absl::Status SamplingStage::Prepare(const SlotTable& table, const std::vector<ui
   return absl::OkStatus();
 }
 
-SamplingStage::Verdict SamplingStage::Sample(const Slot& slot, const Row& row, const float* logits,
-                                             uint32_t thread) {
+SamplingStage::Verdict SamplingStage::Sample(const Slot& slot, const Row& row,
+                                             const LogitRow& logits, uint32_t thread) {
   const SampleResult sample =
-      SampleToken({logits, vocab_size_}, slot.sampling, counts_[row.slot].entries(), slot.biases,
-                  slot.stop_ids, row.position + 1, scratch_[thread]);
-  if (!sample.finite) return {kNoToken, kNotFinite};
+      SampleToken(logits, slot.sampling, counts_[row.slot].entries(), slot.biases, slot.stop_ids,
+                  row.position + 1, scratch_[thread]);
   return {sample.token, sample.is_stop_id ? kStopId : 0};
 }
 
-void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const float* logits,
+void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const LogitRow& logits,
                                  uint32_t thread, uint32_t index) {
   RowResult& result = results_[index];
   uint32_t next = kNoToken;
@@ -95,7 +94,7 @@ void SamplingStage::FindLogprobs(const Slot& slot, const Row& row, const float* 
   if (next == kNoToken) return;
   const uint32_t top_n = slot.logprobs == kNoLogprobs ? 0 : slot.logprobs;
   TokenLogprob* out = &logprobs_[size_t{index} * row_logprobs_];
-  for (const IdLogprob& entry : Logprobs({logits, vocab_size_}, next, top_n, scratch_[thread])) {
+  for (const IdLogprob& entry : Logprobs(logits, next, top_n, scratch_[thread])) {
     out[result.logprobs++] = {row.slot, row.position + 1, entry.id, entry.value};
   }
 }
@@ -105,14 +104,15 @@ void SamplingStage::Run(const SlotTable& table, const Batch& batch, const Activa
   for (uint32_t i = thread; i < batch.logit_rows(); i += threads_) {
     const Row& row = batch.rows()[i];
     const Slot& slot = table.slot(row.slot);
-    const float* row_logits = logits.floats(i);
+    const LogitRow row_logits({logits.floats(i), vocab_size_});
     results_[i] = {};
+    if (!row_logits.finite) {
+      results_[i].verdict.flags = kNotFinite;
+      continue;
+    }
     if (SamplesRow(slot, row.position)) {
       results_[i].verdict = Sample(slot, row, row_logits, thread);
-    } else if (!AllFinite({row_logits, vocab_size_})) {
-      results_[i].verdict.flags = kNotFinite;
     }
-    if ((results_[i].verdict.flags & kNotFinite) != 0) continue;
     FindLogprobs(slot, row, row_logits, thread, i);
   }
 }

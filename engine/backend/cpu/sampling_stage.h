@@ -59,8 +59,8 @@ class SamplingStage {
     uint32_t logprobs;  // of this row, in logprobs_
   };
 
-  Verdict Sample(const Slot& slot, const Row& row, const float* logits, uint32_t thread);
-  void FindLogprobs(const Slot& slot, const Row& row, const float* logits, uint32_t thread,
+  Verdict Sample(const Slot& slot, const Row& row, const LogitRow& logits, uint32_t thread);
+  void FindLogprobs(const Slot& slot, const Row& row, const LogitRow& logits, uint32_t thread,
                     uint32_t index);
 
   const uint32_t vocab_size_;

@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "engine/base/math.h"
+#include "engine/sampling/arithmetic.h"
 #include "engine/sampling/sampler.h"
 #include "gtest/gtest.h"
 
@@ -42,7 +44,7 @@ TEST(Logprobs, AgreeWithDoublesAndASort) {
                          [&](uint32_t a, uint32_t b) { return row[a] > row[b]; });
         SamplerScratch scratch(vocab, 20);
         const uint32_t token = vocab / 2;
-        const std::span<const IdLogprob> result = Logprobs(row, token, top_n, scratch);
+        const std::span<const IdLogprob> result = Logprobs(LogitRow(row), token, top_n, scratch);
         ASSERT_EQ(result.size(), 1 + std::min(top_n, vocab));
         EXPECT_EQ(result[0].id, token);
         EXPECT_NEAR(result[0].value, row[token] - log_sum, 3e-5);
@@ -58,7 +60,7 @@ TEST(Logprobs, AgreeWithDoublesAndASort) {
 TEST(Logprobs, OfTiesTheLowerIdComesFirst) {
   const std::vector<float> row = {-0.0F, 1.0F, 0.0F, 1.0F, 1.0F};
   SamplerScratch scratch(5, 5);
-  const std::span<const IdLogprob> result = Logprobs(row, 4, 5, scratch);
+  const std::span<const IdLogprob> result = Logprobs(LogitRow(row), 4, 5, scratch);
   std::vector<uint32_t> ids;
   for (const IdLogprob& entry : result) ids.push_back(entry.id);
   EXPECT_EQ(ids, (std::vector<uint32_t>{4, 1, 3, 4, 0, 2}));
@@ -68,20 +70,22 @@ TEST(Logprobs, OfFarTokensAreTheirDistance) {
   // Beyond what weights can say, -100 is still 100 below the largest.
   const std::vector<float> row = {0.0F, -100.0F};
   SamplerScratch scratch(2, 0);
-  EXPECT_FLOAT_EQ(Logprobs(row, 1, 0, scratch)[0].value, -100.0F);
-  EXPECT_FLOAT_EQ(Logprobs(row, 0, 0, scratch)[0].value, 0.0F);
+  EXPECT_FLOAT_EQ(Logprobs(LogitRow(row), 1, 0, scratch)[0].value, -100.0F);
+  EXPECT_FLOAT_EQ(Logprobs(LogitRow(row), 0, 0, scratch)[0].value, 0.0F);
 }
 
-TEST(AllFinite, FindsOneBadLogit) {
-  std::vector<float> row(100, 1.0F);
-  EXPECT_TRUE(AllFinite(row));
-  for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity()}) {
-    for (const size_t i : {size_t{0}, size_t{57}, size_t{99}}) {
-      row[i] = bad;
-      EXPECT_FALSE(AllFinite(row)) << bad << " at " << i;
-      row[i] = 1.0F;
+// Bit for bit, at lengths that no vector divides.
+TEST(Logprobs, AreOfTheExactSumOfWeights) {
+  for (const uint32_t vocab : {1U, 3U, 255U, 257U, 1021U, 50021U}) {
+    const std::vector<float> row = RandomRow(vocab, vocab, 6.0F, false);
+    const float largest = *std::max_element(row.begin(), row.end());
+    uint64_t sum = 0;
+    for (const float logit : row) sum += Weight(logit - largest, kLog2OfE);
+    SamplerScratch scratch(vocab, 0);
+    for (const uint32_t token : {0U, vocab / 2, vocab - 1}) {
+      const float expected = LogProbability(row[token] - largest, sum);
+      const float found = Logprobs(LogitRow(row), token, 0, scratch)[0].value;
+      EXPECT_EQ(FloatBits(found), FloatBits(expected)) << token << " of " << vocab;
     }
   }
 }
