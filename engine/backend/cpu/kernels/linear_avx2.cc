@@ -15,7 +15,6 @@ namespace recurve::avx2 {
 namespace {
 
 constexpr uint32_t kWidth = 8;
-constexpr uint32_t kMaxRows = 6;  // of a pass: as many as registers hold the sums of
 constexpr uint32_t kVectors = 2;  // of half a panel
 constexpr uint32_t kPairs = kSliceInputs / 2;
 
@@ -107,43 +106,30 @@ void AddSlice(const Element* half, const float* x /* [kRows][32] */,
   }
 }
 
-// The products of kRows rows with one panel.
-template <uint32_t kRows, typename Element>
-void PanelProducts(const Element* panel,  // [slices][2][32 * 16]
-                   const float* x,        // [slices][kRows][32]
-                   uint32_t slices, float* sums /* [kRows][32] */) {
-  RECURVE_UNROLL
-  for (uint32_t i = 0; i < kRows * kPanelOutputs; i += kWidth) {
-    _mm256_store_ps(sums + i, _mm256_setzero_ps());
-  }
-  for (uint32_t slice = 0; slice < slices; ++slice) {
-    AddSlice<kRows>(panel, x, sums);
-    AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
-    panel += 2 * kHalfElements;
-    x += kSliceInputs * kRows;
-  }
-}
+struct Products {
+  static constexpr uint32_t kMaxRows = 6;  // of a pass: as many as registers hold the sums of
 
-template <typename Element>
-constexpr PanelFunction<Element> kPanelProducts[kMaxRows + 1] = {
-    nullptr,
-    PanelProducts<1, Element>,
-    PanelProducts<2, Element>,
-    PanelProducts<3, Element>,
-    PanelProducts<4, Element>,
-    PanelProducts<5, Element>,
-    PanelProducts<6, Element>,
+  // The products of kRows rows with one panel.
+  template <uint32_t kRows, typename Element>
+  static void Panel(const Element* panel,  // [slices][2][32 * 16]
+                    const float* x,        // [slices][kRows][32]
+                    uint32_t slices, float* sums /* [kRows][32] */) {
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < kRows * kPanelOutputs; i += kWidth) {
+      _mm256_store_ps(sums + i, _mm256_setzero_ps());
+    }
+    for (uint32_t slice = 0; slice < slices; ++slice) {
+      AddSlice<kRows>(panel, x, sums);
+      AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
+      panel += 2 * kHalfElements;
+      x += kSliceInputs * kRows;
+    }
+  }
 };
 
 }  // namespace
 
-void Linear(const LinearArgs& args) {
-  if (args.weights->precision() == Precision::kBf16) {
-    LinearInPasses<Bf16, kMaxRows>(args, kPanelProducts<Bf16>);
-  } else {
-    LinearInPasses<float, kMaxRows>(args, kPanelProducts<float>);
-  }
-}
+void Linear(const LinearArgs& args) { LinearInPasses<Products>(args); }
 
 }  // namespace recurve::avx2
 

@@ -23,7 +23,6 @@ namespace {
 using avx2::kHalfElements;
 using avx2::kPrefetchBytes;
 
-constexpr uint32_t kMaxRows = 12;  // of a pass: as many as registers hold the sums of
 constexpr uint32_t kPairs = kSliceInputs / 2;
 
 // The weights of inputs 2 * pair and 2 * pair + 1, of 16 outputs each.
@@ -73,46 +72,27 @@ RECURVE_AVX512 inline void AddSlice(
   }
 }
 
-// The products of kRows rows with one panel.
-template <uint32_t kRows, typename Element>
-RECURVE_AVX512 void PanelProducts(const Element* panel,  // [slices][2][32 * 16]
-                                  const float* x,        // [slices][kRows][32]
-                                  uint32_t slices, float* sums /* [kRows][32] */) {
-  std::fill_n(sums, kRows * kPanelOutputs, 0.0F);
-  for (uint32_t slice = 0; slice < slices; ++slice) {
-    AddSlice<kRows>(panel, x, sums);
-    AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
-    panel += size_t{2} * kHalfElements;
-    x += size_t{kSliceInputs} * kRows;
-  }
-}
+struct Products {
+  static constexpr uint32_t kMaxRows = 12;  // of a pass: as many as registers hold the sums of
 
-template <typename Element>
-constexpr avx2::PanelFunction<Element> kPanelProducts[kMaxRows + 1] = {
-    nullptr,
-    PanelProducts<1, Element>,
-    PanelProducts<2, Element>,
-    PanelProducts<3, Element>,
-    PanelProducts<4, Element>,
-    PanelProducts<5, Element>,
-    PanelProducts<6, Element>,
-    PanelProducts<7, Element>,
-    PanelProducts<8, Element>,
-    PanelProducts<9, Element>,
-    PanelProducts<10, Element>,
-    PanelProducts<11, Element>,
-    PanelProducts<12, Element>,
+  // The products of kRows rows with one panel.
+  template <uint32_t kRows, typename Element>
+  RECURVE_AVX512 static void Panel(const Element* panel,  // [slices][2][32 * 16]
+                                   const float* x,        // [slices][kRows][32]
+                                   uint32_t slices, float* sums /* [kRows][32] */) {
+    std::fill_n(sums, kRows * kPanelOutputs, 0.0F);
+    for (uint32_t slice = 0; slice < slices; ++slice) {
+      AddSlice<kRows>(panel, x, sums);
+      AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
+      panel += size_t{2} * kHalfElements;
+      x += size_t{kSliceInputs} * kRows;
+    }
+  }
 };
 
 }  // namespace
 
-void Linear(const LinearArgs& args) {
-  if (args.weights->precision() == Precision::kBf16) {
-    avx2::LinearInPasses<Bf16, kMaxRows>(args, kPanelProducts<Bf16>);
-  } else {
-    avx2::LinearInPasses<float, kMaxRows>(args, kPanelProducts<float>);
-  }
-}
+void Linear(const LinearArgs& args) { avx2::LinearInPasses<Products>(args); }
 
 }  // namespace recurve::avx512
 

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "engine/backend/cpu/kernels/kernels_avx2.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
@@ -73,10 +75,18 @@ void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const float* s
   }
 }
 
-// The whole product, by `products[n]` for passes of n rows, 1 to kMaxRows.
-template <typename Element, uint32_t kMaxRows>
-void LinearInPasses(const LinearArgs& args,
-                    const PanelFunction<Element> (&products)[kMaxRows + 1]) {
+// Products::Panel of n rows at index n - 1.
+template <typename Products, typename Element, uint32_t... kIndices>
+constexpr std::array<PanelFunction<Element>, sizeof...(kIndices)> PanelFunctions(
+    std::integer_sequence<uint32_t, kIndices...> /*indices*/) {
+  return {Products::template Panel<kIndices + 1, Element>...};
+}
+
+template <typename Products, typename Element>
+void LinearOf(const LinearArgs& args) {
+  constexpr uint32_t kMaxRows = Products::kMaxRows;
+  static constexpr auto kPanels =
+      PanelFunctions<Products, Element>(std::make_integer_sequence<uint32_t, kMaxRows>());
   static_assert(kMaxRows <= kMaxRowsTogether);
   const PackedMatrix& weights = *args.weights;
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
@@ -93,13 +103,24 @@ void LinearInPasses(const LinearArgs& args,
       PackRows<Element>(args, begin, rows, args.scratch);
       for (uint32_t panel = first; panel < last; ++panel) {
         alignas(64) float sums[kMaxRows * kPanelOutputs];
-        products[rows](reinterpret_cast<const Element*>(weights.panel(panel)), args.scratch, slices,
-                       sums);
+        kPanels[rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), args.scratch,
+                          slices, sums);
         for (uint32_t r = 0; r < rows; ++r) {
           Finish<Element>(args, begin + r, panel, sums + r * kPanelOutputs);
         }
       }
     }
+  }
+}
+
+// The whole product by an instruction set's Products::Panel<rows, Element>, which are
+// PanelFunctions, in passes of 1 to Products::kMaxRows rows.
+template <typename Products>
+void LinearInPasses(const LinearArgs& args) {
+  if (args.weights->precision() == Precision::kBf16) {
+    LinearOf<Products, Bf16>(args);
+  } else {
+    LinearOf<Products, float>(args);
   }
 }
 
