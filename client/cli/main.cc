@@ -12,6 +12,7 @@
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/report.h"
+#include "client/load/bench.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef RECURVE_CLIENT_CLI_STATISTICS_H_
-#define RECURVE_CLIENT_CLI_STATISTICS_H_
+#ifndef RECURVE_CLIENT_LOAD_STATISTICS_H_
+#define RECURVE_CLIENT_LOAD_STATISTICS_H_
 
 #include <cstddef>
 #include <vector>
@@ -17,4 +17,4 @@ Summary Summarize(std::vector<double> values);
 
 }  // namespace recurve::client
 
-#endif  // RECURVE_CLIENT_CLI_STATISTICS_H_
+#endif  // RECURVE_CLIENT_LOAD_STATISTICS_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/cli/statistics.h"
+#include "client/load/statistics.h"
 
 #include <vector>
 

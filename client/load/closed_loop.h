@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Closed-loop load: a fixed number of concurrent streams, each of which starts its next request
 // when its last one has ended.
-#ifndef RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
-#define RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
+#ifndef RECURVE_CLIENT_LOAD_CLOSED_LOOP_H_
+#define RECURVE_CLIENT_LOAD_CLOSED_LOOP_H_
 
 #include <cstdint>
 #include <functional>
@@ -57,4 +57,4 @@ LoadResult RunClosedLoop(Client& client, const CallOptions& call, const Load& lo
 
 }  // namespace recurve::client
 
-#endif  // RECURVE_CLIENT_CLI_CLOSED_LOOP_H_
+#endif  // RECURVE_CLIENT_LOAD_CLOSED_LOOP_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/cli/closed_loop.h"
+#include "client/load/closed_loop.h"
 
 #include <algorithm>
 #include <chrono>

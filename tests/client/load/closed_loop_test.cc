@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Closed-loop load against a service whose requests end at once, or not at all.
-#include "client/cli/closed_loop.h"
+#include "client/load/closed_loop.h"
 
 #include <grpcpp/grpcpp.h>
 

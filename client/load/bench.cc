@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `recurve bench`: closed-loop load against a server, and what its clients experienced.
+#include "client/load/bench.h"
+
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -11,13 +13,12 @@
 
 #include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
-#include "client/cli/bench_report.h"
-#include "client/cli/closed_loop.h"
-#include "client/cli/commands.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
 #include "client/cli/request_flags.h"
+#include "client/load/closed_loop.h"
+#include "client/load/report.h"
 
 namespace recurve::client {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Figures of `recurve bench`, from messages at known times.
-#include "client/cli/bench_report.h"
+#include "client/load/report.h"
 
 #include <nlohmann/json.hpp>
 
@@ -28,7 +28,7 @@ v1::GenerateResponse LastMessage(uint32_t generated, double mean_depth) {
   return message;
 }
 
-TEST(BenchReportTest, TimesAreAsDefined) {
+TEST(ReportTest, TimesAreAsDefined) {
   RequestRecord record;
   record.Hear(Message(0, 1), 0.5);  // text held back
   record.Hear(Message(3, 3), 1.0);
@@ -44,7 +44,7 @@ TEST(BenchReportTest, TimesAreAsDefined) {
   EXPECT_EQ(report.generated_tokens, 5U);
 }
 
-TEST(BenchReportTest, MeanDepthIsTheServersWeightedByRows) {
+TEST(ReportTest, MeanDepthIsTheServersWeightedByRows) {
   RequestRecord shallow, deep, single, broken;
   shallow.Hear(Message(4, 4), 1.0);
   shallow.Hear(LastMessage(4, 1.0), 1.0);  // 3 rows
@@ -65,7 +65,7 @@ RequestRecord Failed(const absl::Status& status) {
   return record;
 }
 
-TEST(BenchReportTest, FailuresSayWhy) {
+TEST(ReportTest, FailuresSayWhy) {
   const Report report = MakeReport(
       {}, {{Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
             Failed(absl::UnavailableError("\x1b[2J")),
@@ -95,7 +95,7 @@ RequestRecord Completed(uint32_t prompt, uint32_t cached, uint32_t generated) {
   return record;
 }
 
-TEST(BenchReportTest, RatesAreOfCompletedRequests) {
+TEST(ReportTest, RatesAreOfCompletedRequests) {
   RequestRecord late = Completed(10, 0, 20);
   late.status = absl::DeadlineExceededError("late");
   RequestRecord drained = Completed(10, 0, 30);
@@ -125,7 +125,7 @@ TEST(BenchReportTest, RatesAreOfCompletedRequests) {
   EXPECT_THAT(text, HasSubstr("DRAINED 1 (0.50/s, 30 tokens generated)\n"));
 }
 
-TEST(BenchReportTest, TellsAndWarnsOfCachedPrompts) {
+TEST(ReportTest, TellsAndWarnsOfCachedPrompts) {
   LoadPlan seeded, from_file;
   seeded.prompt_seed = 7;
   const LoadResult load{{Completed(100, 64, 2), Completed(100, 0, 2)}, 1.0};
@@ -145,7 +145,7 @@ TEST(BenchReportTest, TellsAndWarnsOfCachedPrompts) {
   EXPECT_THAT(MakeReport(seeded, {{Completed(100, 4, 2)}, 1.0}).Warnings(), IsEmpty());
 }
 
-TEST(BenchReportTest, AnInterruptedLoadSaysSo) {
+TEST(ReportTest, AnInterruptedLoadSaysSo) {
   LoadPlan plan;
   plan.requests = 100;
   const Report report = MakeReport(
@@ -158,7 +158,7 @@ TEST(BenchReportTest, AnInterruptedLoadSaysSo) {
   EXPECT_EQ(json["requests_sent"], 2);
 }
 
-TEST(BenchReportTest, NothingHasNoFigures) {
+TEST(ReportTest, NothingHasNoFigures) {
   for (const LoadResult& load :
        {LoadResult{{Failed(absl::UnavailableError("gone"))}, 1.0}, LoadResult{{}, 0.0, true}}) {
     const Report report = MakeReport({}, load);
@@ -179,7 +179,7 @@ TEST(BenchReportTest, NothingHasNoFigures) {
   }
 }
 
-TEST(BenchReportTest, TimesBetweenTokensNeedTwoMessages) {
+TEST(ReportTest, TimesBetweenTokensNeedTwoMessages) {
   RequestRecord at_once, one, silent;
   at_once.Hear(Message(8, 8), 1.0);  // all tokens in one message
   at_once.Hear(LastMessage(8, 2.0), 1.5);
@@ -192,12 +192,12 @@ TEST(BenchReportTest, TimesBetweenTokensNeedTwoMessages) {
   EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("TPOT +0( +-){7}\n"));
 }
 
-TEST(BenchReportTest, WhatIsShortIsNotNothing) {
+TEST(ReportTest, WhatIsShortIsNotNothing) {
   const Report report = MakeReport({}, {{RequestRecord()}, 1.0});  // an end at once
   EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("E2E +1( +<0.01){7}\n"));
 }
 
-TEST(BenchReportTest, BothFormsTellWhatTheFiguresAre) {
+TEST(ReportTest, BothFormsTellWhatTheFiguresAre) {
   const Report report = MakeReport({}, {{RequestRecord()}, 1.0});
   const v1::GetModelInfoResponse info;
   EXPECT_THAT(ReportText("host:1", info, report), HasSubstr(DefinitionsText()));

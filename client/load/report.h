@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `recurve bench` says of a load.
-#ifndef RECURVE_CLIENT_CLI_BENCH_REPORT_H_
-#define RECURVE_CLIENT_CLI_BENCH_REPORT_H_
+#ifndef RECURVE_CLIENT_LOAD_REPORT_H_
+#define RECURVE_CLIENT_LOAD_REPORT_H_
 
 #include <cstdint>
 #include <map>
@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/closed_loop.h"
-#include "client/cli/statistics.h"
+#include "client/load/closed_loop.h"
+#include "client/load/statistics.h"
 
 namespace recurve::client {
 
@@ -76,4 +76,4 @@ std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& repor
 
 }  // namespace recurve::client
 
-#endif  // RECURVE_CLIENT_CLI_BENCH_REPORT_H_
+#endif  // RECURVE_CLIENT_LOAD_REPORT_H_

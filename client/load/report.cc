@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/cli/bench_report.h"
+#include "client/load/report.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
