@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `recurve bench` says of a load.
+// The figures of a load, as client/load/definitions.h defines them.
 #ifndef RECURVE_CLIENT_LOAD_REPORT_H_
 #define RECURVE_CLIENT_LOAD_REPORT_H_
 
@@ -9,15 +9,28 @@
 #include <string>
 #include <vector>
 
-#include "client/load/closed_loop.h"
+#include "client/load/pacing.h"
+#include "client/load/run_load.h"
 #include "client/load/statistics.h"
 
 namespace recurve::client {
 
+// How requests arrive.
+struct ArrivalPlan {
+  std::string name = "closed_loop";  // or constant, poisson, gamma, trace
+  std::optional<double> rate;        // of an open loop that is no trace, requests a second
+  std::optional<double> burstiness;  // of gamma
+
+  bool is_closed() const { return name == "closed_loop"; }
+};
+
 // A load as it was asked for.
 struct LoadPlan {
-  uint32_t streams = 0;
-  uint64_t requests = 0;
+  ArrivalPlan arrivals;
+  uint32_t max_in_flight = 0;  // in a closed loop its streams
+  Extent warmup = {.requests = 0};
+  Extent measured = {.requests = 0};
+  uint64_t load_seed = 0;
   std::optional<uint64_t> prompt_seed;  // of random prompts; none if they came from a file
 };
 
@@ -28,25 +41,23 @@ struct Outcome {
   std::string first_message;      // of the first that ended so; empty for those completed
 };
 
-inline constexpr char kCompleted[] = "OK";
-// Ended with OK, but by the server's shutdown, amid the text.
-inline constexpr char kDrained[] = "DRAINED";
-
 struct Report {
   LoadPlan plan;
-  double seconds = 0;
+  double seconds = 0;  // of the window
   bool interrupted = false;
-  // Everything that was sent, by status: kCompleted, kDrained, or the name of a status' code.
+  // Every measured request that was sent, by RequestRecord::outcome.
   std::map<std::string, Outcome> outcomes;
-  // Of everything that was sent: tries beyond the first, and samples that another server went on
-  // with.
+  // Of these: tries beyond the first, and samples that another server went on with.
   uint64_t retries = 0, resumes = 0;
   std::map<std::string, uint64_t> by_server;  // requests, by the server of their last try
 
-  // Of completed requests alone.
+  // Of completed requests, warm-up included: what fell into the window.
+  uint64_t window_requests = 0, window_prompt_tokens = 0, window_tokens = 0;
+
+  // Of measured, completed requests alone.
   uint64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   std::optional<double> mean_depth;  // none without rows
-  Summary ttft, itl, tpot, e2e;
+  Summary ttft, itl, tpot, e2e, client_queue;
 
   uint64_t completed() const;
   uint64_t sent() const;
@@ -60,19 +71,7 @@ struct Report {
   std::vector<std::string> Warnings() const;
 };
 
-// Every figure is as DefinitionsText says.
 Report MakeReport(const LoadPlan& plan, const LoadResult& load);
-
-// How each figure is measured, a line each.
-std::string DefinitionsText();
-
-// A table, and the definitions. A figure that nothing was measured of is "-".
-std::string ReportText(const std::string& server, const v1::GetModelInfoResponse& info,
-                       const Report& report);
-
-// One JSON object, times in seconds, with the definitions under their figures' names. A figure that
-// nothing was measured of is null.
-std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report);
 
 }  // namespace recurve::client
 

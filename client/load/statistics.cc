@@ -18,11 +18,17 @@ Summary Summarize(std::vector<double> values) {
   summary.count = values.size();
   summary.mean =
       std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  double squares = 0;
+  for (const double value : values) {
+    squares += (value - summary.mean) * (value - summary.mean);
+  }
+  summary.stddev = std::sqrt(squares / static_cast<double>(values.size()));
   summary.min = values.front();
   summary.p50 = percentile(50);
   summary.p90 = percentile(90);
   summary.p95 = percentile(95);
   summary.p99 = percentile(99);
+  summary.p99_9 = percentile(99.9);
   summary.max = values.back();
   return summary;
 }

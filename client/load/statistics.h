@@ -8,10 +8,11 @@
 namespace recurve::client {
 
 // Percentiles are of the nearest rank: the smallest value that at least p % of the values do not
-// exceed. All zero without values.
+// exceed. The standard deviation is that of the values themselves (over n). All zero without
+// values.
 struct Summary {
   size_t count = 0;
-  double mean = 0, min = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;
+  double mean = 0, stddev = 0, min = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, p99_9 = 0, max = 0;
 };
 Summary Summarize(std::vector<double> values);
 

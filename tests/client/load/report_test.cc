@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/load/definitions.h"
+#include "client/load/report_json.h"
+#include "client/load/report_text.h"
 #include "gmock/gmock.h"
 
 namespace recurve::client {
@@ -28,20 +31,60 @@ v1::GenerateResponse LastMessage(uint32_t generated, double mean_depth) {
   return message;
 }
 
+RequestRecord Completed(uint32_t prompt, uint32_t cached, uint32_t generated) {
+  RequestRecord record;
+  v1::GenerateResponse message = LastMessage(generated, 2.0);
+  for (uint32_t i = 0; i < generated; ++i) message.add_tokens();
+  message.mutable_usage()->set_prompt_tokens(prompt);
+  message.mutable_final()->set_cached_tokens(cached);
+  record.Hear(message, 1.0);
+  record.ended = 1.0;
+  return record;
+}
+
+// Of a load whose window is the first `seconds`.
+LoadResult Result(std::vector<RequestRecord> records, double seconds) {
+  return {std::move(records), 0, seconds};
+}
+
 TEST(ReportTest, TimesAreAsDefined) {
   RequestRecord record;
+  record.intended = 0.25;
+  record.sent = 0.375;
   record.Hear(Message(0, 1), 0.5);  // text held back
   record.Hear(Message(3, 3), 1.0);
   record.Hear(Message(2, 5), 2.0);
   record.Hear(LastMessage(5, 1.5), 7.0);
-  record.end_to_end = 7.5;
-  EXPECT_THAT(record.inter_token, ElementsAre(0.5, 0.5));
-  const Report report = MakeReport({}, {{record}, 10.0});
-  EXPECT_DOUBLE_EQ(report.ttft.mean, 1.0);
+  record.ended = 7.5;
+  EXPECT_THAT(record.inter_token_latencies(), ElementsAre(0.5, 0.5));
+  const Report report = MakeReport({}, Result({record}, 10.0));
+  EXPECT_DOUBLE_EQ(report.ttft.mean, 0.75);
   EXPECT_DOUBLE_EQ(report.tpot.mean, 0.5);  // 1 s over 2: the first three came together
   EXPECT_DOUBLE_EQ(report.itl.mean, 0.5);
-  EXPECT_DOUBLE_EQ(report.e2e.mean, 7.5);
+  EXPECT_DOUBLE_EQ(report.e2e.mean, 7.25);
+  EXPECT_DOUBLE_EQ(report.client_queue.mean, 0.125);
   EXPECT_EQ(report.generated_tokens, 5U);
+}
+
+// A warm-up request that reaches into the window, and a measured one that reaches out of it.
+TEST(ReportTest, RatesAreOfWhatFallsIntoTheWindow) {
+  RequestRecord early = Completed(10, 0, 0), late = Completed(20, 0, 0),
+                before = Completed(40, 0, 0);
+  early.is_measured = before.is_measured = false;
+  before.messages = {{1.5, 9}};
+  before.ended = 1.9;
+  early.messages = {{1, 1}, {2, 2}, {3, 4}};
+  early.ended = 3;
+  late.messages = {{5, 8}, {7, 16}};
+  late.ended = 7;
+  const Report report = MakeReport({}, {{before, early, late}, 2, 6});
+  EXPECT_EQ(report.seconds, 4);
+  EXPECT_EQ(report.window_tokens, 2U + 4U + 8U);
+  EXPECT_EQ(report.window_requests, 1U);
+  EXPECT_EQ(report.window_prompt_tokens, 10U);
+  EXPECT_EQ(report.sent(), 1U);
+  EXPECT_EQ(report.e2e.count, 1U);
+  EXPECT_EQ(report.prompt_tokens, 20U);
 }
 
 TEST(ReportTest, MeanDepthIsTheServersWeightedByRows) {
@@ -54,7 +97,7 @@ TEST(ReportTest, MeanDepthIsTheServersWeightedByRows) {
   single.Hear(LastMessage(1, 0.0), 1.0);  // none
   broken.Hear(Message(9, 9), 1.0);        // no last message, nothing known
   broken.status = absl::UnavailableError("gone");
-  const Report report = MakeReport({}, {{shallow, deep, single, broken}, 1.0});
+  const Report report = MakeReport({}, Result({shallow, deep, single, broken}, 1.0));
   EXPECT_DOUBLE_EQ(report.mean_depth.value_or(0), 1.5);
   EXPECT_EQ(report.ttft.count, 3U);
 }
@@ -67,10 +110,11 @@ RequestRecord Failed(const absl::Status& status) {
 
 TEST(ReportTest, FailuresSayWhy) {
   const Report report = MakeReport(
-      {}, {{Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
-            Failed(absl::UnavailableError("\x1b[2J")),
-            Failed(absl::InvalidArgumentError("another")), Failed(absl::CancelledError("\xFF"))},
-           2.0});
+      {},
+      Result({Failed(absl::InvalidArgumentError("prompt is long")), RequestRecord(),
+              Failed(absl::UnavailableError("\x1b[2J")),
+              Failed(absl::InvalidArgumentError("another")), Failed(absl::CancelledError("\xFF"))},
+             2.0));
   const std::string text = ReportText("host:1", {}, report);
   EXPECT_THAT(
       text, HasSubstr("INVALID_ARGUMENT 2 (1.00/s, 0 tokens generated), first: prompt is long\n"));
@@ -84,27 +128,16 @@ TEST(ReportTest, FailuresSayWhy) {
   EXPECT_FALSE(json["first_message_by_status"].contains("OK"));
 }
 
-RequestRecord Completed(uint32_t prompt, uint32_t cached, uint32_t generated) {
-  RequestRecord record;
-  v1::GenerateResponse message = LastMessage(generated, 2.0);
-  for (uint32_t i = 0; i < generated; ++i) message.add_tokens();
-  message.mutable_usage()->set_prompt_tokens(prompt);
-  message.mutable_final()->set_cached_tokens(cached);
-  record.Hear(message, 1.0);
-  record.end_to_end = 1.0;
-  return record;
-}
-
 TEST(ReportTest, RatesAreOfCompletedRequests) {
   RequestRecord late = Completed(10, 0, 20);
   late.status = absl::DeadlineExceededError("late");
   RequestRecord drained = Completed(10, 0, 30);
   drained.drained = true;
-  LoadResult load{{Completed(10, 0, 5), Completed(10, 0, 5), late, drained}, 2.0};
+  LoadResult load = Result({Completed(10, 0, 5), Completed(10, 0, 5), late, drained}, 2.0);
   for (int i = 0; i < 996; ++i)
     load.records.push_back(Failed(absl::ResourceExhaustedError("full")));
   LoadPlan plan;
-  plan.requests = 1000;
+  plan.measured.requests = 1000;
   const Report report = MakeReport(plan, load);
   EXPECT_EQ(report.completed(), 2U);
   EXPECT_EQ(report.e2e.count, 2U);
@@ -128,7 +161,7 @@ TEST(ReportTest, RatesAreOfCompletedRequests) {
 TEST(ReportTest, TellsAndWarnsOfCachedPrompts) {
   LoadPlan seeded, from_file;
   seeded.prompt_seed = 7;
-  const LoadResult load{{Completed(100, 64, 2), Completed(100, 0, 2)}, 1.0};
+  const LoadResult load = Result({Completed(100, 64, 2), Completed(100, 0, 2)}, 1.0);
   const Report report = MakeReport(seeded, load);
   EXPECT_THAT(report.Warnings(), ElementsAre(HasSubstr("32 % of the prompt tokens")));
   const std::string text = ReportText("host:1", {}, report);
@@ -142,15 +175,17 @@ TEST(ReportTest, TellsAndWarnsOfCachedPrompts) {
   EXPECT_THAT(MakeReport(from_file, load).Warnings(), ElementsAre(HasSubstr("Prompts of a file")));
   EXPECT_TRUE(
       nlohmann::json::parse(ReportJson({}, MakeReport(from_file, load)))["prompt_seed"].is_null());
-  EXPECT_THAT(MakeReport(seeded, {{Completed(100, 4, 2)}, 1.0}).Warnings(), IsEmpty());
+  EXPECT_THAT(MakeReport(seeded, Result({Completed(100, 4, 2)}, 1.0)).Warnings(), IsEmpty());
 }
 
 TEST(ReportTest, AnInterruptedLoadSaysSo) {
   LoadPlan plan;
-  plan.requests = 100;
-  const Report report = MakeReport(
-      plan,
-      {{Completed(1, 0, 1), Failed(absl::CancelledError("CANCELLED"))}, 1.0, /*stopped=*/true});
+  plan.measured.requests = 100;
+  const Report report =
+      MakeReport(plan, {{Completed(1, 0, 1), Failed(absl::CancelledError("CANCELLED"))},
+                        0.0,
+                        1.0,
+                        /*stopped=*/true});
   EXPECT_THAT(ReportText("host:1", {}, report), HasSubstr("INTERRUPTED: 98 of them were not sent"));
   const auto json = nlohmann::json::parse(ReportJson({}, report));
   EXPECT_EQ(json["interrupted"], true);
@@ -158,12 +193,38 @@ TEST(ReportTest, AnInterruptedLoadSaysSo) {
   EXPECT_EQ(json["requests_sent"], 2);
 }
 
+TEST(ReportTest, TellsHowRequestsArrive) {
+  LoadPlan plan;
+  plan.max_in_flight = 8;
+  EXPECT_EQ(ArrivalsText(plan), "closed loop of 8 streams");
+  auto json = nlohmann::json::parse(ReportJson({}, MakeReport(plan, Result({}, 1))));
+  EXPECT_EQ(json["streams"], 8);
+  EXPECT_TRUE(json["rate"].is_null());
+  EXPECT_THAT(ReportText("host:1", {}, MakeReport(plan, Result({}, 1))),
+              Not(HasSubstr("\nQueue ")));
+  plan.arrivals = {"gamma", 2.5, 0.5};
+  plan.warmup = {.seconds = 5};
+  plan.measured = {.seconds = 30};
+  EXPECT_EQ(ArrivalsText(plan),
+            "gamma arrivals of 2.5 requests/s, burstiness 0.5, at most 8 in flight");
+  const Report report = MakeReport(plan, Result({}, 30));
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, HasSubstr("window     30.00 s, after 5 s of warm-up\n"));
+  EXPECT_THAT(text, HasSubstr("\nQueue "));
+  json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["arrivals"], "gamma");
+  EXPECT_EQ(json["burstiness"], 0.5);
+  EXPECT_EQ(json["duration_seconds"], 30);
+  EXPECT_EQ(json["max_in_flight"], 8);
+  for (const char* key : {"streams", "requests"}) EXPECT_TRUE(json[key].is_null()) << key;
+}
+
 TEST(ReportTest, NothingHasNoFigures) {
   for (const LoadResult& load :
-       {LoadResult{{Failed(absl::UnavailableError("gone"))}, 1.0}, LoadResult{{}, 0.0, true}}) {
+       {Result({Failed(absl::UnavailableError("gone"))}, 1.0), LoadResult{{}, 0.0, 0.0, true}}) {
     const Report report = MakeReport({}, load);
     const std::string text = ReportText("host:1", {}, report);
-    EXPECT_THAT(text, ContainsRegex("E2E +0( +-){7}\n"));
+    EXPECT_THAT(text, ContainsRegex("E2E +0( +-){9}\n"));
     EXPECT_THAT(text, HasSubstr("mean depth - of"));
     EXPECT_THAT(text, HasSubstr("- requests/s, - generated tokens/s, - prompt tokens/s"));
     EXPECT_THAT(text, HasSubstr("cached     - %"));
@@ -185,25 +246,25 @@ TEST(ReportTest, TimesBetweenTokensNeedTwoMessages) {
   at_once.Hear(LastMessage(8, 2.0), 1.5);
   one.Hear(Message(1, 1), 1.0);
   silent.Hear(LastMessage(3, 2.0), 1.0);  // all of the text fell to a stop string
-  const Report report = MakeReport({}, {{at_once, one, silent}, 1.0});
+  const Report report = MakeReport({}, Result({at_once, one, silent}, 1.0));
   EXPECT_EQ(report.ttft.count, 2U);
   EXPECT_EQ(report.tpot.count, 0U);
   EXPECT_EQ(report.itl.count, 0U);
-  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("TPOT +0( +-){7}\n"));
+  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("TPOT +0( +-){9}\n"));
 }
 
 TEST(ReportTest, WhatIsShortIsNotNothing) {
-  const Report report = MakeReport({}, {{RequestRecord()}, 1.0});  // an end at once
-  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("E2E +1( +<0.01){7}\n"));
+  const Report report = MakeReport({}, Result({RequestRecord()}, 1.0));  // an end at once
+  EXPECT_THAT(ReportText("host:1", {}, report), ContainsRegex("E2E +1( +<0.01){9}\n"));
 }
 
 TEST(ReportTest, BothFormsTellWhatTheFiguresAre) {
-  const Report report = MakeReport({}, {{RequestRecord()}, 1.0});
+  const Report report = MakeReport({}, Result({RequestRecord()}, 1.0));
   const v1::GetModelInfoResponse info;
   EXPECT_THAT(ReportText("host:1", info, report), HasSubstr(DefinitionsText()));
   const auto json = nlohmann::json::parse(ReportJson(info, report));
   for (const auto& [key, text] : json["definitions"].items()) {
-    EXPECT_TRUE(json.contains(key) || key == "percentiles") << key;
+    EXPECT_TRUE(json.contains(key) || key == "percentiles" || key == "intended_start") << key;
     EXPECT_THAT(DefinitionsText(), HasSubstr(text.get<std::string>()));
   }
 }

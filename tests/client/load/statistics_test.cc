@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/load/statistics.h"
 
+#include <cmath>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -19,7 +20,9 @@ TEST(StatisticsTest, PercentilesAreOfTheNearestRank) {
   EXPECT_EQ(summary.p95, 95);
   EXPECT_EQ(summary.p99, 99);
   EXPECT_EQ(summary.max, 100);
+  EXPECT_EQ(summary.p99_9, 100);
   EXPECT_DOUBLE_EQ(summary.mean, 50.5);
+  EXPECT_DOUBLE_EQ(summary.stddev, std::sqrt((100.0 * 100 - 1) / 12));
 }
 
 TEST(StatisticsTest, FewValues) {
@@ -29,6 +32,7 @@ TEST(StatisticsTest, FewValues) {
   EXPECT_EQ(one.p50, 7);
   EXPECT_EQ(one.p99, 7);
   const Summary three = Summarize({3, 1, 2});
+  EXPECT_EQ(one.stddev, 0);
   EXPECT_EQ(three.p50, 2);
   EXPECT_EQ(three.p90, 3);
 }

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/load/bench_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/arguments.h"
+
+namespace recurve::client {
+namespace {
+
+constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kMostInFlight = 10000;
+
+// A flag whose text is parsed at once. The error of `parse` says what is wrong with the value.
+template <typename Value>
+CLI::Option* AddParsed(CLI::App& app, const std::string& name, Value& value,
+                       const std::function<absl::StatusOr<Value>(const std::string&)>& parse,
+                       const std::string& help) {
+  return app.add_option_function<std::string>(
+      name,
+      [name, &value, parse](const std::string& text) {
+        auto parsed = parse(text);
+        if (!parsed.ok()) throw CLI::ValidationError(name, std::string(parsed.status().message()));
+        value = *std::move(parsed);
+      },
+      help);
+}
+
+void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
+  constexpr char kArrivals[] = "Arrivals";
+  CLI::Option* streams =
+      app.add_option("--streams", flags.streams,
+                     "Closed loop: so many concurrent streams; each starts its next request when "
+                     "one ends")
+          ->transform(WholeNumber(1, kMostInFlight))
+          ->capture_default_str()
+          ->group(kArrivals);
+  CLI::Option* rate =
+      app.add_option("--rate", flags.rate,
+                     "Open loop: so many requests a second, however fast they are answered")
+          ->check(Number({.least = 0, .most = 1e6F, .without_least = true}))
+          ->excludes(streams)
+          ->group(kArrivals);
+  app.add_option("--arrivals", flags.arrivals,
+                 "Times between the starts of --rate: poisson; constant; gamma, see --burstiness")
+      ->check(CLI::IsMember({"poisson", "constant", "gamma"}))
+      ->needs(rate)
+      ->capture_default_str()
+      ->group(kArrivals);
+  app.add_option("--burstiness", flags.burstiness,
+                 "Shape of --arrivals=gamma: 1 is poisson, less comes in bursts, more evenly")
+      ->check(Number({.least = 1e-3F, .most = 1e6F}))
+      ->needs(rate)
+      ->group(kArrivals);
+  app.add_option("--trace", flags.trace,
+                 "Open loop: starts of a file that has a JSON object a line, with `timestamp` "
+                 "in milliseconds")
+      ->type_name("FILE")
+      ->excludes(streams)
+      ->excludes(rate)
+      ->group(kArrivals);
+  app.add_option("--max_in_flight", flags.max_in_flight,
+                 "Requests of an open loop that are on their way at once; further ones wait in "
+                 "the client, which counts as latency")
+      ->transform(WholeNumber(1, kMostInFlight))
+      ->excludes(streams)
+      ->capture_default_str()
+      ->group(kArrivals);
+  app.add_option("--load_seed", flags.load_seed, "The same seed gives the same arrivals")
+      ->transform(WholeNumber(0, kMost64))
+      ->capture_default_str()
+      ->group(kArrivals);
+}
+
+void AddWindowFlags(CLI::App& app, BenchFlags& flags) {
+  constexpr char kWindow[] = "What is measured";
+  CLI::Option* requests =
+      app.add_option("--requests", flags.requests,
+                     absl::StrCat("Measured requests; unset: ", kDefaultRequests,
+                                  ", or all of --trace, or those of --duration"))
+          ->transform(WholeNumber(1, kMostRequests))
+          ->group(kWindow);
+  AddParsed<std::optional<double>>(
+      app, "--duration", flags.duration, [](const std::string& text) { return ParseSeconds(text); },
+      "Measure the requests that start in such a time, as 30s or 5m, and wait for their ends")
+      ->excludes(requests)
+      ->group(kWindow);
+  AddParsed<Extent>(app, "--warmup", flags.warmup, &ParseExtent,
+                    "Load before, not measured: requests, as 8, or a time, as 10s; the measured "
+                    "part follows without a pause")
+      ->default_str("8")
+      ->group(kWindow);
+}
+
+void AddPromptFlags(CLI::App& app, BenchFlags& flags) {
+  constexpr char kPrompts[] = "Prompts";
+  CLI::Option* prompts =
+      app.add_option("--prompts", flags.prompts,
+                     "File with a prompt a line; without it: random token ids. Its prompts come in "
+                     "the file's order, again and again, so that the server may find them cached")
+          ->group(kPrompts);
+  app.add_option("--prompt_tokens", flags.prompt_tokens, "Length of random prompts")
+      ->transform(WholeNumber(1, 10000000))
+      ->excludes(prompts)
+      ->capture_default_str()
+      ->group(kPrompts);
+  app.add_option("--prompt_seed", flags.prompt_seed,
+                 "Random prompts of this seed, the same in every run, so that the server may find "
+                 "them cached; unset: others in every run. The report tells the seed")
+      ->transform(WholeNumber(0, kMost64))
+      ->excludes(prompts)
+      ->group(kPrompts);
+}
+
+}  // namespace
+
+absl::Status CheckBenchFlags(const BenchFlags& flags) {
+  const bool is_gamma = flags.arrivals == "gamma";
+  if (is_gamma && !flags.burstiness) {
+    return absl::InvalidArgumentError("--arrivals=gamma needs --burstiness");
+  }
+  if (!is_gamma && flags.burstiness) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--burstiness is of --arrivals=gamma alone, and --arrivals is ", flags.arrivals));
+  }
+  return absl::OkStatus();
+}
+
+void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
+  flags.sampling.max_tokens = 128;
+  AddArrivalFlags(app, flags);
+  AddWindowFlags(app, flags);
+  AddPromptFlags(app, flags);
+  AddSamplingFlags(app, flags.sampling);
+  app.add_option("--format", flags.format, "text: a table; json: one object")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()
+      ->group("Output");
+  AddConnectionFlags(app, Servers::kSeveral, flags.connection);
+  AddRetryFlag(app, flags.connection);
+  AddBalanceFlags(app, flags.connection);
+  AddRequestIdFlag(app, flags.connection, "Name of all the requests in the server's log");
+}
+
+}  // namespace recurve::client

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command-line flags of `recurve bench`.
+#ifndef RECURVE_CLIENT_LOAD_BENCH_FLAGS_H_
+#define RECURVE_CLIENT_LOAD_BENCH_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/cli/request_flags.h"
+#include "client/load/extent.h"
+
+namespace CLI {
+class App;
+}
+
+namespace recurve::client {
+
+struct BenchFlags {
+  ConnectionFlags connection;
+  SamplingFlags sampling;
+
+  uint32_t streams = 8;              // of a closed loop
+  std::optional<double> rate;        // of an open loop, or `trace`
+  std::string arrivals = "poisson";  // with a rate
+  std::optional<double> burstiness;  // with gamma arrivals
+  std::string trace;                 // file
+  uint32_t max_in_flight = 10000;    // of an open loop
+  uint64_t load_seed = 0;
+
+  std::optional<uint64_t> requests;  // or `duration`; neither: kDefaultRequests, or all of a trace
+  std::optional<double> duration;    // seconds
+  Extent warmup = {.requests = 8};
+
+  std::string prompts;  // file; or random ones:
+  uint32_t prompt_tokens = 128;
+  std::optional<uint64_t> prompt_seed;
+
+  std::string format = "text";
+};
+inline constexpr uint64_t kDefaultRequests = 64;
+
+void AddBenchFlags(CLI::App& app, BenchFlags& flags);
+
+// InvalidArgument names flags that do not fit together, of those that the parser lets through.
+absl::Status CheckBenchFlags(const BenchFlags& flags);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_LOAD_BENCH_FLAGS_H_

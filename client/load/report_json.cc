@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/load/report_json.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "client/load/definitions.h"
+
+namespace recurve::client {
+namespace {
+
+using Json = nlohmann::json;
+
+template <typename Value>
+Json OrNull(const std::optional<Value>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json ToJson(const Summary& summary) {
+  Json json = {{"count", summary.count}};
+  const std::pair<const char*, double> figures[] = {
+      {"mean", summary.mean}, {"stddev", summary.stddev}, {"min", summary.min},
+      {"p50", summary.p50},   {"p90", summary.p90},       {"p95", summary.p95},
+      {"p99", summary.p99},   {"p99_9", summary.p99_9},   {"max", summary.max}};
+  for (const auto& [key, seconds] : figures) {
+    json[key] = summary.count == 0 ? Json() : Json(seconds);
+  }
+  return json;
+}
+
+Json ToJson(const Extent& extent) {
+  return {{"requests", OrNull(extent.requests)}, {"seconds", OrNull(extent.seconds)}};
+}
+
+void AddPlan(const LoadPlan& plan, Json& json) {
+  const bool is_closed = plan.arrivals.is_closed();
+  json["arrivals"] = plan.arrivals.name;
+  json["rate"] = OrNull(plan.arrivals.rate);
+  json["burstiness"] = OrNull(plan.arrivals.burstiness);
+  json["streams"] = is_closed ? Json(plan.max_in_flight) : Json();
+  json["max_in_flight"] = is_closed ? Json() : Json(plan.max_in_flight);
+  json["warmup"] = ToJson(plan.warmup);
+  json["requests"] = OrNull(plan.measured.requests);
+  json["duration_seconds"] = OrNull(plan.measured.seconds);
+  json["load_seed"] = plan.load_seed;
+  json["prompt_seed"] = OrNull(plan.prompt_seed);
+}
+
+void AddOutcomes(const Report& report, Json& json) {
+  Json by_status = Json::object(), rates = by_status, tokens = by_status, messages = by_status;
+  for (const auto& [name, outcome] : report.outcomes) {
+    by_status[name] = outcome.requests;
+    rates[name] = OrNull(report.Rate(outcome.requests));
+    tokens[name] = outcome.generated_tokens;
+    if (!outcome.first_message.empty()) messages[name] = outcome.first_message;
+  }
+  json["requests_sent"] = report.sent();
+  json["requests_completed"] = report.completed();
+  json["requests_by_status"] = by_status;
+  json["requests_per_second_by_status"] = rates;
+  json["generated_tokens_by_status"] = tokens;
+  json["first_message_by_status"] = messages;
+  json["retries"] = report.retries;
+  json["resumes"] = report.resumes;
+  json["requests_by_server"] = report.by_server;
+}
+
+void AddFigures(const Report& report, Json& json) {
+  const auto rate = [&](uint64_t count) { return OrNull(report.CompletedRate(count)); };
+  json["seconds"] = report.seconds;
+  json["prompt_tokens"] = report.prompt_tokens;
+  json["cached_prompt_tokens"] = report.cached_prompt_tokens;
+  json["cached_prompt_share"] = OrNull(report.cached_prompt_share());
+  json["generated_tokens"] = report.generated_tokens;
+  json["generated_tokens_per_second"] = rate(report.window_tokens);
+  json["prompt_tokens_per_second"] = rate(report.window_prompt_tokens);
+  json["requests_per_second"] = rate(report.window_requests);
+  json["mean_depth"] = OrNull(report.mean_depth);
+  json["time_to_first_token_seconds"] = ToJson(report.ttft);
+  json["inter_token_latency_seconds"] = ToJson(report.itl);
+  json["time_per_output_token_seconds"] = ToJson(report.tpot);
+  json["end_to_end_seconds"] = ToJson(report.e2e);
+  json["client_queue_seconds"] = ToJson(report.client_queue);
+}
+
+}  // namespace
+
+std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report) {
+  Json json = {{"model", info.model_name()},
+               {"interrupted", report.interrupted},
+               {"warnings", report.Warnings()}};
+  AddPlan(report.plan, json);
+  AddOutcomes(report, json);
+  AddFigures(report, json);
+  for (const Definition& definition : kDefinitions) {
+    json["definitions"][definition.key] = definition.text;
+  }
+  // A server's messages need not be UTF-8.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace recurve::client

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RECURVE_CLIENT_LOAD_REPORT_JSON_H_
+#define RECURVE_CLIENT_LOAD_REPORT_JSON_H_
+
+#include <string>
+
+#include "client/load/report.h"
+#include "recurve/v1/generation.pb.h"
+
+namespace recurve::client {
+
+// One JSON object in a line, times in seconds, with the definitions under their figures' names. A
+// figure that nothing was measured of is null.
+std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_LOAD_REPORT_JSON_H_

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sends the requests of a load, and records what they experience.
+#ifndef RECURVE_CLIENT_LOAD_RUN_LOAD_H_
+#define RECURVE_CLIENT_LOAD_RUN_LOAD_H_
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <vector>
+
+#include "client/client.h"
+#include "client/load/pacing.h"
+#include "client/load/record.h"
+
+namespace recurve::client {
+
+struct LoadProgress {
+  double seconds = 0;  // since the load's beginning
+  uint64_t sent = 0;
+  uint64_t ended = 0;
+};
+
+struct Load {
+  LoadShape shape;
+  // In ascending order, once each; a load's thread calls it before the request is due.
+  std::function<v1::GenerateRequest(uint64_t index)> make_request;
+  std::function<void(const LoadProgress&)> progress;  // hears of each request that has ended
+};
+
+struct LoadResult {
+  std::vector<RequestRecord> records;  // of the requests that were sent, warm-up included
+  // The measured part: from its beginning to the end of its time, or of its last request, or to
+  // the stop. Both are the same if it never began.
+  double window_begin = 0, window_end = 0;
+  bool stopped = false;
+};
+
+// Blocks until all requests have ended. When `stop` asks for it, no further request is sent, and
+// those on their way are cancelled: they end with Cancelled, unless they had just ended otherwise.
+//
+// One thread, the caller's, sends all requests; what comes back is recorded on gRPC's. So a request
+// waits for no other one, but for the time that sending those before it takes.
+LoadResult RunLoad(Client& client, const CallOptions& call, const Load& load,
+                   const std::stop_token& stop);
+
+}  // namespace recurve::client
+
+#endif  // RECURVE_CLIENT_LOAD_RUN_LOAD_H_

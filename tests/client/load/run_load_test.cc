@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads against a service whose requests end at once, or not at all.
+#include "client/load/run_load.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "gmock/gmock.h"
+#include "recurve/v1/generation.grpc.pb.h"
+
+namespace recurve::client {
+namespace {
+
+// Streams that end at once; but one of "wait" ends when it is cancelled, and those of "together"
+// when kTogether of them are there at once.
+class FakeService final : public v1::GenerationService::CallbackService {
+ public:
+  static constexpr size_t kTogether = 2000;
+
+  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
+      grpc::CallbackServerContext* /*context*/, const v1::GenerateRequest* request) override {
+    auto* const stream = new StreamOfOne;
+    if (request->text() == "wait") return stream;
+    if (request->text() != "together") {
+      stream->End();
+      return stream;
+    }
+    const absl::MutexLock lock(&mutex_);
+    together_.push_back(stream);
+    if (together_.size() == kTogether) {
+      for (StreamOfOne* other : together_) other->End();
+    }
+    return stream;
+  }
+
+ private:
+  class StreamOfOne final : public grpc::ServerWriteReactor<v1::GenerateResponse> {
+   public:
+    StreamOfOne() {
+      message_.add_tokens();
+      message_.mutable_final()->set_cached_tokens(3);
+    }
+    void End() {
+      if (!ended_.exchange(true)) StartWriteAndFinish(&message_, {}, grpc::Status::OK);
+    }
+    void OnCancel() override {
+      if (!ended_.exchange(true)) Finish(grpc::Status::CANCELLED);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    v1::GenerateResponse message_;
+    std::atomic<bool> ended_ = false;
+  };
+
+  absl::Mutex mutex_;
+  std::vector<StreamOfOne*> together_ ABSL_GUARDED_BY(mutex_);
+};
+
+class RunLoadTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kNever = ~uint64_t{0};
+
+  RunLoadTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    options_.servers = {absl::StrCat("127.0.0.1:", port)};
+  }
+
+  // Runs the load, whose i-th request has the text `text(i)`. A stop is requested as soon as
+  // `stop_after` requests have ended.
+  template <typename Text>
+  LoadResult Run(const LoadShape& shape, const Text& text, uint64_t stop_after = kNever) {
+    Client client(options_);
+    std::stop_source stop;
+    Load load;
+    load.shape = shape;
+    load.make_request = [&](uint64_t index) {
+      EXPECT_EQ(index, made_++);
+      v1::GenerateRequest request;
+      request.set_text(text(index));
+      return request;
+    };
+    load.progress = [&](const LoadProgress& progress) {
+      EXPECT_LE(progress.ended, progress.sent);
+      if (progress.ended >= stop_after) stop.request_stop();
+    };
+    if (stop_after == 0) stop.request_stop();
+    return RunLoad(client, {}, load, stop.get_token());
+  }
+
+  static LoadShape Closed(uint32_t streams, uint64_t requests, uint64_t warmup = 0) {
+    return {std::nullopt, streams, {.requests = warmup}, {.requests = requests}};
+  }
+
+  static int CountCode(const LoadResult& result, absl::StatusCode code) {
+    return static_cast<int>(
+        std::count_if(result.records.begin(), result.records.end(),
+                      [&](const RequestRecord& record) { return record.status.code() == code; }));
+  }
+
+  FakeService service_;
+  std::unique_ptr<grpc::Server> server_;
+  ClientOptions options_;
+  uint64_t made_ = 0;
+};
+
+std::string Go(uint64_t /*index*/) { return "go"; }
+
+TEST_F(RunLoadTest, RunsEachRequestOnce) {
+  const LoadResult result = Run(Closed(3, 20, 5), &Go);
+  EXPECT_FALSE(result.stopped);
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kOk), 25);
+  EXPECT_EQ(made_, 25U);
+  std::set<uint64_t> measured;
+  for (const RequestRecord& record : result.records) {
+    EXPECT_EQ(record.cached_tokens, 3U);
+    EXPECT_EQ(record.is_measured, record.index >= 5);
+    EXPECT_LE(record.intended, record.sent);
+    EXPECT_LE(record.sent, record.messages.at(0).at);
+    EXPECT_LE(record.messages.at(0).at, record.ended);
+    if (!record.is_measured) continue;
+    measured.insert(record.index);
+    EXPECT_GE(record.intended, result.window_begin);
+    EXPECT_LE(record.ended, result.window_end);
+  }
+  EXPECT_EQ(measured.size(), 20U);
+}
+
+// None of them ends before all have been sent.
+TEST_F(RunLoadTest, AnOpenLoopSendsWhatIsDueThoughNothingEnds) {
+  constexpr size_t kStreams = FakeService::kTogether;
+  const LoadShape shape = {Schedule::Trace(std::vector<double>(kStreams, 0)),
+                           10000,
+                           {.requests = 0},
+                           {.requests = kStreams}};
+  const LoadResult result = Run(shape, [](uint64_t /*index*/) { return "together"; });
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kOk), static_cast<int>(kStreams));
+}
+
+TEST_F(RunLoadTest, WhatWaitsForAPlaceHasBeenIntendedBefore) {
+  const LoadShape shape = {Schedule::Trace({0, 0, 0}), 1, {.requests = 0}, {.requests = 3}};
+  const LoadResult result = Run(shape, &Go);
+  ASSERT_EQ(result.records.size(), 3U);
+  for (size_t i = 1; i < 3; ++i) {
+    EXPECT_EQ(result.records[i].index, i);
+    EXPECT_EQ(result.records[i].intended, 0);
+    EXPECT_GE(result.records[i].sent, result.records[i - 1].ended);
+  }
+}
+
+TEST_F(RunLoadTest, ATimeEndsTheLoad) {
+  const LoadShape shape = {Schedule::Constant(200), 100, {.seconds = 0.02}, {.seconds = 0.05}};
+  const LoadResult result = Run(shape, &Go);
+  EXPECT_FALSE(result.stopped);
+  EXPECT_EQ(result.records.size(), 14U);  // at 0, 5, ... 65 ms, however late
+  EXPECT_EQ(result.window_begin, 0.02);
+  EXPECT_DOUBLE_EQ(result.window_end, 0.07);
+}
+
+TEST_F(RunLoadTest, AStopCancelsWhatRunsAndKeepsWhatWasMeasured) {
+  const auto text = [](uint64_t index) { return index == 0 ? "go" : "wait"; };
+  const LoadResult result = Run(Closed(4, 1000), text, /*stop_after=*/1);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kOk), 1);
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kCancelled),
+            static_cast<int>(result.records.size()) - 1);
+  EXPECT_LE(result.records.size(), 5U);
+  EXPECT_GT(result.window_end, result.window_begin);
+}
+
+// The next start is an hour away.
+TEST_F(RunLoadTest, AStopEndsTheWaitForTheNextStart) {
+  const LoadShape shape = {Schedule::Trace({0, 3600}), 5, {.requests = 0}, {.requests = 2}};
+  const LoadResult result = Run(shape, &Go, /*stop_after=*/1);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.records.size(), 1U);
+}
+
+TEST_F(RunLoadTest, AStopBeforeTheFirstRequestSendsNone) {
+  const LoadResult result = Run(Closed(4, 10), &Go, /*stop_after=*/0);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_TRUE(result.records.empty());
+  EXPECT_EQ(made_, 0U);
+  EXPECT_EQ(result.window_begin, result.window_end);
+}
+
+}  // namespace
+}  // namespace recurve::client

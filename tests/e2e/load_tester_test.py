@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`recurve bench`, mode by mode, against a real server."""
+
+import json
+import pathlib
+import tempfile
+import unittest
+
+from tests.e2e.harness import Server, run_client
+
+SIZE = ("--prompt_tokens=12", "--max_tokens=6")
+
+
+class LoadTesterTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--threads=1", "--slots=4")
+        cls.addClassCleanup(cls.server.kill)
+        scratch = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(scratch.cleanup)
+        cls.scratch = pathlib.Path(scratch.name)
+
+    def bench(self, *flags: str, code: int = 0) -> dict:
+        done = run_client("bench", *SIZE, "--format=json", *flags, server=self.server)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return json.loads(done.stdout)
+
+    def check_refusal(self, words: list[str], *flags: str, code: int = 2) -> None:
+        done = run_client("bench", *flags, server=self.server)
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    def test_open_loops(self):
+        trace = self.scratch / "trace.jsonl"
+        trace.write_text("".join(json.dumps({"timestamp": 10 * i}) + "\n" for i in range(7)))
+        rate = "--rate=200"
+        for name, flags in (("poisson", (rate,)), ("constant", (rate, "--arrivals=constant")),
+                            ("gamma", (rate, "--arrivals=gamma", "--burstiness=0.5")),
+                            ("trace", (f"--trace={trace}",))):
+            with self.subTest(name=name):
+                report = self.bench("--warmup=2", "--requests=5", *flags)
+                self.assertEqual(report["arrivals"], name)
+                self.assertEqual(report["requests_by_status"], {"OK": 5})
+                self.assertEqual(report["generated_tokens"], 30)
+                self.assertEqual(report["client_queue_seconds"]["count"], 5)
+                self.assertGreater(report["time_to_first_token_seconds"]["min"], 0)
+                self.assertIsNone(report["streams"])
+        whole = self.bench("--warmup=0", f"--trace={trace}")
+        self.assertEqual((whole["requests"], whole["requests_completed"]), (7, 7))
+
+    def test_places_that_are_taken_are_waited_for_in_the_client(self):
+        report = self.bench("--rate=100000", "--arrivals=constant", "--max_in_flight=1",
+                            "--requests=6", "--warmup=0")
+        queue, e2e = report["client_queue_seconds"], report["end_to_end_seconds"]
+        self.assertGreater(queue["max"], e2e["min"])
+        self.assertGreater(e2e["max"], queue["max"])
+
+    def test_loads_of_a_time(self):
+        open_loop = self.bench("--rate=20", "--arrivals=constant", "--warmup=200ms",
+                               "--duration=500ms")
+        self.assertEqual(open_loop["requests_sent"], 10)  # those intended at 200, 250, ... 650 ms
+        self.assertAlmostEqual(open_loop["seconds"], 0.5)
+        self.assertEqual(open_loop["warmup"], {"requests": None, "seconds": 0.2})
+        closed = self.bench("--streams=2", "--duration=300ms", "--warmup=2")
+        self.assertGreater(closed["requests_completed"], 0)
+        self.assertAlmostEqual(closed["seconds"], 0.3)
+        self.assertAlmostEqual(closed["duration_seconds"], 0.3)
+
+    def test_flags_that_do_not_fit(self):
+        for flags, words in (
+                (("--rate=1", "--streams=2"), ["--rate", "--streams"]),
+                (("--arrivals=gamma",), ["--arrivals", "--rate"]),
+                (("--rate=1", "--burstiness=2"), ["--burstiness", "--arrivals=gamma"]),
+                (("--rate=1", "--arrivals=gamma"), ["--burstiness"]),
+                (("--rate=0",), ["--rate", "above 0"]),
+                (("--rate=1", "--trace=x"), ["--rate", "--trace"]),
+                (("--streams=1", "--max_in_flight=2"), ["--max_in_flight", "--streams"]),
+                (("--duration=5",), ["--duration", "'5'", "30s"]),
+                (("--duration=5s", "--requests=5"), ["--duration", "--requests"]),
+                (("--warmup=-1",), ["--warmup", "'-1'"])):
+            with self.subTest(flags=flags):
+                self.check_refusal(words, *flags)
+
+    def test_files_that_cannot_be_used(self):
+        broken = self.scratch / "broken.jsonl"
+        broken.write_text('{"timestamp": 0}\n{"time": 1}\n')
+        self.check_refusal(["--trace", "broken.jsonl", "line 2"], f"--trace={broken}", code=1)
+        self.check_refusal(["nowhere.jsonl"], "--trace=nowhere.jsonl", code=1)
+
+
+if __name__ == "__main__":
+    unittest.main()
