@@ -28,6 +28,8 @@
 namespace recurve::client {
 namespace {
 
+constexpr int kSloMissed = 3;  // exit code
+
 // A load as the flags ask for it, ready to be run.
 struct PlannedLoad {
   LoadPlan plan;
@@ -54,6 +56,8 @@ absl::StatusOr<PlannedLoad> PlanLoad(const BenchFlags& flags) {
   plan.warmup = flags.warmup;
   plan.measured.seconds = flags.duration;
   if (!flags.duration) plan.measured.requests = flags.requests.value_or(kDefaultRequests);
+  plan.slo = flags.slo;
+  plan.slo_share = flags.slo_share;
   std::optional<Schedule> schedule;
   if (!flags.trace.empty()) {
     auto starts = ReadTrace(flags.trace);
@@ -94,14 +98,15 @@ int Bench(const BenchFlags& flags) {
   std::fputs(text.c_str(), stdout);
   if (!FlushOutput()) return 1;
   if (report.interrupted) return 128 + interrupt.signal();
+  if (report.goodput) return report.slo_is_met() ? 0 : kSloMissed;
   return report.completed() > 0 && report.completed() == report.sent() ? 0 : 1;
 }
 
 constexpr char kFooter[] =
     "Ctrl-C and SIGTERM end the measurement: what runs is cancelled, and the report tells what\n"
     "was measured so far. A further one, more than a second later, ends at once.\n"
-    "Exit code: 0 if all measured requests were completed; 1 if one was not, or on an error; 2 on\n"
-    "wrong usage; 130 after Ctrl-C, 143 after SIGTERM.\n"
+    "Exit code: 0 if all measured requests were completed; 1 if one was not, or on an error; with\n"
+    "--slo 0 if it is met, 3 if it is missed; 2 on wrong usage; 130 after Ctrl-C, 143 after SIGTERM.\n"
     "\n";
 
 }  // namespace

@@ -95,6 +95,21 @@ void AddWindowFlags(CLI::App& app, BenchFlags& flags) {
       ->group(kWindow);
 }
 
+void AddSloFlags(CLI::App& app, BenchFlags& flags) {
+  constexpr char kSlo[] = "Objective";
+  CLI::Option* slo =
+      AddParsed<std::optional<Slo>>(
+          app, "--slo", flags.slo, [](const std::string& text) { return Slo::Parse(text); },
+          "What a good request keeps, in milliseconds: any of ttft, itl, tpot and e2e, as "
+          "ttft:200,itl:50. The exit code is 3 if too few are good")
+          ->group(kSlo);
+  app.add_option("--slo_share", flags.slo_share, "Share of the requests that must be good")
+      ->check(Number({.least = 0, .most = 1, .without_least = true}))
+      ->needs(slo)
+      ->capture_default_str()
+      ->group(kSlo);
+}
+
 void AddPromptFlags(CLI::App& app, BenchFlags& flags) {
   constexpr char kPrompts[] = "Prompts";
   CLI::Option* prompts =
@@ -133,6 +148,7 @@ void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
   flags.sampling.max_tokens = 128;
   AddArrivalFlags(app, flags);
   AddWindowFlags(app, flags);
+  AddSloFlags(app, flags);
   AddPromptFlags(app, flags);
   AddSamplingFlags(app, flags.sampling);
   app.add_option("--format", flags.format, "text: a table; json: one object")

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "client/cli/request_flags.h"
 #include "client/load/extent.h"
+#include "client/load/slo.h"
 
 namespace CLI {
 class App;
@@ -32,6 +33,9 @@ struct BenchFlags {
   std::optional<uint64_t> requests;  // or `duration`; neither: kDefaultRequests, or all of a trace
   std::optional<double> duration;    // seconds
   Extent warmup = {.requests = 8};
+
+  std::optional<Slo> slo;
+  double slo_share = 0.99;  // of the requests, that must keep it
 
   std::string prompts;  // file; or random ones:
   uint32_t prompt_tokens = 128;

@@ -53,6 +53,7 @@ void AddToWindow(const LoadResult& load, const RequestRecord& record, Report& re
   };
   if (is_inside(record.ended)) {
     ++report.window_requests;
+    if (report.goodput && report.plan.slo->MissedBy(record).empty()) ++report.goodput->window_good;
     report.window_prompt_tokens += record.prompt_tokens;
   }
   for (const RequestRecord::TokenMessage& message : record.messages) {
@@ -69,7 +70,26 @@ void AddOutcome(const RequestRecord& record, Report& report) {
   if (record.report.tries > 0) ++report.by_server[record.report.last_server];
 }
 
+void Judge(const RequestRecord& record, const Slo& slo, Goodput& goodput) {
+  if (record.cut_short) return;
+  ++goodput.judged;
+  const std::vector<std::string> missed =
+      record.completed() ? slo.MissedBy(record)
+                         : std::vector<std::string>{Goodput::kNotCompleted};
+  for (const std::string& name : missed) ++goodput.missed[name];
+  if (missed.empty()) ++goodput.good;
+}
+
 }  // namespace
+
+std::optional<double> Goodput::share() const {
+  if (judged == 0) return std::nullopt;
+  return static_cast<double>(good) / static_cast<double>(judged);
+}
+
+bool Report::slo_is_met() const {
+  return goodput && goodput->share().value_or(-1) >= plan.slo_share;
+}
 
 uint64_t Report::completed() const {
   const auto found = outcomes.find(kCompleted);
@@ -118,11 +138,13 @@ Report MakeReport(const LoadPlan& plan, const LoadResult& load) {
   report.plan = plan;
   report.seconds = load.window_end - load.window_begin;
   report.interrupted = load.stopped;
+  if (plan.slo) report.goodput.emplace();
   Completed completed(&report);
   for (const RequestRecord& record : load.records) {
     if (record.completed()) AddToWindow(load, record, report);
     if (!record.is_measured) continue;
     AddOutcome(record, report);
+    if (plan.slo) Judge(record, *plan.slo, *report.goodput);
     if (record.completed()) completed.Add(record);
   }
   completed.Finish();

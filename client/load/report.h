@@ -11,6 +11,7 @@
 
 #include "client/load/pacing.h"
 #include "client/load/run_load.h"
+#include "client/load/slo.h"
 #include "client/load/statistics.h"
 
 namespace recurve::client {
@@ -32,6 +33,8 @@ struct LoadPlan {
   Extent measured = {.requests = 0};
   uint64_t load_seed = 0;
   std::optional<uint64_t> prompt_seed;  // of random prompts; none if they came from a file
+  std::optional<Slo> slo;
+  double slo_share = 0.99;  // of the requests, that must keep it
 };
 
 // Requests that ended in the same way.
@@ -39,6 +42,20 @@ struct Outcome {
   uint64_t requests = 0;
   uint64_t generated_tokens = 0;  // that their clients were told of
   std::string first_message;      // of the first that ended so; empty for those completed
+};
+
+// How a load stands to its SLO.
+struct Goodput {
+  uint64_t judged = 0;  // measured requests, but for those that an interruption cut short
+  uint64_t good = 0;
+  uint64_t window_good = 0;  // good ones, warm-up included, that ended in the window
+  // Requests that are not good, by what they missed, of which one may have several: names of
+  // Slo::kFigures, or kNotCompleted.
+  std::map<std::string, uint64_t> missed;
+
+  static constexpr char kNotCompleted[] = "completion";
+  // None if nothing was judged.
+  std::optional<double> share() const;
 };
 
 struct Report {
@@ -54,11 +71,15 @@ struct Report {
   // Of completed requests, warm-up included: what fell into the window.
   uint64_t window_requests = 0, window_prompt_tokens = 0, window_tokens = 0;
 
+  std::optional<Goodput> goodput;  // with an SLO
+
   // Of measured, completed requests alone.
   uint64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   std::optional<double> mean_depth;  // none without rows
   Summary ttft, itl, tpot, e2e, client_queue;
 
+  // Without an SLO, or with nothing judged, it is not met.
+  bool slo_is_met() const;
   uint64_t completed() const;
   uint64_t sent() const;
   // The share of prompt tokens that the cache had; none without prompt tokens.

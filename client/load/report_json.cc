@@ -66,6 +66,21 @@ void AddOutcomes(const Report& report, Json& json) {
   json["requests_by_server"] = report.by_server;
 }
 
+Json SloJson(const Report& report) {
+  if (!report.goodput) return {};
+  Json limits = Json::object();
+  for (size_t i = 0; i < Slo::kFigures.size(); ++i) {
+    if (const auto& limit = report.plan.slo->limits().at(i)) limits[Slo::kFigures.at(i)] = *limit;
+  }
+  return {{"limits_seconds", limits},
+          {"share", report.plan.slo_share},
+          {"requests_judged", report.goodput->judged},
+          {"requests_good", report.goodput->good},
+          {"attained_share", OrNull(report.goodput->share())},
+          {"missed_by", report.goodput->missed},
+          {"met", report.slo_is_met()}};
+}
+
 void AddFigures(const Report& report, Json& json) {
   const auto rate = [&](uint64_t count) { return OrNull(report.CompletedRate(count)); };
   json["seconds"] = report.seconds;
@@ -76,6 +91,9 @@ void AddFigures(const Report& report, Json& json) {
   json["generated_tokens_per_second"] = rate(report.window_tokens);
   json["prompt_tokens_per_second"] = rate(report.window_prompt_tokens);
   json["requests_per_second"] = rate(report.window_requests);
+  json["goodput_requests_per_second"] =
+      report.goodput ? OrNull(report.Rate(report.goodput->window_good)) : Json();
+  json["slo"] = SloJson(report);
   json["mean_depth"] = OrNull(report.mean_depth);
   json["time_to_first_token_seconds"] = ToJson(report.ttft);
   json["inter_token_latency_seconds"] = ToJson(report.itl);

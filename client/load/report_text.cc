@@ -80,6 +80,25 @@ std::string OthersText(const Report& report) {
   return text;
 }
 
+std::string SloText(const Report& report) {
+  const Goodput& goodput = *report.goodput;
+  auto share = goodput.share();
+  if (share) *share *= 100;
+  std::string text = absl::StrFormat(
+      "SLO        %s: %s %% of %d requests had %s;\n"
+      "           %g %% are to\n"
+      "goodput    %s requests/s",
+      report.slo_is_met() ? "MET" : "MISSED", Figure(2, share), goodput.judged,
+      report.plan.slo->ToText(), report.plan.slo_share * 100,
+      Figure(2, report.Rate(goodput.window_good)));
+  const char* before = "; missed by ";
+  for (const auto& [name, requests] : goodput.missed) {
+    absl::StrAppend(&text, before, name, " ", requests);
+    before = ", ";
+  }
+  return text + "\n";
+}
+
 std::string LoadText(const Report& report) {
   const LoadPlan& plan = report.plan;
   std::string text = absl::StrCat("load       ", ArrivalsText(plan), "\n");
@@ -123,6 +142,7 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
                         Figure(2, report.CompletedRate(report.window_requests)),
                         Figure(1, report.CompletedRate(report.window_tokens)),
                         Figure(1, report.CompletedRate(report.window_prompt_tokens)));
+  if (report.goodput) absl::StrAppend(&text, SloText(report));
   auto share = report.cached_prompt_share();
   if (share) *share *= 100;
   absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n", Figure(1, share));

@@ -121,6 +121,7 @@ class Run {
 
   void Take(InFlight* request) {
     request->stream.reset();  // waits until gRPC has let go of it
+    request->record.cut_short = result_.stopped && absl::IsCancelled(request->record.status);
     result_.records.push_back(std::move(request->record));
     in_flight_.erase(request->self);
     pacing_.Ended();

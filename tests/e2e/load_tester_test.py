@@ -67,6 +67,14 @@ class LoadTesterTest(unittest.TestCase):
         self.assertAlmostEqual(closed["seconds"], 0.3)
         self.assertAlmostEqual(closed["duration_seconds"], 0.3)
 
+    def test_an_objective_decides_the_exit_code(self):
+        met = self.bench("--requests=4", "--slo=ttft:100000,itl:100000")
+        self.assertEqual((met["slo"]["met"], met["slo"]["requests_good"]), (True, 4))
+        self.assertGreater(met["goodput_requests_per_second"], 0)
+        missed = self.bench("--requests=4", "--slo=e2e:0.001", "--slo_share=0.5", code=3)
+        self.assertEqual(missed["slo"]["missed_by"], {"e2e": 4})
+        self.bench("--requests=4", "--slo=ttft:100000", "--max_recursions=99", code=3)
+
     def test_flags_that_do_not_fit(self):
         for flags, words in (
                 (("--rate=1", "--streams=2"), ["--rate", "--streams"]),
@@ -78,6 +86,8 @@ class LoadTesterTest(unittest.TestCase):
                 (("--streams=1", "--max_in_flight=2"), ["--max_in_flight", "--streams"]),
                 (("--duration=5",), ["--duration", "'5'", "30s"]),
                 (("--duration=5s", "--requests=5"), ["--duration", "--requests"]),
+                (("--slo=speed:5",), ["--slo", "'speed:5'", "ttft"]),
+                (("--slo_share=0.5",), ["--slo_share", "--slo"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)

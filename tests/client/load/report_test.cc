@@ -193,6 +193,40 @@ TEST(ReportTest, AnInterruptedLoadSaysSo) {
   EXPECT_EQ(json["requests_sent"], 2);
 }
 
+TEST(ReportTest, JudgesByTheSlo) {
+  LoadPlan plan;
+  plan.slo = Slo::Parse("ttft:500,e2e:900").value();
+  plan.slo_share = 0.4;
+  RequestRecord good = Completed(1, 0, 2), slow = Completed(1, 0, 2), cut = good, early = good;
+  good.messages[0].at = early.messages[0].at = 0.5;
+  good.ended = early.ended = 0.75;  // `slow` misses both limits
+  early.is_measured = false;
+  cut.status = absl::CancelledError("");
+  cut.cut_short = true;
+  const LoadResult load =
+      Result({good, slow, early, cut, good, Failed(absl::InternalError("x"))}, 2);
+  const Report report = MakeReport(plan, load);
+  EXPECT_TRUE(report.slo_is_met());
+  EXPECT_EQ(report.goodput->judged, 4U);
+  EXPECT_EQ(report.goodput->good, 2U);
+  EXPECT_EQ(report.goodput->window_good, 3U);
+  const auto json = nlohmann::json::parse(ReportJson({}, report));
+  EXPECT_EQ(json["slo"]["attained_share"], 0.5);
+  EXPECT_EQ(json["slo"]["met"], true);
+  EXPECT_EQ(json["slo"]["limits_seconds"], nlohmann::json({{"ttft", 0.5}, {"e2e", 0.9}}));
+  EXPECT_EQ(json["slo"]["missed_by"],
+            nlohmann::json({{"ttft", 1}, {"e2e", 1}, {"completion", 1}}));
+  EXPECT_EQ(json["goodput_requests_per_second"], 1.5);
+  EXPECT_THAT(ReportText("host:1", {}, report),
+              HasSubstr("SLO        MET: 50.00 % of 4 requests had TTFT <= 500 ms, E2E <= 900 ms;\n"
+                        "           40 % are to\n"
+                        "goodput    1.50 requests/s; missed by completion 1, e2e 1, ttft 1\n"));
+  plan.slo_share = 0.51;
+  EXPECT_FALSE(MakeReport(plan, load).slo_is_met());
+  EXPECT_FALSE(MakeReport(plan, Result({}, 1)).slo_is_met());
+  EXPECT_FALSE(MakeReport({}, load).goodput.has_value());
+}
+
 TEST(ReportTest, TellsHowRequestsArrive) {
   LoadPlan plan;
   plan.max_in_flight = 8;
