@@ -22,6 +22,7 @@
 #include "client/load/report.h"
 #include "client/load/report_json.h"
 #include "client/load/report_text.h"
+#include "client/load/requests_file.h"
 #include "client/load/run_load.h"
 #include "client/load/trace.h"
 
@@ -97,6 +98,10 @@ int Bench(const BenchFlags& flags) {
       flags.format == "json" ? ReportJson(*info, report) : ReportText(server, *info, report);
   std::fputs(text.c_str(), stdout);
   if (!FlushOutput()) return 1;
+  if (!flags.requests_file.empty()) {
+    const absl::Status written = WriteRequestsFile(flags.requests_file, result.records);
+    if (!written.ok()) return ReportError(written);
+  }
   if (report.interrupted) return 128 + interrupt.signal();
   if (report.goodput) return report.slo_is_met() ? 0 : kSloMissed;
   return report.completed() > 0 && report.completed() == report.sent() ? 0 : 1;

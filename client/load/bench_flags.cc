@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/arguments.h"
+#include "client/load/requests_file.h"
 
 namespace recurve::client {
 namespace {
@@ -154,6 +155,14 @@ void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
   app.add_option("--format", flags.format, "text: a table; json: one object")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()
+      ->group("Output");
+  app.add_option("--requests_file", flags.requests_file,
+                 "Write every request there: .jsonl, an object a line with the times of all "
+                 "messages; .csv, a row a request")
+      ->type_name("FILE")
+      ->check([](const std::string& path) {
+        return std::string(CheckRequestsFile(path).message());
+      })
       ->group("Output");
   AddConnectionFlags(app, Servers::kSeveral, flags.connection);
   AddRetryFlag(app, flags.connection);

@@ -42,6 +42,7 @@ struct BenchFlags {
   std::optional<uint64_t> prompt_seed;
 
   std::string format = "text";
+  std::string requests_file;
 };
 inline constexpr uint64_t kDefaultRequests = 64;
 

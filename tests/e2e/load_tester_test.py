@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`recurve bench`, mode by mode, against a real server."""
 
+import csv
 import json
 import pathlib
 import tempfile
@@ -67,6 +68,21 @@ class LoadTesterTest(unittest.TestCase):
         self.assertAlmostEqual(closed["seconds"], 0.3)
         self.assertAlmostEqual(closed["duration_seconds"], 0.3)
 
+    def test_files_of_requests(self):
+        lines, table = self.scratch / "requests.jsonl", self.scratch / "requests.csv"
+        report = self.bench("--requests=3", "--warmup=1", f"--requests_file={lines}")
+        requests = [json.loads(line) for line in lines.read_text().splitlines()]
+        self.assertEqual([request["index"] for request in requests], [0, 1, 2, 3])
+        self.assertEqual([request["measured"] for request in requests], [False, True, True, True])
+        self.assertEqual(sum(m["tokens"] for m in requests[1]["messages"]), 6)
+        self.assertEqual(max(request["end_to_end_seconds"] for request in requests[1:]),
+                         report["end_to_end_seconds"]["max"])
+        self.bench("--requests=3", "--warmup=0", f"--requests_file={table}")
+        with open(table, newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["status"] for row in rows], ["OK"] * 3)
+        self.assertEqual([row["generated_tokens"] for row in rows], ["6"] * 3)
+
     def test_an_objective_decides_the_exit_code(self):
         met = self.bench("--requests=4", "--slo=ttft:100000,itl:100000")
         self.assertEqual((met["slo"]["met"], met["slo"]["requests_good"]), (True, 4))
@@ -88,6 +104,7 @@ class LoadTesterTest(unittest.TestCase):
                 (("--duration=5s", "--requests=5"), ["--duration", "--requests"]),
                 (("--slo=speed:5",), ["--slo", "'speed:5'", "ttft"]),
                 (("--slo_share=0.5",), ["--slo_share", "--slo"]),
+                (("--requests_file=x.json",), ["--requests_file", ".jsonl or .csv"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)
