@@ -241,6 +241,7 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
       ->add_flag("--no_special_tokens", flags->no_special,
                  "Leave out the template's special tokens")
       ->group("Prompt");
+  AddMaxTokensFlag(*command, flags->sampling);
   AddSamplingFlags(*command, flags->sampling);
   command->add_option("--samples", flags->samples, "Completions of the same prompt, one by one")
       ->transform(WholeNumber(1, 16))

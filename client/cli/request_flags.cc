@@ -40,11 +40,9 @@ std::string CheckServers(Servers servers, const std::string& text) {
   return "";
 }
 
+constexpr char kStop[] = "When to stop";
+
 void AddStopFlags(CLI::App& app, SamplingFlags& flags) {
-  constexpr char kStop[] = "When to stop";
-  app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")
-      ->transform(WholeNumber(0, kMost32))
-      ->group(kStop);
   app.add_option("--min_tokens", flags.min_tokens,
                  "Neither stop id nor stop text ends the completion before this many tokens")
       ->transform(WholeNumber(0, kMost32))
@@ -182,6 +180,12 @@ void AddBalanceFlags(CLI::App& app, ConnectionFlags& flags) {
 
 void AddRequestIdFlag(CLI::App& app, ConnectionFlags& flags, const std::string& help) {
   app.add_option("--request_id", flags.request_id, help)->group(kConnection);
+}
+
+void AddMaxTokensFlag(CLI::App& app, SamplingFlags& flags) {
+  app.add_option("--max_tokens", flags.max_tokens, "Most new tokens")
+      ->transform(WholeNumber(0, kMost32))
+      ->group(kStop);
 }
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {

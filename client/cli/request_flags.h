@@ -58,7 +58,9 @@ struct SamplingFlags {
   // Everything but the prompt and the output options.
   void Fill(v1::GenerateRequest& request) const;
 };
+// All but --max_tokens, which a load draws for each request.
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags);
+void AddMaxTokensFlag(CLI::App& app, SamplingFlags& flags);
 
 }  // namespace recurve::client
 

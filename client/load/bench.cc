@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,15 +36,16 @@ constexpr int kSloMissed = 3;  // exit code
 struct PlannedLoad {
   LoadPlan plan;
   LoadShape shape;
+  std::vector<TraceEntry> trace;
 };
 
-absl::StatusOr<std::vector<double>> ReadTrace(const std::string& file) {
+absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
   auto text = ReadText(file);
   if (!text.ok()) return text.status();
-  auto starts = ParseTrace(*text);
-  if (starts.ok()) return starts;
+  auto entries = ParseTrace(*text);
+  if (entries.ok()) return entries;
   return absl::InvalidArgumentError(
-      absl::StrCat("--trace: the file '", file, "': ", starts.status().message()));
+      absl::StrCat("--trace: the file '", file, "': ", entries.status().message()));
 }
 
 Schedule ScheduleOf(const BenchFlags& flags) {
@@ -60,19 +62,48 @@ absl::StatusOr<PlannedLoad> PlanLoad(const BenchFlags& flags) {
   plan.slo = flags.slo;
   plan.slo_share = flags.slo_share;
   std::optional<Schedule> schedule;
+  std::vector<TraceEntry> trace;
   if (!flags.trace.empty()) {
-    auto starts = ReadTrace(flags.trace);
-    if (!starts.ok()) return starts.status();
+    auto entries = ReadTrace(flags.trace);
+    if (!entries.ok()) return entries.status();
+    trace = *std::move(entries);
     plan.arrivals.name = "trace";
-    if (!flags.requests && !flags.duration) plan.measured.requests = starts->size();
-    schedule = Schedule::Trace(*std::move(starts));
+    if (!flags.requests && !flags.duration) plan.measured.requests = trace.size();
+    std::vector<double> starts;
+    for (const TraceEntry& entry : trace) starts.push_back(entry.start);
+    schedule = Schedule::Trace(std::move(starts));
   } else if (flags.rate) {
     plan.arrivals = {flags.arrivals, flags.rate, flags.burstiness};
     schedule = ScheduleOf(flags);
   }
   plan.max_in_flight = schedule ? flags.max_in_flight : flags.streams;
   LoadShape shape = {std::move(schedule), plan.max_in_flight, plan.warmup, plan.measured};
-  return PlannedLoad{std::move(plan), std::move(shape)};
+  return PlannedLoad{std::move(plan), std::move(shape), std::move(trace)};
+}
+
+absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
+                                          const v1::GetModelInfoResponse& info, Client& client) {
+  RequestMaker maker;
+  flags.sampling.Fill(maker.base);
+  maker.vocab_size = info.vocab_size();
+  maker.prompt_tokens = flags.prompt_tokens;
+  maker.max_tokens = flags.max_tokens;
+  maker.load_seed = flags.load_seed;
+  if (flags.prompts.empty() && flags.sharegpt.empty()) {
+    if (maker.vocab_size == 0) {
+      return absl::InternalError("the server tells a vocabulary of no tokens");
+    }
+    // A seed that two runs hardly share, and that one can type.
+    maker.prompt_seed = flags.prompt_seed.value_or(std::random_device()());
+    return maker;
+  }
+  auto prompts = flags.sharegpt.empty()
+                     ? ReadPrompts(flags.prompts)
+                     : ReadConversations(flags.sharegpt, flags.load_seed, info.max_context(),
+                                         client, flags.connection.call());
+  if (!prompts.ok()) return prompts.status();
+  maker.prompts = *std::move(prompts);
+  return maker;
 }
 
 int Bench(const BenchFlags& flags) {
@@ -82,9 +113,10 @@ int Bench(const BenchFlags& flags) {
   Client client(flags.connection.options());
   const auto info = client.GetModelInfo(flags.connection.call());
   if (!info.ok()) return ReportError(server, info.status());
-  const auto requests = RequestMaker::Create(flags, info->vocab_size());
+  auto requests = MakeRequests(flags, *info, client);
   if (!requests.ok()) return ReportError(requests.status());
-  planned->plan.prompt_seed = requests->seed();
+  requests->trace = planned->trace;
+  if (requests->prompts.empty()) planned->plan.prompt_seed = requests->prompt_seed;
 
   const Interrupt interrupt;
   ProgressLine progress(isatty(STDERR_FILENO) != 0);

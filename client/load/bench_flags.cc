@@ -58,7 +58,7 @@ void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
       ->group(kArrivals);
   app.add_option("--trace", flags.trace,
                  "Open loop: starts of a file that has a JSON object a line, with `timestamp` "
-                 "in milliseconds")
+                 "in milliseconds and maybe `input_length` and `output_length` in tokens")
       ->type_name("FILE")
       ->excludes(streams)
       ->excludes(rate)
@@ -70,7 +70,7 @@ void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
       ->excludes(streams)
       ->capture_default_str()
       ->group(kArrivals);
-  app.add_option("--load_seed", flags.load_seed, "The same seed gives the same arrivals")
+  app.add_option("--load_seed", flags.load_seed, "The same seed gives the same arrivals and lengths")
       ->transform(WholeNumber(0, kMost64))
       ->capture_default_str()
       ->group(kArrivals);
@@ -112,22 +112,41 @@ void AddSloFlags(CLI::App& app, BenchFlags& flags) {
 }
 
 void AddPromptFlags(CLI::App& app, BenchFlags& flags) {
-  constexpr char kPrompts[] = "Prompts";
+  constexpr char kPrompts[] = "Prompts and lengths";
   CLI::Option* prompts =
-      app.add_option("--prompts", flags.prompts,
-                     "File with a prompt a line; without it: random token ids. Its prompts come in "
-                     "the file's order, again and again, so that the server may find them cached")
+      app.add_option(
+             "--prompts", flags.prompts,
+             "File with a prompt a line; without it: random token ids. Its prompts come in "
+             "the file's order, again and again, so that the server may find them cached")
+          ->type_name("FILE")
           ->group(kPrompts);
-  app.add_option("--prompt_tokens", flags.prompt_tokens, "Length of random prompts")
-      ->transform(WholeNumber(1, 10000000))
+  CLI::Option* sharegpt =
+      app.add_option("--sharegpt", flags.sharegpt,
+                     "File of conversations in ShareGPT's form: first prompts, in an order of "
+                     "--load_seed, with answers as long as those of the file")
+          ->type_name("FILE")
+          ->excludes(prompts)
+          ->excludes(app.get_option("--trace"))
+          ->group(kPrompts);
+  AddParsed<Length>(app, "--prompt_tokens", flags.prompt_tokens, &Length::Parse,
+                    "Length of random prompts: a number, uniform:LEAST:MOST, normal:MEAN:STDDEV or "
+                    "lognormal:MEAN:STDDEV")
       ->excludes(prompts)
-      ->capture_default_str()
+      ->excludes(sharegpt)
+      ->default_str(flags.prompt_tokens.text())
+      ->group(kPrompts);
+  AddParsed<Length>(app, "--max_tokens", flags.max_tokens, &Length::Parse,
+                    "Most new tokens of a request, in the same forms; random prompts get exactly "
+                    "as many")
+      ->excludes(sharegpt)
+      ->default_str(flags.max_tokens.text())
       ->group(kPrompts);
   app.add_option("--prompt_seed", flags.prompt_seed,
                  "Random prompts of this seed, the same in every run, so that the server may find "
                  "them cached; unset: others in every run. The report tells the seed")
       ->transform(WholeNumber(0, kMost64))
       ->excludes(prompts)
+      ->excludes(sharegpt)
       ->group(kPrompts);
 }
 
@@ -146,7 +165,6 @@ absl::Status CheckBenchFlags(const BenchFlags& flags) {
 }
 
 void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
-  flags.sampling.max_tokens = 128;
   AddArrivalFlags(app, flags);
   AddWindowFlags(app, flags);
   AddSloFlags(app, flags);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "client/cli/request_flags.h"
 #include "client/load/extent.h"
+#include "client/load/length.h"
 #include "client/load/slo.h"
 
 namespace CLI {
@@ -37,9 +38,11 @@ struct BenchFlags {
   std::optional<Slo> slo;
   double slo_share = 0.99;  // of the requests, that must keep it
 
-  std::string prompts;  // file; or random ones:
-  uint32_t prompt_tokens = 128;
+  std::string prompts, sharegpt;  // files; or random ones:
+  Length prompt_tokens = Length(128);
   std::optional<uint64_t> prompt_seed;
+
+  Length max_tokens = Length(128);
 
   std::string format = "text";
   std::string requests_file;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/load/prompts.h"
 
-#include <random>
+#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/prompt_text.h"
+#include "client/load/conversations.h"
 
 namespace recurve::client {
 namespace {
@@ -17,38 +19,81 @@ std::mt19937_64 RandomOf(uint64_t seed, uint64_t index) {
   return std::mt19937_64(seeds);
 }
 
+absl::StatusOr<uint32_t> TokensOf(const std::string& text, bool add_special, Client& client,
+                                  const CallOptions& call) {
+  v1::TokenizeRequest request;
+  request.set_text(text);
+  request.set_add_special_tokens(add_special);
+  const auto response = client.Tokenize(request, call);
+  if (!response.ok()) return response.status();
+  return static_cast<uint32_t>(response->ids_size());
+}
+
 }  // namespace
 
-absl::StatusOr<RequestMaker> RequestMaker::Create(const BenchFlags& flags, uint32_t vocab_size) {
-  RequestMaker maker(flags, vocab_size);
-  if (flags.prompts.empty()) {
-    if (vocab_size == 0) return absl::InternalError("the server tells a vocabulary of no tokens");
-    // A seed that two runs hardly share, and that one can type.
-    maker.seed_ = flags.prompt_seed.value_or(std::random_device()());
-    return maker;
-  }
-  auto text = ReadText(flags.prompts);
+absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path) {
+  auto text = ReadText(path);
   if (!text.ok()) return text.status();
-  maker.prompts_ = absl::StrSplit(*text, '\n', absl::SkipEmpty());
-  if (maker.prompts_.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--prompts: the file '", flags.prompts, "' has no lines"));
+  std::vector<Prompt> prompts;
+  for (std::string& line : std::vector<std::string>(absl::StrSplit(*text, '\n'))) {
+    if (!line.empty()) prompts.push_back({std::move(line)});
   }
-  return maker;
+  if (!prompts.empty()) return prompts;
+  return absl::InvalidArgumentError(absl::StrCat("--prompts: the file '", path, "' has no lines"));
+}
+
+absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, uint64_t seed,
+                                                      uint32_t max_context, Client& client,
+                                                      const CallOptions& call) {
+  auto text = ReadText(path);
+  if (!text.ok()) return text.status();
+  auto exchanges = ParseShareGpt(*text);
+  if (!exchanges.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--sharegpt: the file '", path, "': ", exchanges.status().message()));
+  }
+  std::mt19937_64 random(seed);
+  std::shuffle(exchanges->begin(), exchanges->end(), random);
+  std::vector<Prompt> prompts;
+  for (Exchange& exchange : *exchanges) {
+    if (prompts.size() == kMostConversations) break;
+    const auto prompt = TokensOf(exchange.prompt, /*add_special=*/true, client, call);
+    if (!prompt.ok()) return prompt.status();
+    const auto reply = TokensOf(exchange.reply, /*add_special=*/false, client, call);
+    if (!reply.ok()) return reply.status();
+    if (*reply == 0 || uint64_t{*prompt} + *reply > max_context) continue;
+    prompts.push_back({std::move(exchange.prompt), *reply});
+  }
+  if (!prompts.empty()) return prompts;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--sharegpt: of the file '", path, "' no exchange fits into the model's context, ",
+                   max_context, " tokens"));
 }
 
 v1::GenerateRequest RequestMaker::Make(uint64_t index) const {
-  v1::GenerateRequest request;
-  flags_->sampling.Fill(request);
-  if (!prompts_.empty()) {
-    request.set_text(prompts_[index % prompts_.size()]);
+  v1::GenerateRequest request = base;
+  std::mt19937_64 lengths = RandomOf(load_seed, index);
+  // Both are always drawn, so that one does not change with the other's distribution.
+  uint32_t prompt_length = prompt_tokens.Draw(lengths);
+  uint32_t most = max_tokens.Draw(lengths);
+  if (index < trace.size()) {
+    prompt_length = trace[index].input_length.value_or(prompt_length);
+    most = trace[index].output_length.value_or(most);
+  }
+  if (!prompts.empty()) {
+    const Prompt& prompt = prompts[index % prompts.size()];
+    request.set_text(prompt.text);
+    // A reply of a file is as long as it was; other texts may end by themselves.
+    if (prompt.max_tokens) request.mutable_stop()->set_ignore_eos(true);
+    request.mutable_stop()->set_max_tokens(prompt.max_tokens.value_or(most));
     return request;
   }
-  std::mt19937_64 random = RandomOf(*seed_, index);
-  for (uint32_t i = 0; i < flags_->prompt_tokens; ++i) {
-    request.mutable_tokens()->add_ids(static_cast<uint32_t>(random() % vocab_size_));
+  std::mt19937_64 ids = RandomOf(prompt_seed, index);
+  for (uint32_t i = 0; i < prompt_length; ++i) {
+    request.mutable_tokens()->add_ids(static_cast<uint32_t>(ids() % vocab_size));
   }
   request.mutable_stop()->set_ignore_eos(true);  // the lengths are the flags'
+  request.mutable_stop()->set_max_tokens(most);
   return request;
 }
 

@@ -9,30 +9,43 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/load/bench_flags.h"
+#include "client/client.h"
+#include "client/load/length.h"
+#include "client/load/trace.h"
 #include "recurve/v1/generation.pb.h"
 
 namespace recurve::client {
 
-// The i-th request has a line of the prompts file, or random ids. Thread-compatible.
-class RequestMaker {
- public:
-  // Reads the flags' files. `flags` must outlive it.
-  static absl::StatusOr<RequestMaker> Create(const BenchFlags& flags, uint32_t vocab_size);
+// A text, and how many tokens are to follow it; none: as many as the flags say.
+struct Prompt {
+  std::string text;
+  std::optional<uint32_t> max_tokens = std::nullopt;
+};
+
+// The lines of a file, of which there is at least one.
+absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path);
+
+// Exchanges of a file in ShareGPT's form, in an order of `seed`, at most kMostConversations. Each is
+// to be followed by as many tokens as its reply has, which the server tells; without those that the
+// model's context has no room for.
+inline constexpr size_t kMostConversations = 1000;
+absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, uint64_t seed,
+                                                      uint32_t max_context, Client& client,
+                                                      const CallOptions& call);
+
+// Gives the i-th request of a load, the same whenever it is asked. Thread-compatible.
+struct RequestMaker {
+  v1::GenerateRequest base;     // what all requests have
+  std::vector<Prompt> prompts;  // in turn; without them random ones:
+  uint32_t vocab_size = 0;
+  uint64_t prompt_seed = 0;
+  Length prompt_tokens = Length(128);
+  Length max_tokens = Length(128);
+  uint64_t load_seed = 0;  // of lengths
+  // Lengths that it has go before all others.
+  std::vector<TraceEntry> trace;
 
   v1::GenerateRequest Make(uint64_t index) const;
-
-  // Of random prompts.
-  std::optional<uint64_t> seed() const { return seed_; }
-
- private:
-  RequestMaker(const BenchFlags& flags, uint32_t vocab_size)
-      : flags_(&flags), vocab_size_(vocab_size) {}
-
-  const BenchFlags* flags_;
-  uint32_t vocab_size_;
-  std::optional<uint64_t> seed_;
-  std::vector<std::string> prompts_;
 };
 
 }  // namespace recurve::client

@@ -3,14 +3,26 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/load/length.h"
 
 namespace recurve::client {
+namespace {
 
-absl::StatusOr<std::vector<double>> ParseTrace(const std::string& text) {
-  std::vector<double> starts;
+std::optional<uint32_t> LengthOf(const nlohmann::json& json) {
+  if (!json.is_number_unsigned()) return std::nullopt;
+  const auto length = json.get<uint64_t>();
+  if (length < 1 || length > Length::kMost) return std::nullopt;
+  return static_cast<uint32_t>(length);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<TraceEntry>> ParseTrace(const std::string& text) {
+  std::vector<TraceEntry> entries;
   double first = 0;
   size_t number = 0;
   for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
@@ -27,14 +39,24 @@ absl::StatusOr<std::vector<double>> ParseTrace(const std::string& text) {
     }
     const double start = timestamp->get<double>() / 1e3;
     if (!std::isfinite(start)) return error("has a `timestamp` that is not finite");
-    if (starts.empty()) first = start;
-    if (!starts.empty() && start - first < starts.back()) {
+    if (entries.empty()) first = start;
+    if (!entries.empty() && start - first < entries.back().start) {
       return error("starts before the line above it; sort the file by `timestamp`");
     }
-    starts.push_back(start - first);
+    TraceEntry entry = {start - first};
+    for (const auto& [name, length] : {std::pair("input_length", &entry.input_length),
+                                       std::pair("output_length", &entry.output_length)}) {
+      if (!json.contains(name)) continue;
+      *length = LengthOf(json[name]);
+      if (!*length) {
+        return error(absl::StrCat("has an `", name, "` that is no whole number from 1 to ",
+                                  Length::kMost));
+      }
+    }
+    entries.push_back(entry);
   }
-  if (starts.empty()) return absl::InvalidArgumentError("it has no lines");
-  return starts;
+  if (entries.empty()) return absl::InvalidArgumentError("it has no lines");
+  return entries;
 }
 
 }  // namespace recurve::client

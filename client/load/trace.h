@@ -3,6 +3,8 @@
 #ifndef RECURVE_CLIENT_LOAD_TRACE_H_
 #define RECURVE_CLIENT_LOAD_TRACE_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,10 +12,16 @@
 
 namespace recurve::client {
 
-// The starts, in seconds from the first one, of a text that has a JSON object a line, whose
-// `timestamp` is in milliseconds: the form of the published Mooncake traces. Other fields are left
-// alone. InvalidArgument names the line.
-absl::StatusOr<std::vector<double>> ParseTrace(const std::string& text);
+struct TraceEntry {
+  double start = 0;  // in seconds from the first one
+  // Tokens of prompt and answer, where the trace has them.
+  std::optional<uint32_t> input_length = std::nullopt, output_length = std::nullopt;
+};
+
+// A text has a JSON object a line: `timestamp`, in milliseconds, and maybe `input_length` and
+// `output_length`, the form of the published Mooncake traces. Other fields are left alone.
+// InvalidArgument names the line.
+absl::StatusOr<std::vector<TraceEntry>> ParseTrace(const std::string& text);
 
 }  // namespace recurve::client
 

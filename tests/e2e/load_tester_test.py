@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import unittest
 
-from tests.e2e.harness import Server, run_client
+from tests.e2e.harness import Server, pb, run_client
 
 SIZE = ("--prompt_tokens=12", "--max_tokens=6")
 
@@ -83,6 +83,40 @@ class LoadTesterTest(unittest.TestCase):
         self.assertEqual([row["status"] for row in rows], ["OK"] * 3)
         self.assertEqual([row["generated_tokens"] for row in rows], ["6"] * 3)
 
+    def test_lengths(self):
+        file = self.scratch / "lengths.jsonl"
+        def lengths(*flags: str) -> list[tuple[int, int]]:
+            self.bench("--requests=8", "--warmup=0", f"--requests_file={file}", *flags)
+            requests = [json.loads(line) for line in file.read_text().splitlines()]
+            return [(request["prompt_tokens"], request["generated_tokens"]) for request in requests]
+        drawn = ("--prompt_tokens=uniform:5:30", "--max_tokens=lognormal:8:4")
+        first = lengths(*drawn)
+        self.assertTrue(all(5 <= prompt <= 30 for prompt, _ in first))
+        self.assertGreater(len(set(first)), 4)
+        self.assertEqual(lengths(*drawn), first)
+        self.assertNotEqual(lengths(*drawn, "--load_seed=1"), first)
+        trace = self.scratch / "with_lengths.jsonl"
+        trace.write_text("".join(json.dumps({"timestamp": i, "input_length": 3 + i, "output_length": 9 - i})
+                                 + "\n" for i in range(8)))
+        self.assertEqual(lengths(f"--trace={trace}"), [(3 + i, 9 - i) for i in range(8)])
+
+    def test_conversations(self):
+        file = self.scratch / "sharegpt.json"
+        turns = [("def f():", "    return 1\n"), ("import os", "\n"), ("x" * 5000, "y" * 5000)]
+        file.write_text(json.dumps([{"conversations": [{"from": "human", "value": prompt},
+                                                       {"from": "gpt", "value": reply}]}
+                                    for prompt, reply in turns]))
+        done = run_client("bench", f"--sharegpt={file}", "--requests=4", "--warmup=0",
+                          "--format=json", server=self.server)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        count = lambda text: len(self.server.stub.Tokenize(
+            pb.TokenizeRequest(text=text, add_special_tokens=False), timeout=30).ids)
+        self.assertEqual(report["generated_tokens"], 2 * sum(count(reply) for _, reply in turns[:2]))
+        file.write_text("[]")
+        self.check_refusal(["--sharegpt", "sharegpt.json", "none of its 0 entries"],
+                           f"--sharegpt={file}", code=1)
+
     def test_an_objective_decides_the_exit_code(self):
         met = self.bench("--requests=4", "--slo=ttft:100000,itl:100000")
         self.assertEqual((met["slo"]["met"], met["slo"]["requests_good"]), (True, 4))
@@ -105,6 +139,8 @@ class LoadTesterTest(unittest.TestCase):
                 (("--slo=speed:5",), ["--slo", "'speed:5'", "ttft"]),
                 (("--slo_share=0.5",), ["--slo_share", "--slo"]),
                 (("--requests_file=x.json",), ["--requests_file", ".jsonl or .csv"]),
+                (("--prompt_tokens=gauss:1:1",), ["--prompt_tokens", "lognormal:MEAN:STDDEV"]),
+                (("--sharegpt=x", "--prompts=y"), ["--sharegpt", "--prompts"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)
