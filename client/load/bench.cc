@@ -143,7 +143,8 @@ constexpr char kFooter[] =
     "Ctrl-C and SIGTERM end the measurement: what runs is cancelled, and the report tells what\n"
     "was measured so far. A further one, more than a second later, ends at once.\n"
     "Exit code: 0 if all measured requests were completed; 1 if one was not, or on an error; with\n"
-    "--slo 0 if it is met, 3 if it is missed; 2 on wrong usage; 130 after Ctrl-C, 143 after SIGTERM.\n"
+    "--slo 0 if it is met, 3 if it is missed; 2 on wrong usage; 130 after Ctrl-C, 143 after "
+    "SIGTERM.\n"
     "\n";
 
 }  // namespace

@@ -70,7 +70,8 @@ void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
       ->excludes(streams)
       ->capture_default_str()
       ->group(kArrivals);
-  app.add_option("--load_seed", flags.load_seed, "The same seed gives the same arrivals and lengths")
+  app.add_option("--load_seed", flags.load_seed,
+                 "The same seed gives the same arrivals and lengths")
       ->transform(WholeNumber(0, kMost64))
       ->capture_default_str()
       ->group(kArrivals);
@@ -114,10 +115,9 @@ void AddSloFlags(CLI::App& app, BenchFlags& flags) {
 void AddPromptFlags(CLI::App& app, BenchFlags& flags) {
   constexpr char kPrompts[] = "Prompts and lengths";
   CLI::Option* prompts =
-      app.add_option(
-             "--prompts", flags.prompts,
-             "File with a prompt a line; without it: random token ids. Its prompts come in "
-             "the file's order, again and again, so that the server may find them cached")
+      app.add_option("--prompts", flags.prompts,
+                     "File with a prompt a line; without it: random token ids. Its prompts come in "
+                     "the file's order, again and again, so that the server may find them cached")
           ->type_name("FILE")
           ->group(kPrompts);
   CLI::Option* sharegpt =
@@ -178,9 +178,8 @@ void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
                  "Write every request there: .jsonl, an object a line with the times of all "
                  "messages; .csv, a row a request")
       ->type_name("FILE")
-      ->check([](const std::string& path) {
-        return std::string(CheckRequestsFile(path).message());
-      })
+      ->check(
+          [](const std::string& path) { return std::string(CheckRequestsFile(path).message()); })
       ->group("Output");
   AddConnectionFlags(app, Servers::kSeveral, flags.connection);
   AddRetryFlag(app, flags.connection);

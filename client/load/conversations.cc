@@ -41,9 +41,10 @@ absl::StatusOr<std::vector<Exchange>> ParseShareGpt(const std::string& text) {
     if (prompt && reply) exchanges.push_back({*std::move(prompt), *std::move(reply)});
   }
   if (exchanges.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "none of its ", json.size(), " entries has `conversations` that begin with a turn from "
-        "human and one from gpt"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("none of its ", json.size(),
+                     " entries has `conversations` that begin with a turn from "
+                     "human and one from gpt"));
   }
   return exchanges;
 }

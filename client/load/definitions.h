@@ -43,10 +43,11 @@ inline constexpr std::array kDefinitions = {
     Definition{"Prompt tokens/s", "prompt_tokens_per_second",
                "Prompt tokens of the requests of Requests/s, over the window, cached ones "
                "included."},
-    Definition{"SLO", "slo",
-               "A measured request is good if it was completed and keeps every limit of --slo: "
-               "TTFT, TPOT and E2E as above, and for ITL the 99th percentile of its own. The SLO is "
-               "met if --slo_share of them are good."},
+    Definition{
+        "SLO", "slo",
+        "A measured request is good if it was completed and keeps every limit of --slo: "
+        "TTFT, TPOT and E2E as above, and for ITL the 99th percentile of its own. The SLO is "
+        "met if --slo_share of them are good."},
     Definition{"Goodput", "goodput_requests_per_second",
                "Good requests that ended in the window, over it."},
     Definition{"Cached", "cached_prompt_share",

@@ -33,9 +33,11 @@ absl::StatusOr<Length> Length::Parse(const std::string& text) {
     }
   }
   if (good) return length;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", text, "' is not possible: expected a whole number, uniform:LEAST:MOST, "
-      "normal:MEAN:STDDEV or lognormal:MEAN:STDDEV, of lengths from 1 to ", kMost));
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", text,
+                   "' is not possible: expected a whole number, uniform:LEAST:MOST, "
+                   "normal:MEAN:STDDEV or lognormal:MEAN:STDDEV, of lengths from 1 to ",
+                   kMost));
 }
 
 uint32_t Length::Draw(std::mt19937_64& random) const {

@@ -65,9 +65,9 @@ absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, u
     prompts.push_back({std::move(exchange.prompt), *reply});
   }
   if (!prompts.empty()) return prompts;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--sharegpt: of the file '", path, "' no exchange fits into the model's context, ",
-                   max_context, " tokens"));
+  return absl::InvalidArgumentError(absl::StrCat("--sharegpt: of the file '", path,
+                                                 "' no exchange fits into the model's context, ",
+                                                 max_context, " tokens"));
 }
 
 v1::GenerateRequest RequestMaker::Make(uint64_t index) const {

@@ -25,9 +25,9 @@ struct Prompt {
 // The lines of a file, of which there is at least one.
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path);
 
-// Exchanges of a file in ShareGPT's form, in an order of `seed`, at most kMostConversations. Each is
-// to be followed by as many tokens as its reply has, which the server tells; without those that the
-// model's context has no room for.
+// Exchanges of a file in ShareGPT's form, in an order of `seed`, at most kMostConversations. Each
+// is to be followed by as many tokens as its reply has, which the server tells; without those that
+// the model's context has no room for.
 inline constexpr size_t kMostConversations = 1000;
 absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, uint64_t seed,
                                                       uint32_t max_context, Client& client,

@@ -31,9 +31,9 @@ struct RequestRecord {
   double ended = 0;
   std::vector<TokenMessage> messages;  // with tokens, in order
   absl::Status status;
-  CallReport report;     // how often it was tried, and where it ended
+  CallReport report;       // how often it was tried, and where it ended
   bool cut_short = false;  // cancelled because the whole load was stopped
-  bool drained = false;  // the server shut down and ended it with part of its text
+  bool drained = false;    // the server shut down and ended it with part of its text
   uint64_t prompt_tokens = 0;
   uint64_t cached_tokens =
       0;  // of the prompt, from the server's prefix cache; 0 without a last message

@@ -74,8 +74,7 @@ void Judge(const RequestRecord& record, const Slo& slo, Goodput& goodput) {
   if (record.cut_short) return;
   ++goodput.judged;
   const std::vector<std::string> missed =
-      record.completed() ? slo.MissedBy(record)
-                         : std::vector<std::string>{Goodput::kNotCompleted};
+      record.completed() ? slo.MissedBy(record) : std::vector<std::string>{Goodput::kNotCompleted};
   for (const std::string& name : missed) ++goodput.missed[name];
   if (missed.empty()) ++goodput.good;
 }

@@ -22,9 +22,8 @@ Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : 
 std::vector<const RequestRecord*> Sorted(const std::vector<RequestRecord>& records) {
   std::vector<const RequestRecord*> sorted;
   for (const RequestRecord& record : records) sorted.push_back(&record);
-  std::sort(sorted.begin(), sorted.end(), [](const RequestRecord* a, const RequestRecord* b) {
-    return a->index < b->index;
-  });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const RequestRecord* a, const RequestRecord* b) { return a->index < b->index; });
   return sorted;
 }
 
@@ -99,8 +98,8 @@ absl::Status CheckRequestsFile(const std::string& path) {
 }
 
 absl::Status WriteRequestsFile(const std::string& path, const std::vector<RequestRecord>& records) {
-  return WriteFile(path, absl::EndsWith(path, kCsv) ? RequestsAsCsv(records)
-                                                    : RequestsAsJsonLines(records));
+  return WriteFile(
+      path, absl::EndsWith(path, kCsv) ? RequestsAsCsv(records) : RequestsAsJsonLines(records));
 }
 
 }  // namespace recurve::client

@@ -49,8 +49,8 @@ absl::StatusOr<std::vector<TraceEntry>> ParseTrace(const std::string& text) {
       if (!json.contains(name)) continue;
       *length = LengthOf(json[name]);
       if (!*length) {
-        return error(absl::StrCat("has an `", name, "` that is no whole number from 1 to ",
-                                  Length::kMost));
+        return error(
+            absl::StrCat("has an `", name, "` that is no whole number from 1 to ", Length::kMost));
       }
     }
     entries.push_back(entry);

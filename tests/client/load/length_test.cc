@@ -70,10 +70,9 @@ TEST(LengthTest, NothingIsBelowOne) {
 }
 
 TEST(LengthTest, SaysWhatIsExpected) {
-  for (const char* text :
-       {"", "0", "-1", "1.5", "10000001", "uniform:5:4", "uniform:0:4", "uniform:1.5:4",
-        "uniform:1", "uniform:1:2:3", "normal:5:-1", "normal:nan:1", "normal:5:nan", "gauss:1:1",
-        "lognormal:0.5:1"}) {
+  for (const char* text : {"", "0", "-1", "1.5", "10000001", "uniform:5:4", "uniform:0:4",
+                           "uniform:1.5:4", "uniform:1", "uniform:1:2:3", "normal:5:-1",
+                           "normal:nan:1", "normal:5:nan", "gauss:1:1", "lognormal:0.5:1"}) {
     const auto length = Length::Parse(text);
     ASSERT_FALSE(length.ok()) << text;
     EXPECT_THAT(std::string(length.status().message()), HasSubstr("lognormal:MEAN:STDDEV"));

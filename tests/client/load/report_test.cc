@@ -214,8 +214,7 @@ TEST(ReportTest, JudgesByTheSlo) {
   EXPECT_EQ(json["slo"]["attained_share"], 0.5);
   EXPECT_EQ(json["slo"]["met"], true);
   EXPECT_EQ(json["slo"]["limits_seconds"], nlohmann::json({{"ttft", 0.5}, {"e2e", 0.9}}));
-  EXPECT_EQ(json["slo"]["missed_by"],
-            nlohmann::json({{"ttft", 1}, {"e2e", 1}, {"completion", 1}}));
+  EXPECT_EQ(json["slo"]["missed_by"], nlohmann::json({{"ttft", 1}, {"e2e", 1}, {"completion", 1}}));
   EXPECT_EQ(json["goodput_requests_per_second"], 1.5);
   EXPECT_THAT(ReportText("host:1", {}, report),
               HasSubstr("SLO        MET: 50.00 % of 4 requests had TTFT <= 500 ms, E2E <= 900 ms;\n"

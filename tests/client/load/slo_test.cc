@@ -25,14 +25,13 @@ TEST(SloTest, SaysWhatIsWrong) {
     ASSERT_FALSE(slo.ok()) << text;
     EXPECT_THAT(std::string(slo.status().message()), HasSubstr("ttft, itl, tpot, e2e")) << text;
   }
-  EXPECT_THAT(std::string(Slo::Parse("ttft:1,ttft:2").status().message()),
-              HasSubstr("ttft twice"));
+  EXPECT_THAT(std::string(Slo::Parse("ttft:1,ttft:2").status().message()), HasSubstr("ttft twice"));
 }
 
 TEST(SloTest, NamesTheLimitsThatARequestMisses) {
   RequestRecord record;
   record.intended = 1;
-  record.sent = 1.5;  // its wait in the client counts
+  record.sent = 1.5;                               // its wait in the client counts
   record.messages = {{2, 1}, {2.5, 5}, {4.5, 5}};  // TTFT 1, ITL 0.1 and 0.4, TPOT 0.25
   record.ended = 5;
   EXPECT_THAT(Parsed("ttft:1000,itl:400,tpot:250,e2e:4000").MissedBy(record), IsEmpty());
