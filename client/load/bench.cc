@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,26 +20,22 @@
 #include "client/cli/report.h"
 #include "client/load/bench_flags.h"
 #include "client/load/definitions.h"
+#include "client/load/plan_load.h"
 #include "client/load/progress_line.h"
 #include "client/load/prompts.h"
+#include "client/load/rate_search.h"
 #include "client/load/report.h"
 #include "client/load/report_json.h"
 #include "client/load/report_text.h"
 #include "client/load/requests_file.h"
 #include "client/load/run_load.h"
+#include "client/load/sweep.h"
 #include "client/load/trace.h"
 
 namespace recurve::client {
 namespace {
 
 constexpr int kSloMissed = 3;  // exit code
-
-// A load as the flags ask for it, ready to be run.
-struct PlannedLoad {
-  LoadPlan plan;
-  LoadShape shape;
-  std::vector<TraceEntry> trace;
-};
 
 absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
   auto text = ReadText(file);
@@ -46,39 +44,6 @@ absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
   if (entries.ok()) return entries;
   return absl::InvalidArgumentError(
       absl::StrCat("--trace: the file '", file, "': ", entries.status().message()));
-}
-
-Schedule ScheduleOf(const BenchFlags& flags) {
-  if (flags.arrivals == "constant") return Schedule::Constant(*flags.rate);
-  return Schedule::Gamma(*flags.rate, flags.burstiness.value_or(1), flags.load_seed);
-}
-
-absl::StatusOr<PlannedLoad> PlanLoad(const BenchFlags& flags) {
-  LoadPlan plan;
-  plan.load_seed = flags.load_seed;
-  plan.warmup = flags.warmup;
-  plan.measured.seconds = flags.duration;
-  if (!flags.duration) plan.measured.requests = flags.requests.value_or(kDefaultRequests);
-  plan.slo = flags.slo;
-  plan.slo_share = flags.slo_share;
-  std::optional<Schedule> schedule;
-  std::vector<TraceEntry> trace;
-  if (!flags.trace.empty()) {
-    auto entries = ReadTrace(flags.trace);
-    if (!entries.ok()) return entries.status();
-    trace = *std::move(entries);
-    plan.arrivals.name = "trace";
-    if (!flags.requests && !flags.duration) plan.measured.requests = trace.size();
-    std::vector<double> starts;
-    for (const TraceEntry& entry : trace) starts.push_back(entry.start);
-    schedule = Schedule::Trace(std::move(starts));
-  } else if (flags.rate) {
-    plan.arrivals = {flags.arrivals, flags.rate, flags.burstiness};
-    schedule = ScheduleOf(flags);
-  }
-  plan.max_in_flight = schedule ? flags.max_in_flight : flags.streams;
-  LoadShape shape = {std::move(schedule), plan.max_in_flight, plan.warmup, plan.measured};
-  return PlannedLoad{std::move(plan), std::move(shape), std::move(trace)};
 }
 
 absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
@@ -106,44 +71,117 @@ absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
   return maker;
 }
 
-int Bench(const BenchFlags& flags) {
+// Runs loads one after the other, each with random prompts of its own.
+class Runner {
+ public:
+  Runner(const BenchFlags& flags, RequestMaker requests, Client& client, std::stop_token stop)
+      : flags_(flags), requests_(std::move(requests)), client_(client), stop_(std::move(stop)) {}
+
+  Report Run(PlannedLoad load) {
+    if (requests_.prompts.empty()) load.plan.prompt_seed = requests_.prompt_seed;
+    ProgressLine progress(isatty(STDERR_FILENO) != 0);
+    result_ = RunLoad(client_, flags_.connection.call(),
+                      {load.shape, [this](uint64_t index) { return requests_.Make(index); },
+                       [&](const LoadProgress& so_far) { progress.Show(so_far); }},
+                      stop_);
+    progress.Clear();
+    ++requests_.prompt_seed;
+    return MakeReport(load.plan, result_);
+  }
+
+  // Of the last load.
+  const LoadResult& result() const { return result_; }
+
+ private:
+  const BenchFlags& flags_;
+  RequestMaker requests_;
+  Client& client_;
+  const std::stop_token stop_;
+  LoadResult result_;
+};
+
+Sweep RunSweep(const std::vector<PlannedLoad>& loads, Runner& runner) {
+  Sweep sweep;
+  for (const PlannedLoad& load : loads) {
+    sweep.points.push_back(runner.Run(load));
+    if (sweep.points.back().interrupted) break;
+  }
+  return sweep;
+}
+
+Sweep FindRate(const BenchFlags& flags, Runner& runner) {
+  Sweep sweep;
+  sweep.is_search = true;
+  RateSearch search(flags.rates.front());
+  while (const std::optional<double> rate = search.next()) {
+    sweep.points.push_back(runner.Run(PlanOpenLoop(flags, *rate)));
+    if (sweep.points.back().interrupted) break;
+    search.Tell(sweep.points.back().slo_is_met());
+  }
+  sweep.highest_rate = search.best();
+  return sweep;
+}
+
+// Prints what was measured; false if it could not.
+bool Print(const BenchFlags& flags, const v1::GetModelInfoResponse& info, const Sweep& sweep) {
   const std::string& server = flags.connection.server;
-  auto planned = PlanLoad(flags);
-  if (!planned.ok()) return ReportError(planned.status());
+  const bool is_json = flags.format == "json";
+  std::string text;
+  if (sweep.is_search || flags.rates.size() > 1 || flags.streams.size() > 1) {
+    text = is_json ? SweepJson(info, sweep) : SweepText(server, info.model_name(), sweep);
+  } else {
+    const Report& report = sweep.points.front();
+    text = is_json ? ReportJson(info, report) : ReportText(server, info, report);
+  }
+  std::fputs(text.c_str(), stdout);
+  return FlushOutput();
+}
+
+// Of measurements that were not interrupted.
+int ExitCode(const Sweep& sweep) {
+  if (sweep.is_search) return sweep.highest_rate ? 0 : kSloMissed;
+  const auto is_complete = [](const Report& report) {
+    return report.completed() > 0 && report.completed() == report.sent();
+  };
+  if (sweep.points.size() == 1 && sweep.points.front().goodput) {
+    return sweep.points.front().slo_is_met() ? 0 : kSloMissed;
+  }
+  return std::all_of(sweep.points.begin(), sweep.points.end(), is_complete) ? 0 : 1;
+}
+
+int Bench(const BenchFlags& flags) {
+  std::vector<TraceEntry> trace;
+  if (!flags.trace.empty()) {
+    auto entries = ReadTrace(flags.trace);
+    if (!entries.ok()) return ReportError(entries.status());
+    trace = *std::move(entries);
+  }
+  const auto loads = PlanLoads(flags, trace);
+  if (!loads.ok()) return ReportError(loads.status());
   Client client(flags.connection.options());
   const auto info = client.GetModelInfo(flags.connection.call());
-  if (!info.ok()) return ReportError(server, info.status());
+  if (!info.ok()) return ReportError(flags.connection.server, info.status());
   auto requests = MakeRequests(flags, *info, client);
   if (!requests.ok()) return ReportError(requests.status());
-  requests->trace = planned->trace;
-  if (requests->prompts.empty()) planned->plan.prompt_seed = requests->prompt_seed;
+  requests->trace = trace;
 
   const Interrupt interrupt;
-  ProgressLine progress(isatty(STDERR_FILENO) != 0);
-  const Load load = {planned->shape, [&](uint64_t index) { return requests->Make(index); },
-                     [&](const LoadProgress& so_far) { progress.Show(so_far); }};
-  const LoadResult result = RunLoad(client, flags.connection.call(), load, interrupt.stop());
-  progress.Clear();
-
-  const Report report = MakeReport(planned->plan, result);
-  const std::string text =
-      flags.format == "json" ? ReportJson(*info, report) : ReportText(server, *info, report);
-  std::fputs(text.c_str(), stdout);
-  if (!FlushOutput()) return 1;
+  Runner runner(flags, *std::move(requests), client, interrupt.stop());
+  const Sweep sweep = flags.find_rate ? FindRate(flags, runner) : RunSweep(*loads, runner);
+  if (!Print(flags, *info, sweep)) return 1;
   if (!flags.requests_file.empty()) {
-    const absl::Status written = WriteRequestsFile(flags.requests_file, result.records);
+    const absl::Status written = WriteRequestsFile(flags.requests_file, runner.result().records);
     if (!written.ok()) return ReportError(written);
   }
-  if (report.interrupted) return 128 + interrupt.signal();
-  if (report.goodput) return report.slo_is_met() ? 0 : kSloMissed;
-  return report.completed() > 0 && report.completed() == report.sent() ? 0 : 1;
+  return sweep.points.back().interrupted ? 128 + interrupt.signal() : ExitCode(sweep);
 }
 
 constexpr char kFooter[] =
     "Ctrl-C and SIGTERM end the measurement: what runs is cancelled, and the report tells what\n"
     "was measured so far. A further one, more than a second later, ends at once.\n"
     "Exit code: 0 if all measured requests were completed; 1 if one was not, or on an error; with\n"
-    "--slo 0 if it is met, 3 if it is missed; 2 on wrong usage; 130 after Ctrl-C, 143 after "
+    "--slo 0 if it is met, 3 if it is missed (of a sweep it does not decide); 2 on wrong usage; "
+    "130 after Ctrl-C, 143 after "
     "SIGTERM.\n"
     "\n";
 

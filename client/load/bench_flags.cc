@@ -5,7 +5,9 @@
 #include <functional>
 #include <limits>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
 #include "client/load/requests_file.h"
 
@@ -14,6 +16,7 @@ namespace {
 
 constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kMostInFlight = 10000;
+constexpr double kLeastRate = 1e-4, kMostRate = 1e6;  // requests a second
 
 // A flag whose text is parsed at once. The error of `parse` says what is wrong with the value.
 template <typename Value>
@@ -33,18 +36,23 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& name, Value& value,
 void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
   constexpr char kArrivals[] = "Arrivals";
   CLI::Option* streams =
-      app.add_option("--streams", flags.streams,
-                     "Closed loop: so many concurrent streams; each starts its next request when "
-                     "one ends")
-          ->transform(WholeNumber(1, kMostInFlight))
-          ->capture_default_str()
+      AddParsed<std::vector<uint32_t>>(
+          app, "--streams", flags.streams, &ParseStreams,
+          "Closed loop: so many concurrent streams; each starts its next request when one ends. "
+          "Several numbers, as 1,2,4, are a sweep")
+          ->default_str("8")
           ->group(kArrivals);
   CLI::Option* rate =
-      app.add_option("--rate", flags.rate,
-                     "Open loop: so many requests a second, however fast they are answered")
-          ->check(Number({.least = 0, .most = 1e6F, .without_least = true}))
+      AddParsed<std::vector<double>>(
+          app, "--rate", flags.rates, &ParseRates,
+          "Open loop: so many requests a second, however fast they are answered. Several numbers "
+          "are a sweep")
           ->excludes(streams)
           ->group(kArrivals);
+  app.add_flag("--find_rate", flags.find_rate,
+               "Search for the highest rate that keeps --slo, beginning with --rate")
+      ->needs(rate)
+      ->group(kArrivals);
   app.add_option("--arrivals", flags.arrivals,
                  "Times between the starts of --rate: poisson; constant; gamma, see --burstiness")
       ->check(CLI::IsMember({"poisson", "constant", "gamma"}))
@@ -152,6 +160,34 @@ void AddPromptFlags(CLI::App& app, BenchFlags& flags) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<uint32_t>> ParseStreams(const std::string& text) {
+  std::vector<uint32_t> numbers;
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ','))) {
+    uint32_t number = 0;
+    if (!absl::SimpleAtoi(word, &number) || number < 1 || number > kMostInFlight) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", word, "' is not possible: expected a whole number from 1 to ",
+                       kMostInFlight, ", or several with commas between them"));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+absl::StatusOr<std::vector<double>> ParseRates(const std::string& text) {
+  std::vector<double> numbers;
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ','))) {
+    double number = 0;
+    if (!absl::SimpleAtod(word, &number) || !(number >= kLeastRate) || number > kMostRate) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", word, "' is not possible: expected a number from ", kLeastRate, " to ",
+                       kMostRate, ", or several with commas between them"));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
 absl::Status CheckBenchFlags(const BenchFlags& flags) {
   const bool is_gamma = flags.arrivals == "gamma";
   if (is_gamma && !flags.burstiness) {
@@ -160,6 +196,14 @@ absl::Status CheckBenchFlags(const BenchFlags& flags) {
   if (!is_gamma && flags.burstiness) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--burstiness is of --arrivals=gamma alone, and --arrivals is ", flags.arrivals));
+  }
+  if (flags.find_rate && !flags.slo) return absl::InvalidArgumentError("--find_rate needs --slo");
+  if (flags.find_rate && flags.rates.size() > 1) {
+    return absl::InvalidArgumentError("--find_rate begins with one --rate, not with a list");
+  }
+  const bool has_points = flags.find_rate || flags.rates.size() > 1 || flags.streams.size() > 1;
+  if (has_points && !flags.requests_file.empty()) {
+    return absl::InvalidArgumentError("--requests_file is of one load, not of a sweep or search");
   }
   return absl::OkStatus();
 }

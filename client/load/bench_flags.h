@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "client/cli/request_flags.h"
@@ -23,12 +24,13 @@ struct BenchFlags {
   ConnectionFlags connection;
   SamplingFlags sampling;
 
-  uint32_t streams = 8;              // of a closed loop
-  std::optional<double> rate;        // of an open loop, or `trace`
-  std::string arrivals = "poisson";  // with a rate
-  std::optional<double> burstiness;  // with gamma arrivals
-  std::string trace;                 // file
-  uint32_t max_in_flight = 10000;    // of an open loop
+  std::vector<uint32_t> streams = {8};  // of a closed loop; several are a sweep
+  std::vector<double> rates;            // of an open loop, likewise; or `trace`
+  bool find_rate = false;               // from the one of `rates` on
+  std::string arrivals = "poisson";     // with a rate
+  std::optional<double> burstiness;     // with gamma arrivals
+  std::string trace;                    // file
+  uint32_t max_in_flight = 10000;       // of an open loop
   uint64_t load_seed = 0;
 
   std::optional<uint64_t> requests;  // or `duration`; neither: kDefaultRequests, or all of a trace
@@ -50,6 +52,10 @@ struct BenchFlags {
 inline constexpr uint64_t kDefaultRequests = 64;
 
 void AddBenchFlags(CLI::App& app, BenchFlags& flags);
+
+// Numbers with commas between them. InvalidArgument says what is expected.
+absl::StatusOr<std::vector<uint32_t>> ParseStreams(const std::string& text);
+absl::StatusOr<std::vector<double>> ParseRates(const std::string& text);
 
 // InvalidArgument names flags that do not fit together, of those that the parser lets through.
 absl::Status CheckBenchFlags(const BenchFlags& flags);

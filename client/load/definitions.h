@@ -57,6 +57,9 @@ inline constexpr std::array kDefinitions = {
                "Recursions a row of generated tokens, as the server tells at a request's end; a "
                "request weighs as many rows as it has tokens less one, since the last one never "
                "becomes a row."},
+    Definition{"Knee", "knee",
+               "Of a sweep the point of the highest power: tokens/s over the mean E2E. Beyond it "
+               "more load costs more in latency than it brings in throughput."},
     Definition{"Percentiles", "percentiles",
                "Of the nearest rank. All figures but rates and those by status are of measured, "
                "completed requests, so without the warm-up."},

@@ -18,9 +18,9 @@ namespace recurve::client {
 
 // How requests arrive.
 struct ArrivalPlan {
-  std::string name = "closed_loop";  // or constant, poisson, gamma, trace
-  std::optional<double> rate;        // of an open loop that is no trace, requests a second
-  std::optional<double> burstiness;  // of gamma
+  std::string name = "closed_loop";           // or constant, poisson, gamma, trace
+  std::optional<double> rate = std::nullopt;  // of an open loop that is no trace, requests a second
+  std::optional<double> burstiness = std::nullopt;  // of gamma
 
   bool is_closed() const { return name == "closed_loop"; }
 };

@@ -102,9 +102,7 @@ void AddFigures(const Report& report, Json& json) {
   json["client_queue_seconds"] = ToJson(report.client_queue);
 }
 
-}  // namespace
-
-std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report) {
+Json ToJson(const v1::GetModelInfoResponse& info, const Report& report) {
   Json json = {{"model", info.model_name()},
                {"interrupted", report.interrupted},
                {"warnings", report.Warnings()}};
@@ -114,8 +112,26 @@ std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& repor
   for (const Definition& definition : kDefinitions) {
     json["definitions"][definition.key] = definition.text;
   }
-  // A server's messages need not be UTF-8.
+  return json;
+}
+
+// A server's messages need not be UTF-8.
+std::string Line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report) {
+  return Line(ToJson(info, report));
+}
+
+std::string SweepJson(const v1::GetModelInfoResponse& info, const Sweep& sweep) {
+  Json points = Json::array();
+  for (const Report& point : sweep.points) points.push_back(ToJson(info, point));
+  return Line({{"points", points},
+               {"knee", sweep.is_search ? Json() : OrNull(KneeOf(sweep.points))},
+               {"highest_rate", OrNull(sweep.highest_rate)}});
 }
 
 }  // namespace recurve::client

@@ -11,23 +11,6 @@
 namespace recurve::client {
 namespace {
 
-// With so many digits behind the point; "-" without a value.
-std::string Figure(int digits, const std::optional<double>& value) {
-  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
-}
-
-// At most six columns up to a quarter of an hour. What was measured, however short it was, does
-// not look like nothing.
-std::string Milliseconds(double seconds) {
-  if (seconds < 0.5e-5) return "<0.01";
-  const double milliseconds = seconds * 1e3;
-  return absl::StrFormat("%.*f",
-                         milliseconds < 100     ? 2
-                         : milliseconds < 10000 ? 1
-                                                : 0,
-                         milliseconds);
-}
-
 std::string Row(const char* name, const Summary& summary) {
   std::string row = absl::StrFormat("%-5s %7d", name, summary.count);
   for (const double seconds : {summary.mean, summary.stddev, summary.min, summary.p50, summary.p90,
@@ -120,6 +103,20 @@ std::string LoadText(const Report& report) {
 }
 
 }  // namespace
+
+std::string Figure(int digits, const std::optional<double>& value) {
+  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
+}
+
+std::string Milliseconds(double seconds) {
+  if (seconds < 0.5e-5) return "<0.01";
+  const double milliseconds = seconds * 1e3;
+  return absl::StrFormat("%.*f",
+                         milliseconds < 100     ? 2
+                         : milliseconds < 10000 ? 1
+                                                : 0,
+                         milliseconds);
+}
 
 std::string ArrivalsText(const LoadPlan& plan) {
   const ArrivalPlan& arrivals = plan.arrivals;

@@ -2,12 +2,20 @@
 #ifndef RECURVE_CLIENT_LOAD_REPORT_TEXT_H_
 #define RECURVE_CLIENT_LOAD_REPORT_TEXT_H_
 
+#include <optional>
 #include <string>
 
 #include "client/load/report.h"
 #include "recurve/v1/generation.pb.h"
 
 namespace recurve::client {
+
+// With so many digits behind the point; "-" without a value.
+std::string Figure(int digits, const std::optional<double>& value);
+
+// At most six columns up to a quarter of an hour. What was measured, however short it was, does
+// not look like nothing.
+std::string Milliseconds(double seconds);
 
 // "poisson arrivals of 12 requests/s", or "closed loop of 8 streams".
 std::string ArrivalsText(const LoadPlan& plan);

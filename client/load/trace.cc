@@ -37,13 +37,14 @@ absl::StatusOr<std::vector<TraceEntry>> ParseTrace(const std::string& text) {
     if (timestamp == json.end() || !timestamp->is_number()) {
       return error("has no number `timestamp`, the start in milliseconds");
     }
-    const double start = timestamp->get<double>() / 1e3;
-    if (!std::isfinite(start)) return error("has a `timestamp` that is not finite");
-    if (entries.empty()) first = start;
-    if (!entries.empty() && start - first < entries.back().start) {
+    const auto milliseconds = timestamp->get<double>();
+    if (!std::isfinite(milliseconds)) return error("has a `timestamp` that is not finite");
+    if (entries.empty()) first = milliseconds;
+    const double start = (milliseconds - first) / 1e3;
+    if (!entries.empty() && start < entries.back().start) {
       return error("starts before the line above it; sort the file by `timestamp`");
     }
-    TraceEntry entry = {start - first};
+    TraceEntry entry = {start};
     for (const auto& [name, length] : {std::pair("input_length", &entry.input_length),
                                        std::pair("output_length", &entry.output_length)}) {
       if (!json.contains(name)) continue;

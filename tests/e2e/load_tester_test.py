@@ -21,8 +21,8 @@ class LoadTesterTest(unittest.TestCase):
         cls.addClassCleanup(scratch.cleanup)
         cls.scratch = pathlib.Path(scratch.name)
 
-    def bench(self, *flags: str, code: int = 0) -> dict:
-        done = run_client("bench", *SIZE, "--format=json", *flags, server=self.server)
+    def bench(self, *flags: str, size=SIZE, code: int = 0) -> dict:
+        done = run_client("bench", *size, "--format=json", *flags, server=self.server)
         self.assertEqual(done.returncode, code, done.stderr)
         return json.loads(done.stdout)
 
@@ -68,6 +68,24 @@ class LoadTesterTest(unittest.TestCase):
         self.assertAlmostEqual(closed["seconds"], 0.3)
         self.assertAlmostEqual(closed["duration_seconds"], 0.3)
 
+    def test_a_sweep_has_a_point_for_each_load(self):
+        sweep = self.bench("--streams=1,4", "--requests=6", "--warmup=1")
+        self.assertEqual([point["streams"] for point in sweep["points"]], [1, 4])
+        self.assertEqual([point["requests_by_status"] for point in sweep["points"]], [{"OK": 6}] * 2)
+        self.assertNotEqual(*(point["prompt_seed"] for point in sweep["points"]))
+        self.assertIn(sweep["knee"], (0, 1))
+        table = run_client("bench", *SIZE, "--rate=50,100", "--requests=3", server=self.server)
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertEqual(table.stdout.count("<- knee"), 1)
+
+    def test_a_search_finds_the_highest_rate_under_an_objective(self):
+        load = ("--rate=1000", "--find_rate", "--requests=4", "--warmup=0")
+        kept = self.bench(*load, "--slo=e2e:1000000")
+        self.assertEqual(kept["highest_rate"], 1000 * 1024)  # no further
+        self.assertEqual(len(kept["points"]), 11)
+        missed = self.bench("--rate=1e6", *load[1:], "--slo=e2e:0.0001", code=3)
+        self.assertIsNone(missed["highest_rate"])
+
     def test_files_of_requests(self):
         lines, table = self.scratch / "requests.jsonl", self.scratch / "requests.csv"
         report = self.bench("--requests=3", "--warmup=1", f"--requests_file={lines}")
@@ -86,7 +104,7 @@ class LoadTesterTest(unittest.TestCase):
     def test_lengths(self):
         file = self.scratch / "lengths.jsonl"
         def lengths(*flags: str) -> list[tuple[int, int]]:
-            self.bench("--requests=8", "--warmup=0", f"--requests_file={file}", *flags)
+            self.bench("--requests=8", "--warmup=0", f"--requests_file={file}", *flags, size=())
             requests = [json.loads(line) for line in file.read_text().splitlines()]
             return [(request["prompt_tokens"], request["generated_tokens"]) for request in requests]
         drawn = ("--prompt_tokens=uniform:5:30", "--max_tokens=lognormal:8:4")
@@ -106,10 +124,7 @@ class LoadTesterTest(unittest.TestCase):
         file.write_text(json.dumps([{"conversations": [{"from": "human", "value": prompt},
                                                        {"from": "gpt", "value": reply}]}
                                     for prompt, reply in turns]))
-        done = run_client("bench", f"--sharegpt={file}", "--requests=4", "--warmup=0",
-                          "--format=json", server=self.server)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        report = json.loads(done.stdout)
+        report = self.bench(f"--sharegpt={file}", "--requests=4", "--warmup=0", size=())
         count = lambda text: len(self.server.stub.Tokenize(
             pb.TokenizeRequest(text=text, add_special_tokens=False), timeout=30).ids)
         self.assertEqual(report["generated_tokens"], 2 * sum(count(reply) for _, reply in turns[:2]))
@@ -131,7 +146,7 @@ class LoadTesterTest(unittest.TestCase):
                 (("--arrivals=gamma",), ["--arrivals", "--rate"]),
                 (("--rate=1", "--burstiness=2"), ["--burstiness", "--arrivals=gamma"]),
                 (("--rate=1", "--arrivals=gamma"), ["--burstiness"]),
-                (("--rate=0",), ["--rate", "above 0"]),
+                (("--rate=0",), ["--rate", "from 0.0001"]),
                 (("--rate=1", "--trace=x"), ["--rate", "--trace"]),
                 (("--streams=1", "--max_in_flight=2"), ["--max_in_flight", "--streams"]),
                 (("--duration=5",), ["--duration", "'5'", "30s"]),
@@ -141,6 +156,8 @@ class LoadTesterTest(unittest.TestCase):
                 (("--requests_file=x.json",), ["--requests_file", ".jsonl or .csv"]),
                 (("--prompt_tokens=gauss:1:1",), ["--prompt_tokens", "lognormal:MEAN:STDDEV"]),
                 (("--sharegpt=x", "--prompts=y"), ["--sharegpt", "--prompts"]),
+                (("--rate=5", "--find_rate"), ["--find_rate", "--slo"]),
+                (("--streams=1,x",), ["--streams", "'x'"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)
