@@ -109,6 +109,10 @@ void AddCredentialFlags(CLI::App& app, Credentials& credentials) {
 
 }  // namespace
 
+bool ConnectionFlags::is_one_server() const {
+  return server.find(',') == std::string::npos && server.find("dns:") != 0;
+}
+
 ClientOptions ConnectionFlags::options() const {
   ClientOptions options = client;
   options.servers = absl::StrSplit(server, ',');

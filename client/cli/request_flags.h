@@ -25,6 +25,7 @@ struct ConnectionFlags {
   std::string request_id;
   bool resume = false;
 
+  bool is_one_server() const;  // not several, nor a name that may stand for several
   ClientOptions options() const;
   CallOptions call() const;
 };

@@ -79,6 +79,7 @@ class Runner {
 
   Report Run(PlannedLoad load) {
     if (requests_.prompts.empty()) load.plan.prompt_seed = requests_.prompt_seed;
+    const auto before = AskServer();
     ProgressLine progress(isatty(STDERR_FILENO) != 0);
     result_ = RunLoad(client_, flags_.connection.call(),
                       {load.shape, [this](uint64_t index) { return requests_.Make(index); },
@@ -86,13 +87,22 @@ class Runner {
                       stop_);
     progress.Clear();
     ++requests_.prompt_seed;
-    return MakeReport(load.plan, result_);
+    Report report = MakeReport(load.plan, result_);
+    const auto after = AskServer();
+    if (before && after) report.server = DeltaOf(*before, *after);
+    return report;
   }
 
   // Of the last load.
   const LoadResult& result() const { return result_; }
 
  private:
+  std::optional<v1::GetLoadResponse> AskServer() {
+    if (!flags_.connection.is_one_server()) return std::nullopt;
+    auto load = client_.GetLoad(flags_.connection.call());
+    return load.ok() ? std::make_optional(*std::move(load)) : std::nullopt;
+  }
+
   const BenchFlags& flags_;
   RequestMaker requests_;
   Client& client_;

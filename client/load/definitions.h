@@ -57,6 +57,11 @@ inline constexpr std::array kDefinitions = {
                "Recursions a row of generated tokens, as the server tells at a request's end; a "
                "request weighs as many rows as it has tokens less one, since the last one never "
                "becomes a row."},
+    Definition{
+        "Server", "server",
+        "The server's own counts and latencies from the load's beginning to its end, warm-up "
+        "and other clients included, from arrival at the server; percentiles are estimated "
+        "from histograms. Of one server, not of several."},
     Definition{"Knee", "knee",
                "Of a sweep the point of the highest power: tokens/s over the mean E2E. Beyond it "
                "more load costs more in latency than it brings in throughput."},

@@ -11,6 +11,7 @@
 
 #include "client/load/pacing.h"
 #include "client/load/run_load.h"
+#include "client/load/server_delta.h"
 #include "client/load/slo.h"
 #include "client/load/statistics.h"
 
@@ -77,6 +78,9 @@ struct Report {
   uint64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   std::optional<double> mean_depth;  // none without rows
   Summary ttft, itl, tpot, e2e, client_queue;
+
+  // None with several servers, or where the server did not tell.
+  std::optional<ServerDelta> server;
 
   // Without an SLO, or with nothing judged, it is not met.
   bool slo_is_met() const;

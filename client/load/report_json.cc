@@ -33,6 +33,27 @@ Json ToJson(const Extent& extent) {
   return {{"requests", OrNull(extent.requests)}, {"seconds", OrNull(extent.seconds)}};
 }
 
+Json ToJson(const Latency& latency) {
+  Json json = {{"count", latency.count()}, {"mean", OrNull(latency.Mean())}};
+  for (const auto& [key, share] : {std::pair("p50", 0.5), std::pair("p90", 0.9),
+                                   std::pair("p95", 0.95), std::pair("p99", 0.99)}) {
+    json[key] = OrNull(latency.Quantile(share));  // infinity is written as null
+  }
+  return json;
+}
+
+Json ToJson(const std::optional<ServerDelta>& server) {
+  if (!server) return {};
+  return {{"prompt_tokens", server->prompt_tokens},
+          {"generated_tokens", server->generated_tokens},
+          {"cached_prompt_share", OrNull(server->cached_prompt_share)},
+          {"steps", server->steps},
+          {"preemptions", server->preemptions},
+          {"time_to_first_token_seconds", ToJson(server->ttft)},
+          {"inter_token_latency_seconds", ToJson(server->itl)},
+          {"queue_seconds", ToJson(server->queue)}};
+}
+
 void AddPlan(const LoadPlan& plan, Json& json) {
   const bool is_closed = plan.arrivals.is_closed();
   json["arrivals"] = plan.arrivals.name;
@@ -100,6 +121,7 @@ void AddFigures(const Report& report, Json& json) {
   json["time_per_output_token_seconds"] = ToJson(report.tpot);
   json["end_to_end_seconds"] = ToJson(report.e2e);
   json["client_queue_seconds"] = ToJson(report.client_queue);
+  json["server"] = ToJson(report.server);
 }
 
 Json ToJson(const v1::GetModelInfoResponse& info, const Report& report) {

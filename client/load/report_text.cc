@@ -146,6 +146,7 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
   absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n\n", Figure(3, report.mean_depth),
                         info.num_recursions());
   absl::StrAppend(&text, Table(report), "\n");
+  if (report.server) absl::StrAppend(&text, ServerDeltaText(*report.server), "\n");
   for (const std::string& warning : report.Warnings()) {
     absl::StrAppend(&text, "WARNING: ", warning, "\n");
   }

@@ -86,6 +86,13 @@ class LoadTesterTest(unittest.TestCase):
         missed = self.bench("--rate=1e6", *load[1:], "--slo=e2e:0.0001", code=3)
         self.assertIsNone(missed["highest_rate"])
 
+    def test_tells_what_the_server_says_of_itself(self):
+        server = self.bench("--requests=6", "--warmup=2", "--prompt_seed=77")["server"]
+        self.assertEqual((server["prompt_tokens"], server["generated_tokens"]), (8 * 12, 8 * 6))
+        self.assertEqual(server["time_to_first_token_seconds"]["count"], 8)
+        self.assertGreater(server["steps"], 0)
+        self.assertEqual(server["preemptions"], 0)
+
     def test_files_of_requests(self):
         lines, table = self.scratch / "requests.jsonl", self.scratch / "requests.csv"
         report = self.bench("--requests=3", "--warmup=1", f"--requests_file={lines}")
