@@ -54,6 +54,7 @@ absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
   maker.prompt_tokens = flags.prompt_tokens;
   maker.max_tokens = flags.max_tokens;
   maker.load_seed = flags.load_seed;
+  maker.faults = flags.faults;
   if (flags.prompts.empty() && flags.sharegpt.empty()) {
     if (maker.vocab_size == 0) {
       return absl::InternalError("the server tells a vocabulary of no tokens");
@@ -83,6 +84,9 @@ class Runner {
     ProgressLine progress(isatty(STDERR_FILENO) != 0);
     result_ = RunLoad(client_, flags_.connection.call(),
                       {load.shape, [this](uint64_t index) { return requests_.Make(index); },
+                       [this](uint64_t index, const v1::GenerateRequest& request) {
+                         return requests_.FaultOf(index, request);
+                       },
                        [&](const LoadProgress& so_far) { progress.Show(so_far); }},
                       stop_);
     progress.Clear();
@@ -189,7 +193,8 @@ int Bench(const BenchFlags& flags) {
 constexpr char kFooter[] =
     "Ctrl-C and SIGTERM end the measurement: what runs is cancelled, and the report tells what\n"
     "was measured so far. A further one, more than a second later, ends at once.\n"
-    "Exit code: 0 if all measured requests were completed; 1 if one was not, or on an error; with\n"
+    "Exit code: 0 if all measured requests without --faults were completed; 1 if one was not, or "
+    "on an error; with\n"
     "--slo 0 if it is met, 3 if it is missed (of a sweep it does not decide); 2 on wrong usage; "
     "130 after Ctrl-C, 143 after "
     "SIGTERM.\n"

@@ -79,7 +79,7 @@ void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
       ->capture_default_str()
       ->group(kArrivals);
   app.add_option("--load_seed", flags.load_seed,
-                 "The same seed gives the same arrivals and lengths")
+                 "The same seed gives the same arrivals, lengths and faults")
       ->transform(WholeNumber(0, kMost64))
       ->capture_default_str()
       ->group(kArrivals);
@@ -103,6 +103,14 @@ void AddWindowFlags(CLI::App& app, BenchFlags& flags) {
                     "part follows without a pause")
       ->default_str("8")
       ->group(kWindow);
+}
+
+void AddFaultFlags(CLI::App& app, BenchFlags& flags) {
+  AddParsed<Faults>(app, "--faults", flags.faults, &Faults::Parse,
+                    "Requests that misbehave, which the figures leave out: cancel:SHARE are "
+                    "cancelled on the way, deadline:SHARE:TIME have a deadline of at most TIME; as "
+                    "cancel:0.1,deadline:0.05:2s")
+      ->group("Faults");
 }
 
 void AddSloFlags(CLI::App& app, BenchFlags& flags) {
@@ -211,6 +219,7 @@ absl::Status CheckBenchFlags(const BenchFlags& flags) {
 void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
   AddArrivalFlags(app, flags);
   AddWindowFlags(app, flags);
+  AddFaultFlags(app, flags);
   AddSloFlags(app, flags);
   AddPromptFlags(app, flags);
   AddSamplingFlags(app, flags.sampling);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "client/cli/request_flags.h"
 #include "client/load/extent.h"
+#include "client/load/faults.h"
 #include "client/load/length.h"
 #include "client/load/slo.h"
 
@@ -39,6 +40,8 @@ struct BenchFlags {
 
   std::optional<Slo> slo;
   double slo_share = 0.99;  // of the requests, that must keep it
+
+  Faults faults;
 
   std::string prompts, sharegpt;  // files; or random ones:
   Length prompt_tokens = Length(128);

@@ -70,6 +70,11 @@ absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, u
                                                  max_context, " tokens"));
 }
 
+Fault RequestMaker::FaultOf(uint64_t index, const v1::GenerateRequest& request) const {
+  std::mt19937_64 random = RandomOf(~load_seed, index);  // not those of its lengths
+  return faults.Draw(random, request.stop().max_tokens());
+}
+
 v1::GenerateRequest RequestMaker::Make(uint64_t index) const {
   v1::GenerateRequest request = base;
   std::mt19937_64 lengths = RandomOf(load_seed, index);

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "client/load/faults.h"
 #include "client/load/length.h"
 #include "client/load/trace.h"
 #include "recurve/v1/generation.pb.h"
@@ -41,11 +42,14 @@ struct RequestMaker {
   uint64_t prompt_seed = 0;
   Length prompt_tokens = Length(128);
   Length max_tokens = Length(128);
-  uint64_t load_seed = 0;  // of lengths
+  uint64_t load_seed = 0;  // of lengths and faults
+  Faults faults;
   // Lengths that it has go before all others.
   std::vector<TraceEntry> trace;
 
   v1::GenerateRequest Make(uint64_t index) const;
+  // What this one, which Make gave, does.
+  Fault FaultOf(uint64_t index, const v1::GenerateRequest& request) const;
 };
 
 }  // namespace recurve::client

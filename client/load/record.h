@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "client/client.h"
+#include "client/load/faults.h"
 
 namespace recurve::client {
 
@@ -31,7 +32,8 @@ struct RequestRecord {
   double ended = 0;
   std::vector<TokenMessage> messages;  // with tokens, in order
   absl::Status status;
-  CallReport report;       // how often it was tried, and where it ended
+  CallReport report;  // how often it was tried, and where it ended
+  Fault::Kind fault = Fault::Kind::kNone;
   bool cut_short = false;  // cancelled because the whole load was stopped
   bool drained = false;    // the server shut down and ended it with part of its text
   uint64_t prompt_tokens = 0;

@@ -101,6 +101,14 @@ uint64_t Report::sent() const {
   return sum;
 }
 
+uint64_t Report::faulted() const {
+  uint64_t sum = 0;
+  for (const auto& [fault, by_outcome] : faults) {
+    for (const auto& [outcome, requests] : by_outcome) sum += requests;
+  }
+  return sum;
+}
+
 std::optional<double> Report::cached_prompt_share() const {
   if (prompt_tokens == 0) return std::nullopt;
   return static_cast<double>(cached_prompt_tokens) / static_cast<double>(prompt_tokens);
@@ -142,6 +150,10 @@ Report MakeReport(const LoadPlan& plan, const LoadResult& load) {
   for (const RequestRecord& record : load.records) {
     if (record.completed()) AddToWindow(load, record, report);
     if (!record.is_measured) continue;
+    if (record.fault != Fault::Kind::kNone) {
+      ++report.faults[FaultName(record.fault)][record.outcome()];
+      continue;
+    }
     AddOutcome(record, report);
     if (plan.slo) Judge(record, *plan.slo, *report.goodput);
     if (record.completed()) completed.Add(record);

@@ -63,8 +63,10 @@ struct Report {
   LoadPlan plan;
   double seconds = 0;  // of the window
   bool interrupted = false;
-  // Every measured request that was sent, by RequestRecord::outcome.
+  // Every measured request that was sent without a fault, by RequestRecord::outcome; and those that
+  // had one, by what it was.
   std::map<std::string, Outcome> outcomes;
+  std::map<std::string, std::map<std::string, uint64_t>> faults;
   // Of these: tries beyond the first, and samples that another server went on with.
   uint64_t retries = 0, resumes = 0;
   std::map<std::string, uint64_t> by_server;  // requests, by the server of their last try
@@ -74,7 +76,7 @@ struct Report {
 
   std::optional<Goodput> goodput;  // with an SLO
 
-  // Of measured, completed requests alone.
+  // Of measured, completed requests without a fault.
   uint64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   std::optional<double> mean_depth;  // none without rows
   Summary ttft, itl, tpot, e2e, client_queue;
@@ -85,7 +87,8 @@ struct Report {
   // Without an SLO, or with nothing judged, it is not met.
   bool slo_is_met() const;
   uint64_t completed() const;
-  uint64_t sent() const;
+  uint64_t sent() const;  // without a fault
+  uint64_t faulted() const;
   // The share of prompt tokens that the cache had; none without prompt tokens.
   std::optional<double> cached_prompt_share() const;
   // `count` over `seconds`; none where no time passed.

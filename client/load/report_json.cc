@@ -82,6 +82,7 @@ void AddOutcomes(const Report& report, Json& json) {
   json["requests_per_second_by_status"] = rates;
   json["generated_tokens_by_status"] = tokens;
   json["first_message_by_status"] = messages;
+  json["faults"] = report.faults;
   json["retries"] = report.retries;
   json["resumes"] = report.resumes;
   json["requests_by_server"] = report.by_server;

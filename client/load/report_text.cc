@@ -63,6 +63,17 @@ std::string OthersText(const Report& report) {
   return text;
 }
 
+std::string FaultsText(const Report& report) {
+  std::string text;
+  for (const auto& [fault, by_outcome] : report.faults) {
+    absl::StrAppend(&text, text.empty() ? "faults     " : "; ", fault, ":");
+    for (const auto& [outcome, requests] : by_outcome) {
+      absl::StrAppend(&text, " ", outcome, " ", requests);
+    }
+  }
+  return text.empty() ? text : text + "\n";
+}
+
 std::string SloText(const Report& report) {
   const Goodput& goodput = *report.goodput;
   auto share = goodput.share();
@@ -96,7 +107,8 @@ std::string LoadText(const Report& report) {
   if (!report.interrupted) return text;
   absl::StrAppend(&text, "           INTERRUPTED: ");
   if (plan.measured.requests) {
-    absl::StrAppend(&text, *plan.measured.requests - report.sent(), " of them were not sent, and ");
+    absl::StrAppend(&text, *plan.measured.requests - report.sent() - report.faulted(),
+                    " of them were not sent, and ");
   }
   absl::StrAppend(&text, "those on their way were cancelled\n");
   return text;
@@ -131,9 +143,11 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
                        const Report& report) {
   std::string text = absl::StrFormat("server     %s, model %s\n", server, info.model_name());
   absl::StrAppend(&text, LoadText(report));
-  absl::StrAppendFormat(&text, "completed  %d of %d\n%s", report.completed(),
-                        report.plan.measured.requests.value_or(report.sent()), OthersText(report));
-  absl::StrAppend(&text, ServersText(report));
+  absl::StrAppendFormat(
+      &text, "completed  %d of %d\n%s", report.completed(),
+      report.plan.measured.requests.value_or(report.sent() + report.faulted()) - report.faulted(),
+      OthersText(report));
+  absl::StrAppend(&text, FaultsText(report), ServersText(report));
   absl::StrAppendFormat(&text,
                         "throughput %s requests/s, %s generated tokens/s, %s prompt tokens/s\n",
                         Figure(2, report.CompletedRate(report.window_requests)),

@@ -35,6 +35,7 @@ Json Fields(const RequestRecord& record) {
           {"sent", record.sent},
           {"ended", record.ended},
           {"status", record.outcome()},
+          {"fault", FaultName(record.fault)},
           {"message", std::string(record.status.message())},
           {"server", record.report.last_server},
           {"tries", record.report.tries},

@@ -22,39 +22,46 @@ using Clock = std::chrono::steady_clock;
 // at the record before the first and after the last one.
 struct InFlight {
   std::list<InFlight>::iterator self;
+  Fault fault;
   std::unique_ptr<Stream> stream;
   RequestRecord record;
+  uint64_t tokens = 0;  // that came
 };
 
-// Requests that have ended, handed from gRPC's threads to the load's.
-class EndedRequests {
+// What becomes of requests, handed from gRPC's threads to the load's in order.
+struct Event {
+  InFlight* request = nullptr;
+  bool has_ended = false;  // else it is to be cancelled
+};
+
+class Events {
  public:
-  void Push(InFlight* request) {
+  void Push(const Event& event) {
     const absl::MutexLock lock(&mutex_);
-    requests_.push_back(request);
+    events_.push_back(event);
     changed_.Signal();
   }
 
-  // Waits for a request that has ended, at most for `wait`; now and then for less, without one.
-  // None when `stop` has been requested, even if there is such a request.
-  InFlight* Pop(const std::stop_token& stop, absl::Duration wait) {
+  // Waits for an event, at most for `wait`; now and then for less, without one. None when `stop`
+  // has been requested, even if there is an event.
+  std::optional<Event> Pop(const std::stop_token& stop, absl::Duration wait) {
     // Made before the mutex is taken and destroyed after, since the callback takes it too.
     const std::stop_callback wake(stop, [this] {
       const absl::MutexLock lock(&mutex_);
       changed_.SignalAll();
     });
     const absl::MutexLock lock(&mutex_);
-    if (requests_.empty() && !stop.stop_requested()) changed_.WaitWithTimeout(&mutex_, wait);
-    if (requests_.empty() || stop.stop_requested()) return nullptr;
-    InFlight* const request = requests_.front();
-    requests_.pop_front();
-    return request;
+    if (events_.empty() && !stop.stop_requested()) changed_.WaitWithTimeout(&mutex_, wait);
+    if (events_.empty() || stop.stop_requested()) return std::nullopt;
+    const Event event = events_.front();
+    events_.pop_front();
+    return event;
   }
 
  private:
   absl::Mutex mutex_;
   absl::CondVar changed_;
-  std::deque<InFlight*> requests_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
 };
 
 class Run {
@@ -68,8 +75,8 @@ class Run {
     while (!pacing_.is_over() && !stop.stop_requested()) {
       if (const std::optional<Pacing::Start> start = pacing_.Take(Now())) {
         Send(*start);
-      } else if (InFlight* const request = ended_.Pop(stop, UntilNextStart())) {
-        Take(request);
+      } else if (const std::optional<Event> event = events_.Pop(stop, UntilNextStart())) {
+        Handle(*event);
       }
     }
     result_.stopped = !pacing_.is_over();
@@ -77,8 +84,8 @@ class Run {
     pacing_.Stop();
     for (const InFlight& request : in_flight_) request.stream->Cancel();
     while (!pacing_.is_over()) {
-      InFlight* const request = ended_.Pop(std::stop_token(), absl::InfiniteDuration());
-      if (request != nullptr) Take(request);
+      const std::optional<Event> event = events_.Pop(std::stop_token(), absl::InfiniteDuration());
+      if (event) Handle(*event);
     }
     FindWindow(stopped_at);
     return std::move(result_);
@@ -106,17 +113,43 @@ class Run {
     record.is_measured = start.is_measured;
     CallOptions call = call_;
     call.report = &record.report;
+    request->fault = load_.fault_of ? load_.fault_of(start.index, next_) : Fault();
+    record.fault = request->fault.kind;
+    if (record.fault == Fault::Kind::kDeadline) SetDeadline(request->fault.seconds, call);
     record.sent = Now();
     request->stream = client_.StartGenerate(
         next_, call,
-        [this, &record](const v1::GenerateResponse& message) { record.Hear(message, Now()); },
+        [this, request](const v1::GenerateResponse& message) { Hear(message, request); },
         [this, request](const absl::Status& status) {
           request->record.status = status;
           request->record.ended = Now();
-          ended_.Push(request);
+          events_.Push({request, /*has_ended=*/true});
         });
+    const Fault& fault = request->fault;
+    if (fault.kind == Fault::Kind::kCancel && fault.tokens == 0) request->stream->Cancel();
     ++sent_;
     Prepare();
+  }
+
+  static void SetDeadline(double seconds, CallOptions& call) {
+    const auto deadline =
+        std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
+    call.timeout = call.timeout ? std::min(*call.timeout, deadline) : deadline;
+  }
+
+  // On a thread of gRPC's.
+  void Hear(const v1::GenerateResponse& message, InFlight* request) {
+    request->record.Hear(message, Now());
+    const uint64_t before = request->tokens;
+    request->tokens += static_cast<uint64_t>(message.tokens_size());
+    const Fault& fault = request->fault;
+    if (fault.kind != Fault::Kind::kCancel || before >= fault.tokens) return;
+    if (request->tokens >= fault.tokens) events_.Push({request, /*has_ended=*/false});
+  }
+
+  void Handle(const Event& event) {
+    if (event.has_ended) return Take(event.request);
+    event.request->stream->Cancel();
   }
 
   void Take(InFlight* request) {
@@ -147,7 +180,7 @@ class Run {
   v1::GenerateRequest next_;
   uint64_t sent_ = 0;
   std::list<InFlight> in_flight_;
-  EndedRequests ended_;
+  Events events_;
   LoadResult result_;
 };
 

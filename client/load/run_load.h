@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/load/faults.h"
 #include "client/load/pacing.h"
 #include "client/load/record.h"
 
@@ -24,6 +25,8 @@ struct Load {
   LoadShape shape;
   // In ascending order, once each; a load's thread calls it before the request is due.
   std::function<v1::GenerateRequest(uint64_t index)> make_request;
+  // What the request does; null: nothing but what it should.
+  std::function<Fault(uint64_t index, const v1::GenerateRequest& request)> fault_of;
   std::function<void(const LoadProgress&)> progress;  // hears of each request that has ended
 };
 

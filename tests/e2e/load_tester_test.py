@@ -93,6 +93,16 @@ class LoadTesterTest(unittest.TestCase):
         self.assertGreater(server["steps"], 0)
         self.assertEqual(server["preemptions"], 0)
 
+    def test_faults_stand_apart(self):
+        report = self.bench("--requests=60", "--streams=6", "--faults=cancel:0.3,deadline:0.2:5ms")
+        faults = report["faults"]
+        self.assertLessEqual(set(faults["cancel"]), {"CANCELLED", "OK"})
+        self.assertLessEqual(set(faults["deadline"]), {"DEADLINE_EXCEEDED", "OK"})
+        self.assertGreater(faults["cancel"]["CANCELLED"], 0)
+        faulted = sum(sum(outcomes.values()) for outcomes in faults.values())
+        self.assertEqual(report["requests_by_status"], {"OK": 60 - faulted})
+        self.server.wait_until_idle()
+
     def test_files_of_requests(self):
         lines, table = self.scratch / "requests.jsonl", self.scratch / "requests.csv"
         report = self.bench("--requests=3", "--warmup=1", f"--requests_file={lines}")
@@ -165,6 +175,7 @@ class LoadTesterTest(unittest.TestCase):
                 (("--sharegpt=x", "--prompts=y"), ["--sharegpt", "--prompts"]),
                 (("--rate=5", "--find_rate"), ["--find_rate", "--slo"]),
                 (("--streams=1,x",), ["--streams", "'x'"]),
+                (("--faults=hang:1",), ["--faults", "'hang:1'", "cancel:SHARE"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)

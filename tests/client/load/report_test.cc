@@ -193,6 +193,29 @@ TEST(ReportTest, AnInterruptedLoadSaysSo) {
   EXPECT_EQ(json["requests_sent"], 2);
 }
 
+TEST(ReportTest, FaultsStandApart) {
+  LoadPlan plan;
+  plan.measured.requests = 5;
+  plan.slo = Slo::Parse("e2e:1").value();
+  RequestRecord cancelled = Failed(absl::CancelledError("")), slipped = Completed(5, 0, 5), late;
+  cancelled.fault = slipped.fault = Fault::Kind::kCancel;
+  late.fault = Fault::Kind::kDeadline;
+  late.status = absl::DeadlineExceededError("");
+  RequestRecord good = Completed(5, 0, 5);
+  good.ended = 0;
+  const Report report = MakeReport(plan, Result({good, cancelled, late, slipped, cancelled}, 2));
+  EXPECT_EQ(report.sent(), 1U);
+  EXPECT_EQ(report.faulted(), 4U);
+  EXPECT_EQ(report.e2e.count, 1U);
+  EXPECT_TRUE(report.slo_is_met());
+  EXPECT_EQ(report.window_requests, 2U);  // the server did bring both
+  const std::string text = ReportText("host:1", {}, report);
+  EXPECT_THAT(text, HasSubstr("completed  1 of 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("faults     cancel: CANCELLED 2 OK 1; deadline: DEADLINE_EXCEEDED 1\n"));
+  EXPECT_EQ(nlohmann::json::parse(ReportJson({}, report))["faults"]["cancel"]["CANCELLED"], 2);
+}
+
 TEST(ReportTest, JudgesByTheSlo) {
   LoadPlan plan;
   plan.slo = Slo::Parse("ttft:500,e2e:900").value();

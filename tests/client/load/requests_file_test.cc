@@ -47,9 +47,9 @@ TEST(RequestsFileTest, JsonLinesHaveAnObjectARequestInOrder) {
 
 TEST(RequestsFileTest, CsvHasALineOfNames) {
   const std::string csv = RequestsAsCsv(Records());
-  EXPECT_THAT(csv, StartsWith("index,measured,intended,sent,ended,status,message,server,"));
-  EXPECT_THAT(csv, HasSubstr("\n0,false,0.0,0.0,0.0,UNAVAILABLE,\"gone, \"\"far\"\"\naway\",,"));
-  EXPECT_THAT(csv, HasSubstr("\n1,true,0.5,0.75,2.0,OK,,a:1,"));
+  EXPECT_THAT(csv, StartsWith("index,measured,intended,sent,ended,status,fault,message,server,"));
+  EXPECT_THAT(csv, HasSubstr("\n0,false,0.0,0.0,0.0,UNAVAILABLE,,\"gone, \"\"far\"\"\naway\",,"));
+  EXPECT_THAT(csv, HasSubstr("\n1,true,0.5,0.75,2.0,OK,,,a:1,"));
   EXPECT_THAT(csv, HasSubstr(",0.25,0.5,0.25,1.5\n"));
 }
 

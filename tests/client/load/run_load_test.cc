@@ -19,8 +19,9 @@
 namespace recurve::client {
 namespace {
 
-// Streams that end at once; but one of "wait" ends when it is cancelled, and those of "together"
-// when kTogether of them are there at once.
+// Streams of one message that end at once; but one of "wait" ends, without it, when it is
+// cancelled, one of "one, and wait" does so after it, and those of "together" end when kTogether of
+// them are there at once.
 class FakeService final : public v1::GenerationService::CallbackService {
  public:
   static constexpr size_t kTogether = 2000;
@@ -29,6 +30,10 @@ class FakeService final : public v1::GenerationService::CallbackService {
       grpc::CallbackServerContext* /*context*/, const v1::GenerateRequest* request) override {
     auto* const stream = new StreamOfOne;
     if (request->text() == "wait") return stream;
+    if (request->text() == "one, and wait") {
+      stream->Begin();
+      return stream;
+    }
     if (request->text() != "together") {
       stream->End();
       return stream;
@@ -48,6 +53,7 @@ class FakeService final : public v1::GenerationService::CallbackService {
       message_.add_tokens();
       message_.mutable_final()->set_cached_tokens(3);
     }
+    void Begin() { StartWrite(&message_); }
     void End() {
       if (!ended_.exchange(true)) StartWriteAndFinish(&message_, {}, grpc::Status::OK);
     }
@@ -167,6 +173,30 @@ TEST_F(RunLoadTest, ATimeEndsTheLoad) {
   EXPECT_EQ(result.records.size(), 14U);  // at 0, 5, ... 65 ms, however late
   EXPECT_EQ(result.window_begin, 0.02);
   EXPECT_DOUBLE_EQ(result.window_end, 0.07);
+}
+
+TEST_F(RunLoadTest, FaultsEndWhatWouldNotEnd) {
+  Load load;
+  load.shape = Closed(2, 4);
+  load.make_request = [](uint64_t index) {
+    v1::GenerateRequest request;
+    request.set_text(index < 2 ? "wait" : "one, and wait");
+    return request;
+  };
+  load.fault_of = [](uint64_t index, const v1::GenerateRequest& /*request*/) {
+    if (index == 0) return Fault{Fault::Kind::kDeadline, 0, 0.001};
+    return Fault{Fault::Kind::kCancel, index == 1 ? 0U : 1U, 0};
+  };
+  load.progress = [](const LoadProgress& /*progress*/) {};
+  Client client(options_);
+  const LoadResult result = RunLoad(client, {}, load, std::stop_token());
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kDeadlineExceeded), 1);
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kCancelled), 3);
+  for (const RequestRecord& record : result.records) {
+    EXPECT_FALSE(record.cut_short);
+    EXPECT_EQ(record.messages.size(), record.index < 2 ? 0U : 1U);
+    EXPECT_EQ(record.fault, record.index == 0 ? Fault::Kind::kDeadline : Fault::Kind::kCancel);
+  }
 }
 
 TEST_F(RunLoadTest, AStopCancelsWhatRunsAndKeepsWhatWasMeasured) {
