@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -36,6 +37,7 @@ namespace recurve::client {
 namespace {
 
 constexpr int kSloMissed = 3;  // exit code
+constexpr std::chrono::seconds kAskTimeout(5);
 
 absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
   auto text = ReadText(file);
@@ -91,8 +93,8 @@ class Runner {
                       stop_);
     progress.Clear();
     ++requests_.prompt_seed;
-    Report report = MakeReport(load.plan, result_);
     const auto after = AskServer();
+    Report report = MakeReport(load.plan, result_);
     if (before && after) report.server = DeltaOf(*before, *after);
     return report;
   }
@@ -103,7 +105,9 @@ class Runner {
  private:
   std::optional<v1::GetLoadResponse> AskServer() {
     if (!flags_.connection.is_one_server()) return std::nullopt;
-    auto load = client_.GetLoad(flags_.connection.call());
+    CallOptions call = flags_.connection.call();
+    call.timeout = kAskTimeout;  // a server that hangs takes nobody's report
+    auto load = client_.GetLoad(call);
     return load.ok() ? std::make_optional(*std::move(load)) : std::nullopt;
   }
 
