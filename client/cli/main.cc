@@ -13,6 +13,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/report.h"
 #include "client/load/bench.h"
+#include "client/load/compare.h"
 
 namespace {
 
@@ -38,6 +39,7 @@ int Run(int argc, char** argv) {
   recurve::client::AddHealthCommand(app, exit_code);
   recurve::client::AddTokenizeCommand(app, exit_code);
   recurve::client::AddBenchCommand(app, exit_code);
+  recurve::client::AddCompareCommand(app, exit_code);
   recurve::client::AddTopCommand(app, exit_code);
   recurve::client::AddTokenCommand(app, exit_code);
   try {

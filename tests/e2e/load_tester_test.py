@@ -4,10 +4,11 @@
 import csv
 import json
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
-from tests.e2e.harness import Server, pb, run_client
+from tests.e2e.harness import BIN, Server, pb, run_client
 
 SIZE = ("--prompt_tokens=12", "--max_tokens=6")
 
@@ -92,6 +93,22 @@ class LoadTesterTest(unittest.TestCase):
         self.assertEqual(server["time_to_first_token_seconds"]["count"], 8)
         self.assertGreater(server["steps"], 0)
         self.assertEqual(server["preemptions"], 0)
+
+    def test_compares_two_reports(self):
+        files = [self.scratch / name for name in ("before.json", "after.json")]
+        for file, streams in zip(files, (1, 2)):
+            file.write_text(json.dumps(self.bench("--requests=2", f"--streams={streams}")))
+        done = subprocess.run([BIN / "recurve", "compare", *files], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not the same: streams is 1 before and 2 after", done.stdout)
+        self.assertIn("E2E p99 ms", done.stdout)
+        for arguments, code, words in (([files[0], "/dev/null"], 1, "AFTER is no report"),
+                                       ([files[0], "nowhere.json"], 1, "nowhere.json"),
+                                       ([files[0]], 2, "after is required")):
+            done = subprocess.run([BIN / "recurve", "compare", *arguments], capture_output=True, text=True,
+                                  check=False)
+            self.assertEqual(done.returncode, code)
+            self.assertIn(words, done.stderr)
 
     def test_faults_stand_apart(self):
         report = self.bench("--requests=60", "--streams=6", "--faults=cancel:0.3,deadline:0.2:5ms")
