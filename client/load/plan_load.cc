@@ -48,6 +48,7 @@ absl::StatusOr<PlannedLoad> PlanTrace(const BenchFlags& flags,
                                                    " and --requests at least ", measured));
   }
   std::vector<double> starts;
+  starts.reserve(trace.size());
   for (const TraceEntry& entry : trace) starts.push_back(entry.start);
   PlannedLoad load =
       Plan(flags, {.name = "trace"}, flags.max_in_flight, Schedule::Trace(std::move(starts)));

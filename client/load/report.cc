@@ -11,6 +11,8 @@ namespace {
 
 // From this share on the prefix cache shows in the time to the first token.
 constexpr double kMuchCached = 0.05;
+// From this share of the median TTFT on a median wait in the client is what was measured.
+constexpr double kMuchQueued = 0.1;
 
 // Collects the figures of measured, completed requests.
 class Completed {
@@ -136,6 +138,12 @@ std::vector<std::string> Report::Warnings() const {
         plan.prompt_seed
             ? "Leave out --prompt_seed, or serve with --prefix_cache=false."
             : "Prompts of a file repeat from run to run: serve with --prefix_cache=false."));
+  }
+  if (client_queue.p50 > kMuchQueued * ttft.p50) {
+    warnings.push_back(absl::StrFormat(
+        "half of the requests waited %.1f ms or more in this client before they were sent, which "
+        "TTFT and E2E count: raise --max_in_flight, ask for less, or load from more machines",
+        client_queue.p50 * 1e3));
   }
   return warnings;
 }

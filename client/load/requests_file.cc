@@ -21,6 +21,7 @@ Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : 
 
 std::vector<const RequestRecord*> Sorted(const std::vector<RequestRecord>& records) {
   std::vector<const RequestRecord*> sorted;
+  sorted.reserve(records.size());
   for (const RequestRecord& record : records) sorted.push_back(&record);
   std::sort(sorted.begin(), sorted.end(),
             [](const RequestRecord* a, const RequestRecord* b) { return a->index < b->index; });

@@ -15,7 +15,7 @@ std::string Row(const Report& point) {
     return summary.count == 0 ? "-" : Milliseconds(seconds);
   };
   std::string row = absl::StrFormat(
-      "%8s %6s %7s %8s %7s %7s %7s %7s",
+      "%8s %9s %7s %8s %7s %7s %7s %7s",
       arrivals.rate ? absl::StrFormat("%.4g", *arrivals.rate)
                     : absl::StrCat(point.plan.max_in_flight),
       absl::StrCat(point.completed(), "/", point.sent()),
@@ -54,7 +54,7 @@ std::string SweepText(const std::string& server, const std::string& model, const
   absl::StrAppend(&text, "sweep      ",
                   is_closed ? "closed loops" : absl::StrCat(plan.arrivals.name, " arrivals"), "\n");
   if (plan.slo) absl::StrAppend(&text, "SLO        ", plan.slo->ToText(), "\n");
-  absl::StrAppendFormat(&text, "\n%8s %6s %7s %8s %7s %7s %7s %7s", is_closed ? "streams" : "rate",
+  absl::StrAppendFormat(&text, "\n%8s %9s %7s %8s %7s %7s %7s %7s", is_closed ? "streams" : "rate",
                         "done", "req/s", "tok/s", "TTFT50", "TTFT99", "ITL99", "E2E99");
   absl::StrAppend(&text, plan.slo ? " good %\n" : "\n");
   const std::optional<size_t> knee = KneeOf(sweep.points);

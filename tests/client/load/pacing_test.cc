@@ -66,7 +66,7 @@ TEST(PacingTest, RequestsThatAreDueWaitForAPlace) {
 TEST(PacingTest, TheWarmupRunsIntoTheMeasuredPart) {
   Pacing pacing(Closed(2, {.requests = 3}, {.requests = 2}));
   std::vector<bool> measured;
-  for (double now = 0; pacing.has_next(); ++now) {
+  for (int now = 0; pacing.has_next(); ++now) {
     if (const auto start = pacing.Take(now)) measured.push_back(start->is_measured);
     if (measured.size() > 1) pacing.Ended();
   }

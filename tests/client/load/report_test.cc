@@ -178,6 +178,14 @@ TEST(ReportTest, TellsAndWarnsOfCachedPrompts) {
   EXPECT_THAT(MakeReport(seeded, Result({Completed(100, 4, 2)}, 1.0)).Warnings(), IsEmpty());
 }
 
+TEST(ReportTest, WarnsOfAClientThatIsTooSlow) {
+  RequestRecord late = Completed(1, 0, 1), prompt = late;
+  late.sent = 0.2;  // and the first token came after 1 s
+  EXPECT_THAT(MakeReport({}, Result({late, late, prompt}, 1)).Warnings(),
+              ElementsAre(HasSubstr("waited 200.0 ms or more in this client")));
+  EXPECT_THAT(MakeReport({}, Result({late, prompt, prompt}, 1)).Warnings(), IsEmpty());
+}
+
 TEST(ReportTest, AnInterruptedLoadSaysSo) {
   LoadPlan plan;
   plan.measured.requests = 100;

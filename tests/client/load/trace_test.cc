@@ -15,6 +15,7 @@ TEST(TraceTest, StartsAreInSecondsFromTheFirst) {
       "{\"timestamp\": 3000}\n");
   ASSERT_TRUE(entries.ok()) << entries.status();
   std::vector<double> starts;
+  starts.reserve(entries->size());
   for (const TraceEntry& entry : *entries) starts.push_back(entry.start);
   EXPECT_THAT(starts, ElementsAre(0, 0.2505, 2));
   EXPECT_EQ((*entries)[0].input_length, 5U);
