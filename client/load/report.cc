@@ -128,7 +128,7 @@ std::optional<double> Report::CompletedRate(uint64_t count) const {
 std::vector<std::string> Report::Warnings() const {
   std::vector<std::string> warnings;
   if (completed() == 0) {
-    warnings.push_back("no request was completed, so nothing of a completion was measured");
+    warnings.emplace_back("no request was completed, so nothing of a completion was measured");
   }
   if (const auto share = cached_prompt_share(); share && *share >= kMuchCached) {
     warnings.push_back(absl::StrFormat(
