@@ -21,6 +21,7 @@
 #include "client/cli/report.h"
 #include "client/load/bench_flags.h"
 #include "client/load/definitions.h"
+#include "client/load/html_report.h"
 #include "client/load/plan_load.h"
 #include "client/load/progress_line.h"
 #include "client/load/prompts.h"
@@ -32,6 +33,7 @@
 #include "client/load/run_load.h"
 #include "client/load/sweep.h"
 #include "client/load/trace.h"
+#include "client/load/write_file.h"
 
 namespace recurve::client {
 namespace {
@@ -167,6 +169,20 @@ int ExitCode(const Sweep& sweep) {
   return std::all_of(sweep.points.begin(), sweep.points.end(), is_complete) ? 0 : 1;
 }
 
+// Of the one load that was run.
+absl::Status WriteFiles(const BenchFlags& flags, const v1::GetModelInfoResponse& info,
+                        const Report& report, const LoadResult& result) {
+  absl::Status status;
+  if (!flags.requests_file.empty()) {
+    status.Update(WriteRequestsFile(flags.requests_file, result.records));
+  }
+  if (!flags.html_file.empty()) {
+    const std::string text = ReportText(flags.connection.server, info, report);
+    status.Update(WriteFile(flags.html_file, HtmlReport(text, result)));
+  }
+  return status;
+}
+
 int Bench(const BenchFlags& flags) {
   std::vector<TraceEntry> trace;
   if (!flags.trace.empty()) {
@@ -187,10 +203,8 @@ int Bench(const BenchFlags& flags) {
   Runner runner(flags, *std::move(requests), client, interrupt.stop());
   const Sweep sweep = flags.find_rate ? FindRate(flags, runner) : RunSweep(*loads, runner);
   if (!Print(flags, *info, sweep)) return 1;
-  if (!flags.requests_file.empty()) {
-    const absl::Status written = WriteRequestsFile(flags.requests_file, runner.result().records);
-    if (!written.ok()) return ReportError(written);
-  }
+  const absl::Status written = WriteFiles(flags, *info, sweep.points.back(), runner.result());
+  if (!written.ok()) return ReportError(written);
   return sweep.points.back().interrupted ? 128 + interrupt.signal() : ExitCode(sweep);
 }
 

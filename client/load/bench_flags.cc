@@ -210,8 +210,10 @@ absl::Status CheckBenchFlags(const BenchFlags& flags) {
     return absl::InvalidArgumentError("--find_rate begins with one --rate, not with a list");
   }
   const bool has_points = flags.find_rate || flags.rates.size() > 1 || flags.streams.size() > 1;
-  if (has_points && !flags.requests_file.empty()) {
-    return absl::InvalidArgumentError("--requests_file is of one load, not of a sweep or search");
+  if (has_points && !(flags.requests_file + flags.html_file).empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.requests_file.empty() ? "--html_file" : "--requests_file",
+                     " is of one load, not of a sweep or search"));
   }
   return absl::OkStatus();
 }
@@ -233,6 +235,10 @@ void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
       ->type_name("FILE")
       ->check(
           [](const std::string& path) { return std::string(CheckRequestsFile(path).message()); })
+      ->group("Output");
+  app.add_option("--html_file", flags.html_file,
+                 "Write the report with plots there, one page that needs nothing else")
+      ->type_name("FILE")
       ->group("Output");
   AddConnectionFlags(app, Servers::kSeveral, flags.connection);
   AddRetryFlag(app, flags.connection);

@@ -50,7 +50,7 @@ struct BenchFlags {
   Length max_tokens = Length(128);
 
   std::string format = "text";
-  std::string requests_file;
+  std::string requests_file, html_file;
 };
 inline constexpr uint64_t kDefaultRequests = 64;
 

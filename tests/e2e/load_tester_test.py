@@ -27,9 +27,9 @@ class LoadTesterTest(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         return json.loads(done.stdout)
 
-    def check_refusal(self, words: list[str], *flags: str, code: int = 2) -> None:
+    def check_refusal(self, words: list[str], *flags: str, code: int = 2, printed=False) -> None:
         done = run_client("bench", *flags, server=self.server)
-        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        self.assertEqual((done.returncode, bool(done.stdout)), (code, printed), done.stderr)
         for word in words:
             self.assertIn(word, done.stderr)
 
@@ -109,6 +109,15 @@ class LoadTesterTest(unittest.TestCase):
                                   check=False)
             self.assertEqual(done.returncode, code)
             self.assertIn(words, done.stderr)
+
+    def test_a_page_with_plots(self):
+        page = self.scratch / "report.html"
+        self.bench("--requests=4", f"--html_file={page}")
+        text = page.read_text()
+        self.assertEqual(text.count("<svg"), 5)
+        self.assertIn("TPOT", text)
+        self.check_refusal(["/nowhere/x.html"], "--requests=1", "--html_file=/nowhere/x.html",
+                           code=1, printed=True)
 
     def test_faults_stand_apart(self):
         report = self.bench("--requests=60", "--streams=6", "--faults=cancel:0.3,deadline:0.2:5ms")
@@ -193,6 +202,7 @@ class LoadTesterTest(unittest.TestCase):
                 (("--rate=5", "--find_rate"), ["--find_rate", "--slo"]),
                 (("--streams=1,x",), ["--streams", "'x'"]),
                 (("--faults=hang:1",), ["--faults", "'hang:1'", "cancel:SHARE"]),
+                (("--streams=1,2", "--html_file=x.html"), ["--html_file", "one load"]),
                 (("--warmup=-1",), ["--warmup", "'-1'"])):
             with self.subTest(flags=flags):
                 self.check_refusal(words, *flags)
