@@ -197,7 +197,7 @@ int Bench(const BenchFlags& flags) {
   if (!info.ok()) return ReportError(flags.connection.server, info.status());
   auto requests = MakeRequests(flags, *info, client);
   if (!requests.ok()) return ReportError(requests.status());
-  requests->trace = trace;
+  requests->trace = std::move(trace);
 
   const Interrupt interrupt;
   Runner runner(flags, *std::move(requests), client, interrupt.stop());

@@ -55,7 +55,8 @@ void AddToWindow(const LoadResult& load, const RequestRecord& record, Report& re
   };
   if (is_inside(record.ended)) {
     ++report.window_requests;
-    if (report.goodput && report.plan.slo->MissedBy(record).empty()) ++report.goodput->window_good;
+    const bool is_judged = report.goodput && record.fault == Fault::Kind::kNone;
+    if (is_judged && report.plan.slo->MissedBy(record).empty()) ++report.goodput->window_good;
     report.window_prompt_tokens += record.prompt_tokens;
   }
   for (const RequestRecord::TokenMessage& message : record.messages) {

@@ -217,6 +217,7 @@ TEST(ReportTest, FaultsStandApart) {
   EXPECT_EQ(report.e2e.count, 1U);
   EXPECT_TRUE(report.slo_is_met());
   EXPECT_EQ(report.window_requests, 2U);  // the server did bring both
+  EXPECT_EQ(report.goodput->window_good, 1U);
   const std::string text = ReportText("host:1", {}, report);
   EXPECT_THAT(text, HasSubstr("completed  1 of 1\n"));
   EXPECT_THAT(text,
