@@ -2,7 +2,6 @@
 #include "client/load/bench_flags.h"
 
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <limits>
 
 #include "absl/strings/numbers.h"
@@ -21,16 +20,15 @@ constexpr double kLeastRate = 1e-4, kMostRate = 1e6;  // requests a second
 // A flag whose text is parsed at once. The error of `parse` says what is wrong with the value.
 template <typename Value>
 CLI::Option* AddParsed(CLI::App& app, const std::string& name, Value& value,
-                       const std::function<absl::StatusOr<Value>(const std::string&)>& parse,
+                       absl::StatusOr<Value> (*parse)(const std::string&),
                        const std::string& help) {
-  return app.add_option_function<std::string>(
-      name,
-      [name, &value, parse](const std::string& text) {
-        auto parsed = parse(text);
-        if (!parsed.ok()) throw CLI::ValidationError(name, std::string(parsed.status().message()));
-        value = *std::move(parsed);
-      },
-      help);
+  const auto take = [name, &value, parse](const CLI::results_t& words) {
+    auto parsed = parse(words.front());
+    if (!parsed.ok()) throw CLI::ValidationError(name, std::string(parsed.status().message()));
+    value = *std::move(parsed);
+    return true;
+  };
+  return app.add_option(name, take, help)->type_name("TEXT");
 }
 
 void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
@@ -94,7 +92,10 @@ void AddWindowFlags(CLI::App& app, BenchFlags& flags) {
           ->transform(WholeNumber(1, kMostRequests))
           ->group(kWindow);
   AddParsed<std::optional<double>>(
-      app, "--duration", flags.duration, [](const std::string& text) { return ParseSeconds(text); },
+      app, "--duration", flags.duration,
+      [](const std::string& text) -> absl::StatusOr<std::optional<double>> {
+        return ParseSeconds(text);
+      },
       "Measure the requests that start in such a time, as 30s or 5m, and wait for their ends")
       ->excludes(requests)
       ->group(kWindow);
@@ -117,7 +118,10 @@ void AddSloFlags(CLI::App& app, BenchFlags& flags) {
   constexpr char kSlo[] = "Objective";
   CLI::Option* slo =
       AddParsed<std::optional<Slo>>(
-          app, "--slo", flags.slo, [](const std::string& text) { return Slo::Parse(text); },
+          app, "--slo", flags.slo,
+          [](const std::string& text) -> absl::StatusOr<std::optional<Slo>> {
+            return Slo::Parse(text);
+          },
           "What a good request keeps, in milliseconds: any of ttft, itl, tpot and e2e, as "
           "ttft:200,itl:50. The exit code is 3 if too few are good")
           ->group(kSlo);

@@ -86,7 +86,7 @@ std::string RequestsAsCsv(const std::vector<RequestRecord>& records) {
       absl::StrAppend(&lines, comma, names ? name : CsvCell(value));
       comma = ",";
     }
-    lines += "\n";
+    lines += '\n';
   };
   add(Fields(RequestRecord()), /*names=*/true);
   for (const RequestRecord* record : Sorted(records)) add(Fields(*record), /*names=*/false);

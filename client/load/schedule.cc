@@ -14,7 +14,7 @@ Schedule Schedule::Constant(double rate) {
 Schedule Schedule::Gamma(double rate, double burstiness, uint64_t seed) {
   Schedule schedule;
   schedule.gaps_.emplace(burstiness, 1 / (rate * burstiness));
-  schedule.random_.seed(seed);
+  schedule.random_.emplace(seed);
   return schedule;
 }
 
@@ -32,7 +32,7 @@ std::optional<double> Schedule::Next() {
   }
   // Not a sum of gaps where they are constant: its error would grow with the load.
   if (!gaps_) return static_cast<double>(index) * gap_;
-  return last_ += (*gaps_)(random_);
+  return last_ += (*gaps_)(*random_);
 }
 
 }  // namespace recurve::client

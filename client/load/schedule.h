@@ -32,7 +32,7 @@ class Schedule {
   double gap_ = 0;                                 // without the two below
   std::optional<std::gamma_distribution<>> gaps_;  // drawn
   std::optional<std::vector<double>> starts_;      // given
-  std::mt19937_64 random_;
+  std::optional<std::mt19937_64> random_;          // what draws them
   size_t made_ = 0;
   double last_ = 0;
 };

@@ -24,7 +24,7 @@ TEST(LengthTest, ANumberIsAlwaysThat) {
   for (const uint32_t length : Draw("128", 5)) EXPECT_EQ(length, 128U);
   for (const uint32_t length : Draw("normal:7:0", 5)) EXPECT_EQ(length, 7U);
   for (const uint32_t length : Draw("lognormal:7:0", 5)) EXPECT_EQ(length, 7U);
-  std::mt19937_64 random;
+  std::mt19937_64 random(5);
   EXPECT_EQ(Length(3).Draw(random), 3U);
 }
 
