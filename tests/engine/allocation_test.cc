@@ -224,7 +224,7 @@ TEST_P(AllocationTest, ASteadyEngineAllocatesNothing) {
   EXPECT_EQ(counts_.steady, 0U);
   uint32_t preemptions = 0, cached_tokens = 0;
   for (const auto& sink : sinks_) {
-    const Finish finish = sink->Wait();
+    const Finish& finish = sink->Wait();
     EXPECT_TRUE(finish.status.ok()) << finish.status;
     preemptions += finish.preemptions;
     cached_tokens += finish.cached_tokens;

@@ -47,7 +47,8 @@ class Sink final : public RequestSink {
     finish_ = std::move(finish);
     changed_.notify_all();
   }
-  Finish Wait() {
+  // No copy, which would allocate while the engine still runs others. Nothing changes it any more.
+  const Finish& Wait() {
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return finish_.has_value(); });
     return *finish_;
