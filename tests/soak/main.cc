@@ -123,6 +123,7 @@ int Main(int argc, char** argv) {
   options.heap_report = self.parent_path() / "recurve-soak-heap.so";
   options.model = scratch.path() + "/model";
   options.directory = keep.empty() ? scratch.path() : keep;
+  std::filesystem::create_directories(options.directory);
   options.vocabulary = kVocabulary;
   Findings findings;
   const uint64_t done = Soak(options, &findings).Run();
