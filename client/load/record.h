@@ -37,8 +37,8 @@ struct RequestRecord {
   bool cut_short = false;  // cancelled because the whole load was stopped
   bool drained = false;    // the server shut down and ended it with part of its text
   uint64_t prompt_tokens = 0;
-  uint64_t cached_tokens =
-      0;  // of the prompt, from the server's prefix cache; 0 without a last message
+  // Of the prompt, from the server's prefix cache; 0 without a last message.
+  uint64_t cached_tokens = 0;
   uint64_t generated_tokens = 0;
   double mean_depth = 0;        // of the rows of generated tokens, from the last message
   uint64_t generated_rows = 0;  // 0 without a last message

@@ -2,7 +2,6 @@
 #include "client/load/slo.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -16,20 +15,16 @@ namespace {
 
 constexpr double kMostMilliseconds = 1e9;
 
-std::optional<double> FigureOf(size_t figure, const RequestRecord& record) {
-  switch (figure) {
-    case 0:
-      return record.time_to_first_token();
-    case 1: {
-      const Summary itl = Summarize(record.inter_token_latencies());
-      return itl.count == 0 ? std::nullopt : std::make_optional(itl.p99);
-    }
-    case 2:
-      return record.time_per_output_token();
-    default:
-      return record.end_to_end();
-  }
+std::optional<double> ItlOf(const RequestRecord& record) {
+  const Summary itl = Summarize(record.inter_token_latencies());
+  return itl.count == 0 ? std::nullopt : std::make_optional(itl.p99);
 }
+
+// What each of Slo::kFigures is of a request, in seconds.
+constexpr std::array<std::optional<double> (*)(const RequestRecord&), Slo::kFigures.size()>
+    kFigureOf = {[](const RequestRecord& record) { return record.time_to_first_token(); }, &ItlOf,
+                 [](const RequestRecord& record) { return record.time_per_output_token(); },
+                 [](const RequestRecord& record) { return std::optional(record.end_to_end()); }};
 
 }  // namespace
 
@@ -58,7 +53,7 @@ absl::StatusOr<Slo> Slo::Parse(const std::string& text) {
 std::vector<std::string> Slo::MissedBy(const RequestRecord& record) const {
   std::vector<std::string> missed;
   for (size_t i = 0; i < kFigures.size(); ++i) {
-    if (limits_.at(i) && FigureOf(i, record).value_or(0) > *limits_.at(i)) {
+    if (limits_.at(i) && kFigureOf.at(i)(record).value_or(0) > *limits_.at(i)) {
       missed.emplace_back(kFigures.at(i));
     }
   }

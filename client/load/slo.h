@@ -24,8 +24,7 @@ class Slo {
   static absl::StatusOr<Slo> Parse(const std::string& text);
 
   // The names of limits that a completed request does not keep; what was not measured of it, as the
-  // ITL of a single token, misses no limit. None: the request is good, if
-  // it was completed.
+  // ITL of a single token, misses no limit. None: the request is good, if it was completed.
   std::vector<std::string> MissedBy(const RequestRecord& record) const;
 
   // In seconds, in the order of kFigures.

@@ -49,7 +49,7 @@ bool PrefixSharing::MayFind(const Sequence& sequence) {
 }
 
 const CachedPrefix& PrefixSharing::Find(const Sequence& sequence) {
-  std::span<const uint32_t> tokens;
+  std::span<const uint32_t> tokens;  // stays empty, and finds nothing, unless it may
   if (MayFind(sequence)) tokens = Findable(sequence);
   return cache_.Find(sequence.prefix_state.realm, tokens);
 }

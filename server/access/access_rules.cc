@@ -33,6 +33,7 @@ std::string Shown(const Json& value) {
 absl::StatusOr<Json> ParseObject(std::string_view text) {
   constexpr int kMostLevels = 8;
   ASSIGN_OR_RETURN(Json root, ParseJson(text, kMostLevels));
+  // Without what stands where it breaks, which may be a secret.
   if (root.is_discarded()) return absl::InvalidArgumentError("it is not valid JSON");
   if (!root.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(

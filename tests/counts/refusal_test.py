@@ -64,6 +64,7 @@ class RefusalTest(unittest.TestCase):
             each = (many[part] - few[part]) / (MANY - FEW)
             print(f"{part}: {each:.0f} instructions a refusal")
             with self.subTest(part=part):
+                self.assertGreater(each, most / 10)  # else calls are refused elsewhere, and nothing was counted
                 self.assertLess(each, most)
 
 

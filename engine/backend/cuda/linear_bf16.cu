@@ -195,7 +195,7 @@ constexpr uint32_t kBlocksAtOnce = 1;
 constexpr uint32_t kBlocksAtOnce = 2;
 #endif
 template <uint32_t MT, uint32_t NT, uint32_t kAhead, typename Epilogue>
-RECURVE_KERNEL(kMostSegments* simt::kWarp, kBlocksAtOnce)
+RECURVE_KERNEL(kMostSegments * simt::kWarp, kBlocksAtOnce)
 ProductKernel(const Cut<typename Epilogue::Args> cut) {
   RunProduct<MT, NT, kAhead>(cut.args.product, cut.row_blocks, Epilogue{cut.args});
 }
@@ -254,7 +254,7 @@ struct LibrarySums {
 // What becomes of the library's sums: a warp takes a tile of 16 outputs of 8 rows, as the lanes of
 // the tensor cores would have them.
 template <typename Epilogue>
-RECURVE_KERNEL(kMostSegments* simt::kWarp, 2)
+RECURVE_KERNEL(kMostSegments * simt::kWarp, 2)
 EndKernel(const LibrarySums<typename Epilogue::Args> sums) {
   simt::GridWait();
   simt::SharedMemory shared;
