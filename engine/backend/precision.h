@@ -13,15 +13,31 @@
 namespace recurve {
 
 // Of weights, of the activations that meet them in a product, and of keys and values.
-enum class Precision : uint8_t { kF32, kBf16 };
+enum class Precision : uint8_t { kF32, kBf16, kInt8 };
 
 // Bytes of one number.
 RECURVE_HOST_DEVICE constexpr size_t ElementSize(Precision precision) {
-  return precision == Precision::kF32 ? 4 : 2;
+  switch (precision) {
+    case Precision::kF32:
+      return 4;
+    case Precision::kBf16:
+      return 2;
+    case Precision::kInt8:
+      return 1;
+  }
+  return 0;  // not reached
 }
 
 constexpr const char* PrecisionName(Precision precision) {
-  return precision == Precision::kF32 ? "f32" : "bf16";
+  switch (precision) {
+    case Precision::kF32:
+      return "f32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kInt8:
+      return "int8";
+  }
+  return "";  // not reached
 }
 
 // The precision of this name, if there is one.

@@ -18,6 +18,7 @@ TEST(PrecisionTest, NamesAreReadBack) {
 TEST(PrecisionTest, ElementSizes) {
   EXPECT_EQ(ElementSize(Precision::kF32), 4U);
   EXPECT_EQ(ElementSize(Precision::kBf16), 2U);
+  EXPECT_EQ(ElementSize(Precision::kInt8), 1U);
 }
 
 }  // namespace
