@@ -249,7 +249,8 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
       std::min<uint64_t>({slots * of_one, affordable, std::numeric_limits<uint32_t>::max()}));
 }
 
-absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpener& open_backend) {
+absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpener& open_backend,
+                                  std::shared_ptr<Progress> progress) {
   EngineOptions options = given;
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
   if (!precision) {
@@ -262,7 +263,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<BackendBuilder> builder,
                    open_backend(BackendOptionsOf(options, *precision)));
-  ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory));
+  ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory, std::move(progress)));
   const auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;
   const BackendFacts facts = builder->Describe(*model);

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/factory/make_backend.h"
+#include "engine/base/progress.h"
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/schedule/schedule.h"
@@ -40,8 +41,10 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
 
 // Finds the backend's device, loads the model and dimensions backend and schedule. InvalidArgument
 // names the option, the value and what is allowed; else as OpenBackend and BackendBuilder.
+// `progress`, if not null, is told how far that is.
 absl::StatusOr<Assembly> Assemble(const EngineOptions& options,
-                                  const BackendOpener& open_backend = &OpenBackend);
+                                  const BackendOpener& open_backend = &OpenBackend,
+                                  std::shared_ptr<Progress> progress = nullptr);
 
 // Starts the loop's thread.
 std::unique_ptr<Engine> MakeEngine(Assembly assembly);

@@ -159,8 +159,9 @@ std::unique_ptr<Engine> MakeEngine(Assembly assembly) {
   return std::make_unique<EngineImpl>(std::move(assembly));
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
-  ASSIGN_OR_RETURN(Assembly assembly, Assemble(options));
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options,
+                                                       std::shared_ptr<Progress> progress) {
+  ASSIGN_OR_RETURN(Assembly assembly, Assemble(options, &OpenBackend, std::move(progress)));
   return MakeEngine(std::move(assembly));
 }
 

@@ -16,6 +16,7 @@
 #include "engine/api/output.h"
 #include "engine/api/request.h"
 #include "engine/api/snapshot.h"
+#include "engine/base/progress.h"
 #include "engine/base/steady_time.h"
 #include "engine/base/token_id.h"
 
@@ -34,9 +35,10 @@ class Engine {
     uint32_t prompt_tokens;
   };
 
-  // Loads the model and starts the step loop's thread. InvalidArgument names the option, the value
-  // and what is allowed.
-  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options);
+  // Loads the model, telling `progress`, if it is not null, how far that is, and starts the step
+  // loop's thread. InvalidArgument names the option, the value and what is allowed.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(
+      const EngineOptions& options, std::shared_ptr<Progress> progress = nullptr);
 
   virtual ~Engine() = default;
 

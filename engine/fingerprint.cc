@@ -9,22 +9,10 @@
 
 #include "engine/base/digest.h"
 #include "engine/model/tensor_layout.h"
+#include "engine/model/weight_pass.h"
 
 namespace recurve {
 namespace {
-
-size_t ElementBytes(DataType type) {
-  switch (type) {
-    case DataType::kF32:
-      return 4;
-    case DataType::kF16:
-    case DataType::kBf16:
-      return 2;
-    case DataType::kF64:
-      break;
-  }
-  return 8;
-}
 
 // Collects values so that different sequences of them are different bytes: each is eight bytes, and
 // what has a length says it first.
@@ -79,9 +67,8 @@ class Values {
     Add(policy, budget, sinks, recent, every);
   }
   void AddOne(const Tensor& tensor) {
-    const size_t bytes = ElementBytes(tensor.type) * tensor.rows * tensor.columns;
     Add(tensor.type, tensor.rows, tensor.columns);
-    AddOne(DigestOfMuch({tensor.data, bytes}, threads_));
+    AddOne(DigestOfMuch(tensor.bytes(), threads_));
   }
 
   const uint32_t threads_;
@@ -97,8 +84,12 @@ std::string Fingerprint(const Model& model, const Digest& tokenizer, const Engin
   values.Add(kOutputVersion, arithmetic, options.model.precision, model.config);
   values.Add(tokenizer, options.memory.max_context, options.schedule.default_max_tokens,
              options.eviction);
-  Weights weights = model.weights;  // views; LayOutTensors wants to write to them
-  for (const TensorSlot& slot : LayOutTensors(model.config, &weights)) values.Add(*slot.tensor);
+  WeightPass pass(model, "taking the weights' fingerprint");
+  Weights weights = model.weights;  // views; LayOutTensors makes lists of their tensors
+  for (const TensorSlot& slot : LayOutTensors(model.config, &weights)) {
+    values.Add(*slot.tensor);
+    pass.Passed(*slot.tensor);
+  }
   return values.ToHex();
 }
 

@@ -58,6 +58,18 @@ void LogReady(const EngineInfo& info, Log* log) {
   for (const std::string& warning : info.warnings) log->Write("warning", {{"message", warning}});
 }
 
+void LogLoading(const std::string& directory, SteadyTime::duration passed,
+                const Progress::State& progress, Log* log) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(passed);
+  std::vector<LogField> fields = {{"model", directory},
+                                  {"seconds", static_cast<uint64_t>(seconds.count())}};
+  if (progress.total != 0) {
+    fields.push_back({"doing", progress.what});
+    fields.push_back({"percent", 100 * progress.done / progress.total});
+  }
+  log->Write("loading", fields);
+}
+
 int Failure(int code, const absl::Status& status, Log* log) {
   log->Write("error", {{"message", std::string(status.message())}});
   return code;
@@ -138,7 +150,8 @@ class Run {
 
 // What a library throws ends here: above all where the options ask for more memory than there is.
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineFactory& make_engine,
-                                                   const EngineOptions& options) {
+                                                   const EngineOptions& options,
+                                                   std::shared_ptr<Progress> progress) {
   const auto no_memory = [&options] {
     return absl::ResourceExhaustedError(
         absl::StrCat("not enough memory for this model with --slots=", options.schedule.slots,
@@ -146,7 +159,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineFactory& make_eng
                      "; lower them, or --kv_pages and --max_context"));
   };
   try {
-    return make_engine(options);
+    return make_engine(options, std::move(progress));
   } catch (const std::bad_alloc&) {
     return no_memory();
   } catch (const std::length_error&) {  // more than could ever be had
@@ -162,9 +175,10 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
                              Events* events, const std::function<void()>& clean_up, Log* log,
                              absl::Status* status) {
   const SteadyTime started = steady_clock::now();
+  const auto progress = std::make_shared<Progress>();
   std::unique_ptr<Engine> engine;
   std::thread loader([&] {
-    auto made = MakeEngine(make_engine, options.engine);
+    auto made = MakeEngine(make_engine, options.engine, progress);
     const absl::Status loaded = made.status();
     if (loaded.ok()) engine = *std::move(made);
     events->Loaded(loaded);
@@ -180,11 +194,7 @@ std::unique_ptr<Engine> Load(const ServerOptions& options, const EngineFactory& 
       log->Flush();
       std::_Exit(kExitOk);  // the loader cannot be interrupted, and no client waits for it
     }
-    log->Write("loading",
-               {{"model", options.engine.model.directory},
-                {"seconds", static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                                                      steady_clock::now() - started)
-                                                      .count())}});
+    LogLoading(options.engine.model.directory, steady_clock::now() - started, progress->Get(), log);
   }
   loader.join();
   *status = *state.loaded;

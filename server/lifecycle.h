@@ -42,8 +42,9 @@ class Events {
   State state_ ABSL_GUARDED_BY(mutex_);
 };
 
-using EngineFactory =
-    std::function<absl::StatusOr<std::unique_ptr<Engine>>(const EngineOptions& options)>;
+// As Engine::Create.
+using EngineFactory = std::function<absl::StatusOr<std::unique_ptr<Engine>>(
+    const EngineOptions& options, std::shared_ptr<Progress> progress)>;
 
 // Listens, loads, serves, drains after events->Stop(), and returns the exit code:
 //   loading   health NOT_SERVING, requests UNAVAILABLE; progress in the log

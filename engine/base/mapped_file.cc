@@ -66,6 +66,18 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+void MappedFile::Release(std::span<const std::byte> part) const {
+  if (part.empty() || bytes_.empty()) return;
+  const auto begin = std::max(part.data(), bytes_.data());
+  const auto end = std::min(part.data() + part.size(), bytes_.data() + bytes_.size());
+  if (begin >= end) return;
+  // Whole pages, as the file's: what else lies on the first and the last is read again, too.
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t first = static_cast<size_t>(begin - bytes_.data()) / page * page;
+  madvise(const_cast<std::byte*>(bytes_.data()) + first,
+          static_cast<size_t>(end - bytes_.data()) - first, MADV_DONTNEED);
+}
+
 absl::StatusOr<std::string> ReadTextFile(const std::string& path, uint64_t max_bytes) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   if (file->bytes().size() > max_bytes) {

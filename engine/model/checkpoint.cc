@@ -31,7 +31,7 @@ absl::StatusOr<Checkpoint> OpenFile(const std::string& path) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   absl::StatusOr<std::vector<StoredTensor>> tensors = ParseSafetensors(file->bytes());
   if (!tensors.ok()) return InFile(path, tensors.status());
-  return Checkpoint{*std::move(tensors), file};
+  return Checkpoint{*std::move(tensors), {file}};
 }
 
 // Whether `name` can only mean a file of the directory itself.
@@ -63,11 +63,10 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
 
 // Adds the tensors of shard `file`; `index` loses those names.
 absl::Status AddShard(const std::string& directory, const std::string& file,
-                      std::map<std::string, std::string>& index, Checkpoint& checkpoint,
-                      std::vector<std::shared_ptr<const void>>& files) {
+                      std::map<std::string, std::string>& index, Checkpoint& checkpoint) {
   const std::string path = absl::StrCat(directory, "/", file);
   ASSIGN_OR_RETURN(Checkpoint shard, OpenFile(path));
-  files.push_back(shard.storage);
+  checkpoint.files.push_back(shard.files.front());
   for (StoredTensor& tensor : shard.tensors) {
     const auto place = index.find(tensor.name);
     if (IsInverseFrequencies(tensor.name)) {
@@ -93,9 +92,8 @@ absl::StatusOr<Checkpoint> OpenShards(const std::string& directory) {
   names.erase(std::unique(names.begin(), names.end()), names.end());
 
   Checkpoint checkpoint;
-  auto files = std::make_shared<std::vector<std::shared_ptr<const void>>>();
   for (const std::string& name : names) {
-    RETURN_IF_ERROR(AddShard(directory, name, index, checkpoint, *files));
+    RETURN_IF_ERROR(AddShard(directory, name, index, checkpoint));
   }
   std::erase_if(index, [](const auto& entry) { return IsInverseFrequencies(entry.first); });
   if (!index.empty()) {
@@ -104,7 +102,6 @@ absl::StatusOr<Checkpoint> OpenShards(const std::string& directory) {
                                                    absl::CEscape(tensor),
                                                    " is missing; expected by ", kIndexFile));
   }
-  checkpoint.storage = std::move(files);
   return checkpoint;
 }
 

@@ -8,12 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/progress.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/check_finite.h"
 #include "engine/model/checkpoint_names.h"
 #include "engine/model/model_directory.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/tensor_layout.h"
+#include "engine/model/weight_pass.h"
 #include "engine/model/weights.h"
 
 namespace recurve {
@@ -28,8 +30,11 @@ std::string DescribeShape(DataType type, const std::vector<uint64_t>& shape) {
 // Finds the model's tensors in a checkpoint and accounts for every other one.
 class TensorFinder {
  public:
-  explicit TensorFinder(const Checkpoint& checkpoint)
-      : tensors_(checkpoint.tensors), used_(checkpoint.tensors.size(), false) {}
+  // `model`: has the checkpoint's files.
+  TensorFinder(const Checkpoint& checkpoint, const Model& model)
+      : tensors_(checkpoint.tensors),
+        used_(checkpoint.tensors.size(), false),
+        pass_(model, "checking weights") {}
 
   // Points slot.tensor at its bytes.
   absl::Status Place(const TensorSlot& slot) {
@@ -57,8 +62,10 @@ class TensorFinder {
       const StoredTensor* duplicate = Take(name);
       if (duplicate == nullptr) continue;
       RETURN_IF_ERROR(CompareDuplicate(*stored, *duplicate));
+      pass_.Passed(duplicate->data);
       ++duplicates_;
     }
+    pass_.Passed(stored->data);
     return absl::OkStatus();
   }
 
@@ -117,6 +124,7 @@ class TensorFinder {
 
   const std::vector<StoredTensor>& tensors_;  // sorted by name
   std::vector<bool> used_;
+  WeightPass pass_;
   size_t duplicates_ = 0;
   size_t inverse_frequencies_ = 0;
 };
@@ -143,7 +151,7 @@ absl::StatusOr<ModelConfig> LoadConfig(const std::string& directory,
 
 absl::Status PlaceWeights(const Checkpoint& checkpoint, Model* model) {
   RETURN_IF_ERROR(CheckNames(model->config, checkpoint));
-  TensorFinder finder(checkpoint);
+  TensorFinder finder(checkpoint, *model);
   for (const TensorSlot& slot : LayOutTensors(model->config, &model->weights)) {
     RETURN_IF_ERROR(finder.Place(slot));
   }
@@ -155,14 +163,15 @@ absl::Status PlaceWeights(const Checkpoint& checkpoint, Model* model) {
 
 }  // namespace
 
-absl::StatusOr<Model> LoadModel(const std::string& directory) {
+absl::StatusOr<Model> LoadModel(const std::string& directory, std::shared_ptr<Progress> progress) {
   Model model;
+  model.progress = std::move(progress);
   ASSIGN_OR_RETURN(model.config, LoadConfig(directory, &model.warnings));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(directory));
+  model.files = checkpoint.files;
   if (absl::Status status = PlaceWeights(checkpoint, &model); !status.ok()) {
     return absl::Status(status.code(), absl::StrCat(directory, ": ", status.message()));
   }
-  model.storage = checkpoint.storage;
   return model;
 }
 

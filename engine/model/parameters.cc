@@ -9,12 +9,8 @@ uint64_t Elements(const Tensor& tensor) {
 }
 
 uint64_t Elements(const LayerWeights& layer) {
-  uint64_t elements = Elements(layer.input_norm) + Elements(layer.post_attention_norm) +
-                      Elements(layer.gate) + Elements(layer.up) + Elements(layer.down);
-  for (const AttentionWeights& attention : layer.attention) {
-    elements += Elements(attention.q) + Elements(attention.k) + Elements(attention.v) +
-                Elements(attention.o);
-  }
+  uint64_t elements = 0;
+  for (const Tensor& tensor : TensorsOf(layer)) elements += Elements(tensor);
   return elements;
 }
 

@@ -111,16 +111,16 @@ Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed) {
     bytes += (size + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
   }
   // Not value-initialized: every byte that is read is written below.
-  const std::shared_ptr<std::byte[]> storage(new std::byte[bytes]);
+  const std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
   for (size_t i = 0; i < slots.size(); ++i) {
     const TensorSlot& slot = slots[i];
-    std::byte* data = storage.get() + offsets[i];
+    std::byte* data = memory.get() + offsets[i];
     Fill(Choose(config, slot), RandomWord(seed, i), type, Elements(slot), data);
     *slot.tensor = {type, slot.shape.size() == 1 ? 1 : static_cast<uint32_t>(slot.shape[0]),
                     static_cast<uint32_t>(slot.shape.back()), data};
   }
   if (config.tie_word_embeddings) model.weights.lm_head = model.weights.embedding;
-  model.storage = storage;
+  model.memory = memory;
   return model;
 }
 

@@ -270,19 +270,6 @@ absl::Status PlaceTensors(std::vector<Entry>& entries, std::span<const std::byte
 
 }  // namespace
 
-size_t ElementSize(DataType type) {
-  switch (type) {
-    case DataType::kF64:
-      return 8;
-    case DataType::kF32:
-      return 4;
-    case DataType::kF16:
-    case DataType::kBf16:
-      return 2;
-  }
-  return 0;
-}
-
 absl::string_view DataTypeName(DataType type) {
   switch (type) {
     case DataType::kF32:

@@ -31,9 +31,6 @@ struct StoredTensor {
   std::span<const std::byte> data;  // product of `shape` elements, not aligned
 };
 
-// Bytes of one element.
-size_t ElementSize(DataType type);
-
 // "f32", "f16", "bf16", "f64".
 absl::string_view DataTypeName(DataType type);
 
@@ -50,7 +47,7 @@ bool IsInverseFrequencies(std::string_view name);
 // All tensors of a model directory, sorted by name.
 struct Checkpoint {
   std::vector<StoredTensor> tensors;
-  std::shared_ptr<const void> storage;  // keeps the files mapped
+  std::vector<std::shared_ptr<const MappedFile>> files;
 };
 
 // Maps `directory`/model.safetensors, or, if there is none, the shards that

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,14 @@
 
 namespace recurve {
 
+class MappedFile;
+class Progress;
+
 // kF64: of stored tensors that no model uses.
 enum class DataType { kF32, kF16, kBf16, kF64 };
+
+// Bytes of one element.
+size_t ElementSize(DataType type);
 
 // A row-major matrix [rows][columns]; a vector is one row. Not aligned beyond its element's size.
 struct Tensor {
@@ -24,6 +31,10 @@ struct Tensor {
   uint32_t rows = 0;
   uint32_t columns = 0;
   const std::byte* data = nullptr;  // [rows][columns]; null: the tensor does not exist
+
+  std::span<const std::byte> bytes() const {
+    return {data, data == nullptr ? 0 : size_t{rows} * columns * ElementSize(type)};
+  }
 };
 
 struct AttentionWeights {
@@ -43,6 +54,9 @@ struct LayerWeights {
   Tensor up;                   // [intermediate][hidden]
   Tensor down;                 // [hidden][intermediate]
 };
+
+// All of them that exist.
+std::vector<Tensor> TensorsOf(const LayerWeights& layer);
 
 // linear: `out` alone, [outputs][hidden]. mlp: `hidden` [2 * hidden][hidden], then `out`
 // [outputs][2 * hidden].
@@ -68,14 +82,18 @@ struct Weights {
 struct Model {
   ModelConfig config;
   Weights weights;
-  std::shared_ptr<const void> storage;
-  std::vector<std::string> warnings;  // what loading ignored, a line each
+  std::vector<std::shared_ptr<const MappedFile>> files;  // a checkpoint's
+  std::shared_ptr<const void> memory;                    // a random model's
+  std::shared_ptr<Progress> progress;  // of readings of all weights (WeightPass); may be null
+  std::vector<std::string> warnings;   // what loading ignored, a line each
 };
 
 // Loads a model directory: config.json, generation_config.json (optional) and model.safetensors, or
 // the shards that model.safetensors.index.json names. The weights stay in the mapped files. Errors
-// name the file and the field or tensor, what was expected and what was found.
-absl::StatusOr<Model> LoadModel(const std::string& directory);
+// name the file and the field or tensor, what was expected and what was found. `progress`: becomes
+// the model's, and is told of the first reading.
+absl::StatusOr<Model> LoadModel(const std::string& directory,
+                                std::shared_ptr<Progress> progress = nullptr);
 
 // A model of `config` with random weights in `type`, drawn so that activations keep their scale;
 // the same bits for the same config and seed everywhere. For benchmarks and tests.

@@ -71,7 +71,7 @@ TEST_P(HungStepTest, TurnsLivenessOffWhileTheProcessIsThere) {
   ServerOptions options = TestOptions();
   options.listen.listen = *ParseAddress("unix:" + directory.path() + "/calls");
   options.listen.port_file = directory.path() + "/ports";
-  const auto make_engine = [hangs, &step](const EngineOptions&) {
+  const auto make_engine = [hangs, &step](const EngineOptions&, const std::shared_ptr<Progress>&) {
     Assembly assembly = SmallAssembly(
         [hangs, &step](uint32_t epoch) {
           if (epoch != 5) return absl::OkStatus();

@@ -108,7 +108,7 @@ class LifecycleTest : public testing::Test {
 
   // The factory's engine is `engine_`, valid until the server has ended.
   void Launch(const std::optional<FakeEngine::Script>& script = std::nullopt) {
-    LaunchWith([this, script](const EngineOptions&) {
+    LaunchWith([this, script](const EngineOptions&, const std::shared_ptr<Progress>&) {
       auto engine = std::make_unique<FakeEngine>(script);
       engine_ = engine.get();
       return std::unique_ptr<Engine>(std::move(engine));
@@ -361,7 +361,8 @@ TEST_F(LifecycleTest, StreamsThatAreCutAtTheEndAreCounted) {
 
 TEST_F(LifecycleTest, TooLittleMemoryIsSaid) {
   options_.engine.schedule.slots = 77;
-  LaunchWith([](const EngineOptions&) -> absl::StatusOr<std::unique_ptr<Engine>> {
+  LaunchWith([](const EngineOptions&,
+                const std::shared_ptr<Progress>&) -> absl::StatusOr<std::unique_ptr<Engine>> {
     throw std::bad_alloc();
   });
   process_.join();
@@ -371,12 +372,23 @@ TEST_F(LifecycleTest, TooLittleMemoryIsSaid) {
 }
 
 TEST_F(LifecycleTest, ModelThatCannotBeLoadedEndsTheProcess) {
-  LaunchWith([](const EngineOptions&) {
+  LaunchWith([](const EngineOptions&, const std::shared_ptr<Progress>&) {
     return absl::InvalidArgumentError("--model: no config.json in /nowhere");
   });
   process_.join();
   EXPECT_EQ(exit_code_, kExitCannotStart);
   EXPECT_THAT(LogText(), HasSubstr("error message=\"--model: no config.json in /nowhere\""));
+}
+
+TEST_F(LifecycleTest, LoadingSaysHowFarItIs) {
+  LaunchWith([this](const EngineOptions&, const std::shared_ptr<Progress>& progress) {
+    progress->Begin("packing weights", 200);
+    progress->Add(50);
+    while (LogText().find("percent") == std::string::npos) std::this_thread::yield();
+    return absl::InvalidArgumentError("enough");
+  });
+  process_.join();
+  EXPECT_THAT(LogText(), HasSubstr("doing=\"packing weights\" percent=25"));
 }
 
 TEST_F(LifecycleTest, FilesAreThereUntilTheEnd) {
@@ -410,7 +422,7 @@ TEST(LifecycleDeathTest, AStopWhileLoadingLeavesNoFile) {
   options.listen.port_file = directory + "/ports";
   options.listen.metrics_listen = *ParseAddress("unix:" + directory + "/metrics");
   Events events;
-  const auto stop_amid_the_load = [&](const EngineOptions&) {
+  const auto stop_amid_the_load = [&](const EngineOptions&, const std::shared_ptr<Progress>&) {
     const bool there = std::filesystem::exists(directory + "/ports") &&
                        std::filesystem::exists(directory + "/metrics");
     if (!there) std::_Exit(99);

@@ -35,8 +35,9 @@ absl::Status Break(bool hangs) {
   return absl::InternalError("a step fails, as it was told");
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeBreakable(const EngineOptions& options) {
-  ASSIGN_OR_RETURN(Assembly assembly, Assemble(options));
+absl::StatusOr<std::unique_ptr<Engine>> MakeBreakable(const EngineOptions& options,
+                                                      std::shared_ptr<Progress> progress) {
+  ASSIGN_OR_RETURN(Assembly assembly, Assemble(options, &OpenBackend, std::move(progress)));
   const uint32_t step = Variable("RECURVE_SOAK_STEP");
   const bool hangs = Variable("RECURVE_SOAK_HANGS") == 1;
   assembly.backend = std::make_unique<HookedBackend>(

@@ -17,10 +17,10 @@ DTYPES = ("F32", "F16", "BF16")
 
 def round_to(x: np.ndarray, dtype: str) -> np.ndarray:
     """The nearest values that `dtype` can store (ties to even), as float32."""
-    return _decode(_encode(np.asarray(x, np.float32), dtype), dtype)
+    return _decode(encode(np.asarray(x, np.float32), dtype), dtype)
 
 
-def _encode(x: np.ndarray, dtype: str) -> np.ndarray:
+def encode(x: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "F32":
         return x.astype("<f4")
     if dtype == "F16":
@@ -40,7 +40,7 @@ def write_file(path: pathlib.Path, tensors: dict[str, np.ndarray], dtype: str = 
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     blobs, end = [], 0
     for name, x in tensors.items():
-        blob = _encode(np.asarray(x, np.float32), dtype).tobytes()
+        blob = encode(np.asarray(x, np.float32), dtype).tobytes()
         offsets = [end, end + len(blob)]
         header[name] = {"dtype": dtype, "shape": list(x.shape), "data_offsets": offsets}
         blobs.append(blob)

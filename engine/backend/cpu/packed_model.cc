@@ -8,6 +8,7 @@
 #include "engine/backend/convert.h"
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/weight_pass.h"
 
 namespace recurve {
 namespace {
@@ -16,7 +17,8 @@ using Order = PackedMatrix::Order;
 
 class Packer {
  public:
-  Packer(Precision precision, ThreadTeam& team) : precision_(precision), team_(team) {}
+  Packer(const Model& model, Precision precision, ThreadTeam& team)
+      : pass_(model, "packing weights"), precision_(precision), team_(team) {}
 
   absl::StatusOr<PackedMatrix> Matrix(absl::Span<const Tensor> parts, Order order,
                                       Precision precision) {
@@ -54,6 +56,7 @@ class Packer {
     for (const LayerWeights& layer : weights) {
       ASSIGN_OR_RETURN(PackedLayer packed, Layer(layer));
       layers.push_back(std::move(packed));
+      pass_.Passed(layer);
     }
     return layers;
   }
@@ -70,8 +73,16 @@ class Packer {
       packed.outputs = router.out.rows;
       packed.inputs = router.out.columns;
       routers.push_back(std::move(packed));
+      pass_.Passed(router.hidden);
+      pass_.Passed(router.out);
     }
     return routers;
+  }
+
+  absl::StatusOr<PackedMatrix> Head(const Tensor& weights) {
+    ASSIGN_OR_RETURN(PackedMatrix head, Matrix({weights}, Order::kConcatenated));
+    pass_.Passed(weights);
+    return head;
   }
 
   static std::vector<float> Floats(const Tensor& tensor) {
@@ -83,6 +94,7 @@ class Packer {
   }
 
  private:
+  WeightPass pass_;
   const Precision precision_;
   ThreadTeam& team_;
 };
@@ -102,13 +114,13 @@ size_t LinearScratch(const std::vector<PackedLayer>& layers) {
 
 absl::StatusOr<PackedModel> PackModel(std::shared_ptr<const Model> model, Precision precision,
                                       ThreadTeam& team) {
-  Packer packer(precision, team);
+  Packer packer(*model, precision, team);
   const Weights& weights = model->weights;
   PackedModel packed;
   ASSIGN_OR_RETURN(packed.entry, packer.Layers(weights.entry));
   ASSIGN_OR_RETURN(packed.block, packer.Layers(weights.block));
   ASSIGN_OR_RETURN(packed.exit, packer.Layers(weights.exit));
-  ASSIGN_OR_RETURN(packed.lm_head, packer.Matrix({weights.lm_head}, Order::kConcatenated));
+  ASSIGN_OR_RETURN(packed.lm_head, packer.Head(weights.lm_head));
   ASSIGN_OR_RETURN(packed.routers, packer.Routers(weights.routers));
   ASSIGN_OR_RETURN(packed.aux_routers, packer.Routers(weights.aux_routers));
   packed.final_norm = Packer::Floats(weights.final_norm);

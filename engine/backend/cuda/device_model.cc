@@ -12,14 +12,22 @@
 #include "engine/backend/cuda/tensor_core.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/weight_pass.h"
 
 namespace recurve::cuda {
 namespace {
 
 class Loader {
  public:
-  Loader(Runtime& runtime, const ModelConfig& config, Precision precision, bool has_library)
-      : runtime_(runtime), config_(config), precision_(precision), has_library_(has_library) {}
+  Loader(Runtime& runtime, const Model& model, Precision precision, bool has_library)
+      : pass_(model, "copying weights to the device"),
+        runtime_(runtime),
+        config_(model.config),
+        precision_(precision),
+        has_library_(has_library) {}
+
+  // A tensor that is no layer's has been copied.
+  void Passed(const Tensor& tensor) { pass_.Passed(tensor); }
 
   // sets: the parts of each set, all of one shape. `order` is for the tensor cores.
   absl::StatusOr<DeviceMatrix> Matrix(std::string_view name, const std::vector<MatrixParts>& sets,
@@ -117,6 +125,7 @@ class Loader {
       }
       ASSIGN_OR_RETURN(layer.down, OfLayer(name + "down", {{of_layer.down}}));
       layers.push_back(layer);
+      pass_.Passed(of_layer);
     }
     return layers;
   }
@@ -165,6 +174,7 @@ class Loader {
     return runtime_.Upload(*memory, 0, values.data(), bytes);
   }
 
+  WeightPass pass_;
   Runtime& runtime_;
   const ModelConfig& config_;
   const Precision precision_;
@@ -175,15 +185,17 @@ class Loader {
 
 absl::StatusOr<DeviceModel> LoadDeviceModel(Runtime& runtime, std::shared_ptr<const Model> model,
                                             Precision precision, bool has_library) {
-  Loader loader(runtime, model->config, precision, has_library);
+  Loader loader(runtime, *model, precision, has_library);
   const Weights& weights = model->weights;
   DeviceModel device;
   ASSIGN_OR_RETURN(device.embedding, loader.Embedding("embedding", weights.embedding));
+  loader.Passed(weights.embedding);
   ASSIGN_OR_RETURN(device.entry, loader.Layers("entry", weights.entry));
   ASSIGN_OR_RETURN(device.block, loader.Layers("block", weights.block));
   ASSIGN_OR_RETURN(device.exit, loader.Layers("exit", weights.exit));
   ASSIGN_OR_RETURN(device.final_norm, loader.Rows("final norm", weights.final_norm));
   ASSIGN_OR_RETURN(device.lm_head, loader.Matrix("lm_head", {{weights.lm_head}}));
+  loader.Passed(weights.lm_head);
   ASSIGN_OR_RETURN(device.routers, loader.Routers("router", weights.routers));
   ASSIGN_OR_RETURN(device.aux_routers, loader.Routers("auxiliary router", weights.aux_routers));
   if (weights.router_bias.data != nullptr) {

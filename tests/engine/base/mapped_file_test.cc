@@ -6,9 +6,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <span>
 #include <string>
 
+#include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/scoped_directory.h"
@@ -35,6 +40,44 @@ TEST(MappedFile, TakesRegularFilesAlone) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MappedFile::Open(directory.path() + "/absent").status().code(),
             absl::StatusCode::kNotFound);
+}
+
+// Bytes in memory of the mapping that begins at `address`, as the system counts them.
+uint64_t ResidentBytes(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  const std::string begin = absl::StrFormat("%x-", reinterpret_cast<uintptr_t>(address));
+  while (std::getline(maps, line) && line.rfind(begin, 0) != 0) {
+  }
+  while (std::getline(maps, line)) {
+    uint64_t kilobytes;
+    if (std::sscanf(line.c_str(), "Rss: %lu kB", &kilobytes) == 1) return kilobytes << 10;
+  }
+  ADD_FAILURE() << "no mapping begins at " << address;
+  return 0;
+}
+
+uint64_t Sum(std::span<const std::byte> bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0},
+                         [](uint64_t sum, std::byte byte) { return sum + uint64_t(byte); });
+}
+
+TEST(MappedFile, ReleasedBytesAreGivenBackAndReadAgain) {
+  constexpr size_t kSize = 8 << 20;
+  const ScopedDirectory directory;
+  directory.Write("large", std::string(kSize, 'x'));
+  const auto file = *MappedFile::Open(directory.path() + "/large");
+  const uint64_t sum = Sum(file->bytes());
+  ASSERT_EQ(sum, kSize * 'x');
+  ASSERT_EQ(ResidentBytes(file->bytes().data()), kSize);
+  file->Release(file->bytes().subspan(1 << 20, 6 << 20));
+  // Less where the system maps large pages, of which it gives back whole ones.
+  EXPECT_LE(ResidentBytes(file->bytes().data()), 2 << 20);
+  const std::string other(100, 'y');  // no memory but the file's is touched
+  file->Release(std::as_bytes(std::span(other)));
+  EXPECT_EQ(other, std::string(100, 'y'));
+  file->Release({});
+  EXPECT_EQ(Sum(file->bytes()), sum);
 }
 
 // What a clone without Git LFS leaves in place of a large file.

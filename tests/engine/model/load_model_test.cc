@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/progress.h"
 #include "engine/model/tensor_layout.h"
 #include "engine/model/weights.h"
 #include "gmock/gmock.h"
@@ -43,6 +44,12 @@ ModelConfig Parse(const std::string& text) {
   const auto config = ParseModelConfig(text, "", &warnings);
   EXPECT_TRUE(config.ok()) << config.status();
   return *config;
+}
+
+uint64_t BytesOf(const WrittenTensors& tensors) {
+  uint64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.data.size();
+  return bytes;
 }
 
 // Loads a directory with this config.json and these tensors.
@@ -189,8 +196,12 @@ TEST(LoadModel, TakesHalvesAndShards) {
   for (const auto& [name, tensor] : first) map[name] = "a.safetensors";
   map["lm_head.weight"] = "b.safetensors";
   directory.Write("model.safetensors.index.json", Json{{"weight_map", map}}.dump());
-  const auto model = LoadModel(directory.path());
+  const auto progress = std::make_shared<Progress>();
+  const auto model = LoadModel(directory.path(), progress);
   ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(progress->Get().what, "checking weights");
+  EXPECT_EQ(progress->Get().done, BytesOf(first) + BytesOf(second));
+  EXPECT_EQ(progress->Get().total, SafetensorsFile(first).size() + SafetensorsFile(second).size());
   EXPECT_EQ(model->weights.final_norm.type, DataType::kBf16);
   EXPECT_EQ(model->weights.lm_head.type, DataType::kF16);
   EXPECT_EQ(static_cast<char>(model->weights.lm_head.data[23 * 16 - 1]), 'x');
