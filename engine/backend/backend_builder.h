@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/facts.h"
+#include "engine/backend/machine_probe.h"
 #include "engine/model/weights.h"
 
 namespace recurve {
@@ -21,6 +22,10 @@ class BackendBuilder {
 
   // What the backend will be for this model. Takes no memory.
   virtual BackendFacts Describe(const Model& model) const = 0;
+
+  // Measures the machine as the backend would use it; null: nobody has written how. Errors are the
+  // probe's own.
+  virtual absl::StatusOr<std::unique_ptr<MachineProbe>> MakeProbe() const { return nullptr; }
 
   // Once: a backend on a device takes the device's memory for weights and all else that `limits`
   // ask for; their `pages` do not count yet. Returns the bytes that are left for pages.

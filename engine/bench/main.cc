@@ -19,6 +19,7 @@
 #include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/measurement.h"
+#include "engine/bench/products.h"
 #include "engine/bench/report.h"
 #include "engine/bench/shapes.h"
 
@@ -38,6 +39,7 @@ struct Flags {
   bool size = false;                 // print a SizeAnswer instead of running
   uint32_t context = 0;              // of --size; 0: the model's
   double bandwidth = 0, tflops = 0;  // of --size: GB/s, TFLOP/s
+  bool kernels = false;              // measure products instead of running
   BackendOptions backend;
   BenchOptions bench;
 };
@@ -65,7 +67,16 @@ constexpr char kFooter[] =
     "weights and all pages, beside which a server needs a tenth for rows, tables and itself.\n"
     "step_seconds is the larger of bytes over --bandwidth and FLOPs over --tflops at the full\n"
     "context, tokens_per_second all streams' under it: bounds, of which a machine reaches a part.\n"
+    "--kernels runs no model: each line is a product of its weights, random ones, with so many\n"
+    "rows, the median of --repeat rounds. Weights come from memory: one matrix after the other, "
+    "more\n"
+    "than caches hold. The bound is the larger of the weights' bytes over what the machine reads "
+    "and\n"
+    "FLOPs over what it computes at most, both measured in each round with the same threads. Runs\n"
+    "of the cpu backend print the same two rates, and as bound_share their tokens_per_second over\n"
+    "those of --size with them, at the middle of generating.\n"
     "Examples:\n"
+    "  recurve-bench --kernels --shape=135m --isa=avx2\n"
     "  recurve-bench --size --shape=360m --streams=32 --bandwidth=3350 --tflops=990\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
     "  recurve-bench --model=models/demo --streams=8 --format=json";
@@ -130,6 +141,15 @@ void AddSizeFlags(CLI::App& app, Flags& f) {
       ->capture_default_str()
       ->group(kSize)
       ->needs("--bandwidth");
+}
+
+void AddKernelFlags(CLI::App& app, Flags& f) {
+  app.add_flag(
+         "--kernels", f.kernels,
+         "Run no model; measure the products of its shape, of any number of rows, beside what "
+         "the machine reads and computes")
+      ->group("Kernels")
+      ->excludes("--size");
 }
 
 void AddLoadFlags(CLI::App& app, Flags& f) {
@@ -307,7 +327,8 @@ void NoteEarlyEndings(const Measurement& m, uint32_t streams) {
       m.ended_early, streams);
 }
 
-absl::StatusOr<Model> ModelToSize(const Flags& f) {
+// The model, of which --shape has a configuration alone.
+absl::StatusOr<Model> ModelOrConfig(const Flags& f) {
   if (!f.model.empty()) return LoadModel(f.model);
   Model model;
   ASSIGN_OR_RETURN(model.config, ShapeConfig(f.shape, f.recursions, f.layers));
@@ -315,7 +336,7 @@ absl::StatusOr<Model> ModelToSize(const Flags& f) {
 }
 
 absl::Status PrintSize(Flags& f, const BackendBuilder& builder) {
-  ASSIGN_OR_RETURN(const Model model, ModelToSize(f));
+  ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
   const ModelConfig& config = model.config;
   f.bench.prompt_tokens = f.bench.new_tokens = 1;  // which say nothing here
   RETURN_IF_ERROR(CheckBench(config, f.bench));
@@ -335,6 +356,27 @@ absl::Status PrintSize(Flags& f, const BackendBuilder& builder) {
   if (f.format == "json") return PrintJson("size", ToFigures(size));
   PrintText(ToFigures(size));
   return FlushStandardOutput();
+}
+
+absl::Status MeasureKernels(const Flags& f, const BackendBuilder& builder) {
+  ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
+  ASSIGN_OR_RETURN(const std::unique_ptr<MachineProbe> probe, builder.MakeProbe());
+  if (probe == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kernels is of --backend=cpu alone; --backend is ", f.backend.name));
+  }
+  const BackendFacts facts = builder.Describe(model);
+  if (f.format != "json") {
+    std::printf("medians of %u rounds; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
+                facts.device.c_str(), facts.threads);
+  }
+  for (const NamedProduct& product : ProductsOf(model.config)) {
+    std::fprintf(stderr, "recurve-bench: %s\n", product.name.c_str());
+    ASSIGN_OR_RETURN(const auto figures, MeasureProduct(*probe, product, f.repeat));
+    PrintProduct(figures, f.format == "json");
+    RETURN_IF_ERROR(FlushStandardOutput());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Run(Flags& f, BackendBuilder& builder) {
@@ -381,6 +423,7 @@ int Main(int argc, char** argv) {
   Flags flags;
   AddModelFlags(app, flags);
   AddSizeFlags(app, flags);
+  AddKernelFlags(app, flags);
   AddLoadFlags(app, flags);
   AddEngineFlags(app, flags);
   if (const absl::Status status = CheckFlagsHaveValues(argc, argv); !status.ok())
@@ -396,7 +439,9 @@ int Main(int argc, char** argv) {
     return Fail(kExitBadFlags, std::string(status.message()));
   const auto builder = OpenBackend(flags.backend);
   if (!builder.ok()) return Fail(kExitBadFlags, std::string(builder.status().message()));
-  const absl::Status status = flags.size ? PrintSize(flags, **builder) : Run(flags, **builder);
+  const absl::Status status = flags.size      ? PrintSize(flags, **builder)
+                              : flags.kernels ? MeasureKernels(flags, **builder)
+                                              : Run(flags, **builder);
   return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
 }
 

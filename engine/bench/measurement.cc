@@ -11,6 +11,7 @@
 #include "engine/base/shortest.h"
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
+#include "engine/bench/size.h"
 #include "engine/schedule/step_loop.h"
 
 namespace recurve {
@@ -183,18 +184,21 @@ absl::StatusOr<std::unique_ptr<Bench>> Bench::Create(std::shared_ptr<const Model
   RETURN_IF_ERROR(CheckBench(model->config, options));
   const BackendLimits limits = LimitsFor(model->config, options);
   BackendFacts facts = builder.Describe(*model);
+  ASSIGN_OR_RETURN(auto probe, builder.MakeProbe());
   RETURN_IF_ERROR(builder.Prepare(model, limits).status());
   ASSIGN_OR_RETURN(auto backend, builder.Make(limits.pages));
-  return std::unique_ptr<Bench>(
-      new Bench(std::move(model), options, std::move(facts), limits, std::move(backend)));
+  return std::unique_ptr<Bench>(new Bench(std::move(model), options, std::move(facts), limits,
+                                          std::move(probe), std::move(backend)));
 }
 
 Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options, BackendFacts facts,
-             const BackendLimits& limits, std::unique_ptr<Backend> backend)
+             const BackendLimits& limits, std::unique_ptr<MachineProbe> probe,
+             std::unique_ptr<Backend> backend)
     : model_(std::move(model)),
       options_(options),
       facts_(std::move(facts)),
       limits_(limits),
+      probe_(std::move(probe)),
       backend_(std::move(backend)) {}
 
 absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
@@ -235,6 +239,8 @@ absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& tot
 }
 
 absl::StatusOr<Measurement> Bench::Run() {
+  Measurement m;
+  if (probe_ != nullptr) m.rates = probe_->Measure();
   ASSIGN_OR_RETURN(const auto schedule, MakeSchedule());
   Counter counter(options_.streams);
   Totals totals;
@@ -242,9 +248,9 @@ absl::StatusOr<Measurement> Bench::Run() {
     schedule->EndAll(EndReason::kFailed, status);  // as a schedule demands before it goes
     return status;
   }
-  Measurement m;
   TellTimes(counter, totals, m);
   TellMemory(schedule->counters(), m);
+  TellBound(schedule->counters(), m);
   return m;
 }
 
@@ -289,6 +295,19 @@ void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
       FlopsPerToken(VanillaTwin(config), {1.0}, context) / FlopsPerToken(config, shares, context);
   m.bytes_per_token =
       BytesPerToken(config, shares, context, static_cast<double>(options_.number_bytes));
+}
+
+void Bench::TellBound(const ScheduleCounters& counters, Measurement& m) const {
+  if (!m.rates.has_value()) return;
+  const SizeAnswer bound =
+      ComputeSize(model_->config, {.streams = options_.streams,
+                                   .context = static_cast<uint32_t>(Context()),
+                                   .number_bytes = options_.number_bytes,
+                                   .page_bytes = facts_.page_bytes,
+                                   .shares = SharesOf(counters, model_->config.recursions()),
+                                   .bytes_per_second = m.rates->bytes_per_second,
+                                   .flops_per_second = m.rates->flops_per_second});
+  m.bound_share = m.tokens_per_second / bound.tokens_per_second;
 }
 
 double Bench::Context() const { return options_.prompt_tokens + options_.new_tokens / 2.0; }

@@ -17,6 +17,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/backend_builder.h"
 #include "engine/backend/facts.h"
+#include "engine/backend/machine_probe.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/policy.h"
@@ -59,6 +60,10 @@ struct Measurement {
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
   double flop_ratio = 0;       // FLOPs per token: vanilla twin's over this run's
   double bytes_per_token = 0;  // weights and entries that a token reads if it is alone in its steps
+  // If the backend can say what the machine reaches: as measured before the run, and
+  // tokens_per_second over what ComputeSize makes of it.
+  std::optional<MachineRates> rates;
+  double bound_share = 0;
 };
 
 // All launches of a kernel for one part of a step.
@@ -97,18 +102,21 @@ class Bench {
   struct Totals;  // of steps
 
   Bench(std::shared_ptr<const Model> model, const BenchOptions& options, BackendFacts facts,
-        const BackendLimits& limits, std::unique_ptr<Backend> backend);
+        const BackendLimits& limits, std::unique_ptr<MachineProbe> probe,
+        std::unique_ptr<Backend> backend);
 
   absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule() const;
   absl::Status RunStreams(Schedule& schedule, Counter& counter, Totals& totals);
   void TellTimes(const Counter& counter, const Totals& totals, Measurement& m) const;
   void TellMemory(const ScheduleCounters& counters, Measurement& m) const;
+  void TellBound(const ScheduleCounters& counters, Measurement& m) const;
   double Context() const;  // entries of a sequence in the middle of generating
 
   const std::shared_ptr<const Model> model_;
   const BenchOptions options_;
   const BackendFacts facts_;
   const BackendLimits limits_;
+  const std::unique_ptr<MachineProbe> probe_;  // or null
   const std::unique_ptr<Backend> backend_;
 };
 

@@ -35,6 +35,11 @@ Figures ToFigures(const Measurement& m) {
     figures.emplace_back(absl::StrCat("stage_seconds_", std::string(StepPartName(part))),
                          m.stage_seconds[part]);
   }
+  if (m.rates.has_value()) {
+    figures.emplace_back("read_bytes_per_second", m.rates->bytes_per_second);
+    figures.emplace_back("peak_flops_per_second", m.rates->flops_per_second);
+    figures.emplace_back("bound_share", m.bound_share);
+  }
   return figures;
 }
 
@@ -109,6 +114,37 @@ void PrintKernels(const std::vector<KernelFigures>& kernels, bool json) {
     all.flops += kernel.flops;
   }
   if (!kernels.empty()) print(all, "step");
+}
+
+void PrintProduct(const std::vector<ProductFigures>& figures, bool json) {
+  if (!json) {
+    const ProductFigures& first = figures.front();
+    std::printf("%s, %u x %u; the machine reads %.3g GB/s and computes %.4g GFLOP/s\n",
+                first.name.c_str(), first.shape.outputs, first.shape.inputs,
+                first.rates.bytes_per_second / 1e9, first.rates.flops_per_second / 1e9);
+  }
+  for (const ProductFigures& f : figures) {
+    if (json) {
+      const nlohmann::ordered_json line = {
+          {"run", "product"},
+          {"product", f.name},
+          {"outputs", f.shape.outputs},
+          {"inputs", f.shape.inputs},
+          {"rows", f.rows},
+          {"seconds", f.seconds},
+          {"weight_bytes_per_second", f.weight_bytes_per_second},
+          {"flops_per_second", f.flops_per_second},
+          {"read_bytes_per_second", f.rates.bytes_per_second},
+          {"peak_flops_per_second", f.rates.flops_per_second},
+          {"bound_share", f.bound_share},
+      };
+      std::printf("%s\n", line.dump().c_str());
+    } else {
+      std::printf("  rows %3u %9.1f us %7.2f GB/s %7.1f GFLOP/s %4.0f %% of the bound\n", f.rows,
+                  f.seconds * 1e6, f.weight_bytes_per_second / 1e9, f.flops_per_second / 1e9,
+                  f.bound_share * 100);
+    }
+  }
 }
 
 }  // namespace recurve

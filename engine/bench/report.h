@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/bench/measurement.h"
+#include "engine/bench/products.h"
 #include "engine/bench/size.h"
 
 namespace recurve {
@@ -30,6 +31,9 @@ void PrintText(const Figures& figures);
 
 // A line for each kernel of a step, and one for all of them.
 void PrintKernels(const std::vector<KernelFigures>& kernels, bool json);
+
+// What the machine reaches, and a line for each number of rows.
+void PrintProduct(const std::vector<ProductFigures>& figures, bool json);
 
 }  // namespace recurve
 

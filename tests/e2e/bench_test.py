@@ -19,6 +19,7 @@ FIELDS = {
     "steps", "step_seconds", "idle_share",
     "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
     *(f"stage_seconds_{stage}" for stage in STAGES),
+    "read_bytes_per_second", "peak_flops_per_second", "bound_share",
 }
 
 
@@ -67,6 +68,22 @@ class BenchTest(unittest.TestCase):
         refused = bench(DEMO, *SMALL, "--backend=null")  # with --threads
         self.assertEqual(refused.returncode, 2)
         self.assertIn("--threads is 2, which is of --backend=cpu alone", refused.stderr)
+
+    def test_kernels_are_measured_at_each_number_of_rows(self):
+        done = bench(DEMO, "--kernels", "--threads=2", "--repeat=1", "--format=json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        products = ("qkv", "o", "gate_up", "down", "head")
+        rows = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256)
+        self.assertEqual([(line["product"], line["rows"]) for line in lines],
+                         [(product, row) for product in products for row in rows])
+        for line in lines:
+            self.assertEqual(line["run"], "product")
+            for field in ("seconds", "weight_bytes_per_second", "flops_per_second",
+                          "read_bytes_per_second", "peak_flops_per_second", "bound_share"):
+                self.assertGreater(line[field], 0, field)
+        self.check_refusal("--kernels is of --backend=cpu alone; --backend is null",
+                           "--backend=null", "--kernels", code=1)
 
     def test_depths_are_those_asked_for(self):
         full = self.lines("--repeat=1", "--depths=1,1,1")[0]

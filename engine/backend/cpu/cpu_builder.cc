@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/backend/cpu/cpu_probe.h"
 #include "engine/base/check.h"
 #include "engine/base/machine.h"
 #include "engine/model/parameters.h"
@@ -12,6 +13,10 @@ namespace recurve {
 
 BackendFacts CpuBuilder::Describe(const Model& model) const {
   return CpuBackend::Describe(model, options_);
+}
+
+absl::StatusOr<std::unique_ptr<MachineProbe>> CpuBuilder::MakeProbe() const {
+  return CpuProbe::Create(options_.isa, options_.precision, options_.threads);
 }
 
 absl::StatusOr<uint64_t> CpuBuilder::Prepare(std::shared_ptr<const Model> model,

@@ -19,6 +19,7 @@ class CpuBuilder final : public BackendBuilder {
   explicit CpuBuilder(const CpuBackendOptions& options) : options_(options) {}
 
   BackendFacts Describe(const Model& model) const override;
+  absl::StatusOr<std::unique_ptr<MachineProbe>> MakeProbe() const override;
   absl::StatusOr<uint64_t> Prepare(std::shared_ptr<const Model> model,
                                    const BackendLimits& limits) override;
   absl::StatusOr<std::unique_ptr<Backend>> Make(uint32_t pages) override;

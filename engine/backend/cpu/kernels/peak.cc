@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cpu/kernels/peak.h"
+
+#include "engine/base/math.h"
+
+#if defined(__AVX2__)
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#endif
+
+namespace recurve {
+namespace {
+
+// Chains that do not wait for each other: more than the latency of a multiply-add times those that
+// begin in a clock.
+constexpr uint64_t kChains = 12;
+constexpr uint64_t kSteps = 64;  // of each chain in a round
+
+// Tells the compiler that `value` is needed, and may have become anything.
+template <typename T>
+inline void Keep(T& value) {
+#if defined(__x86_64__)
+  asm volatile("" : "+x"(value));
+#else
+  asm volatile("" : "+w"(value));
+#endif
+}
+
+uint64_t RunScalar(uint64_t rounds) {
+  float chains[kChains] = {};
+  float factor = 0.5F;
+  Keep(factor);
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      chains[i] = Fma(chains[i], factor, factor);
+      Keep(chains[i]);
+    }
+  }
+  return rounds * kSteps * kChains * 2;
+}
+
+#if defined(__AVX2__)
+
+uint64_t RunAvx2(uint64_t rounds) {
+  __m256 chains[kChains] = {};
+  __m256 factor = _mm256_set1_ps(0.5F);
+  Keep(factor);
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      chains[i] = _mm256_fmadd_ps(chains[i], factor, factor);
+      Keep(chains[i]);
+    }
+  }
+  return rounds * kSteps * kChains * 8 * 2;
+}
+
+__attribute__((target("avx512f"))) uint64_t RunAvx512(uint64_t rounds) {
+  __m512 chains[kChains] = {};
+  __m512 factor = _mm512_set1_ps(0.5F);
+  asm volatile("" : "+v"(factor));
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      chains[i] = _mm512_fmadd_ps(chains[i], factor, factor);
+      asm volatile("" : "+v"(chains[i]));
+    }
+  }
+  return rounds * kSteps * kChains * 16 * 2;
+}
+
+#endif  // __AVX2__
+
+}  // namespace
+
+uint64_t RunPeak(Isa isa, Precision /*precision*/, uint64_t rounds) {
+#if defined(__AVX2__)
+  if (isa == Isa::kAvx2) return RunAvx2(rounds);
+  if (isa == Isa::kAvx512) return RunAvx512(rounds);
+#endif
+  return RunScalar(rounds);
+}
+
+}  // namespace recurve
