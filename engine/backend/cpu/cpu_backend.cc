@@ -284,6 +284,8 @@ void CpuBackend::BlockLayers(uint32_t thread) {
   job.queries = batch_.size();
   for (; job.index < config.layers_per_recursion(); ++job.index) {
     job.layer = &model_.block[config.block_layer(job.index)];
+    const bool last = job.index + 1 == config.layers_per_recursion();
+    job.next = last ? nullptr : &model_.block[config.block_layer(job.index + 1)];
     layers_.Run(table_, batch_, job, thread);
   }
 }

@@ -170,6 +170,7 @@ void CpuProbe::RunProducts(uint32_t rows, uint64_t count) {
     for (uint64_t i = 0; i < count; ++i) {
       LinearArgs args;
       args.weights = &matrices_[(products_ + i) % matrices_.size()];
+      args.next = matrices_[(products_ + i + 1) % matrices_.size()].panel(part.begin);
       args.panel_begin = part.begin;
       args.panel_end = part.end;
       args.rows = rows;

@@ -82,7 +82,8 @@ void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t 
 }
 
 void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows,
-                         Activations& in, Epilogue epilogue, Activations& out, uint32_t thread) {
+                         Activations& in, Epilogue epilogue, Activations& out,
+                         const PackedMatrix* next, uint32_t thread) {
   const RowRange part = PartOfThread(panels, thread, team_.size());
   LinearArgs args;
   args.weights = &weights;
@@ -95,6 +96,9 @@ void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange 
   args.y = out.row(rows.begin);
   args.y_stride = out.stride();
   args.scratch = linear_scratch(thread);
+  if (next != nullptr) {
+    args.next = next->panel(PartOfThread(next->panels(), thread, team_.size()).begin);
+  }
   kernels_.linear(args);
 }
 
@@ -108,12 +112,12 @@ absl::Span<const RowRange> LayerRunner::AttentionRanges(const Batch& batch,
 void LayerRunner::ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread) {
   for (const RowRange rows : AttentionRanges(batch, layer)) {
     const Row& first = batch.rows()[rows.begin];
-    const PackedMatrix& qkv = WeightsOf(layer, first).qkv;
+    const auto& [qkv, o] = WeightsOf(layer, first);
     // Rows that append nothing need no keys and values.
     const uint32_t queries = config_.num_heads * config_.head_dim;
     const uint32_t panels =
         first.entry == kNoEntry ? (queries + kPanelOutputs - 1) / kPanelOutputs : qkv.panels();
-    Linear(qkv, panels, rows, normed_, Epilogue::kStore, qkv_, thread);
+    Linear(qkv, panels, rows, normed_, Epilogue::kStore, qkv_, &o, thread);
   }
 }
 
@@ -216,15 +220,16 @@ void LayerRunner::Run(const SlotTable& table, const Batch& batch, const LayerJob
   for (const RowRange range : AttentionRanges(batch, layer)) {
     const PackedMatrix& o = WeightsOf(layer, batch.rows()[range.begin]).o;
     Linear(o, o.panels(), {range.begin, std::min(range.end, job.queries)}, attended_,
-           Epilogue::kAdd, x_, thread);
+           Epilogue::kAdd, x_, &layer.gate_up, thread);
   }
   team_.Barrier(thread);
   Norm(layer.post_attention_norm, job.queries, thread);
   team_.Barrier(thread);
   Linear(layer.gate_up, layer.gate_up.panels(), {0, job.queries}, normed_, Epilogue::kSilu, gated_,
-         thread);
+         &layer.down, thread);
   team_.Barrier(thread);
-  Linear(layer.down, layer.down.panels(), {0, job.queries}, gated_, Epilogue::kAdd, x_, thread);
+  Linear(layer.down, layer.down.panels(), {0, job.queries}, gated_, Epilogue::kAdd, x_,
+         job.next == nullptr ? nullptr : &job.next->attention.front().qkv, thread);
   team_.Barrier(thread);
 }
 
@@ -232,7 +237,7 @@ void LayerRunner::RunHead(uint32_t rows, Activations& logits, uint32_t thread) {
   Norm(model_.final_norm, rows, thread);
   team_.Barrier(thread);
   Linear(model_.lm_head, model_.lm_head.panels(), {0, rows}, normed_, Epilogue::kStore, logits,
-         thread);
+         nullptr, thread);
   team_.Barrier(thread);
 }
 

@@ -35,6 +35,7 @@ struct LayerJob {
   uint32_t index = 0;    // of the layer in its cache group
   uint32_t queries = 0;  // leading rows that need the layer's output; of the others only keys and
                          // values are wanted
+  const PackedLayer* next = nullptr;  // that runs after it, if one does: its weights are fetched
 };
 
 // Owns the activations of a batch. Everything passed to the constructor outlives it. Run is called
@@ -63,8 +64,9 @@ class LayerRunner {
 
  private:
   void Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread);
+  // `next`: the matrix whose turn comes then, or null.
   void Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows, Activations& in,
-              Epilogue epilogue, Activations& out, uint32_t thread);
+              Epilogue epilogue, Activations& out, const PackedMatrix* next, uint32_t thread);
   void ProjectQkv(const Batch& batch, const PackedLayer& layer, uint32_t thread);
   // Cosines and sines of a position's angles: [head_dim / 2] each.
   void ComputeAngles(uint32_t position, float* cos, float* sin) const;

@@ -8,6 +8,7 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -43,14 +44,17 @@ struct LinearArgs {
   void* y = nullptr;
   size_t y_stride = 0;
   float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
+  // The weights that this thread multiplies with next, fetched ahead towards the end; may be null.
+  const std::byte* next = nullptr;
 };
 
-// Rows that a kernel takes together, at most.
+// Rows that a kernel takes together, at most: widened to floats, and as tiles of bf16.
 inline constexpr uint32_t kMaxRowsTogether = 12;
+inline constexpr uint32_t kMaxTileRows = 128;
 
 // Floats that a thread needs beside a product.
 inline size_t LinearScratch(const PackedMatrix& weights) {
-  return size_t{kMaxRowsTogether} * weights.padded_inputs();
+  return size_t{std::max(kMaxRowsTogether, kMaxTileRows / 2)} * weights.padded_inputs();
 }
 
 // Attention of one query row to the first `entries` entries of one KV head, for the query heads

@@ -113,12 +113,13 @@ struct Products {
   template <uint32_t kRows, typename Element>
   static void Panel(const Element* panel,  // [slices][2][32 * 16]
                     const float* x,        // [slices][kRows][32]
-                    uint32_t slices, float* sums /* [kRows][32] */) {
+                    uint32_t slices, FetchAhead& ahead, float* sums /* [kRows][32] */) {
     RECURVE_UNROLL
     for (uint32_t i = 0; i < kRows * kPanelOutputs; i += kWidth) {
       _mm256_store_ps(sums + i, _mm256_setzero_ps());
     }
     for (uint32_t slice = 0; slice < slices; ++slice) {
+      ahead.Step();
       AddSlice<kRows>(panel, x, sums);
       AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
       panel += 2 * kHalfElements;

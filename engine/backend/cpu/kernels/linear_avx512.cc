@@ -79,9 +79,11 @@ struct Products {
   template <uint32_t kRows, typename Element>
   RECURVE_AVX512 static void Panel(const Element* panel,  // [slices][2][32 * 16]
                                    const float* x,        // [slices][kRows][32]
-                                   uint32_t slices, float* sums /* [kRows][32] */) {
+                                   uint32_t slices, FetchAhead& ahead,
+                                   float* sums /* [kRows][32] */) {
     std::fill_n(sums, kRows * kPanelOutputs, 0.0F);
     for (uint32_t slice = 0; slice < slices; ++slice) {
+      ahead.Step();
       AddSlice<kRows>(panel, x, sums);
       AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
       panel += size_t{2} * kHalfElements;

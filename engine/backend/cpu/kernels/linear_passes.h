@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the products of AVX2 and AVX-512 share: how rows and panels are taken in turn, and what
-// becomes of the sums. For these two files.
+// What the products of AVX2, AVX-512 and AMX share: how rows and panels are taken in turn, and what
+// becomes of the sums. For these files alone.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 
@@ -12,13 +12,14 @@
 #include <cstdint>
 #include <utility>
 
+#include "engine/backend/cpu/kernels/fetch_ahead.h"
 #include "engine/backend/cpu/kernels/kernels_avx2.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
 
 namespace recurve::avx2 {
 
 inline constexpr uint32_t kHalfElements = kSliceInputs * kHalfPanel;
-// How far ahead of their use weights are fetched: about the latency of memory at its bandwidth.
+// How far ahead of their use weights are fetched to the first-level cache.
 inline constexpr size_t kPrefetchBytes = 4096;
 
 // The products of some rows, as many as the function is for, with one panel.
@@ -26,7 +27,8 @@ template <typename Element>
 using PanelFunction = void (*)(const Element* panel,  // [slices][2][32 * 16]
                                const float* x,        // [slices][rows][32]
                                uint32_t slices,
-                               float* sums);  // [rows][32], aligned to 64 bytes
+                               FetchAhead& ahead,  // a step for each slice
+                               float* sums);       // [rows][32], aligned to 64 bytes
 
 // Panels that rows of several passes take are taken in bands of about this size, half of the
 // second-level cache, so that they stay there for all passes.
@@ -37,6 +39,59 @@ inline size_t BandBytes() {
   }();
   return bytes;
 }
+
+// In which order a product's rows and panels come. Of a product for more rows than a pass takes,
+// each band of panels meets all passes before the next band comes.
+class Passes {
+ public:
+  // Some rows and some panels, which they meet one after the other.
+  struct Pass {
+    uint32_t row;
+    uint32_t rows;
+    uint32_t panel_begin;
+    uint32_t panel_end;
+    bool first;  // over these panels, which lie in the cache for the others
+    bool last;
+  };
+
+  Passes(const LinearArgs& args, uint32_t max_rows, size_t panel_bytes)
+      : args_(args), panel_bytes_(panel_bytes), passes_((args.rows + max_rows - 1) / max_rows) {}
+
+  // Calls body(pass) for all in order.
+  template <typename Body>
+  void ForEach(Body body) const {
+    const auto in_cache = static_cast<uint32_t>(std::max<size_t>(1, BandBytes() / panel_bytes_));
+    const uint32_t band = passes_ == 1 ? args_.panel_end - args_.panel_begin : in_cache;
+    for (uint32_t begin = args_.panel_begin; begin < args_.panel_end; begin += band) {
+      const uint32_t end = std::min(begin + band, args_.panel_end);
+      for (uint32_t i = 0; i < passes_; ++i) {
+        // Over nearly equal numbers of rows.
+        const uint32_t row = i * args_.rows / passes_;
+        const uint32_t rows = (i + 1) * args_.rows / passes_ - row;
+        body(Pass{row, rows, begin, end, i == 0, i + 1 == passes_});
+      }
+    }
+  }
+
+  // Fetches, in so many steps, what comes after the panels of `pass` that lie before `panel`: the
+  // next `panels` of them, or where these end the first of the next band or matrix.
+  FetchAhead Ahead(const Pass& pass, uint32_t panel, uint32_t panels, uint32_t steps) const {
+    const uint32_t places = pass.rows > 16 ? 4 : 8;
+    const bool in_pass = panel < pass.panel_end;
+    if (in_pass ? !pass.first : !pass.last) return {};
+    if (panel >= args_.panel_end) {
+      if (args_.next == nullptr) return {};
+      return {args_.next, panels * panel_bytes_, places, steps};
+    }
+    return {args_.weights->panel(panel), std::min(panels, args_.panel_end - panel) * panel_bytes_,
+            places, steps};
+  }
+
+ private:
+  const LinearArgs& args_;
+  const size_t panel_bytes_;
+  const uint32_t passes_;
+};
 
 // Widens rows [begin, begin + rows) of x, 32 inputs of each together, so that every input of a
 // slice lies at a constant distance from the first.
@@ -90,27 +145,20 @@ void LinearOf(const LinearArgs& args) {
   static_assert(kMaxRows <= kMaxRowsTogether);
   const PackedMatrix& weights = *args.weights;
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
-  const uint32_t passes = (args.rows + kMaxRows - 1) / kMaxRows;
   const size_t panel_bytes = size_t{slices} * 2 * kHalfElements * sizeof(Element);
-  const auto per_band = static_cast<uint32_t>(std::max<size_t>(1, BandBytes() / panel_bytes));
-  const uint32_t band = passes == 1 ? args.panel_end - args.panel_begin : per_band;
-  for (uint32_t first = args.panel_begin; first < args.panel_end; first += band) {
-    const uint32_t last = std::min(first + band, args.panel_end);
-    for (uint32_t pass = 0; pass < passes; ++pass) {
-      // Passes over nearly equal numbers of rows.
-      const uint32_t begin = pass * args.rows / passes;
-      const uint32_t rows = (pass + 1) * args.rows / passes - begin;
-      PackRows<Element>(args, begin, rows, args.scratch);
-      for (uint32_t panel = first; panel < last; ++panel) {
-        alignas(64) float sums[kMaxRows * kPanelOutputs];
-        kPanels[rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), args.scratch,
-                          slices, sums);
-        for (uint32_t r = 0; r < rows; ++r) {
-          Finish<Element>(args, begin + r, panel, sums + r * kPanelOutputs);
-        }
+  const Passes passes(args, kMaxRows, panel_bytes);
+  alignas(64) float sums[kMaxRows * kPanelOutputs];
+  passes.ForEach([&](const Passes::Pass& pass) {
+    PackRows<Element>(args, pass.row, pass.rows, args.scratch);
+    for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; ++panel) {
+      FetchAhead ahead = passes.Ahead(pass, panel + 1, 1, slices);
+      kPanels[pass.rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), args.scratch,
+                             slices, ahead, sums);
+      for (uint32_t r = 0; r < pass.rows; ++r) {
+        Finish<Element>(args, pass.row + r, panel, sums + r * kPanelOutputs);
       }
     }
-  }
+  });
 }
 
 // The whole product by an instruction set's Products::Panel<rows, Element>, which are

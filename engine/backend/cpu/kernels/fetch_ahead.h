@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights on their way to the second-level cache while others are multiplied. For the files of
+// products alone.
+#ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_FETCH_AHEAD_H_
+#define RECURVE_ENGINE_BACKEND_CPU_KERNELS_FETCH_AHEAD_H_
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace recurve {
+
+// Asks for memory in as many steps as there are, a part of it in each, from several places at once:
+// one stream of addresses gets about two thirds of the memory's bandwidth.
+class FetchAhead {
+ public:
+  FetchAhead() = default;  // nothing
+  // `bytes` from `begin` on, which may lie past what is mapped.
+  FetchAhead(const std::byte* begin, size_t bytes, uint32_t places, uint32_t steps)
+      : places_(places),
+        distance_((bytes + places - 1) / places),
+        per_step_((distance_ + steps - 1) / steps),
+        at_(begin),
+        end_(begin + distance_) {}
+
+  void Step() {
+    const std::byte* const end = std::min(at_ + per_step_, end_);
+    // Lines that a step begins: what it covers of a line is left to the next.
+    for (; next_ < end; next_ += kLine) {
+      for (uint32_t place = 0; place < places_; ++place) {
+        _mm_prefetch(reinterpret_cast<const char*>(next_ + place * distance_), _MM_HINT_T1);
+      }
+    }
+    at_ = end;
+  }
+
+ private:
+  static constexpr size_t kLine = 64;
+
+  uint32_t places_ = 0;
+  size_t distance_ = 0;  // of places
+  size_t per_step_ = 0;  // of each place
+  const std::byte* at_ = nullptr;
+  const std::byte* end_ = nullptr;
+  const std::byte* next_ = at_;  // the line that comes next
+};
+
+}  // namespace recurve
+
+#endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_FETCH_AHEAD_H_
