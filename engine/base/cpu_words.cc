@@ -12,7 +12,10 @@ CpuWords ReadCpuWords() {
   CpuWords words;
   uint32_t eax, ebx, ecx, edx;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) words.basic = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) words.newer = ebx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+    words.newer = ebx;
+    words.newest = edx;
+  }
   if (__get_cpuid(0x8000'0001, &eax, &ebx, &ecx, &edx)) words.extended = ecx;
   if (words.basic & bit_OSXSAVE) {
     // The intrinsic needs -mxsave.

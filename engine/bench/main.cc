@@ -233,7 +233,7 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
   app.add_option(
          "--isa", f.backend.isa,
-         "Of cpu: instruction set of its kernels, scalar, avx2 or avx512; auto: the fastest "
+         "Of cpu: instruction set of its kernels, scalar, avx2, avx512 or amx; auto: the fastest "
          "that the machine has. Same bits")
       ->capture_default_str()
       ->group(kEngine);

@@ -11,6 +11,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace recurve {
@@ -31,22 +33,49 @@ const char* IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }
 
 #if defined(__x86_64__)
 
-std::vector<Isa> SupportedIsas() { return IsasOf(ReadCpuWords()); }
+namespace {
+
+// Tiles are 8 KB of registers, for which the system makes room in a process that asks. Threads that
+// run already, and those that start later, have the right too.
+bool AskForTiles() {
+  constexpr int64_t kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM, which not all headers have
+  constexpr int64_t kTileData = 18;     // of the components of XCR0
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
+}  // namespace
+
+std::vector<Isa> SupportedIsas() {
+  static const auto* const isas = [] {
+    auto* const found = new std::vector<Isa>(IsasOf(ReadCpuWords()));
+    if (found->back() == Isa::kAmx && !AskForTiles()) found->pop_back();
+    return found;
+  }();
+  return *isas;
+}
 
 std::vector<Isa> IsasOf(const CpuWords& words) {
   constexpr uint32_t kSubsets = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
   // Of XCR0: the masks, and what the registers have beyond 256 bits and beyond the first sixteen.
   constexpr uint32_t kSaved = 0xE0;
+  // AMX-BF16 and AMX-TILE; of XCR0: how tiles are configured, and what they hold.
+  constexpr uint32_t kTiles = 1U << 22 | 1U << 24;
+  constexpr uint32_t kTilesSaved = 1U << 17 | 1U << 18;
   // AVX2 is in the baseline, without which no program of ours starts.
   std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2};
   if ((words.newer & kSubsets) == kSubsets && (words.saved & kSaved) == kSaved) {
     isas.push_back(Isa::kAvx512);
+    if ((words.newest & kTiles) == kTiles && (words.saved & kTilesSaved) == kTilesSaved) {
+      isas.push_back(Isa::kAmx);
+    }
   }
   return isas;
 }

@@ -13,15 +13,16 @@
 namespace recurve {
 
 // All give the same bits. kScalar is the readable definition, and what other processors run.
-// kAvx512: its subsets F, BW, DQ and VL.
-enum class Isa { kScalar, kAvx2, kAvx512 };
+// kAvx512: its subsets F, BW, DQ and VL. kAmx: that, and tiles of bf16.
+enum class Isa { kScalar, kAvx2, kAvx512, kAmx };
 
 // All of them, from the slowest to the fastest.
-inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 
 const char* IsaName(Isa isa);
 
-// Those that this processor has and whose registers its system keeps, in the order of kIsas.
+// Those that this processor has and whose registers its system keeps, in the order of kIsas. The
+// first call asks the system for this process's right to use tiles.
 std::vector<Isa> SupportedIsas();
 
 #if defined(__x86_64__)

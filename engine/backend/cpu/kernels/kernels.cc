@@ -15,6 +15,7 @@ const Kernels& KernelsFor(Isa isa) {
 #if defined(__AVX2__)
   if (isa == Isa::kAvx2) return kAvx2Kernels;
   if (isa == Isa::kAvx512) return kAvx512Kernels;
+  if (isa == Isa::kAmx) return kAmxKernels;
 #endif
   return kScalarKernels;
 }

@@ -139,6 +139,12 @@ constinit const Kernels kAvx512Kernels = [] {
   return kernels;
 }();
 
+constinit const Kernels kAmxKernels = [] {
+  Kernels kernels = kTable;
+  kernels.linear = amx::Linear;
+  return kernels;
+}();
+
 }  // namespace recurve
 
 #endif  // __AVX2__

@@ -28,6 +28,7 @@ extern const Kernels kScalarKernels;
 #if defined(__AVX2__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAmxKernels;
 #endif
 
 // The kernels that have files of their own, for these tables.
@@ -42,6 +43,9 @@ void Attention(const AttentionArgs& args);
 namespace avx512 {
 void Linear(const LinearArgs& args);
 }  // namespace avx512
+namespace amx {
+void Linear(const LinearArgs& args);
+}  // namespace amx
 
 }  // namespace recurve
 

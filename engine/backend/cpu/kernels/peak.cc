@@ -4,6 +4,7 @@
 #include "engine/base/math.h"
 
 #if defined(__AVX2__)
+#include "engine/backend/cpu/kernels/amx_tiles.h"
 #include "engine/backend/cpu/kernels/kernels_avx2.h"
 #endif
 
@@ -69,12 +70,31 @@ __attribute__((target("avx512f"))) uint64_t RunAvx512(uint64_t rounds) {
   return rounds * kSteps * kChains * 16 * 2;
 }
 
+// Products of tiles in six sums.
+RECURVE_AMX uint64_t RunAmx(uint64_t rounds) {
+  using amx::HardwareTiles;
+  const HardwareTiles::Scope scope;
+  HardwareTiles::Zero<6>();
+  HardwareTiles::Zero<7>();
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    HardwareTiles::Dot<0, 6, 7>();
+    HardwareTiles::Dot<1, 6, 7>();
+    HardwareTiles::Dot<2, 6, 7>();
+    HardwareTiles::Dot<3, 6, 7>();
+    HardwareTiles::Dot<4, 6, 7>();
+    HardwareTiles::Dot<5, 6, 7>();
+  }
+  return rounds * kSteps * 6 * 16 * 16 * 32 * 2;
+}
+
 #endif  // __AVX2__
 
 }  // namespace
 
-uint64_t RunPeak(Isa isa, Precision /*precision*/, uint64_t rounds) {
+uint64_t RunPeak(Isa isa, Precision precision, uint64_t rounds) {
 #if defined(__AVX2__)
+  if (isa == Isa::kAmx && precision == Precision::kBf16) return RunAmx(rounds);
+  if (isa == Isa::kAmx) return RunAvx512(rounds);
   if (isa == Isa::kAvx2) return RunAvx2(rounds);
   if (isa == Isa::kAvx512) return RunAvx512(rounds);
 #endif

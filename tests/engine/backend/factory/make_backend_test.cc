@@ -70,7 +70,7 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
 TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   std::string fastest;
-  for (const char* isa : {"scalar", "avx2", "avx512"}) {
+  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
     const auto builder = OpenBackend({.isa = isa});
     if (builder.ok()) {
       fastest = isa;
@@ -80,9 +80,9 @@ TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
     }
   }
   EXPECT_EQ(Describe(*model, {}).device, fastest);
-  EXPECT_EQ(
-      OpenBackend({.isa = "sse"}).status(),
-      absl::InvalidArgumentError("--isa is 'sse'; this version has auto, scalar, avx2, avx512"));
+  EXPECT_EQ(OpenBackend({.isa = "sse"}).status(),
+            absl::InvalidArgumentError(
+                "--isa is 'sse'; this version has auto, scalar, avx2, avx512, amx"));
 }
 
 TEST(OpenBackendTest, DescribesWhatItMakes) {

@@ -14,7 +14,7 @@ using testing::ElementsAre;
 
 TEST(IsaTest, NamesAreChosenAmongThoseThatTheMachineHas) {
   const std::vector<Isa> all(std::begin(kIsas), std::end(kIsas));
-  EXPECT_EQ(*ChooseIsa("auto", all), Isa::kAvx512);
+  EXPECT_EQ(*ChooseIsa("auto", all), Isa::kAmx);
   for (const Isa isa : kIsas) EXPECT_EQ(*ChooseIsa(IsaName(isa), all), isa);
   const std::vector<Isa> some = {Isa::kScalar, Isa::kAvx2};
   EXPECT_EQ(*ChooseIsa("auto", some), Isa::kAvx2);
@@ -25,7 +25,7 @@ TEST(IsaTest, NamesAreChosenAmongThoseThatTheMachineHas) {
   for (const char* name : {"", "AVX2", "sse", "avx"}) {
     EXPECT_EQ(ChooseIsa(name, all).status(),
               absl::InvalidArgumentError(absl::StrCat(
-                  "--isa is '", name, "'; this version has auto, scalar, avx2, avx512")));
+                  "--isa is '", name, "'; this version has auto, scalar, avx2, avx512, amx")));
   }
 }
 
@@ -55,6 +55,27 @@ TEST(IsaTest, Avx512NeedsEachOfItsSubsetsAndItsRegistersSaved) {
     words.saved &= ~(1U << bit);
     EXPECT_THAT(IsasOf(words), ElementsAre(Isa::kScalar, Isa::kAvx2)) << bit;
   }
+}
+
+TEST(IsaTest, AmxNeedsItsTilesTheirRegistersSavedAndAvx512) {
+  CpuWords all;
+  for (const uint32_t bit : {16, 17, 30, 31}) all.newer |= 1U << bit;
+  for (const uint32_t bit : {22, 24}) all.newest |= 1U << bit;
+  for (const uint32_t bit : {5, 6, 7, 17, 18}) all.saved |= 1U << bit;
+  EXPECT_THAT(IsasOf(all), ElementsAre(Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx));
+  for (const uint32_t bit : {22, 24}) {
+    CpuWords words = all;
+    words.newest &= ~(1U << bit);
+    EXPECT_EQ(IsasOf(words).back(), Isa::kAvx512) << bit;
+  }
+  for (const uint32_t bit : {17, 18}) {
+    CpuWords words = all;
+    words.saved &= ~(1U << bit);
+    EXPECT_EQ(IsasOf(words).back(), Isa::kAvx512) << bit;
+  }
+  CpuWords narrow = all;
+  narrow.newer = 0;
+  EXPECT_EQ(IsasOf(narrow).back(), Isa::kAvx2);
 }
 
 #endif  // __x86_64__
