@@ -8,7 +8,6 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_H_
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -48,13 +47,13 @@ struct LinearArgs {
   const std::byte* next = nullptr;
 };
 
-// Rows that a kernel takes together, at most: widened to floats, and as tiles of bf16.
-inline constexpr uint32_t kMaxRowsTogether = 12;
-inline constexpr uint32_t kMaxTileRows = 128;
+// Rows that a kernel takes together, at most: widened to floats, or as tiles of bf16.
+inline constexpr uint32_t kMaxWideRows = 64;
+inline constexpr uint32_t kMaxTileRows = 2 * kMaxWideRows;
 
 // Floats that a thread needs beside a product.
 inline size_t LinearScratch(const PackedMatrix& weights) {
-  return size_t{std::max(kMaxRowsTogether, kMaxTileRows / 2)} * weights.padded_inputs();
+  return size_t{kMaxWideRows} * weights.padded_inputs();
 }
 
 // Attention of one query row to the first `entries` entries of one KV head, for the query heads

@@ -142,20 +142,32 @@ void LinearOf(const LinearArgs& args) {
   constexpr uint32_t kMaxRows = Products::kMaxRows;
   static constexpr auto kPanels =
       PanelFunctions<Products, Element>(std::make_integer_sequence<uint32_t, kMaxRows>());
-  static_assert(kMaxRows <= kMaxRowsTogether);
   const PackedMatrix& weights = *args.weights;
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
   const size_t panel_bytes = size_t{slices} * 2 * kHalfElements * sizeof(Element);
-  const Passes passes(args, kMaxRows, panel_bytes);
+  const Passes passes(args, kMaxWideRows, panel_bytes);
   alignas(64) float sums[kMaxRows * kPanelOutputs];
   passes.ForEach([&](const Passes::Pass& pass) {
-    PackRows<Element>(args, pass.row, pass.rows, args.scratch);
+    // Blocks of nearly equal numbers of rows.
+    const uint32_t blocks = (pass.rows + kMaxRows - 1) / kMaxRows;
+    const auto first_of = [&](uint32_t block) { return block * pass.rows / blocks; };
+    const auto packed = [&](uint32_t row) {
+      return args.scratch + size_t{row} * weights.padded_inputs();
+    };
+    for (uint32_t block = 0; block < blocks; ++block) {
+      const uint32_t first = first_of(block);
+      PackRows<Element>(args, pass.row + first, first_of(block + 1) - first, packed(first));
+    }
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; ++panel) {
-      FetchAhead ahead = passes.Ahead(pass, panel + 1, 1, slices);
-      kPanels[pass.rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), args.scratch,
-                             slices, ahead, sums);
-      for (uint32_t r = 0; r < pass.rows; ++r) {
-        Finish<Element>(args, pass.row + r, panel, sums + r * kPanelOutputs);
+      FetchAhead ahead = passes.Ahead(pass, panel + 1, 1, blocks * slices);
+      for (uint32_t block = 0; block < blocks; ++block) {
+        const uint32_t first = first_of(block);
+        const uint32_t rows = first_of(block + 1) - first;
+        kPanels[rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), packed(first),
+                          slices, ahead, sums);
+        for (uint32_t r = 0; r < rows; ++r) {
+          Finish<Element>(args, pass.row + first + r, panel, sums + r * kPanelOutputs);
+        }
       }
     }
   });
