@@ -4,11 +4,11 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_FETCH_AHEAD_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_FETCH_AHEAD_H_
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
 
 namespace recurve {
 
@@ -18,28 +18,28 @@ class FetchAhead {
  public:
   FetchAhead() = default;  // nothing
   // `bytes` from `begin` on, which may lie past what is mapped.
-  FetchAhead(const std::byte* begin, size_t bytes, uint32_t places, uint32_t steps)
-      : places_(places),
-        distance_((bytes + places - 1) / places),
+  FetchAhead(const std::byte* begin, size_t bytes, uint32_t steps)
+      : distance_((bytes + kPlaces - 1) / kPlaces),
         per_step_((distance_ + steps - 1) / steps),
         at_(begin),
         end_(begin + distance_) {}
 
   void Step() {
-    const std::byte* const end = std::min(at_ + per_step_, end_);
+    at_ = std::min(at_ + per_step_, end_);
     // Lines that a step begins: what it covers of a line is left to the next.
-    for (; next_ < end; next_ += kLine) {
-      for (uint32_t place = 0; place < places_; ++place) {
-        _mm_prefetch(reinterpret_cast<const char*>(next_ + place * distance_), _MM_HINT_T1);
+    for (; next_ < at_; next_ += kLine) {
+      const std::byte* line = next_;
+      RECURVE_UNROLL
+      for (uint32_t place = 0; place < kPlaces; ++place, line += distance_) {
+        _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
       }
     }
-    at_ = end;
   }
 
  private:
+  static constexpr uint32_t kPlaces = 8;
   static constexpr size_t kLine = 64;
 
-  uint32_t places_ = 0;
   size_t distance_ = 0;  // of places
   size_t per_step_ = 0;  // of each place
   const std::byte* at_ = nullptr;

@@ -76,15 +76,14 @@ class Passes {
   // Fetches, in so many steps, what comes after the panels of `pass` that lie before `panel`: the
   // next `panels` of them, or where these end the first of the next band or matrix.
   FetchAhead Ahead(const Pass& pass, uint32_t panel, uint32_t panels, uint32_t steps) const {
-    const uint32_t places = pass.rows > 16 ? 4 : 8;
     const bool in_pass = panel < pass.panel_end;
     if (in_pass ? !pass.first : !pass.last) return {};
     if (panel >= args_.panel_end) {
       if (args_.next == nullptr) return {};
-      return {args_.next, panels * panel_bytes_, places, steps};
+      return {args_.next, panels * panel_bytes_, steps};
     }
     return {args_.weights->panel(panel), std::min(panels, args_.panel_end - panel) * panel_bytes_,
-            places, steps};
+            steps};
   }
 
  private:
