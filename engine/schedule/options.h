@@ -17,6 +17,7 @@
 #include "engine/kv/page_pool.h"
 #include "engine/schedule/policy.h"
 #include "engine/schedule/sample.h"
+#include "engine/schedule/stage_costs.h"
 
 namespace recurve {
 
@@ -33,6 +34,7 @@ struct ScheduleOptions : AdmissionLimits {
   uint32_t vocab_size = 0;
   std::vector<TokenId> eos_ids;  // end of sequence, unless a sample ignores them
   Policy policy;
+  StageCosts costs;  // on this machine; without them `staged` is `depthwise`
   bool prefix_cache = true;
   uint32_t prefix_node_tokens = 64;  // tokens that are cached, or not, together
   // While samples wait longer than this, new tokens of those that allow it may run fewer

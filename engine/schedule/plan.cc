@@ -24,7 +24,8 @@ const StepPlan& Schedule::Plan() {
   EndDue(now);
   if (dial_.has_goal()) dial_.Turn(now, now - queue_.OldestArrival().value_or(now));
   preempted_ = false;
-  builder_.Begin(++planned_, options_.policy.ends_min());
+  ++planned_;
+  builder_.Begin(planned_, EndsMin());
   PreemptForPriority();
   EvictAtBoundaries();
   ReturnSurplusPages();
@@ -36,6 +37,20 @@ const StepPlan& Schedule::Plan() {
   accounts_.CountEvictions(builder_.plan(), stays_);
   stays_.TellDrops(builder_.plan().drops);
   return builder_.plan();
+}
+
+uint32_t Schedule::EndsMin() {
+  if (options_.policy.ends_min().has_value()) return *options_.policy.ends_min();
+  uint32_t generating = 0;
+  for (const Sequence* sequence : running_) {
+    const Stay& stay = stays_.Current(sequence->slot);
+    const SlotState& state = stay.state;
+    const bool waits = state.stage == Stage::kExit ||
+                       (state.stage == Stage::kEntry && SpanRows(state, stay.limits) > 0);
+    if (waits && planned_ - stay.last_ran > staging_.longest_wait()) return 1;
+    if (state.position >= stay.limits.prompt) ++generating;
+  }
+  return staging_.EndsMin(generating);
 }
 
 void Schedule::EndDue(SteadyTime now) {
@@ -171,6 +186,7 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   Stay& stay = stays_.Begin(&sequence, tokens - prefix.tokens > 1, planned_, committed_);
   tables_.TakeMemory(sequence.slot, std::min(sequence.end, max_positions));
   stay.state.stage = Stage::kEntry;
+  stay.last_ran = planned_ - 1;
   stay.limits.prompt = tokens;
   stay.limits.end = sequence.end;
   stay.limits.chunk = options_.limits.chunk;

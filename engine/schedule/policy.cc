@@ -10,10 +10,11 @@ namespace recurve {
 
 absl::StatusOr<Policy> Policy::FromName(std::string_view name) {
   if (name == "depthwise") return Policy();
+  if (name == "staged") return Policy(std::nullopt);
   if (name == "lockstep") return Policy(kEndsWhenBlockEmpty);
   return absl::InvalidArgumentError(absl::StrCat("policy is \"",
                                                  absl::string_view(name.data(), name.size()),
-                                                 "\"; expected depthwise or lockstep"));
+                                                 "\"; expected staged, depthwise or lockstep"));
 }
 
 }  // namespace recurve

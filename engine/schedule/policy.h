@@ -5,14 +5,16 @@
 #define RECURVE_ENGINE_SCHEDULE_POLICY_H_
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 
 namespace recurve {
 
-// A policy is one number of the plan, `ends_min`: EXIT and ENTRY run when that many rows wait for
-// them, or when none waits for the block.
+// A policy says one number of each plan, `ends_min`: EXIT and ENTRY run when that many rows wait
+// for them, or when none waits for the block.
+//   staged     what costs least for the sequences in flight (staging.h).
 //   depthwise  1: every stage in every step, so rows of all recursion depths share a step.
 //   lockstep   infinite: the rows in the block first leave it together, as in an engine without
 //              depth-wise batching.
@@ -26,12 +28,13 @@ class Policy {
 
   Policy() = default;  // depthwise
 
-  uint32_t ends_min() const { return ends_min_; }
+  // None: staged.
+  std::optional<uint32_t> ends_min() const { return ends_min_; }
 
  private:
-  explicit Policy(uint32_t ends_min) : ends_min_(ends_min) {}
+  explicit Policy(std::optional<uint32_t> ends_min) : ends_min_(ends_min) {}
 
-  uint32_t ends_min_ = 1;
+  std::optional<uint32_t> ends_min_ = 1;
 };
 
 }  // namespace recurve

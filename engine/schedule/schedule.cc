@@ -45,6 +45,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       shape_(shape),
       clock_(clock),
       dial_(shape.recursions, options_.queue_time_goal),
+      staging_(options_.costs, shape, options_.limits),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
@@ -125,6 +126,7 @@ void Schedule::Commit(const StepResult& result) {
     Stay& stay = stays_.At(outcome.slot, result.epoch);
     before_.push_back(stay.state);
     stay.state = Resolve(stay.state, outcome, stay.limits, shape_);
+    stay.last_ran = result.epoch;
   }
   accounts_.RaisePeaks(running_, stays_, tables_);
   size_t next = 0;  // in result.depths
@@ -161,6 +163,8 @@ void Schedule::Deliver(Stay& stay, const SlotState& before, const Outcome& outco
     RECURVE_CHECK(position == sequence.tokens.size());
     const bool stop_id = (outcome.flags & kStopId) != 0;
     accounts_.CountToken(sequence, depths.back(), clock_->Now());
+    // Prompts have depths of their own.
+    if (before.position >= stay.limits.prompt) staging_.CountDepth(depths.back());
     const bool stop_string =
         sequence.TellToken({outcome.token, position, depths.back(), stop_id, logprobs});
     if (stop_id) return End(sequence, sequence.StopReason(outcome.token), absl::OkStatus());

@@ -16,7 +16,8 @@
 //
 //   Further rules stand with their classes: which prefixes are shared (prefix_sharing.h), where a
 //   sequence with a KV budget drops entries (boundaries.h), which tokens may be given fewer
-//   recursions (depth_dial.h), how what a plan has no space for waits (plan_builder.h).
+//   recursions (depth_dial.h), when EXIT and ENTRY run (policy.h, staging.h), how what a plan has
+//   no space for waits (plan_builder.h).
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -46,6 +47,7 @@
 #include "engine/schedule/sample.h"
 #include "engine/schedule/schedule_accounts.h"
 #include "engine/schedule/sequence.h"
+#include "engine/schedule/staging.h"
 #include "engine/schedule/stays.h"
 #include "engine/schedule/waiting_queue.h"
 
@@ -100,6 +102,8 @@ class Schedule {
   // Takes the sequence out of everything and tells its observer.
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
 
+  // Of the plan that is being made.
+  uint32_t EndsMin();
   // A plan's parts, in this order.
   void EndDue(SteadyTime now);
   void PreemptForPriority();
@@ -125,6 +129,7 @@ class Schedule {
   const StepShape shape_;
   const Clock* const clock_;
   DepthDial dial_;
+  Staging staging_;
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the sample's id
   WaitingQueue queue_;
   std::vector<Sequence*> running_;                 // in order of precedence

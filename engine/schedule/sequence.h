@@ -76,6 +76,7 @@ struct Stay {
   uint32_t epoch = 0;            // of the plan that admitted it
   uint32_t area = kNoArea;
   SlotState state;                  // after the last committed step
+  uint32_t last_ran = 0;            // epoch of the last step that ran any of it
   SlotLimits limits;                // of the last plan
   uint32_t boundary = kNoBoundary;  // `room` stays at or below it until entries have been dropped
   // What plans have told of it: the given tokens below this position, and the depth caps below that

@@ -38,6 +38,7 @@ class LoadDrawer {
   void JoinCrowd(DrawnSample& drawn);
   void PassBy(DrawnSample& drawn);
   void DrawPages();
+  void DrawCosts();
 
   std::mt19937_64 random_;
   const SteadyTime now_;
@@ -242,6 +243,20 @@ void LoadDrawer::DrawPages() {
   options_.max_preemptions = Chance(0.1) ? 0 : Draw(1, 4);
 }
 
+// Steps that cost something, so that rows wait for EXIT and ENTRY until it is best.
+void LoadDrawer::DrawCosts() {
+  const auto draw = [this](CostCurve& curve) {
+    const double fixed = Draw(1, 100);
+    const double row = Draw(0, 20);
+    curve.See(1, fixed + row);
+    curve.See(16, fixed + 16 * row);
+  };
+  draw(options_.costs.ends);
+  draw(options_.costs.block);
+  draw(options_.costs.prompt_ends);
+  options_.policy = *Policy::FromName("staged");
+}
+
 DrawnLoad LoadDrawer::Draw() {
   DrawModel();
   DrawOptions();
@@ -272,6 +287,7 @@ DrawnLoad LoadDrawer::Draw() {
   DrawPages();
   DrawPlanChanges();
   load_.backend_seed = random_();
+  if (Chance(0.5)) DrawCosts();
   return std::move(load_);
 }
 

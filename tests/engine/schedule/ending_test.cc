@@ -314,8 +314,9 @@ TEST_F(EndingTest, RefusesOptionsThatContradictEachOther) {
 TEST(PolicyTest, KnowsItsNames) {
   EXPECT_EQ(Policy().ends_min(), 1U);
   EXPECT_EQ(Policy::FromName("lockstep")->ends_min(), kEndsWhenBlockEmpty);
-  EXPECT_EQ(Policy::FromName("staged").status().message(),
-            "policy is \"staged\"; expected depthwise or lockstep");
+  EXPECT_EQ(Policy::FromName("staged")->ends_min(), std::nullopt);
+  EXPECT_EQ(Policy::FromName("").status().message(),
+            "policy is \"\"; expected staged, depthwise or lockstep");
 }
 
 TEST(ClockTest, GoesOn) {

@@ -65,7 +65,9 @@ void FakeBackend::RunOldest() {
     outcomes[i].slot = i;
     before[i] = slots_[i].state;
   }
-  if (EndsRun(plan)) {
+  const bool ends_run = EndsRun(plan);
+  CheckWaits(ends_run);
+  if (ends_run) {
     for (const uint32_t i : Select(exit_, Stage::kExit, plan.ends, plan.prompt_rows)) {
       RunExit(i, outcomes[i], depths[i], result);
     }
@@ -99,6 +101,14 @@ bool FakeBackend::EndsRun(const StepPlan& plan) const {
     if (slot.state.stage == Stage::kBlock) block_is_empty = false;
   }
   return plan.ends > 0 && (waiting >= plan.ends_min || block_is_empty);
+}
+
+void FakeBackend::CheckWaits(bool ends_run) {
+  for (Slot& slot : slots_) {
+    const bool waits = slot.state.stage == Stage::kExit && !ends_run;
+    slot.waited = waits ? slot.waited + 1 : 0;
+    Check(slot.waited <= longest_wait_, "a row waits too long for EXIT");
+  }
 }
 
 uint32_t FakeBackend::RowsToRun(const Slot& slot, Stage stage) const {

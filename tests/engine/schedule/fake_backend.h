@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <random>
 #include <span>
 #include <string>
@@ -39,6 +40,9 @@ class FakeBackend : public Backend {
   FakeBackend(const FakeModel& model, const BackendLimits& limits,
               const EntriesPerPage& entries_per_page, uint64_t seed, FakeFault fault);
 
+  // A slot may wait for EXIT in so many steps in which EXIT does not run.
+  void set_longest_wait(uint32_t steps) { longest_wait_ = steps; }
+
   absl::Status Submit(const StepPlan& plan) override;
   // Internal says what a plan did that it must not do.
   absl::Status Collect(StepResult& result) override;
@@ -56,6 +60,7 @@ class FakeBackend : public Backend {
     std::vector<uint32_t> history;                         // [max_positions]
     std::array<std::vector<uint32_t>, kMaxGroups> tables;  // pages
     std::vector<CapChange> caps;
+    uint32_t waited = 0;  // steps for EXIT
   };
   struct Row {
     FakeHidden hidden;
@@ -95,6 +100,7 @@ class FakeBackend : public Backend {
   // fake_backend.cc: a step.
   void RunOldest();
   bool EndsRun(const StepPlan& plan) const;
+  void CheckWaits(bool ends_run);
   std::vector<uint32_t> Select(Selection& selection, Stage stage, uint32_t generated_rows,
                                uint32_t prompt_rows) const;
   uint32_t RowsToRun(const Slot& slot, Stage stage) const;
@@ -118,6 +124,7 @@ class FakeBackend : public Backend {
   const BackendLimits limits_;
   const EntriesPerPage entries_per_page_;
   const FakeFault fault_;
+  uint32_t longest_wait_ = std::numeric_limits<uint32_t>::max();
   std::mt19937_64 random_;
 
   std::vector<Slot> slots_;

@@ -321,8 +321,15 @@ std::string RunRandomLoad(uint64_t seed, const LoadBackendMaker& make_backend,
 
 std::string RunRandomLoad(uint64_t seed, FakeFault fault, LoadFigures& figures) {
   const auto make_backend = [fault](const DrawnLoad& load) {
-    return std::make_unique<FakeBackend>(load.model, load.options.limits,
-                                         load.options.entries_per_page, load.backend_seed, fault);
+    auto backend = std::make_unique<FakeBackend>(
+        load.model, load.options.limits, load.options.entries_per_page, load.backend_seed, fault);
+    const BackendLimits& limits = load.options.limits;
+    if (!load.options.policy.ends_min().has_value()) {
+      // As many steps as all slots need for all recursions; whoever plans ahead knows later.
+      const uint32_t turns = (limits.slots + limits.block_rows - 1) / limits.block_rows;
+      backend->set_longest_wait(std::max(load.model.shape.recursions * turns, load.depth));
+    }
+    return backend;
   };
   return RunRandomLoad(seed, make_backend, figures);
 }
