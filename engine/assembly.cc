@@ -20,6 +20,7 @@
 #include "engine/model/model_directory.h"
 #include "engine/model/parameters.h"
 #include "engine/model/weights.h"
+#include "engine/schedule/measure_costs.h"
 #include "engine/text_encoder.h"
 #include "engine/tokenizer/utf8.h"
 
@@ -186,8 +187,8 @@ EngineInfo InfoOf(const Model& model, const EngineOptions& options, const Backen
   return info;
 }
 
-absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config,
-                                                       const EngineOptions& options) {
+absl::StatusOr<ScheduleOptions> MakeScheduleOptions(const ModelConfig& config,
+                                                    const EngineOptions& options) {
   ScheduleOptions schedule;
   static_cast<AdmissionLimits&>(schedule) = options.schedule;
   schedule.limits = LimitsOf(options);
@@ -197,7 +198,8 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const ModelConfig& config
   ASSIGN_OR_RETURN(schedule.policy, Policy::FromName(options.schedule.policy));
   if (options.schedule.adaptive_depth) schedule.queue_time_goal = options.schedule.queue_time_goal;
   schedule.prefix_cache = options.memory.prefix_cache;
-  return Schedule::Create(std::move(schedule), ShapeOf(config), Clock::Steady());
+  RETURN_IF_ERROR(ValidateOptions(schedule, ShapeOf(config)));
+  return schedule;
 }
 
 // The tokenizer of a model directory, null and a warning if it has none. A model may have more ids
@@ -276,8 +278,14 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
                    LoadTokenizer(options.model.directory, model->config.vocab_size, &warnings));
   ASSIGN_OR_RETURN(const uint64_t free, builder->Prepare(model, LimitsOf(options)));
   RETURN_IF_ERROR(FillPages(model->config, facts, free, options, &warnings));
-  ASSIGN_OR_RETURN(assembly.schedule, MakeSchedule(model->config, options));
+  ASSIGN_OR_RETURN(ScheduleOptions schedule, MakeScheduleOptions(model->config, options));
   ASSIGN_OR_RETURN(assembly.backend, builder->Make(options.memory.kv_pages));
+  const StepShape shape = ShapeOf(model->config);
+  if (facts.computes) {
+    ASSIGN_OR_RETURN(schedule.costs, MeasureCosts(*assembly.backend, schedule, shape));
+  }
+  ASSIGN_OR_RETURN(assembly.schedule,
+                   Schedule::Create(std::move(schedule), shape, Clock::Steady()));
   assembly.queue_depth = *options.schedule.queue_depth;
   assembly.step_timeout = options.schedule.step_timeout;
   assembly.info = InfoOf(*model, options, facts);

@@ -39,7 +39,8 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
                                    uint32_t slots, uint32_t context,
                                    std::vector<std::string>* warnings);
 
-// Finds the backend's device, loads the model and dimensions backend and schedule. InvalidArgument
+// Finds the backend's device, loads the model, dimensions backend and schedule and measures what
+// steps cost. InvalidArgument
 // names the option, the value and what is allowed; else as OpenBackend and BackendBuilder.
 // `progress`, if not null, is told how far that is.
 absl::StatusOr<Assembly> Assemble(const EngineOptions& options,

@@ -65,10 +65,12 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
 
 void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
   FlagGroup group(app, "Schedule");
-  group.Choice("--policy", &options->policy, {"depthwise", "lockstep"},
+  group.Choice("--policy", &options->policy, {"staged", "depthwise", "lockstep"},
                "When first and last layers run: depthwise, in every step, so that a row that is "
                "done never waits; lockstep, only when no row waits for the shared block, as an "
-               "engine without depth-wise batching does.");
+               "engine without depth-wise batching does; staged, when so many rows wait that a "
+               "token costs least, as measured at the start, and a row waits no longer than all "
+               "slots take for all recursions. Same results bit for bit.");
   group.Value("--slots", &options->slots,
               "Sequences in flight. More raise throughput and the time between two tokens of each; "
               "requests beyond wait in the queue.");
@@ -76,8 +78,8 @@ void AddScheduleFlags(CLI::App* app, ScheduleLimits* options) {
               "Prompts in progress at once. More let a short prompt pass a long one, and take "
               "memory for a chunk of hidden rows each.");
   group.Value("--chunk", &options->chunk,
-              "Most prompt tokens of one sequence in a step. Longer chunks finish prompts sooner "
-              "and make running streams wait longer for a step.");
+              "Most prompt tokens of one sequence in a step. While streams generate chunks are as "
+              "short as it takes, on this machine, for a step to take at most twice the time.");
   group.NumberOrAuto("--ends", &options->ends,
                      "Most generated tokens in the first and last layers of a step; auto: as many "
                      "as slots.");

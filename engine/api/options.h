@@ -34,8 +34,9 @@ struct ModelOptions {
 };
 
 struct ScheduleLimits : StepLimits, AdmissionLimits {
-  std::string policy = "depthwise";  // when EXIT and ENTRY run: depthwise (every step) or lockstep
-                                     // (only when no row waits for the block)
+  // When EXIT and ENTRY run: staged (when so many rows wait that it costs least), depthwise (every
+  // step) or lockstep (only when no row waits for the block).
+  std::string policy = "staged";
   // While requests wait longer than the goal, new tokens of those that allow it run fewer
   // recursions.
   bool adaptive_depth = false;

@@ -58,6 +58,10 @@ struct ScheduleCounters {
   uint32_t waiting = 0;
   uint64_t waiting_tokens = 0;
   uint32_t depth_cap = 1;  // of new tokens whose requests allow adaptive depth
+  // Of the last plan: rows that wait for EXIT and ENTRY until these run, all slots at most; and
+  // prompt rows that a step may have.
+  uint32_t ends_min = 1;
+  uint32_t prompt_rows = 0;
   uint32_t pages_free = 0;
   uint32_t pages_cached = 0;       // of prefixes that no sequence uses
   uint32_t pages_reserved = 0;     // of sequences, each counted once

@@ -22,6 +22,7 @@ struct BackendFacts {
   double memory_share = 0;   // of what memory is left for pages, what they take if nobody says more
   uint32_t queue_depth = 0;  // steps that are best queued behind the running one
   uint32_t max_slots = 0;
+  bool computes = true;  // false: steps cost nothing that could be measured
 };
 
 }  // namespace recurve

@@ -32,21 +32,25 @@ constexpr uint64_t kMostQueued = 1;  // a backend holds two steps
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
 struct Flags {
-  std::string model, shape, depths, precision = "bf16", policy = "depthwise", threads = "auto",
+  std::string model, shape, depths, precision = "bf16", policies_text = "staged", threads = "auto",
                                     queue_depth = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
-  uint32_t ends_min = 0;             // 0: the policy's
+  uint32_t ends_min = 0;             // 0: the policies'
   bool size = false;                 // print a SizeAnswer instead of running
   uint32_t context = 0;              // of --size; 0: the model's
   double bandwidth = 0, tflops = 0;  // of --size: GB/s, TFLOP/s
   bool kernels = false;              // measure products instead of running
   BackendOptions backend;
   BenchOptions bench;
+  std::vector<std::string> policy_names;  // of --policy; one, without a name, for --ends_min
+  std::vector<Policy> policies;
 };
 
 constexpr char kFooter[] =
     "tokens_per_second counts tokens generated after every stream had its first one, over that\n"
-    "time; prompt_tokens_per_second all prompts, over the time to the last stream's first token.\n"
+    "time; steady_tokens_per_second the same until the first stream ended, since with streams of\n"
+    "one length few run at the end, and is 0 if that was before all had begun; "
+    "prompt_tokens_per_second all prompts, over the time to the last stream's first token.\n"
     "mean_depth is block rows over entry rows. first_token_seconds is a stream's wait for its\n"
     "first token, all having come at once; cached_prompt_share what the prefix cache had.\n"
     "step_seconds is a run's time over its steps; stage_seconds_* are what a step spends in each\n"
@@ -212,7 +216,12 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
          "more to cuBLASLt, if that is installed")
       ->group(kEngine);
   app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
-  app.add_option("--policy", f.policy, "depthwise or lockstep")
+  app.add_option(
+         "--policy", f.policies_text,
+         "staged, depthwise or lockstep; or several with commas between them, which take "
+         "turns in each run: their figures can be compared on a machine whose speed changes. "
+         "With staged among them stages are measured first, and prompts share steps with "
+         "streams that generate as the server has it, row by row; else in whole chunks")
       ->capture_default_str()
       ->group(kEngine);
   app.add_option(
@@ -271,6 +280,22 @@ absl::Status ParseDepths(const std::string& depths, std::vector<double>& shares)
   return absl::OkStatus();
 }
 
+absl::Status ParsePolicies(Flags& f) {
+  if (f.ends_min != 0) {
+    f.policy_names = {""};
+    f.policies = {Policy::WithEndsMin(f.ends_min)};
+    return absl::OkStatus();
+  }
+  f.policy_names = absl::StrSplit(f.policies_text, ',');
+  for (const std::string& name : f.policy_names) {
+    const auto policy = Policy::FromName(name);
+    if (!policy.ok()) return Refuse("policy", name, "staged, depthwise and lockstep");
+    f.policies.push_back(*policy);
+    if (!policy->ends_min().has_value()) f.bench.measures_costs = true;
+  }
+  return absl::OkStatus();
+}
+
 // Fills in what the flags say as text.
 absl::Status Parse(Flags& f) {
   BackendOptions& backend = f.backend;
@@ -278,9 +303,7 @@ absl::Status Parse(Flags& f) {
   if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
   backend.precision = *precision;
   f.bench.number_bytes = ElementSize(*precision);
-  const auto policy = Policy::FromName(f.policy);
-  if (!policy.ok()) return Refuse("policy", f.policy, "depthwise and lockstep");
-  f.bench.policy = f.ends_min == 0 ? *policy : Policy::WithEndsMin(f.ends_min);
+  RETURN_IF_ERROR(ParsePolicies(f));
   if (f.threads == "auto") {
     backend.threads = 0;
   } else if (const std::string why = WholeNumber(1, kMost32)(f.threads); !why.empty()) {
@@ -389,25 +412,37 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
   for (const std::string& warning : bench->warnings()) {
     std::fprintf(stderr, "recurve-bench: %s\n", warning.c_str());
   }
-  std::vector<Figures> runs;
+  const bool compares = f.policies.size() > 1;
+  std::vector<std::vector<Figures>> runs(f.policies.size());
   std::vector<KernelFigures> kernels;
   for (uint32_t i = 0; i < f.warmup + f.repeat; ++i) {
     const bool warm = i >= f.warmup;
     std::fprintf(stderr, "recurve-bench: %s %u of %u\n", warm ? "run" : "warm-up",
                  warm ? i - f.warmup + 1 : i + 1, warm ? f.repeat : f.warmup);
-    ASSIGN_OR_RETURN(const Measurement measurement, bench->Run());
-    if (!warm) continue;
-    NoteEarlyEndings(measurement, f.bench.streams);
-    runs.push_back(ToFigures(measurement));
-    kernels = bench->CountKernels(measurement);
-    if (f.format == "json") RETURN_IF_ERROR(PrintJson(runs.size(), runs.back()));
+    for (size_t p = 0; p < f.policies.size(); ++p) {
+      bench->set_policy(f.policies[p]);
+      ASSIGN_OR_RETURN(const Measurement measurement, bench->Run());
+      if (!warm) continue;
+      NoteEarlyEndings(measurement, f.bench.streams);
+      runs[p].push_back(ToFigures(measurement));
+      kernels = bench->CountKernels(measurement);
+      if (f.format != "json") continue;
+      RETURN_IF_ERROR(PrintJson(runs[p].size(), runs[p].back(), compares ? f.policy_names[p] : ""));
+    }
   }
-  const Figures medians = Medians(runs);
   PrintKernels(kernels, f.format == "json");
-  if (f.format == "json") return PrintJson("median", medians);
-  std::printf("medians of %u runs; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
-              bench->facts().device.c_str(), bench->facts().threads);
-  for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
+  for (size_t p = 0; p < f.policies.size(); ++p) {
+    const Figures medians = Medians(runs[p]);
+    const std::string policy = compares ? f.policy_names[p] : "";
+    if (f.format == "json") {
+      RETURN_IF_ERROR(PrintJson("median", medians, policy));
+      continue;
+    }
+    std::printf("medians of %u runs; %s, %s, %u threads%s\n", f.repeat, f.precision.c_str(),
+                bench->facts().device.c_str(), bench->facts().threads,
+                compares ? absl::StrCat("; ", policy).c_str() : "");
+    for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
+  }
   return FlushStandardOutput();
 }
 

@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/bench/shapes.h"
 #include "engine/bench/size.h"
+#include "engine/schedule/measure_costs.h"
 #include "engine/schedule/step_loop.h"
 
 namespace recurve {
@@ -138,11 +139,20 @@ class Bench::Counter final : public SampleObserver {
   }
   void OnEnded(Ending ending) override {
     if (without_first_ > 0) ++ended_early_;
+    if (tokens_at_first_end_ == 0) {
+      tokens_at_first_end_ = tokens_;
+      first_end_ = std::chrono::steady_clock::now();
+    }
     failed_ = failed_ || ending.reason != EndReason::kLength;
   }
 
   void set_first_position(uint32_t position) { first_position_ = position; }
   uint64_t tokens_after_all_started() const { return tokens_ - tokens_before_; }
+  // The same, and the time, until the first stream ended; 0 if that was before all had begun.
+  uint64_t steady_tokens() const {
+    return ended_early_ > 0 ? 0 : tokens_at_first_end_ - tokens_before_;
+  }
+  std::chrono::steady_clock::time_point first_end() const { return first_end_; }
   std::chrono::steady_clock::time_point begin() const { return begin_; }
   std::chrono::steady_clock::time_point all_started() const { return all_started_; }
   double mean_first_token_seconds() const {
@@ -159,6 +169,8 @@ class Bench::Counter final : public SampleObserver {
   uint32_t first_position_ = 0;
   uint64_t tokens_ = 0;
   uint64_t tokens_before_ = 0;
+  uint64_t tokens_at_first_end_ = 0;  // 0: none has ended
+  std::chrono::steady_clock::time_point first_end_;
   std::chrono::steady_clock::time_point all_started_;  // so far: the last one's start
   uint32_t ended_early_ = 0;
   bool failed_ = false;
@@ -201,7 +213,7 @@ Bench::Bench(std::shared_ptr<const Model> model, const BenchOptions& options, Ba
       probe_(std::move(probe)),
       backend_(std::move(backend)) {}
 
-absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
+absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() {
   ScheduleOptions schedule_options;
   schedule_options.limits = limits_;
   schedule_options.entries_per_page = PageEntries(model_->config);
@@ -212,7 +224,12 @@ absl::StatusOr<std::unique_ptr<Schedule>> Bench::MakeSchedule() const {
   schedule_options.max_queued_requests = options_.streams;
   schedule_options.max_queued_tokens =
       uint64_t{options_.streams} * (options_.prompt_tokens + options_.new_tokens);
-  return Schedule::Create(schedule_options, ShapeOf(model_->config), Clock::Steady());
+  const StepShape shape = ShapeOf(model_->config);
+  if (options_.measures_costs && facts_.computes && !costs_.has_value()) {
+    ASSIGN_OR_RETURN(costs_, MeasureCosts(*backend_, schedule_options, shape));
+  }
+  schedule_options.costs = costs_.value_or(StageCosts());
+  return Schedule::Create(schedule_options, shape, Clock::Steady());
 }
 
 absl::Status Bench::RunStreams(Schedule& schedule, Counter& counter, Totals& totals) {
@@ -261,6 +278,8 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
   const double total = seconds(counter.begin(), totals.end);
   m.tokens_per_second = static_cast<double>(counter.tokens_after_all_started()) /
                         seconds(counter.all_started(), totals.end);
+  m.steady_tokens_per_second = static_cast<double>(counter.steady_tokens()) /
+                               seconds(counter.all_started(), counter.first_end());
   m.prompt_tokens_per_second = static_cast<double>(options_.streams) * options_.prompt_tokens /
                                seconds(counter.begin(), counter.all_started());
   m.ended_early = counter.ended_early();

@@ -27,6 +27,9 @@ namespace recurve {
 
 struct BenchOptions {
   Policy policy;
+  // Whether stages are measured before the first run, if the backend computes: for `staged`, and
+  // for the prompt rows that share steps. Without that steps do not depend on times.
+  bool measures_costs = false;
   uint32_t streams = 32;    // sequences in flight
   uint32_t block_rows = 0;  // 0: as many as streams
   uint32_t prompt_tokens = 128;
@@ -46,10 +49,11 @@ struct Measurement {
   double prompt_tokens_per_second =
       0;                           // all prompts, over the time to the last stream's first token
   double first_token_seconds = 0;  // from the beginning to a stream's first token, mean
-  uint32_t ended_early = 0;        // streams that ended before the last one's first token
-  double cached_prompt_share = 0;  // of prompt tokens, those that the prefix cache had
-  double mean_depth = 0;           // block rows over ENTRY rows
-  double rows_per_step = 0;        // block rows over steps
+  double steady_tokens_per_second = 0;  // of these, until the first stream ended; 0: see below
+  uint32_t ended_early = 0;             // streams that ended before the last one's first token
+  double cached_prompt_share = 0;       // of prompt tokens, those that the prefix cache had
+  double mean_depth = 0;                // block rows over ENTRY rows
+  double rows_per_step = 0;             // block rows over steps
   uint64_t steps = 0;
   double step_seconds = 0;                         // the run's time over its steps
   std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps
@@ -94,6 +98,9 @@ class Bench {
   // rows see as many entries as they do in the middle of generating.
   std::vector<KernelFigures> CountKernels(const Measurement& m) const;
 
+  // Of the runs from now on.
+  void set_policy(const Policy& policy) { options_.policy = policy; }
+
   // Runs every stream from its prompt to its last token.
   absl::StatusOr<Measurement> Run();
 
@@ -105,7 +112,7 @@ class Bench {
         const BackendLimits& limits, std::unique_ptr<MachineProbe> probe,
         std::unique_ptr<Backend> backend);
 
-  absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule() const;
+  absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule();
   absl::Status RunStreams(Schedule& schedule, Counter& counter, Totals& totals);
   void TellTimes(const Counter& counter, const Totals& totals, Measurement& m) const;
   void TellMemory(const ScheduleCounters& counters, Measurement& m) const;
@@ -113,11 +120,12 @@ class Bench {
   double Context() const;  // entries of a sequence in the middle of generating
 
   const std::shared_ptr<const Model> model_;
-  const BenchOptions options_;
+  BenchOptions options_;
   const BackendFacts facts_;
   const BackendLimits limits_;
   const std::unique_ptr<MachineProbe> probe_;  // or null
   const std::unique_ptr<Backend> backend_;
+  std::optional<StageCosts> costs_;  // once they are measured
 };
 
 }  // namespace recurve

@@ -15,6 +15,7 @@ namespace recurve {
 Figures ToFigures(const Measurement& m) {
   Figures figures = {
       {"tokens_per_second", m.tokens_per_second},
+      {"steady_tokens_per_second", m.steady_tokens_per_second},
       {"prompt_tokens_per_second", m.prompt_tokens_per_second},
       {"first_token_seconds", m.first_token_seconds},
       {"cached_prompt_share", m.cached_prompt_share},
@@ -79,8 +80,10 @@ Figures Medians(const std::vector<Figures>& runs) {
   return medians;
 }
 
-absl::Status PrintJson(const nlohmann::json& run, const Figures& figures) {
+absl::Status PrintJson(const nlohmann::json& run, const Figures& figures,
+                       const std::string& policy) {
   nlohmann::ordered_json line = {{"run", run}};
+  if (!policy.empty()) line["policy"] = policy;
   for (const auto& [name, value] : figures) line[name] = value;
   std::printf("%s\n", line.dump().c_str());
   return FlushStandardOutput();

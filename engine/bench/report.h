@@ -23,8 +23,9 @@ Figures ToFigures(const SizeAnswer& size);  // without the times that are unknow
 // Figure by figure, of one run or more.
 Figures Medians(const std::vector<Figures>& runs);
 
-// A line with `run` and the figures.
-absl::Status PrintJson(const nlohmann::json& run, const Figures& figures);
+// A line with `run`, the policy if it is given, and the figures.
+absl::Status PrintJson(const nlohmann::json& run, const Figures& figures,
+                       const std::string& policy = "");
 
 // A line for each, names and numbers below each other.
 void PrintText(const Figures& figures);

@@ -13,11 +13,11 @@
 namespace recurve {
 namespace {
 
-constexpr uint32_t kFactor = 2;           // from one number of rows to the next
 constexpr uint32_t kTokens = 3;           // of each sequence: two steps with all stages
-constexpr uint32_t kFewPromptRows = 16;   // of a span: where prompts begin
-constexpr uint32_t kManyPromptRows = 64;  // which are always measured; more if a step stays below:
-constexpr double kLongStep = 1e8;         // ns
+constexpr uint32_t kFewPromptRows = 4;    // of a span: where prompts begin
+constexpr uint32_t kManyPromptRows = 64;  // which are always measured
+constexpr uint32_t kPromptFactor = 4;     // from one number of prompt rows to the next
+constexpr double kLongStep = 1e8;         // ns, which no step of more prompt rows should take
 
 class Nobody final : public SampleObserver {
  public:
@@ -58,16 +58,17 @@ class Meter {
 absl::StatusOr<StageCosts> Meter::Measure() {
   const BackendLimits& limits = options_.limits;
   const uint32_t most = std::min(limits.slots, limits.ends);
-  for (uint32_t rows = 1; rows < most; rows *= kFactor) RETURN_IF_ERROR(Run(rows, 1, kTokens));
+  for (uint32_t rows = 1; rows < most; rows *= 2) RETURN_IF_ERROR(Run(rows, 1, kTokens));
   // What a step has as a rule, if more rows wait than the block takes, and at most.
   if (limits.block_rows < most) RETURN_IF_ERROR(Run(limits.block_rows, 1, kTokens));
   RETURN_IF_ERROR(Run(most, 1, kTokens));
 
   const uint32_t chunk = limits.chunk;
-  for (uint32_t rows = std::min(kFewPromptRows, chunk);; rows = std::min(rows * kFactor, chunk)) {
+  for (uint32_t rows = std::min(kFewPromptRows, chunk);;
+       rows = std::min(rows * kPromptFactor, chunk)) {
     options_.limits.chunk = rows;
     RETURN_IF_ERROR(Run(1, std::min(2 * rows, limits.max_positions - 1), 1));
-    const bool is_long = rows >= kManyPromptRows && step_ns_ * kFactor > kLongStep;
+    const bool is_long = rows >= kManyPromptRows && step_ns_ * kPromptFactor > kLongStep;
     if (rows == chunk || is_long) return std::move(costs_);
   }
 }

@@ -25,12 +25,14 @@ const StepPlan& Schedule::Plan() {
   if (dial_.has_goal()) dial_.Turn(now, now - queue_.OldestArrival().value_or(now));
   preempted_ = false;
   ++planned_;
-  builder_.Begin(planned_, EndsMin());
+  ends_min_ = EndsMin();
+  builder_.Begin(planned_, ends_min_);
   PreemptForPriority();
   EvictAtBoundaries();
   ReturnSurplusPages();
   // A plan that preempts does not admit: the preempted sequence is first in the queue and would
   // take back the pages that it gave up.
+  ShareSteps();
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
   if (builder_.is_full()) accounts_.CountFullPlan();
@@ -41,16 +43,22 @@ const StepPlan& Schedule::Plan() {
 
 uint32_t Schedule::EndsMin() {
   if (options_.policy.ends_min().has_value()) return *options_.policy.ends_min();
-  uint32_t generating = 0;
   for (const Sequence* sequence : running_) {
     const Stay& stay = stays_.Current(sequence->slot);
     const SlotState& state = stay.state;
     const bool waits = state.stage == Stage::kExit ||
                        (state.stage == Stage::kEntry && SpanRows(state, stay.limits) > 0);
     if (waits && planned_ - stay.last_ran > staging_.longest_wait()) return 1;
-    if (state.position >= stay.limits.prompt) ++generating;
   }
-  return staging_.EndsMin(generating);
+  return staging_.EndsMin(Generating());
+}
+
+uint32_t Schedule::Generating() const {
+  return static_cast<uint32_t>(
+      std::count_if(running_.begin(), running_.end(), [this](const Sequence* sequence) {
+        const Stay& stay = stays_.Current(sequence->slot);
+        return stay.state.position >= stay.limits.prompt;
+      }));
 }
 
 void Schedule::EndDue(SteadyTime now) {
@@ -119,6 +127,14 @@ bool Schedule::WithPages(size_t index, absl::FunctionRef<bool()> attempt) {
   return true;
 }
 
+void Schedule::ShareSteps() {
+  prompt_budget_.Begin(Generating());
+  for (const Sequence* sequence : running_) {
+    const Stay& stay = stays_.Current(sequence->slot);
+    if (stay.state.position < stay.limits.prompt) prompt_budget_.Count(stay);
+  }
+}
+
 void Schedule::ExtendRunning() {
   // In order of precedence: a sequence that is preempted here comes behind the one that needs its
   // pages, so this plan has not given it any yet.
@@ -128,10 +144,14 @@ void Schedule::ExtendRunning() {
     // Until all of its pages have been told a sequence may own pages that copies are still to be
     // made of, so it gets no more of them.
     if (!builder_.TellUpTo(stay, stay.limits.room, tables_)) continue;
-    const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+    const bool in_prompt = stay.state.position < stay.limits.prompt;
+    const uint32_t prompt_rows = in_prompt ? prompt_budget_.RowsFor(stay) : 0;
+    const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_, prompt_rows);
     if (room == stay.limits.room) continue;
+    const uint32_t in_flight = PromptBudget::RowsInFlight(stay);
     const bool fits = WithPages(i, [&] { return tables_.Extend(slot, stay.state, room); });
     if (fits) RaiseRoom(stay, room);
+    if (in_prompt) prompt_budget_.Took(stay, in_flight);
   }
 }
 
@@ -197,7 +217,9 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
   stay.boundary = sequence.sample.budget.NextBoundary(0);
   prefixes_.Adopt(stay, prefix);
   stay.limits.room = stay.state.position;  // held
-  const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+  prompt_budget_.Count(stay);
+  const uint32_t room =
+      WantedRoom(stay, planned_ - 1 - committed_, shape_, prompt_budget_.RowsFor(stay));
   if (!sequence.IsPreemptible()) {
     tables_.Reserve(sequence.slot, sequence.end, sequence.sample.budget);
   }
@@ -205,6 +227,7 @@ void Schedule::AdmitNext(const CachedPrefix& prefix) {
       prefixes_.WithFreedPages([&] { return tables_.Extend(sequence.slot, stay.state, room); }));
   FollowDial(sequence, stay.state.position);
   if (builder_.TellUpTo(stay, room, tables_)) stay.limits.room = room;
+  prompt_budget_.Took(stay, 0);
   builder_.Admit(stay);
   MarkStarted(sequence);
   accounts_.CountPrefix(sequence, prefix, PrefixSharing::MayFind(sequence));

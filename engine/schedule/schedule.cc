@@ -46,6 +46,7 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       clock_(clock),
       dial_(shape.recursions, options_.queue_time_goal),
       staging_(options_.costs, shape, options_.limits),
+      prompt_budget_(options_.costs, options_.limits),
       stays_(options_.limits.slots, options_.limits.areas),
       pool_(options_.limits.pages),
       tables_(&pool_, options_.limits.slots, shape, options_.entries_per_page),
@@ -179,6 +180,8 @@ const ScheduleCounters& Schedule::counters() {
   counters.waiting = queue_.load().samples;
   counters.waiting_tokens = queue_.load().tokens;
   counters.depth_cap = dial_.cap();
+  counters.ends_min = std::min(ends_min_, options_.limits.slots);
+  counters.prompt_rows = std::min(prompt_budget_.rows(), options_.limits.prompt_rows);
   counters.pages_free = pool_.free();
   counters.pages_cached = pool_.cached();
   counters.pages_reserved = pool_.in_use() - pool_.cached();

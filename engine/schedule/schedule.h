@@ -16,8 +16,9 @@
 //
 //   Further rules stand with their classes: which prefixes are shared (prefix_sharing.h), where a
 //   sequence with a KV budget drops entries (boundaries.h), which tokens may be given fewer
-//   recursions (depth_dial.h), when EXIT and ENTRY run (policy.h, staging.h), how what a plan has
-//   no space for waits (plan_builder.h).
+//   recursions (depth_dial.h), when EXIT and ENTRY run (policy.h, staging.h), how many prompt
+//   rows share a step with generated ones (prompt_budget.h), how what a plan has no space for waits
+//   (plan_builder.h).
 #ifndef RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 #define RECURVE_ENGINE_SCHEDULE_SCHEDULE_H_
 
@@ -44,6 +45,7 @@
 #include "engine/schedule/options.h"
 #include "engine/schedule/plan_builder.h"
 #include "engine/schedule/prefix_sharing.h"
+#include "engine/schedule/prompt_budget.h"
 #include "engine/schedule/sample.h"
 #include "engine/schedule/schedule_accounts.h"
 #include "engine/schedule/sequence.h"
@@ -104,11 +106,14 @@ class Schedule {
 
   // Of the plan that is being made.
   uint32_t EndsMin();
+  // Sequences in slots that are past their prompts.
+  uint32_t Generating() const;
   // A plan's parts, in this order.
   void EndDue(SteadyTime now);
   void PreemptForPriority();
   void EvictAtBoundaries();
   void ReturnSurplusPages();
+  void ShareSteps();
   void ExtendRunning();
   void AdmitWaiting();
 
@@ -130,6 +135,7 @@ class Schedule {
   const Clock* const clock_;
   DepthDial dial_;
   Staging staging_;
+  PromptBudget prompt_budget_;
   std::unordered_map<uint64_t, Sequence> sequences_;  // by the sample's id
   WaitingQueue queue_;
   std::vector<Sequence*> running_;                 // in order of precedence
@@ -146,6 +152,7 @@ class Schedule {
   PlanBuilder builder_;
   std::vector<SlotState> before_;  // of each outcome that is being committed
   bool preempted_ = false;         // for memory, in this plan
+  uint32_t ends_min_ = 1;          // of the last plan
   uint32_t planned_ = 0;           // epoch of the last plan
   uint32_t committed_ = 0;         // epoch of the last committed result
 };

@@ -111,13 +111,15 @@ void Sequence::StopRecomputing(SteadyTime now) {
   recomputing_since.reset();
 }
 
-uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape) {
+uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape,
+                    uint32_t prompt_rows) {
   const SlotLimits& limits = stay.limits;
   const uint32_t next = stay.state.position + stay.state.rows;  // where the next span begins
   uint32_t wanted = next + 1 + outstanding;
   if (next < limits.prompt) {
     // A chunk takes as many steps as there are recursions, as a rule.
-    const uint64_t rows = uint64_t{limits.chunk} * (1 + outstanding / shape.recursions);
+    const uint64_t chunks = uint64_t{limits.chunk} * (1 + outstanding / shape.recursions);
+    const uint64_t rows = std::min<uint64_t>(chunks, prompt_rows);
     wanted = static_cast<uint32_t>(std::min<uint64_t>(limits.prompt, next + rows));
   }
   return std::max(limits.room, std::min({wanted, limits.end, stay.boundary}));

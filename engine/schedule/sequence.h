@@ -86,9 +86,10 @@ struct Stay {
 };
 
 // The room that `stay` should have when `outstanding` steps run before the one being planned: the
-// next prompt chunk, or one token for each of these steps. Never less than it has, never past its
-// end.
-uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape);
+// next prompt chunk, of at most `prompt_rows`, or one token for each of these steps. Never less
+// than it has, never past its end.
+uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape,
+                    uint32_t prompt_rows = std::numeric_limits<uint32_t>::max());
 
 }  // namespace recurve
 

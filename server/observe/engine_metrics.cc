@@ -211,6 +211,9 @@ void AddEvictions(const EngineSnapshot& now, Page* page) {
 }
 
 void AddSteps(const EngineSnapshot& now, Page* page) {
+  page->Gauge("recurve_ends_min_rows", "Rows that wait until first and last layers run",
+              now.schedule.ends_min);
+  page->Gauge("recurve_prompt_rows", "Most prompt rows of a step", now.schedule.prompt_rows);
   page->Counter("recurve_steps_total", "Steps of the engine", static_cast<double>(now.steps.count));
   page->Family("recurve_step_rows_total", "Rows that steps ran, by stage", MetricType::Counter);
   for (int part = 0; part < StepTotals::kParts; ++part) {

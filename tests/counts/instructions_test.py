@@ -20,7 +20,7 @@ BENCH = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bin
 COMPILER = os.environ.get("RECURVE_COMPILER", "GNU 12")
 TABLE = pathlib.Path(__file__).with_name("instructions.json")
 LOAD = (f"--model={ROOT / 'models' / 'demo'}", "--threads=1", "--streams=2", "--prompt_tokens=8",
-        "--new_tokens=4", "--repeat=1", "--warmup=0", "--format=json")
+        "--new_tokens=4", "--policy=depthwise", "--repeat=1", "--warmup=0", "--format=json")
 KERNELS = ("avx2", "scalar")
 # What is counted by itself, calls included, since it is less than all of a step.
 PARTS = {"products": "Linear", "attention": "Attention"}

@@ -14,7 +14,7 @@ SMALL = ("--streams=3", "--prompt_tokens=20", "--new_tokens=12", "--threads=2", 
 GROUPS = ("entry", "1", "2", "3", "exit")  # of the demonstration model
 STAGES = ("exit", "sampling", "entry", "block", "routers")
 FIELDS = {
-    "run", "tokens_per_second", "prompt_tokens_per_second", "first_token_seconds",
+    "run", "tokens_per_second", "steady_tokens_per_second", "prompt_tokens_per_second", "first_token_seconds",
     "cached_prompt_share", "mean_depth", "rows_per_step", "flop_ratio", "bytes_per_token",
     "steps", "step_seconds", "idle_share",
     "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
@@ -50,6 +50,16 @@ class BenchTest(unittest.TestCase):
             self.check_run(line)
         for field in FIELDS - {"run"}:
             self.assertEqual(lines[3][field], sorted(line[field] for line in lines[:3])[1], field)
+
+    def test_policies_take_turns(self):
+        policies = ("staged", "lockstep", "staged")
+        lines = self.lines("--repeat=2", f"--policy={','.join(policies)}")
+        self.assertEqual([(line["run"], line["policy"]) for line in lines],
+                         [(run, policy) for run in (1, 2, "median") for policy in policies])
+        for line in lines:
+            del line["policy"]
+            self.check_run(line)
+            self.assertEqual(line["mean_depth"], lines[0]["mean_depth"])
 
     def test_stages_add_up_to_no_more_than_a_step(self):
         for run in self.lines("--repeat=2")[:2]:
@@ -129,7 +139,7 @@ class BenchTest(unittest.TestCase):
             self.assertEqual(run["mean_depth"], plain["mean_depth"], flags)
 
     def test_refuses_what_this_version_has_not(self):
-        for flag, known in (("--policy=staged", "depthwise and lockstep"),
+        for flag, known in (("--policy=eager", "staged, depthwise and lockstep"),
                             ("--precision=int8", "f32 and bf16"),
                             ("--backend=rocm", "cpu, cuda and null")):
             name, value = flag.split("=")
@@ -157,8 +167,8 @@ class BenchTest(unittest.TestCase):
                            code=1)
         self.check_refusal("--depths has 'x'; expected numbers with commas between them, or router",
                            "--depths=1,x", model=shape)
-        self.check_refusal("--policy is 'staged'; this version has depthwise and lockstep",
-                           "--policy=staged", model=shape)
+        self.check_refusal("--policy is ''; this version has staged, depthwise and lockstep",
+                           "--policy=lockstep,", model=shape)
 
     def test_refuses_flags(self):
         self.check_refusal("--threads: '-1' is not possible: expected a whole number from 1 to "

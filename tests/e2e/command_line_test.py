@@ -414,7 +414,7 @@ class CommandLineTest(unittest.TestCase):
             ([f"--model={MODEL}", "--backend=cuda"],
              "this build does not have; build with `cmake --preset cuda`, or use --backend=cpu"),
             ([f"--model={MODEL}", "--precision=int8"], "int8"),
-            ([f"--model={MODEL}", "--policy=staged"], "staged"),
+            ([f"--model={MODEL}", "--policy=eager"], "eager"),
             ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),
             ([f"--model={MODEL}", "--max_context=99999999"], "max_context"),
             ([f"--model={MODEL}", "--slots=4294967295"], "slots"),

@@ -328,6 +328,8 @@ EngineSnapshot FakeEngine::Snapshot() const {
                               {"3", 10, 0, 0, 5, {}},
                               {"exit", 5, 0, 0, 1, {}}};
   snapshot.schedule.depth_cap = 2;
+  snapshot.schedule.ends_min = 3;
+  snapshot.schedule.prompt_rows = 48;
   snapshot.draining = draining_;
   snapshot.failed = !failure_.ok();
   snapshot.stuck = stuck_;

@@ -258,8 +258,8 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
   EXPECT_EQ(Error({"--isa=sse"}),
             "--isa: 'sse' is not possible: this version has auto or scalar or avx2 or avx512 or "
             "amx");
-  EXPECT_EQ(Error({"--policy=staged"}),
-            "--policy: 'staged' is not possible: this version has depthwise or lockstep");
+  EXPECT_EQ(Error({"--policy=eager"}),
+            "--policy: 'eager' is not possible: this version has staged or depthwise or lockstep");
 }
 
 TEST(FlagsTest, HelpIsGroupedAndFitsATerminal) {

@@ -233,6 +233,8 @@ TEST_F(MetricsTest, FiguresAreThoseOfEngineAndRequests) {
       {"recurve_kv_evicted_entries_total{group=\"2\",policy=\"attention\"}", 2},
       {"recurve_kv_evicted_entries_total{group=\"2\",policy=\"router\"}", 4},
       {"recurve_depth_cap", 2},
+      {"recurve_ends_min_rows", 3},
+      {"recurve_prompt_rows", 48},
       {"recurve_depth_lowered_tokens_total", 12},
       {"recurve_depth_given_up_recursions_total", 19},
       {"recurve_steps_total", 9},

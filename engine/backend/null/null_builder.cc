@@ -23,6 +23,7 @@ BackendFacts NullBuilder::Describe(const Model& /*model*/) const {
   facts.memory_share = 0.5;
   facts.queue_depth = 0;  // a step is over when it is submitted
   facts.max_slots = NullBackend::kMaxSlots;
+  facts.computes = false;
   return facts;
 }
 
