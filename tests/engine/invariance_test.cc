@@ -77,6 +77,14 @@ struct Way {
   TestBackend backend = FastBackend();
 };
 
+// Of a machine on which steps of few rows cost little less than those of ten.
+CostCurve Costs(double fixed, double row) {
+  CostCurve curve;
+  curve.See(1, fixed + row);
+  curve.See(8, fixed + 8 * row);
+  return curve;
+}
+
 class World {
  public:
   World(std::shared_ptr<const Model> model, const Way& way) : way_(way) {
@@ -95,6 +103,11 @@ class World {
     options_.vocab_size = config.vocab_size;
     options_.eos_ids = config.eos_token_ids;
     options_.policy = *Policy::FromName(way.policy);
+    if (way.policy == "staged") {
+      options_.costs.ends = Costs(80, 1);
+      options_.costs.block = Costs(100, 10);
+      options_.costs.prompt_ends = Costs(10, 1);
+    }
     options_.headroom = 0;  // so that tight memory preempts
     options_.prefix_cache = way.prefix_cache;
     options_.prefix_node_tokens = 8;
@@ -222,6 +235,8 @@ std::vector<Way> Ways() {
   std::vector<Way> ways = {
       {.name = "together"},
       {.name = "lockstep", .policy = "lockstep"},
+      {.name = "staged", .policy = "staged"},
+      {.name = "staged, few rows", .policy = "staged", .queue_depth = 1, .block_rows = 4},
       {.name = "chunks of 1", .chunk = 1},
       {.name = "chunks of 7", .chunk = 7, .areas = 2},
       {.name = "chunks of 16, lockstep", .policy = "lockstep", .chunk = 16},
@@ -234,7 +249,11 @@ std::vector<Way> Ways() {
       {.name = "few changes a plan", .chunk = 9, .queue_depth = 1, .plan_changes = 3},
   };
   for (const TestBackend& backend : UsableTwins()) {
-    ways.push_back({.name = NameOf(backend), .chunk = 11, .queue_depth = 1, .backend = backend});
+    ways.push_back({.name = NameOf(backend),
+                    .policy = "staged",
+                    .chunk = 11,
+                    .queue_depth = 1,
+                    .backend = backend});
   }
   return ways;
 }
