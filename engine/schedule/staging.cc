@@ -27,6 +27,7 @@ Staging::Staging(const StageCosts& costs, const StepShape& shape, const BackendL
     : costs_(costs),
       recursions_(shape.recursions),
       slots_(limits.slots),
+      ends_(limits.ends),
       block_rows_(limits.block_rows),
       longest_wait_(recursions_ * ((slots_ + block_rows_ - 1) / block_rows_)),
       next_look_(kFirstLook),
@@ -63,7 +64,7 @@ uint32_t Staging::EndsMin(uint32_t sequences) {
   if (sequences <= 1 || recursions_ == 1 || costs_.ends.At(1) == 0) return 1;
   uint32_t& chosen = ends_min_[sequences];
   if (chosen == 0) chosen = Choose(sequences);
-  return chosen;
+  return std::min(chosen, ends_);
 }
 
 uint32_t Staging::Choose(uint32_t sequences) const {

@@ -31,7 +31,8 @@ class Staging {
   // The row of a generated token ran `depth` recursions.
   void CountDepth(uint32_t depth);
 
-  // StepPlan::ends_min with `sequences` that generate; at least 1.
+  // StepPlan::ends_min with `sequences` that generate; at least 1, and no more rows than EXIT
+  // takes.
   uint32_t EndsMin(uint32_t sequences);
 
   // The steps that a row may wait before EXIT and ENTRY run: as many as all sequences need for all
@@ -56,6 +57,7 @@ class Staging {
   const StageCosts costs_;
   const uint32_t recursions_;
   const uint32_t slots_;
+  const uint32_t ends_;
   const uint32_t block_rows_;
   const uint32_t longest_wait_;
   std::array<double, kMaxGroups> counts_{};  // of late, by depth - 1

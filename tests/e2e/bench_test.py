@@ -5,12 +5,13 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = pathlib.Path(os.environ.get("RECURVE_BIN", ROOT / "build" / "cpu" / "bin")) / "recurve-bench"
 DEMO = f"--model={ROOT / 'models' / 'demo'}"
-SMALL = ("--streams=3", "--prompt_tokens=20", "--new_tokens=12", "--threads=2", "--warmup=0")
+SMALL = ("--streams=3", "--prompt_tokens=20", "--new_tokens=40", "--threads=2", "--warmup=0")
 GROUPS = ("entry", "1", "2", "3", "exit")  # of the demonstration model
 STAGES = ("exit", "sampling", "entry", "block", "routers")
 FIELDS = {
@@ -35,7 +36,7 @@ class BenchTest(unittest.TestCase):
 
     def check_run(self, run: dict) -> None:
         self.assertEqual(set(run), FIELDS)
-        for field in FIELDS - {"run", "cached_prompt_share", "stage_seconds_routers",
+        for field in FIELDS - {"run", "steady_tokens_per_second", "cached_prompt_share", "stage_seconds_routers",
                                "stage_seconds_sampling"}:
             self.assertGreater(run[field], 0, field)
         # Three streams of single rows, and prompts of 20 rows, at whatever recursion.
@@ -60,6 +61,19 @@ class BenchTest(unittest.TestCase):
             del line["policy"]
             self.check_run(line)
             self.assertEqual(line["mean_depth"], lines[0]["mean_depth"])
+
+    def test_the_comparison_of_policies_has_an_object_for_each_load(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.policies.compare", "--streams=1,2", "--depths=deep", "--pairs=2",
+             "--tokens=12", "--format=json", "--", "--shape=135m", "--layers=5", "--threads=2"],
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        self.assertIn(done.returncode, (0, 1), done.stderr)  # so few runs may look as if one lost
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([(line["streams"], line["depths"]) for line in lines], [(1, "deep"), (2, "deep")])
+        for line in lines:
+            self.assertGreater(line["staged"], 0)
+            self.assertGreater(line["ratio"], 0)
+            self.assertLessEqual(line["itself_low"], line["itself_high"])
 
     def test_stages_add_up_to_no_more_than_a_step(self):
         for run in self.lines("--repeat=2")[:2]:

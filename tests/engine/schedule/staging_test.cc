@@ -36,7 +36,7 @@ CostCurve Line(double fixed, double row) {
 
 Staging MakeStaging(double ends, uint32_t slots, uint32_t block_rows) {
   BackendLimits limits;
-  limits.slots = slots;
+  limits.slots = limits.ends = slots;
   limits.block_rows = block_rows;
   return Staging({Line(ends, 0), Line(100, 1), Line(ends, 0)}, {kRecursions, 0}, limits);
 }
@@ -74,6 +74,13 @@ TEST(StagingTest, RowsThatNeverPartWaitForEachOther) {
 TEST(StagingTest, MoreSequencesThanTheBlockTakesLetMoreRowsWait) {
   EXPECT_GE(MakeStaging(40, 48, 32).EndsMin(48), 10U);
   EXPECT_LT(MakeStaging(40, 48, 48).EndsMin(48), 10U);
+}
+
+TEST(StagingTest, NoMoreRowsWaitThanExitTakes) {
+  BackendLimits limits;
+  limits.ends = 4;
+  limits.FillIn();
+  EXPECT_EQ(Staging({Line(1000, 0), Line(100, 1), {}}, {kRecursions, 0}, limits).EndsMin(32), 4U);
 }
 
 TEST(StagingTest, AWaitIsAsLongAsAllSequencesNeedForAllRecursions) {
