@@ -49,11 +49,12 @@ struct Measurement {
   double prompt_tokens_per_second =
       0;                           // all prompts, over the time to the last stream's first token
   double first_token_seconds = 0;  // from the beginning to a stream's first token, mean
-  double steady_tokens_per_second = 0;  // of these, until the first stream ended; 0: see below
-  uint32_t ended_early = 0;             // streams that ended before the last one's first token
-  double cached_prompt_share = 0;       // of prompt tokens, those that the prefix cache had
-  double mean_depth = 0;                // block rows over ENTRY rows
-  double rows_per_step = 0;             // block rows over steps
+  double steady_tokens_per_second =
+      0;                           // of these, until the first stream ended; 0 if some ended_early
+  uint32_t ended_early = 0;        // streams that ended before the last one's first token
+  double cached_prompt_share = 0;  // of prompt tokens, those that the prefix cache had
+  double mean_depth = 0;           // block rows over ENTRY rows
+  double rows_per_step = 0;        // block rows over steps
   uint64_t steps = 0;
   double step_seconds = 0;                         // the run's time over its steps
   std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps

@@ -30,9 +30,9 @@ const StepPlan& Schedule::Plan() {
   PreemptForPriority();
   EvictAtBoundaries();
   ReturnSurplusPages();
+  ShareSteps();
   // A plan that preempts does not admit: the preempted sequence is first in the queue and would
   // take back the pages that it gave up.
-  ShareSteps();
   ExtendRunning();
   if (!preempted_) AdmitWaiting();
   if (builder_.is_full()) accounts_.CountFullPlan();
