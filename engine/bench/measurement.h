@@ -69,6 +69,7 @@ struct Measurement {
   // tokens_per_second over what ComputeSize makes of it.
   std::optional<MachineRates> rates;
   double bound_share = 0;
+  double ideal_ratio = 0;  // IdealRatio, of these rates
 };
 
 // All launches of a kernel for one part of a step.

@@ -40,6 +40,7 @@ Figures ToFigures(const Measurement& m) {
     figures.emplace_back("read_bytes_per_second", m.rates->bytes_per_second);
     figures.emplace_back("peak_flops_per_second", m.rates->flops_per_second);
     figures.emplace_back("bound_share", m.bound_share);
+    figures.emplace_back("ideal_ratio", m.ideal_ratio);
   }
   return figures;
 }

@@ -43,6 +43,22 @@ struct SizeAnswer {
 // Precondition: one share a recursion, the first of them 1, as of CheckBench.
 SizeAnswer ComputeSize(const ModelConfig& config, const SizeQuestion& question);
 
+// A run on a machine, as far as its speed-up depends on them.
+struct RunShape {
+  uint32_t streams = 1;
+  uint32_t block_rows = 1;     // most rows in the block
+  std::vector<double> shares;  // [recursions]: part of the tokens that takes each
+  double context = 0;          // entries that a row sees where every token has one
+  size_t number_bytes = 2;     // of a weight or a key's number
+  double bytes_per_second = 0, flops_per_second = 0;
+};
+
+// How many times as many tokens a second as the vanilla model of the same effective depth, with
+// `block_rows` streams, any schedule can make: where each pass costs its weights and the rows'
+// entries over the bandwidth, or its FLOPs if they take longer, and EXIT and ENTRY run for as many
+// rows as is best. An engine is judged by the share of this that it realises.
+double IdealRatio(const ModelConfig& config, const RunShape& run);
+
 }  // namespace recurve
 
 #endif  // RECURVE_ENGINE_BENCH_SIZE_H_

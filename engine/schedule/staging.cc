@@ -63,11 +63,11 @@ void Staging::TakeShares() {
 uint32_t Staging::EndsMin(uint32_t sequences) {
   if (sequences <= 1 || recursions_ == 1 || costs_.ends.At(1) == 0) return 1;
   uint32_t& chosen = ends_min_[sequences];
-  if (chosen == 0) chosen = Choose(sequences);
+  if (chosen == 0) chosen = Choose(sequences).ends_min;
   return std::min(chosen, ends_);
 }
 
-uint32_t Staging::Choose(uint32_t sequences) const {
+Staging::Choice Staging::Choose(uint32_t sequences) const {
   Scene scene;
   scene.rows = std::min(sequences, kMostRows);
   scene.scale = static_cast<double>(sequences) / scene.rows;
@@ -81,7 +81,8 @@ uint32_t Staging::Choose(uint32_t sequences) const {
     best = rows;
     least = time;
   }
-  return best == 1 ? 1 : static_cast<uint32_t>(std::ceil(best * scene.scale));
+  const double ends_min = best == 1 ? 1 : std::ceil(best * scene.scale);
+  return {static_cast<uint32_t>(ends_min), least / scene.scale};
 }
 
 double Staging::TimeOfToken(const Scene& scene, uint32_t ends_min) const {

@@ -35,6 +35,9 @@ class Staging {
   // takes.
   uint32_t EndsMin(uint32_t sequences);
 
+  // The time of a token with `sequences` that generate, if as many rows wait as is best, in ns.
+  double LeastTimeOfToken(uint32_t sequences) const { return Choose(sequences).time; }
+
   // The steps that a row may wait before EXIT and ENTRY run: as many as all sequences need for all
   // recursions.
   uint32_t longest_wait() const { return longest_wait_; }
@@ -47,7 +50,12 @@ class Staging {
     double scale;
   };
 
-  uint32_t Choose(uint32_t sequences) const;
+  struct Choice {
+    uint32_t ends_min;
+    double time;  // of a token, in ns
+  };
+
+  Choice Choose(uint32_t sequences) const;
   // The time of a token if EXIT and ENTRY run for `ends_min` rows of the scene.
   double TimeOfToken(const Scene& scene, uint32_t ends_min) const;
   // Of the index-th token of a scene's sequence.

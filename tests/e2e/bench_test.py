@@ -20,7 +20,7 @@ FIELDS = {
     "steps", "step_seconds", "idle_share",
     "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
     *(f"stage_seconds_{stage}" for stage in STAGES),
-    "read_bytes_per_second", "peak_flops_per_second", "bound_share",
+    "read_bytes_per_second", "peak_flops_per_second", "bound_share", "ideal_ratio",
 }
 
 

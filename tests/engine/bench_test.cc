@@ -246,6 +246,48 @@ TEST(SizeTest, ManyStreamsShareWeightsAndNotTheirEntriesOrProducts) {
   EXPECT_GT(size.prompt_tokens_per_second, size.tokens_per_second);  // no head
 }
 
+// Of 135M with three recursions of ten layers each, an entry and an exit layer.
+double IdealOf(uint32_t streams, uint32_t block_rows, std::vector<double> shares,
+               double flops_per_second = 1e30, double bytes_per_second = 1e12) {
+  const auto config = ShapeConfig("135m", 3, 0);
+  return IdealRatio(*config, {.streams = streams,
+                              .block_rows = block_rows,
+                              .shares = std::move(shares),
+                              .context = 0,
+                              .bytes_per_second = bytes_per_second,
+                              .flops_per_second = flops_per_second});
+}
+
+TEST(IdealRatioTest, OneStreamSavesTheWeightsThatItDoesNotPass) {
+  const double layer = 576 * (576 + 2 * 192) + 576 * 576 + 3 * 576 * 1536;
+  const double head = 49152 * 576;
+  // Of the mean depth of some thousand tokens.
+  EXPECT_NEAR(IdealOf(1, 1, {1, 2 / 3.0, 1 / 3.0}), (32 * layer + head) / (22 * layer + head),
+              0.01);
+  EXPECT_NEAR(IdealOf(1, 1, {1, 0, 0}), (32 * layer + head) / (12 * layer + head), 1e-3);
+}
+
+TEST(IdealRatioTest, ManyRowsThatReadNothingSaveTheirProducts) {
+  const auto config = ShapeConfig("135m", 3, 0);
+  const double flops = FlopsPerToken(VanillaTwin(*config), {1}, 0) /
+                       FlopsPerToken(*config, {1, 2 / 3.0, 1 / 3.0}, 0);
+  EXPECT_NEAR(IdealOf(32, 32, {1, 2 / 3.0, 1 / 3.0}, 1e12, 1e30), flops, 0.02);
+}
+
+TEST(IdealRatioTest, NothingIsSavedWhereAllTokensGoDeep) {
+  // But for the router, of which the twin has none.
+  for (const uint32_t streams : {1, 8, 32}) {
+    EXPECT_NEAR(IdealOf(streams, streams, {1, 1, 1}), 1, 0.01) << streams;
+  }
+}
+
+TEST(IdealRatioTest, FewRowsShareWeightsWorseUnlessOthersWaitBesideTheBlock) {
+  const std::vector<double> shares = {1, 2 / 3.0, 1 / 3.0};
+  EXPECT_NEAR(IdealOf(8, 8, shares), 1.09, 0.02);
+  EXPECT_NEAR(IdealOf(32, 32, shares), 1.05, 0.02);
+  EXPECT_NEAR(IdealOf(48, 32, shares), 1.32, 0.02);
+}
+
 TEST_P(BenchOverBackendsTest, DepthsAreThoseAskedFor) {
   BenchOptions options = SmallLoad(6, 20, 150);
   options.shares = {1.0, 0.5, 0.25};

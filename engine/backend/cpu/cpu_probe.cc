@@ -23,7 +23,9 @@ constexpr uint32_t kStreams = 8;  // places that a thread reads at once: one rea
 constexpr size_t kPage = 4096;
 constexpr size_t kLine = 64;
 constexpr double kSecondsOfTime = 0.02;
-constexpr double kSecondsOfPeak = 0.005;
+// About a millisecond. The best of several: on a busy machine one of the threads may have to wait.
+constexpr uint64_t kRoundsOfPeak = 4096;
+constexpr uint32_t kPeaks = 5;
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -114,14 +116,11 @@ double CpuProbe::SecondsOfPeak(uint64_t rounds, double& flops) {
 MachineRates CpuProbe::Measure() {
   MachineRates rates;
   rates.bytes_per_second = static_cast<double>(memory_.size()) / SecondsOfRead();
-  double flops = 0;
-  uint64_t rounds = 1;
-  double seconds = SecondsOfPeak(rounds, flops);
-  while (seconds < kSecondsOfPeak) {
-    rounds *= 2;
-    seconds = SecondsOfPeak(rounds, flops);
+  for (uint32_t i = 0; i < kPeaks; ++i) {
+    double flops = 0;
+    const double seconds = SecondsOfPeak(kRoundsOfPeak, flops);
+    rates.flops_per_second = std::max(rates.flops_per_second, flops / seconds);
   }
-  rates.flops_per_second = flops / seconds;
   return rates;
 }
 
