@@ -57,7 +57,7 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
   group.NumberOrAuto("--threads", &options->threads,
                      "Threads that compute; auto: as many as affinity and the cgroup's CPU quota "
                      "allow. Results do not depend on it.");
-  group.Choice("--isa", &options->isa, {"auto", "scalar", "avx2", "avx512", "amx"},
+  group.Choice("--isa", &options->isa, {"auto", "scalar", "neon", "avx2", "avx512", "amx"},
                "Of cpu: the instruction set of its kernels; auto: the fastest that the machine "
                "has. Same results bit for bit: another is for checking and comparing, scalar the "
                "plain C++ kernels, which are slow.");

@@ -19,8 +19,8 @@ struct ModelOptions {
   std::string precision = "bf16";  // of weights, products and KV: f32 or bf16
   // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
   uint32_t threads = 0;
-  // Of the CPU backend: the instruction set of its kernels, scalar, avx2, avx512 or amx; auto: the
-  // fastest that the machine has. Same bits.
+  // Of the CPU backend: the instruction set of its kernels, scalar, neon, avx2, avx512 or amx;
+  // auto: the fastest that the machine has. Same bits.
   std::string isa = "auto";
   // Of the backend cuda: the card's number among those that the driver shows, and whether each
   // kernel is launched by itself instead of in a graph, so that an error names it.

@@ -242,10 +242,10 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
                "Compute once what prompts have in common at their beginning")
       ->group(kEngine);
   app.add_option("--threads", f.threads, "Number, or auto")->capture_default_str()->group(kEngine);
-  app.add_option(
-         "--isa", f.backend.isa,
-         "Of cpu: instruction set of its kernels, scalar, avx2, avx512 or amx; auto: the fastest "
-         "that the machine has. Same bits")
+  app.add_option("--isa", f.backend.isa,
+                 "Of cpu: instruction set of its kernels, scalar, neon, avx2, avx512 or amx; auto: "
+                 "the fastest "
+                 "that the machine has. Same bits")
       ->capture_default_str()
       ->group(kEngine);
   constexpr char kRuns[] = "Runs";

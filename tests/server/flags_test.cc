@@ -255,9 +255,10 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
             "--backend: 'rocm' is not possible: this version has cpu or cuda or null");
   EXPECT_EQ(Error({"--precision=int8"}),
             "--precision: 'int8' is not possible: this version has bf16 or f32");
-  EXPECT_EQ(Error({"--isa=sse"}),
-            "--isa: 'sse' is not possible: this version has auto or scalar or avx2 or avx512 or "
-            "amx");
+  EXPECT_EQ(
+      Error({"--isa=sse"}),
+      "--isa: 'sse' is not possible: this version has auto or scalar or neon or avx2 or avx512 or "
+      "amx");
   EXPECT_EQ(Error({"--policy=eager"}),
             "--policy: 'eager' is not possible: this version has staged or depthwise or lockstep");
 }

@@ -50,7 +50,7 @@ inline TestBackend FastBackend() { return {.name = "fastest"}; }
 // The CPU backend with each instruction set, the plain one first, and what else the build has.
 inline std::vector<TestBackend> TestBackends() {
   std::vector<TestBackend> backends;
-  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
+  for (const char* isa : {"scalar", "neon", "avx2", "avx512", "amx"}) {
     backends.push_back({.name = isa, .isa = isa});
   }
 #if defined(RECURVE_HAS_EMULATED_CUDA)

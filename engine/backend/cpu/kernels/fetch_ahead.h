@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/unroll.h"
 
 namespace recurve {
 
@@ -31,7 +31,7 @@ class FetchAhead {
       const std::byte* line = next_;
       RECURVE_UNROLL
       for (uint32_t place = 0; place < kPlaces; ++place, line += distance_) {
-        _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+        __builtin_prefetch(line, /*rw=*/0, /*locality=*/2);
       }
     }
   }

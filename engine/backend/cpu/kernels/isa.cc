@@ -29,6 +29,8 @@ const char* IsaName(Isa isa) {
   switch (isa) {
     case Isa::kScalar:
       return "scalar";
+    case Isa::kNeon:
+      return "neon";
     case Isa::kAvx2:
       return "avx2";
     case Isa::kAvx512:
@@ -79,6 +81,10 @@ std::vector<Isa> IsasOf(const CpuWords& words) {
   }
   return isas;
 }
+
+#elif defined(__aarch64__)
+
+std::vector<Isa> SupportedIsas() { return {Isa::kScalar, Isa::kNeon}; }  // which all have
 
 #else
 

@@ -14,10 +14,10 @@ namespace recurve {
 
 // All give the same bits. kScalar is the readable definition, and what other processors run.
 // kAvx512: its subsets F, BW, DQ and VL. kAmx: that, and tiles of bf16.
-enum class Isa { kScalar, kAvx2, kAvx512, kAmx };
+enum class Isa { kScalar, kNeon, kAvx2, kAvx512, kAmx };
 
-// All of them, from the slowest to the fastest.
-inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
+// All of them; those of one machine from the slowest to the fastest.
+inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kNeon, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 
 const char* IsaName(Isa isa);
 

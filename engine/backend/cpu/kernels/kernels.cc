@@ -16,6 +16,8 @@ const Kernels& KernelsFor(Isa isa) {
   if (isa == Isa::kAvx2) return kAvx2Kernels;
   if (isa == Isa::kAvx512) return kAvx512Kernels;
   if (isa == Isa::kAmx) return kAmxKernels;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return kNeonKernels;
 #endif
   return kScalarKernels;
 }

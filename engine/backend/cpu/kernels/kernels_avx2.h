@@ -10,14 +10,8 @@
 
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/kernels/packed_matrix.h"
+#include "engine/backend/cpu/kernels/unroll.h"
 #include "engine/base/math.h"
-
-// Before a loop of constant length over an array that must live in registers.
-#if defined(__clang__)
-#define RECURVE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define RECURVE_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 namespace recurve::avx2 {
 

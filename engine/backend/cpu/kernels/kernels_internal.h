@@ -29,6 +29,8 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAmxKernels;
+#elif defined(__aarch64__)
+extern const Kernels kNeonKernels;
 #endif
 
 // The kernels that have files of their own, for these tables.
@@ -46,6 +48,9 @@ void Linear(const LinearArgs& args);
 namespace amx {
 void Linear(const LinearArgs& args);
 }  // namespace amx
+namespace neon {
+void Linear(const LinearArgs& args);
+}  // namespace neon
 
 }  // namespace recurve
 

@@ -50,7 +50,9 @@ void AddScaled(const float* x, float g, uint32_t n, float* h) {
 
 namespace recurve {
 
-constinit const Kernels kScalarKernels = {
+namespace {
+
+constexpr Kernels kTable = {
     .linear = scalar::Linear,
     .attention = scalar::Attention,
     .rms_norm = scalar::RmsNorm,
@@ -61,5 +63,18 @@ constinit const Kernels kScalarKernels = {
     .divide = scalar::Divide,
     .add_scaled = scalar::AddScaled,
 };
+
+}  // namespace
+
+constinit const Kernels kScalarKernels = kTable;
+
+#if defined(__aarch64__)
+// All but products in these plain loops.
+constinit const Kernels kNeonKernels = [] {
+  Kernels kernels = kTable;
+  kernels.linear = neon::Linear;
+  return kernels;
+}();
+#endif
 
 }  // namespace recurve

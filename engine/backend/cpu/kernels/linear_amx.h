@@ -118,7 +118,7 @@ void MultiplyGroup(const LinearArgs& args, uint32_t begin, uint32_t rows, const 
   alignas(64) float sums[kGroupPanels * kTileRows * kPanelOutputs];
   const auto finish = [&](uint32_t first, uint32_t count, uint32_t of_panel, const float* from) {
     for (uint32_t r = 0; r < count; ++r) {
-      avx2::Finish<Bf16>(args, begin + first + r, of_panel, from + r * kPanelOutputs);
+      products::Finish<Bf16>(args, begin + first + r, of_panel, from + r * kPanelOutputs);
     }
   };
   uint32_t row = 0;
@@ -155,8 +155,8 @@ void LinearInTiles(const LinearArgs& args) {
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
   const size_t panel_bytes = size_t{slices} * 2 * kTileElements * sizeof(Bf16);
   auto* const packed = reinterpret_cast<Bf16*>(args.scratch);
-  const avx2::Passes passes(args, kMaxTileRows, panel_bytes);
-  passes.ForEach([&](const avx2::Passes::Pass& pass) {
+  const products::Passes passes(args, kMaxTileRows, panel_bytes);
+  passes.ForEach([&](const products::Passes::Pass& pass) {
     PackTiles(args, pass.row, pass.rows, packed);
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += kGroupPanels) {
       const uint32_t panels = std::min(kGroupPanels, pass.panel_end - panel);

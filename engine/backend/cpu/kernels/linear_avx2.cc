@@ -14,6 +14,9 @@
 namespace recurve::avx2 {
 namespace {
 
+using products::kHalfElements;
+using products::kPrefetchBytes;
+
 constexpr uint32_t kWidth = 8;
 constexpr uint32_t kVectors = 2;  // of half a panel
 constexpr uint32_t kPairs = kSliceInputs / 2;
@@ -130,7 +133,7 @@ struct Products {
 
 }  // namespace
 
-void Linear(const LinearArgs& args) { LinearInPasses<Products>(args); }
+void Linear(const LinearArgs& args) { products::LinearInPasses<Products>(args); }
 
 }  // namespace recurve::avx2
 

@@ -20,8 +20,8 @@
 namespace recurve::avx512 {
 namespace {
 
-using avx2::kHalfElements;
-using avx2::kPrefetchBytes;
+using products::kHalfElements;
+using products::kPrefetchBytes;
 
 constexpr uint32_t kPairs = kSliceInputs / 2;
 
@@ -94,7 +94,7 @@ struct Products {
 
 }  // namespace
 
-void Linear(const LinearArgs& args) { avx2::LinearInPasses<Products>(args); }
+void Linear(const LinearArgs& args) { products::LinearInPasses<Products>(args); }
 
 }  // namespace recurve::avx512
 

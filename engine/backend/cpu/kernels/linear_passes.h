@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the products of AVX2, AVX-512 and AMX share: how rows and panels are taken in turn, and what
-// becomes of the sums. For these files alone.
+// What the products of AVX2, AVX-512, AMX and NEON share: how rows and panels are taken in turn,
+// and what becomes of the sums. For these files alone.
 #ifndef RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_
 
@@ -13,10 +13,13 @@
 #include <utility>
 
 #include "engine/backend/cpu/kernels/fetch_ahead.h"
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
+#include "engine/base/math.h"
+#if defined(__AVX2__)
+#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#endif
 
-namespace recurve::avx2 {
+namespace recurve::products {
 
 inline constexpr uint32_t kHalfElements = kSliceInputs * kHalfPanel;
 // How far ahead of their use weights are fetched to the first-level cache.
@@ -114,10 +117,17 @@ template <typename Element>
 void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const float* sums /* [32] */) {
   if (args.epilogue == Epilogue::kSilu) {
     Element* const y = static_cast<Element*>(args.y) + row * args.y_stride + panel * kHalfPanel;
+#if defined(__AVX2__)
     for (uint32_t j = 0; j < kHalfPanel; j += 8) {
       const __m256 up = _mm256_load_ps(sums + kHalfPanel + j);
-      StoreRounded(_mm256_mul_ps(Silu8(_mm256_load_ps(sums + j)), up), y + j);
+      const __m256 gate = avx2::Silu8(_mm256_load_ps(sums + j));
+      avx2::StoreRounded(_mm256_mul_ps(gate, up), y + j);
     }
+#else
+    for (uint32_t j = 0; j < kHalfPanel; ++j) {
+      StoreRounded(Silu(sums[j]) * sums[kHalfPanel + j], y + j);
+    }
+#endif
     return;
   }
   const uint32_t outputs = std::min(kPanelOutputs, args.weights->outputs() - panel * kPanelOutputs);
@@ -183,6 +193,6 @@ void LinearInPasses(const LinearArgs& args) {
   }
 }
 
-}  // namespace recurve::avx2
+}  // namespace recurve::products
 
 #endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PASSES_H_

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/kernels/peak.h"
 
+#include "engine/backend/cpu/kernels/unroll.h"
+#include "engine/base/check.h"
 #include "engine/base/math.h"
 
 #if defined(__AVX2__)
+#include <immintrin.h>
+
 #include "engine/backend/cpu/kernels/amx_tiles.h"
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace recurve {
@@ -87,17 +92,36 @@ RECURVE_AMX uint64_t RunAmx(uint64_t rounds) {
   return rounds * kSteps * 6 * 16 * 16 * 32 * 2;
 }
 
+#elif defined(__aarch64__)
+
+uint64_t RunNeon(uint64_t rounds) {
+  float32x4_t chains[kChains] = {};
+  float32x4_t factor = vdupq_n_f32(0.5F);
+  Keep(factor);
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      chains[i] = vfmaq_f32(factor, chains[i], factor);
+      Keep(chains[i]);
+    }
+  }
+  return rounds * kSteps * kChains * 4 * 2;
+}
+
 #endif  // __AVX2__
 
 }  // namespace
 
-uint64_t RunPeak(Isa isa, Precision precision, uint64_t rounds) {
+uint64_t RunPeak(Isa isa, [[maybe_unused]] Precision precision, uint64_t rounds) {
 #if defined(__AVX2__)
   if (isa == Isa::kAmx && precision == Precision::kBf16) return RunAmx(rounds);
   if (isa == Isa::kAmx) return RunAvx512(rounds);
   if (isa == Isa::kAvx2) return RunAvx2(rounds);
   if (isa == Isa::kAvx512) return RunAvx512(rounds);
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return RunNeon(rounds);
 #endif
+  RECURVE_CHECK(isa == Isa::kScalar);
   return RunScalar(rounds);
 }
 

@@ -70,7 +70,7 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
 TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   std::string fastest;
-  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
+  for (const char* isa : {"scalar", "neon", "avx2", "avx512", "amx"}) {
     const auto builder = OpenBackend({.isa = isa});
     if (builder.ok()) {
       fastest = isa;
@@ -82,7 +82,7 @@ TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
   EXPECT_EQ(Describe(*model, {}).device, fastest);
   EXPECT_EQ(OpenBackend({.isa = "sse"}).status(),
             absl::InvalidArgumentError(
-                "--isa is 'sse'; this version has auto, scalar, avx2, avx512, amx"));
+                "--isa is 'sse'; this version has auto, scalar, neon, avx2, avx512, amx"));
 }
 
 TEST(OpenBackendTest, DescribesWhatItMakes) {

@@ -23,9 +23,10 @@ TEST(IsaTest, NamesAreChosenAmongThoseThatTheMachineHas) {
             absl::FailedPreconditionError(
                 "--isa is avx512, which this machine lacks; it has scalar, avx2"));
   for (const char* name : {"", "AVX2", "sse", "avx"}) {
-    EXPECT_EQ(ChooseIsa(name, all).status(),
-              absl::InvalidArgumentError(absl::StrCat(
-                  "--isa is '", name, "'; this version has auto, scalar, avx2, avx512, amx")));
+    EXPECT_EQ(
+        ChooseIsa(name, all).status(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "--isa is '", name, "'; this version has auto, scalar, neon, avx2, avx512, amx")));
   }
 }
 
