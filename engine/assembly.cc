@@ -257,7 +257,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   const std::optional<Precision> precision = ParsePrecision(options.model.precision);
   if (!precision) {
     return absl::InvalidArgumentError(absl::StrCat("--precision is '", options.model.precision,
-                                                   "'; this version has f32 and bf16"));
+                                                   "'; this version has f32, bf16 and int8"));
   }
   if (options.schedule.queue_depth.value_or(0) > 1) {
     return absl::InvalidArgumentError(

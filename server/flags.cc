@@ -51,9 +51,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
                "Of cuda in bf16: the bits of a row depend on the row alone, whatever else is "
                "computed. false gives products of 256 rows and more to cuBLASLt, if that is "
                "installed: prompts may be faster, and weights take twice the memory.");
-  group.Choice("--precision", &options->precision, {"bf16", "f32"},
+  group.Choice("--precision", &options->precision, {"bf16", "f32", "int8"},
                "Of weights, products and cache. bf16 needs half the memory and is faster; f32 is "
-               "the reference.");
+               "the reference. int8, of cpu alone, halves the weights of bf16 again, with a scale "
+               "a row; its cache is bf16.");
   group.NumberOrAuto("--threads", &options->threads,
                      "Threads that compute; auto: as many as affinity and the cgroup's CPU quota "
                      "allow. Results do not depend on it.");

@@ -77,6 +77,57 @@ RECURVE_HOST_DEVICE inline float PairSum(uint32_t n, A a, B b) {
 
 inline constexpr uint32_t kSliceInputs = 32;
 
+// ---- Products in int8. ----
+//
+// A row, of an output's weights or of a token's inputs, is whole numbers q[i] and a scale:
+// QuantizeRow. W x: Int8Product of the sum of q_w[i] * q_x[i], which is exact.
+
+// More inputs could overflow the sum.
+inline constexpr uint32_t kMaxInt8Inputs = uint32_t{1} << 17;
+static_assert(uint64_t{127} * 127 * kMaxInt8Inputs < uint64_t{1} << 31);
+
+// Of a row's numbers, their bits without the sign; the greatest says how the row is quantized.
+RECURVE_HOST_DEVICE inline uint32_t MagnitudeBits(float x) { return FloatBits(x) & 0x7FFFFFFF; }
+
+// x[i] is about q[i] * scale. `inverse` is 0 where all q[i] are.
+struct RowScale {
+  float scale;
+  float inverse;
+};
+
+// Of a row whose greatest MagnitudeBits are `greatest`. A row with an infinity or a NaN is NaN: its
+// scale is. A row without a number of 2^-100 or more is zero, so that denormals play no part.
+RECURVE_HOST_DEVICE inline RowScale RowScaleOf(uint32_t greatest) {
+  if (greatest >= 0x7F800000) return {math_internal::kNan, 0.0F};
+  const float largest = FloatFromBits(greatest);
+  if (largest < 0x1p-100F) return {0.0F, 0.0F};
+  return {largest / 127.0F, 127.0F / largest};
+}
+
+// x * inverse, rounded to nearest even: from -127 to 127.
+RECURVE_HOST_DEVICE inline int8_t QuantizeNumber(float x, float inverse) {
+  return static_cast<int8_t>((x * inverse + math_internal::kRound) - math_internal::kRound);
+}
+
+// Quantizes a row and returns its scale.
+RECURVE_HOST_DEVICE inline float QuantizeRow(const float* x /* [n] */, uint32_t n,
+                                             int8_t* q /* [n] */) {
+  uint32_t greatest = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    greatest = MagnitudeBits(x[i]) > greatest ? MagnitudeBits(x[i]) : greatest;
+  }
+  const RowScale row = RowScaleOf(greatest);
+  for (uint32_t i = 0; i < n; ++i) {
+    q[i] = row.inverse == 0.0F ? int8_t{0} : QuantizeNumber(x[i], row.inverse);
+  }
+  return row.scale;
+}
+
+// The sum rounded to a float, times the scale of the inputs, times that of the weights.
+RECURVE_HOST_DEVICE inline float Int8Product(int32_t sum, float input_scale, float weight_scale) {
+  return static_cast<float>(sum) * input_scale * weight_scale;
+}
+
 // ---- The rest ----
 
 RECURVE_HOST_DEVICE inline float SquareRoot(float x) {

@@ -12,7 +12,8 @@
 
 namespace recurve {
 
-// Of weights, of the activations that meet them in a product, and of keys and values.
+// Of weights and of the activations that meet them in a product, and of keys and values. int8
+// numbers have a scale for each row beside them.
 enum class Precision : uint8_t { kF32, kBf16, kInt8 };
 
 // Bytes of one number.
@@ -42,10 +43,15 @@ constexpr const char* PrecisionName(Precision precision) {
 
 // The precision of this name, if there is one.
 constexpr std::optional<Precision> ParsePrecision(std::string_view name) {
-  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
     if (name == PrecisionName(precision)) return precision;
   }
   return std::nullopt;
+}
+
+// That of keys and values if nobody says more.
+constexpr Precision AutoKvPrecision(Precision weights) {
+  return weights == Precision::kF32 ? Precision::kF32 : Precision::kBf16;
 }
 
 }  // namespace recurve

@@ -14,7 +14,8 @@ CpuWords ReadCpuWords() {
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) words.basic = ecx;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
     words.newer = ebx;
-    words.newest = edx;
+    words.newer_c = ecx;
+    words.newer_d = edx;
   }
   if (__get_cpuid(0x8000'0001, &eax, &ebx, &ecx, &edx)) words.extended = ecx;
   if (words.basic & bit_OSXSAVE) {

@@ -13,7 +13,8 @@ namespace recurve {
 struct CpuWords {
   uint32_t basic = 0;     // leaf 1, ecx
   uint32_t newer = 0;     // leaf 7, ebx
-  uint32_t newest = 0;    // leaf 7, edx
+  uint32_t newer_c = 0;   // leaf 7, ecx
+  uint32_t newer_d = 0;   // leaf 7, edx
   uint32_t extended = 0;  // leaf 0x80000001, ecx
   uint32_t saved = 0;     // XCR0
 };

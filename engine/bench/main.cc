@@ -217,7 +217,9 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
          "Of cuda in bf16: bits depend on the row alone; false gives products of 256 rows and "
          "more to cuBLASLt, if that is installed")
       ->group(kEngine);
-  app.add_option("--precision", f.precision, "f32 or bf16")->capture_default_str()->group(kEngine);
+  app.add_option("--precision", f.precision, "f32, bf16 or, of cpu, int8")
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_option(
          "--policy", f.policies_text,
          "staged, depthwise or lockstep; or several with commas between them, which take "
@@ -302,7 +304,7 @@ absl::Status ParsePolicies(Flags& f) {
 absl::Status Parse(Flags& f) {
   BackendOptions& backend = f.backend;
   const std::optional<Precision> precision = ParsePrecision(f.precision);
-  if (!precision) return Refuse("precision", f.precision, "f32 and bf16");
+  if (!precision) return Refuse("precision", f.precision, "f32, bf16 and int8");
   backend.precision = *precision;
   f.bench.number_bytes = ElementSize(*precision);
   RETURN_IF_ERROR(ParsePolicies(f));

@@ -154,7 +154,7 @@ class BenchTest(unittest.TestCase):
 
     def test_refuses_what_this_version_has_not(self):
         for flag, known in (("--policy=eager", "staged, depthwise and lockstep"),
-                            ("--precision=int8", "f32 and bf16"),
+                            ("--precision=int4", "f32, bf16 and int8"),
                             ("--backend=rocm", "cpu, cuda and null")):
             name, value = flag.split("=")
             self.check_refusal(f"{name} is '{value}'; this version has {known}", flag)

@@ -413,7 +413,7 @@ class CommandLineTest(unittest.TestCase):
             (["--model=/nonexistent"], "/nonexistent"),
             ([f"--model={MODEL}", "--backend=cuda"],
              "this build does not have; build with `cmake --preset cuda`, or use --backend=cpu"),
-            ([f"--model={MODEL}", "--precision=int8"], "int8"),
+            ([f"--model={MODEL}", "--precision=int4"], "int4"),
             ([f"--model={MODEL}", "--policy=eager"], "eager"),
             ([f"--model={MODEL}", "--no_such_flag=1"], "no_such_flag"),
             ([f"--model={MODEL}", "--max_context=99999999"], "max_context"),

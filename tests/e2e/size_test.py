@@ -17,7 +17,7 @@ def size(*flags):
 
 class SizeTest(unittest.TestCase):
     def test_pages_and_parameters_are_the_servers(self):
-        for precision in ("bf16", "f32"):
+        for precision in ("bf16", "f32", "int8"):
             server = Server("--slots=4", "--max_context=500", f"--precision={precision}")
             try:
                 pages, page_bytes = re.search(r'num_pages="(\d+)",page_bytes="(\d+)"', server.metrics()).groups()

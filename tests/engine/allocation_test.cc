@@ -20,6 +20,7 @@ namespace recurve {
 namespace {
 
 constexpr int kRounds = 3;
+constexpr uint32_t kSlots = 4;
 // What one sample may allocate on the loop's thread from its arrival to its end, a preemption
 // included: its sequence and place in queues and tables, its pieces of the prefix cache. Beside it
 // the log probabilities of its prompt, a list for each token.
@@ -137,6 +138,19 @@ std::vector<Request> Requests() {
   return requests;
 }
 
+// One for each slot that makes it take memory for the attention which entries get: the first such
+// sequence of a slot does, and in which slot a request runs is chance.
+std::vector<Request> RequestsThatForgetInEachSlot() {
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < kSlots; ++i) {
+    Request& request = requests.emplace_back(LongRequest(20 + i, 40, 100));
+    request.kv_eviction = "attention";
+    request.kv_budget = "1:32";
+    request.kv_recent = 16;
+  }
+  return requests;
+}
+
 // A prompt that begins as all of these do.
 std::vector<Request> RequestsThatBeginAlike() {
   std::vector<Request> requests;
@@ -147,8 +161,6 @@ std::vector<Request> RequestsThatBeginAlike() {
   }
   return requests;
 }
-
-constexpr uint32_t kSlots = 4;
 
 class AllocationTest : public testing::TestWithParam<std::string> {
  protected:
@@ -219,6 +231,7 @@ class AllocationTest : public testing::TestWithParam<std::string> {
 
 TEST_P(AllocationTest, ASteadyEngineAllocatesNothing) {
   MakeEngine(0);
+  RunRound(RequestsThatForgetInEachSlot(), /*urgent=*/false);
   for (int round = 0; round < kRounds; ++round) RunRound(Requests(), /*urgent=*/true);
   EXPECT_EQ(counts_.backend, 0U);
   EXPECT_EQ(counts_.steady, 0U);
@@ -254,7 +267,7 @@ TEST_P(AllocationTest, WaitingForPagesAllocatesNothing) {
   EXPECT_GT(cached_tokens, 128U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest, testing::Values("bf16", "f32"),
+INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest, testing::Values("bf16", "f32", "int8"),
                          [](const auto& precision) { return precision.param; });
 
 }  // namespace

@@ -303,7 +303,7 @@ TEST(EngineTest, CreateNamesTheOption) {
   options.model.backend = "cuda";
   EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "--backend"));
   options.model.backend = "cpu";
-  options.model.precision = "int8";
+  options.model.precision = "int4";
   EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "--precision"));
 }
 

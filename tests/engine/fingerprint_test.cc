@@ -128,6 +128,7 @@ TEST(FingerprintTest, EnginesTellIt) {
             }),
             print);
   EXPECT_NE(print_of([](EngineOptions& options) { options.model.precision = "f32"; }), print);
+  EXPECT_NE(print_of([](EngineOptions& options) { options.model.precision = "int8"; }), print);
 }
 
 }  // namespace

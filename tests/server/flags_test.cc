@@ -253,8 +253,8 @@ TEST(FlagsTest, OneAddressIsNotForTwo) {
 TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
   EXPECT_EQ(Error({"--backend=rocm"}),
             "--backend: 'rocm' is not possible: this version has cpu or cuda or null");
-  EXPECT_EQ(Error({"--precision=int8"}),
-            "--precision: 'int8' is not possible: this version has bf16 or f32");
+  EXPECT_EQ(Error({"--precision=int4"}),
+            "--precision: 'int4' is not possible: this version has bf16 or f32 or int8");
   EXPECT_EQ(
       Error({"--isa=sse"}),
       "--isa: 'sse' is not possible: this version has auto or scalar or neon or avx2 or avx512 or "

@@ -27,7 +27,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .config import Config, RouterConfig
-from .model import Layer, Model, Router
+from .model import Layer, Model, Router, product
 
 # (keys, values) [n, kv heads, D] of some positions -> (positions, keys, values) that are visible.
 KeyChoice = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -138,12 +138,13 @@ def decoder_layer(
 
     x = rms_norm(h, layer.attention_norm, config.rms_norm_eps)
     frequencies = rotary_frequencies(config)
-    q = rope(heads(x @ layer.q.T), positions, frequencies)
-    k = rope(heads(x @ layer.k.T), positions, frequencies)
-    k_positions, k, v = visible(k, heads(x @ layer.v.T))
-    h = h + attention(q, positions, k, v, k_positions) @ layer.o.T
+    q = rope(heads(product(x, layer.q)), positions, frequencies)
+    k = rope(heads(product(x, layer.k)), positions, frequencies)
+    v = heads(product(x, layer.v))
+    k_positions, k, v = visible(layer.keep(k), layer.keep(v))
+    h = h + product(attention(q, positions, k, v, k_positions), layer.o)
     x = rms_norm(h, layer.mlp_norm, config.rms_norm_eps)
-    return h + (silu(x @ layer.gate.T) * (x @ layer.up.T)) @ layer.down.T
+    return h + product(silu(product(x, layer.gate)) * product(x, layer.up), layer.down)
 
 
 class Block:
@@ -318,5 +319,5 @@ def forward(
         h = run_fixed_depth(model, h, cap, result)
     if model.last:
         h = decoder_layer(config, model.last, h, positions, own_keys)
-    result.logits = rms_norm(h, model.norm, config.rms_norm_eps) @ model.head.T
+    result.logits = product(rms_norm(h, model.norm, config.rms_norm_eps), model.head)
     return result

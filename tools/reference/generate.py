@@ -4,13 +4,14 @@
 DIR/index.json         [{"name", "description"}, ...]
 DIR/NAME/config.json, model.safetensors (or shards with model.safetensors.index.json)
 DIR/NAME/cases.json    [{"ids", "max_recursions" (or null), "router_threshold" (or null), "depths",
-                       "logits_file", "shape": [T, V]}, ...]
+                       "logits_file", "shape": [T, V], "int8": {"depths", "logits_file"}}, ...]
 DIR/NAME/case0.f32 ... the logits of every position, float32, little-endian, row by row
+DIR/NAME/case0.int8.f32 ...  the same of the model in int8 (int8.py)
 DIR/NAME/forgetting.json  of some models, see forgetting.py
 
 The weights in the files are what the logits were computed from: with f16 and bf16 files too. Every
 token-choice gap and every distance of a deciding logit from its threshold is at least
-random_models.MARGIN, so depths must agree exactly.
+random_models.MARGIN, so depths must agree exactly; in int8 nothing sees to that.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ import numpy as np
 
 from . import config as config_lib
 from . import model as model_lib
-from . import forgetting, random_models, safetensors_io
+from . import forgetting, int8, random_models, safetensors_io
 from .config import Config
-from .forward import rotary_frequencies
+from .forward import forward, rotary_frequencies
 from .pairs import covering_rows
 
 _LONG = (70, 69, 65, 49, 48, 37)  # long enough for every depth to occur
@@ -252,9 +253,12 @@ def write(spec: Spec, golden: Golden, directory: pathlib.Path) -> None:
     else:
         safetensors_io.write_file(directory / "model.safetensors", tensors, spec.dtype)
     listed = []
+    quantized = int8.quantized(model_lib.assemble(golden.config, golden.tensors))
     for i, case in enumerate(golden.cases):
-        file_name = f"case{i}.f32"
+        file_name, int8_name = f"case{i}.f32", f"case{i}.int8.f32"
         (directory / file_name).write_bytes(case.logits.astype("<f4").tobytes())
+        in_int8 = forward(quantized, case.ids, case.max_recursions, case.router_threshold)
+        (directory / int8_name).write_bytes(in_int8.logits.astype("<f4").tobytes())
         listed.append(
             {
                 "ids": case.ids,
@@ -263,6 +267,7 @@ def write(spec: Spec, golden: Golden, directory: pathlib.Path) -> None:
                 "depths": case.depths.tolist(),
                 "logits_file": file_name,
                 "shape": list(case.logits.shape),
+                "int8": {"depths": in_int8.depths.tolist(), "logits_file": int8_name},
             }
         )
     (directory / "cases.json").write_text(json.dumps(listed) + "\n")

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -28,19 +30,31 @@ from .config import Config
 Shape = tuple[int, ...]
 
 
+class Matrix(Protocol):
+    """A matrix [out, in] that is not kept as its numbers: int8.Int8Matrix."""
+
+    def product(self, x: np.ndarray) -> np.ndarray: ...
+
+
+def product(x: np.ndarray, w: np.ndarray | Matrix) -> np.ndarray:
+    """W x of the rows of x [n, in]: [n, out]."""
+    return x @ w.T if isinstance(w, np.ndarray) else w.product(x)
+
+
 @dataclasses.dataclass
 class Layer:
     """One Llama decoder layer; every matrix is [out, in]."""
 
-    q: np.ndarray  # [heads * D, d]
-    k: np.ndarray  # [kv heads * D, d]
-    v: np.ndarray  # [kv heads * D, d]
-    o: np.ndarray  # [d, heads * D]
-    gate: np.ndarray  # [F, d]
-    up: np.ndarray  # [F, d]
-    down: np.ndarray  # [d, F]
+    q: np.ndarray | Matrix  # [heads * D, d]
+    k: np.ndarray | Matrix  # [kv heads * D, d]
+    v: np.ndarray | Matrix  # [kv heads * D, d]
+    o: np.ndarray | Matrix  # [d, heads * D]
+    gate: np.ndarray | Matrix  # [F, d]
+    up: np.ndarray | Matrix  # [F, d]
+    down: np.ndarray | Matrix  # [d, F]
     attention_norm: np.ndarray  # [d]
     mlp_norm: np.ndarray  # [d]
+    keep: Callable[[np.ndarray], np.ndarray] = lambda x: x  # what keys and values are rounded to
 
 
 @dataclasses.dataclass
@@ -55,7 +69,7 @@ class Model:
     config: Config
     embedding: np.ndarray  # [V, d]
     norm: np.ndarray  # [d]
-    head: np.ndarray  # [V, d]; the embedding where they are tied
+    head: np.ndarray | Matrix  # [V, d]; the embedding where they are tied
     first: Layer | None
     last: Layer | None
     passes: list[list[Layer]]  # [pass][layer]: shared weights are the same arrays

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/backend/cpu/kernels/huge_buffer.h"
@@ -12,7 +13,8 @@
 
 namespace recurve {
 
-// Rows of activations: [rows][stride] elements. Padding beyond `columns` is zero and stays so.
+// Rows of activations: [rows][stride] elements, in int8 with a scale a row. Padding beyond
+// `columns` is zero and stays so.
 class Activations {
  public:
   // RESOURCE_EXHAUSTED when there is no memory.
@@ -20,6 +22,8 @@ class Activations {
 
   size_t stride() const { return stride_; }
   std::byte* row(uint32_t row) { return memory_.data() + row * stride_ * element_; }
+  int8_t* numbers(uint32_t row) { return reinterpret_cast<int8_t*>(this->row(row)); }
+  float* scales(uint32_t row) { return scales_.data() + row; }  // int8: of this row and those after
   float* floats(uint32_t row) { return reinterpret_cast<float*>(this->row(row)); }
   const float* floats(uint32_t row) const {
     return reinterpret_cast<const float*>(memory_.data() + row * stride_ * element_);
@@ -27,6 +31,7 @@ class Activations {
 
  private:
   HugeBuffer memory_;
+  std::vector<float> scales_;
   size_t stride_ = 0;
   size_t element_ = 0;
 };

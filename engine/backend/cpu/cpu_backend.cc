@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/backend/convert.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/status_macros.h"
@@ -22,6 +22,22 @@ absl::Status CheckThreads(uint32_t threads) {
   if (threads >= 1 && threads <= kMostThreads) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("threads: found ", threads, ", expected 1 to ", kMostThreads));
+}
+
+// That sums of products in int8 cannot overflow.
+absl::Status CheckInputs(const ModelConfig& config, Precision precision) {
+  if (precision != Precision::kInt8) return absl::OkStatus();
+  const std::pair<const char*, uint32_t> inputs[] = {
+      {"hidden_size", config.hidden_size},
+      {"intermediate_size", config.intermediate_size},
+      {"num_attention_heads * head_dim", config.num_heads * config.head_dim}};
+  for (const auto& [name, count] : inputs) {
+    if (count <= kMaxInt8Inputs) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--precision is int8, whose products have at most ", kMaxInt8Inputs,
+                     " inputs; the model's ", name, " is ", count));
+  }
+  return absl::OkStatus();
 }
 
 // Adds the time from construction to destruction.
@@ -46,9 +62,10 @@ absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<c
                                                                const CpuBackendOptions& options) {
   RETURN_IF_ERROR(CheckLimits(options.limits, model->config, kMaxima));
   RETURN_IF_ERROR(CheckThreads(options.threads));
+  RETURN_IF_ERROR(CheckInputs(model->config, options.precision));
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadTeam> team, ThreadTeam::Create(options.threads));
-  ASSIGN_OR_RETURN(KvPool pool,
-                   KvPool::Create(model->config, options.precision, options.limits.pages));
+  ASSIGN_OR_RETURN(KvPool pool, KvPool::Create(model->config, AutoKvPrecision(options.precision),
+                                               options.limits.pages));
   ASSIGN_OR_RETURN(PackedModel packed, PackModel(std::move(model), options.precision, *team));
   std::unique_ptr<CpuBackend> backend(
       new CpuBackend(options, std::move(team), std::move(packed), std::move(pool)));
@@ -62,7 +79,7 @@ BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& o
   facts.device = IsaName(options.isa);
   facts.arithmetic = kReferenceArithmetic;
   facts.threads = options.threads;
-  facts.page_bytes = CpuPageBytes(model.config, options.precision);
+  facts.page_bytes = CpuPageBytes(model.config, AutoKvPrecision(options.precision));
   facts.memory_share = 0.5;  // the rest of the machine, and activations, need memory too
   facts.queue_depth = 0;     // a step is computed while it is submitted
   facts.max_slots = kMaxima.slots;
@@ -222,11 +239,10 @@ absl::Status CpuBackend::RunEntry(const StepPlan& plan, StepResult& result) {
 }
 
 void CpuBackend::EntryRows(uint32_t thread) {
-  const Tensor& embedding = model_.source->weights.embedding;
   const RowRange part = PartOfThread(batch_.size(), thread, team_->size());
   for (uint32_t i = part.begin; i < part.end; ++i) {
     const Row& row = batch_.rows()[i];
-    ConvertRow(embedding, table_.slot(row.slot).TokenAt(row.position), layers_.x(i));
+    model_.Embed(table_.slot(row.slot).TokenAt(row.position), layers_.x(i));
   }
   LayerJob job;
   job.queries = batch_.size();

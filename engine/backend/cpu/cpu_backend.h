@@ -30,8 +30,8 @@ namespace recurve {
 
 struct CpuBackendOptions {
   BackendLimits limits;
-  Precision precision =
-      Precision::kBf16;  // of weights, activations between products, keys and values
+  // Of weights and activations between products; AutoKvPrecision of keys and values.
+  Precision precision = Precision::kBf16;
   uint32_t threads = 1;  // the thread that calls Submit included
   Isa isa = BestIsa();   // one of SupportedIsas(); the bits are the same
 };
@@ -41,7 +41,8 @@ struct CpuBackendOptions {
 // allocated. Thread-compatible.
 class CpuBackend final : public Backend {
  public:
-  // InvalidArgument names the limit that contradicts another or the model; RESOURCE_EXHAUSTED when
+  // InvalidArgument names the limit that contradicts another or the model, or what of the model the
+  // precision has no room for; RESOURCE_EXHAUSTED when
   // memory for weights, pages or activations is missing.
   static absl::StatusOr<std::unique_ptr<CpuBackend>> Create(std::shared_ptr<const Model> model,
                                                             const CpuBackendOptions& options);

@@ -155,7 +155,12 @@ absl::Status CpuProbe::Load(const ProductShape& shape, uint32_t most_rows) {
   RETURN_IF_ERROR(in_.Allocate(most_rows, shape.inputs, precision_));
   for (uint32_t row = 0; row < most_rows; ++row) {
     const std::vector<float> x = RandomFloats(shape.inputs, 1.0F, ~uint64_t{row});
-    KernelsFor(isa_).round(x.data(), shape.inputs, precision_, in_.row(row));
+    const Kernels& kernels = KernelsFor(isa_);
+    if (precision_ == Precision::kInt8) {
+      *in_.scales(row) = kernels.quantize(x.data(), shape.inputs, in_.numbers(row));
+    } else {
+      kernels.round(x.data(), shape.inputs, precision_, in_.row(row));
+    }
   }
   RETURN_IF_ERROR(out_.Allocate(most_rows, matrices_.front().outputs(), Precision::kF32));
   return scratch_.Allocate(team_->size(), LinearScratch(matrices_.front()), Precision::kF32);
@@ -163,7 +168,8 @@ absl::Status CpuProbe::Load(const ProductShape& shape, uint32_t most_rows) {
 
 // `count` products, as layers have them: all threads wait for each other after each.
 void CpuProbe::RunProducts(uint32_t rows, uint64_t count) {
-  const Kernels& kernels = KernelsFor(isa_);
+  const bool int8 = precision_ == Precision::kInt8;
+  const auto linear = int8 ? KernelsFor(isa_).linear_int8 : KernelsFor(isa_).linear;
   team_->Run([&](uint32_t thread) {
     const RowRange part = PartOfThread(matrices_.front().panels(), thread, team_->size());
     for (uint64_t i = 0; i < count; ++i) {
@@ -179,7 +185,8 @@ void CpuProbe::RunProducts(uint32_t rows, uint64_t count) {
       args.y = out_.row(0);
       args.y_stride = out_.stride();
       args.scratch = scratch_.floats(thread);
-      kernels.linear(args);
+      if (int8) args.x_scales = in_.scales(0);
+      linear(args);
       team_->Barrier(thread);
     }
   });

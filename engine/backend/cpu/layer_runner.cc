@@ -42,6 +42,11 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   RETURN_IF_ERROR(qkv_.Allocate(rows, query_columns + 2 * kv_columns, Precision::kF32));
   RETURN_IF_ERROR(attended_.Allocate(rows, query_columns, precision_));
   RETURN_IF_ERROR(gated_.Allocate(rows, config_.intermediate_size, precision_));
+  if (precision_ == Precision::kInt8) {
+    const uint32_t widest =
+        std::max({config_.hidden_size, query_columns, config_.intermediate_size});
+    RETURN_IF_ERROR(wide_.Allocate(rows, widest, Precision::kF32));
+  }
   RETURN_IF_ERROR(linear_scratch_.Allocate(threads, LinearScratch(model_), Precision::kF32));
   RETURN_IF_ERROR(attention_scratch_.Allocate(
       threads, AttentionScratch(pool_.layout(), limits.max_positions), Precision::kF32));
@@ -75,10 +80,23 @@ void LayerRunner::ComputeAngles(uint32_t position, float* cos, float* sin) const
 
 void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread) {
   const RowRange part = PartOfThread(rows, thread, team_.size());
+  const bool int8 = precision_ == Precision::kInt8;
   for (uint32_t row = part.begin; row < part.end; ++row) {
     kernels_.rms_norm(x_.floats(row), gamma.data(), config_.rms_norm_eps, config_.hidden_size,
-                      precision_, normed_.row(row));
+                      int8 ? Precision::kF32 : precision_, Producer(normed_).row(row));
+    if (int8) Quantize(row, config_.hidden_size, normed_);
   }
+}
+
+void LayerRunner::Quantize(uint32_t row, uint32_t columns, Activations& out) {
+  *out.scales(row) = kernels_.quantize(wide_.floats(row), columns, out.numbers(row));
+}
+
+void LayerRunner::FinishRows(uint32_t rows, uint32_t columns, Activations& out, uint32_t thread) {
+  if (precision_ != Precision::kInt8) return;
+  const RowRange part = PartOfThread(rows, thread, team_.size());
+  for (uint32_t row = part.begin; row < part.end; ++row) Quantize(row, columns, out);
+  team_.Barrier(thread);
 }
 
 void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows,
@@ -99,7 +117,12 @@ void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange 
   if (next != nullptr) {
     args.next = next->panel(PartOfThread(next->panels(), thread, team_.size()).begin);
   }
-  kernels_.linear(args);
+  if (weights.precision() == Precision::kInt8) {
+    args.x_scales = in.scales(rows.begin);
+    kernels_.linear_int8(args);
+  } else {
+    kernels_.linear(args);
+  }
 }
 
 // Rows that share attention weights and what they compute: all of them, or those of each recursion.
@@ -183,6 +206,7 @@ void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const Layer
   const uint32_t kv_heads = config_.num_kv_heads;
   const uint32_t heads = config_.num_heads / kv_heads;
   const uint32_t columns = heads * config_.head_dim;
+  const Precision precision = precision_ == Precision::kInt8 ? Precision::kF32 : precision_;
   const RowRange part = PartOfThread(uint64_t{job.queries} * kv_heads, thread, team_.size());
   AttentionArgs args;
   args.layout = pool_.layout();
@@ -200,8 +224,8 @@ void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const Layer
     args.mass = row.entry == kNoEntry ? nullptr : evictor_.Mass(row.slot, row.group);
     args.q = qkv_.floats(i) + size_t{kv_head} * columns;
     kernels_.attention(args);
-    kernels_.round(args.out, columns, precision_,
-                   attended_.row(i) + size_t{kv_head} * columns * ElementSize(precision_));
+    kernels_.round(args.out, columns, precision,
+                   Producer(attended_).row(i) + size_t{kv_head} * columns * ElementSize(precision));
   }
 }
 
@@ -217,6 +241,7 @@ void LayerRunner::Run(const SlotTable& table, const Batch& batch, const LayerJob
   if (job.queries == 0) return;
   Attend(table, batch, job, thread);
   team_.Barrier(thread);
+  FinishRows(job.queries, config_.num_heads * config_.head_dim, attended_, thread);
   for (const RowRange range : AttentionRanges(batch, layer)) {
     const PackedMatrix& o = WeightsOf(layer, batch.rows()[range.begin]).o;
     Linear(o, o.panels(), {range.begin, std::min(range.end, job.queries)}, attended_,
@@ -225,9 +250,10 @@ void LayerRunner::Run(const SlotTable& table, const Batch& batch, const LayerJob
   team_.Barrier(thread);
   Norm(layer.post_attention_norm, job.queries, thread);
   team_.Barrier(thread);
-  Linear(layer.gate_up, layer.gate_up.panels(), {0, job.queries}, normed_, Epilogue::kSilu, gated_,
-         &layer.down, thread);
+  Linear(layer.gate_up, layer.gate_up.panels(), {0, job.queries}, normed_, Epilogue::kSilu,
+         Producer(gated_), &layer.down, thread);
   team_.Barrier(thread);
+  FinishRows(job.queries, config_.intermediate_size, gated_, thread);
   Linear(layer.down, layer.down.panels(), {0, job.queries}, gated_, Epilogue::kAdd, x_,
          job.next == nullptr ? nullptr : &job.next->attention.front().qkv, thread);
   team_.Barrier(thread);

@@ -64,6 +64,14 @@ class LayerRunner {
 
  private:
   void Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread);
+  // Where attention and the MLP's gate leave what becomes `out`: there, or in int8 in wide_, since
+  // a row's scale is that of all its numbers, which several threads compute.
+  Activations& Producer(Activations& out) { return precision_ == Precision::kInt8 ? wide_ : out; }
+  // int8: a row of `out` <- that of wide_, quantized.
+  void Quantize(uint32_t row, uint32_t columns, Activations& out);
+  // In int8 makes rows of `out` of those of Producer(out), which are complete for all threads; so
+  // are those of `out` upon return. Else there is nothing to do.
+  void FinishRows(uint32_t rows, uint32_t columns, Activations& out, uint32_t thread);
   // `next`: the matrix whose turn comes then, or null.
   void Linear(const PackedMatrix& weights, uint32_t panels, RowRange rows, Activations& in,
               Epilogue epilogue, Activations& out, const PackedMatrix* next, uint32_t thread);
@@ -93,9 +101,10 @@ class LayerRunner {
   KvPool& pool_;
   Evictor& evictor_;
   Activations x_, normed_, qkv_, attended_, gated_;
-  std::vector<double> frequencies_;                 // [head_dim / 2]
-  uint32_t tabled_positions_ = 0;                   // those below it have their angles in
-  Activations cos_, sin_;                           // [tabled_positions_][head_dim / 2]
+  Activations wide_;                 // int8: what becomes normed_, attended_ or gated_, in floats
+  std::vector<double> frequencies_;  // [head_dim / 2]
+  uint32_t tabled_positions_ = 0;    // those below it have their angles in
+  Activations cos_, sin_;            // [tabled_positions_][head_dim / 2]
   Activations linear_scratch_, attention_scratch_;  // [threads][...]
   std::vector<HugeBuffer> overlay_tiles_;           // [threads], [tiles of max_positions] each
   std::vector<Scratch> scratch_;                    // [threads]

@@ -79,10 +79,11 @@ class Packer {
     return routers;
   }
 
-  absl::StatusOr<PackedMatrix> Head(const Tensor& weights) {
-    ASSIGN_OR_RETURN(PackedMatrix head, Matrix({weights}, Order::kConcatenated));
+  // Of the head, or of the embedding.
+  absl::StatusOr<PackedMatrix> Vocabulary(const Tensor& weights) {
+    ASSIGN_OR_RETURN(PackedMatrix matrix, Matrix({weights}, Order::kConcatenated));
     pass_.Passed(weights);
-    return head;
+    return matrix;
   }
 
   static std::vector<float> Floats(const Tensor& tensor) {
@@ -120,13 +121,26 @@ absl::StatusOr<PackedModel> PackModel(std::shared_ptr<const Model> model, Precis
   ASSIGN_OR_RETURN(packed.entry, packer.Layers(weights.entry));
   ASSIGN_OR_RETURN(packed.block, packer.Layers(weights.block));
   ASSIGN_OR_RETURN(packed.exit, packer.Layers(weights.exit));
-  ASSIGN_OR_RETURN(packed.lm_head, packer.Head(weights.lm_head));
+  ASSIGN_OR_RETURN(packed.lm_head, packer.Vocabulary(weights.lm_head));
+  if (precision == Precision::kInt8 && weights.embedding.data != weights.lm_head.data) {
+    ASSIGN_OR_RETURN(packed.embedding, packer.Vocabulary(weights.embedding));
+  }
   ASSIGN_OR_RETURN(packed.routers, packer.Routers(weights.routers));
   ASSIGN_OR_RETURN(packed.aux_routers, packer.Routers(weights.aux_routers));
   packed.final_norm = Packer::Floats(weights.final_norm);
   if (weights.router_bias.data != nullptr) packed.router_bias = Packer::Floats(weights.router_bias);
   packed.source = std::move(model);
   return packed;
+}
+
+void PackedModel::Embed(uint32_t token, float* out) const {
+  if (lm_head.precision() != Precision::kInt8) {
+    ConvertRow(source->weights.embedding, token, out);
+  } else if (embedding.panels() > 0) {
+    embedding.Row(token, out);
+  } else {
+    lm_head.Row(token, out);
+  }
 }
 
 size_t LinearScratch(const PackedModel& model) {

@@ -36,7 +36,8 @@ struct PackedRouter {
   uint32_t inputs = 0;
 };
 
-// Immutable; thread-safe. Embeddings are read from `source`, everything else was copied.
+// Immutable; thread-safe. Embeddings are read from `source`, but for int8; everything else was
+// copied.
 struct PackedModel {
   std::shared_ptr<const Model> source;
   std::vector<PackedLayer> entry;  // none or one
@@ -44,11 +45,15 @@ struct PackedModel {
   std::vector<PackedLayer> exit;   // none or one
   std::vector<float> final_norm;   // [hidden]
   PackedMatrix lm_head;
+  PackedMatrix embedding;  // int8 where the head is another matrix, else empty
   std::vector<PackedRouter> routers;
   std::vector<PackedRouter> aux_routers;
   std::vector<float> router_bias;  // [recursions] or empty
 
   const ModelConfig& config() const { return source->config; }
+
+  // What a token's residual stream begins with.
+  void Embed(uint32_t token, float* out /* [hidden] */) const;
 };
 
 // Packs with all threads of `team`. RESOURCE_EXHAUSTED when there is no memory.

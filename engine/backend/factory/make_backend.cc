@@ -39,6 +39,11 @@ absl::Status CheckOptions(const BackendOptions& options) {
   if (!is_cuda && options.eager) return refuse("--cuda_eager", "true", "cuda");
   if (!is_cuda && !options.overlap) return refuse("--cuda_overlap", "false", "cuda");
   if (!is_cuda && !options.deterministic) return refuse("--deterministic", "false", "cuda");
+  if (is_cuda && options.precision == Precision::kInt8) {
+    return absl::InvalidArgumentError(
+        "--precision is int8, which is of --backend=cpu alone; use bf16 or f32 with "
+        "--backend=cuda");
+  }
   if (!options.deterministic && options.precision != Precision::kBf16) {
     return absl::InvalidArgumentError(
         "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");

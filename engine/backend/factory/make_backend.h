@@ -19,8 +19,8 @@ namespace recurve {
 
 struct BackendOptions {
   std::string name = "cpu";
-  Precision precision =
-      Precision::kBf16;      // of weights, activations between products, keys and values
+  // Of weights and activations between products; AutoKvPrecision of keys and values. int8: cpu.
+  Precision precision = Precision::kBf16;
   uint32_t threads = 0;      // cpu: that compute; 0: as many as this process may use
   std::string isa = "auto";  // cpu: instruction set of the kernels, as ChooseIsa takes it
   uint32_t device = 0;       // cuda: number of the card among those that the driver shows

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/arithmetic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -54,6 +56,40 @@ TEST(ArithmeticTest, PairSumsAddEvenAndOddByThemselves) {
   EXPECT_EQ(PairSum(
                 5, [&y](uint32_t i) { return y[i]; }, one),
             1.0F);
+}
+
+TEST(ArithmeticTest, RowsAreQuantizedByTheirLargestNumber) {
+  // A scale of 2, so that ties are exact; they go to the even one.
+  const std::vector<float> x = {-254.0F, 1.0F, 3.0F, 5.0F, -1.0F, -3.0F, 2.9F, 0.0F, -0.0F, 254.0F};
+  std::vector<int8_t> q(x.size());
+  EXPECT_EQ(QuantizeRow(x.data(), 10, q.data()), 2.0F);
+  EXPECT_EQ(q, (std::vector<int8_t>{-127, 0, 2, 2, 0, -2, 1, 0, 0, 127}));
+  // Of any row the largest becomes 127, however inverse and product are rounded.
+  for (uint32_t i = 0; i < 10000; ++i) {
+    const float largest = 1.0F + static_cast<float>(i) * 1.7e-4F;
+    QuantizeRow(&largest, 1, q.data());
+    ASSERT_EQ(q[0], 127) << largest;
+  }
+}
+
+TEST(ArithmeticTest, RowsWithoutNumbersAreZeroAndWithoutFiniteOnesNan) {
+  const auto quantized = [](std::vector<float> x) {
+    std::vector<int8_t> q(x.size(), 77);
+    const float scale = QuantizeRow(x.data(), static_cast<uint32_t>(x.size()), q.data());
+    const bool zero = std::all_of(q.begin(), q.end(), [](int8_t v) { return v == 0; });
+    return std::pair(scale, zero);
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
+  EXPECT_EQ(quantized({0.0F, -0.0F}), std::pair(0.0F, true));
+  EXPECT_EQ(quantized({kDenormal, 0x1p-101F}), std::pair(0.0F, true));
+  EXPECT_EQ(quantized({kDenormal, 0x1p-100F}), std::pair(0x1p-100F / 127.0F, false));
+  EXPECT_EQ(quantized({std::numeric_limits<float>::max()}).second, false);
+  for (const float bad : {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
+    const auto [scale, zero] = quantized({1.0F, bad, 2.0F});
+    EXPECT_TRUE(std::isnan(scale) && zero) << bad;
+    EXPECT_TRUE(std::isnan(Int8Product(0, scale, 1.0F)));
+  }
 }
 
 TEST(ArithmeticTest, NormsAndScales) {

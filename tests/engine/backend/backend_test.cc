@@ -296,19 +296,26 @@ TEST_P(BackendTest, LogitsThatAreNotFiniteEndTheSequenceAlone) {
   std::memcpy(embedding.data(), model.weights.embedding.data, embedding.size() * sizeof(float));
   embedding[size_t{7} * config.hidden_size] = std::numeric_limits<float>::quiet_NaN();
   model.weights.embedding.data = reinterpret_cast<const std::byte*>(embedding.data());
-  const auto backend = Make(std::make_shared<Model>(std::move(model)), Precision::kF32);
-  DriverRequest good;
-  good.prompt = {1, 2, 3};
-  good.new_tokens = 6;
-  good.biases = {{7, -1000.0F}};
-  DriverRequest bad = good;
-  bad.prompt = {1, 7, 3};
-  const auto outputs = RunAll(*backend, config, limits, {bad, good});
-  EXPECT_EQ(outputs[0].flags, kNotFinite);
-  EXPECT_THAT(outputs[0].tokens, IsEmpty());
-  EXPECT_EQ(outputs[0].state.stage, Stage::kNone);
-  EXPECT_EQ(outputs[1].flags, 0U);
-  EXPECT_EQ(outputs[1].tokens.size(), 6U);
+  const auto poisoned = std::make_shared<const Model>(std::move(model));
+  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+    SCOPED_TRACE(PrecisionName(precision));
+    if (GetParam().emulates_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
+    const auto backend = Make(poisoned, precision);
+    DriverRequest good;
+    good.prompt = {1, 2, 3};
+    good.new_tokens = 6;
+    good.biases = {{7, -1000.0F}};
+    DriverRequest bad = good;
+    bad.prompt = {1, 7, 3};
+    const auto outputs = RunAll(*backend, config, limits, {bad, good});
+    EXPECT_EQ(outputs[0].flags, kNotFinite);
+    EXPECT_THAT(outputs[0].tokens, IsEmpty());
+    EXPECT_EQ(outputs[0].state.stage, Stage::kNone);
+    EXPECT_EQ(outputs[1].flags, 0U);
+    EXPECT_EQ(outputs[1].tokens.size(), 6U);
+    const auto alone = RunAll(*Make(poisoned, precision), config, limits, {good});
+    EXPECT_EQ(outputs[1].tokens, alone[0].tokens);
+  }
 }
 
 TEST_P(BackendTest, ResultsComeInTheOrderOfTheirPlans) {

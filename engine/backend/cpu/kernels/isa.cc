@@ -75,12 +75,14 @@ std::vector<Isa> IsasOf(const CpuWords& words) {
   std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2};
   if ((words.newer & kSubsets) == kSubsets && (words.saved & kSaved) == kSaved) {
     isas.push_back(Isa::kAvx512);
-    if ((words.newest & kTiles) == kTiles && (words.saved & kTilesSaved) == kTilesSaved) {
-      isas.push_back(Isa::kAmx);
-    }
+    const bool has_tiles = (words.newer_d & kTiles) == kTiles &&
+                           (words.saved & kTilesSaved) == kTilesSaved && HasVnni(words);
+    if (has_tiles) isas.push_back(Isa::kAmx);
   }
   return isas;
 }
+
+bool HasVnni(const CpuWords& words) { return (words.newer_c & bit_AVX512VNNI) != 0; }
 
 #elif defined(__aarch64__)
 

@@ -28,6 +28,10 @@ std::vector<Isa> SupportedIsas();
 #if defined(__x86_64__)
 // The same of a machine that says this of itself.
 std::vector<Isa> IsasOf(const CpuWords& words);
+
+// Whether such a machine, if it has kAvx512, sums products of bytes too. Without that, kAvx512's
+// products in int8 are those of kAvx2.
+bool HasVnni(const CpuWords& words);
 #endif
 
 // The fastest of SupportedIsas().

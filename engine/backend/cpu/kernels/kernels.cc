@@ -14,7 +14,7 @@ const Kernels& KernelsFor(Isa isa) {
   RECURVE_CHECK(std::find(supported.begin(), supported.end(), isa) != supported.end());
 #if defined(__AVX2__)
   if (isa == Isa::kAvx2) return kAvx2Kernels;
-  if (isa == Isa::kAvx512) return kAvx512Kernels;
+  if (isa == Isa::kAvx512) return HasVnni(ReadCpuWords()) ? kAvx512VnniKernels : kAvx512Kernels;
   if (isa == Isa::kAmx) return kAmxKernels;
 #elif defined(__aarch64__)
   if (isa == Isa::kNeon) return kNeonKernels;

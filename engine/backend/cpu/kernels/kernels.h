@@ -22,11 +22,14 @@ namespace recurve {
 enum class Epilogue : uint8_t {
   kStore,  // y = W x
   kAdd,    // y = y + W x: into the residual stream, one rounding
-  kSilu,   // a = silu(gate) * up, rounded to the precision of x; W holds gate and up, kInterleaved
+  // a = silu(gate) * up, rounded to the precision of x (int8: not rounded, since the scale of a row
+  // is that of all its numbers); W holds gate and up, kInterleaved
+  kSilu,
 };
 
 // A product of rows of activations with the outputs of some panels of a matrix. For each row and
-// output, for each slice of 32 inputs in order: acc = acc + the pair sum of the slice, from 0.
+// output, for each slice of 32 inputs in order: acc = acc + the pair sum of the slice, from 0. In
+// int8: Int8Product.
 struct LinearArgs {
   const PackedMatrix* weights = nullptr;
   uint32_t panel_begin = 0;  // panels of 32 outputs: [begin, end)
@@ -36,10 +39,11 @@ struct LinearArgs {
   // the elements from inputs() to padded_inputs() are 0.
   const void* x = nullptr;
   size_t x_stride = 0;
+  const float* x_scales = nullptr;  // int8: [rows]
   Epilogue epilogue = Epilogue::kStore;
   // kStore, kAdd: float [rows][y_stride], of which columns [32 * begin, min(32 * end, outputs()))
-  // are written. kSilu: elements of the weights' precision, columns [16 * begin, 16 * end) are
-  // written (zeros where gate and up are padding).
+  // are written. kSilu: elements of the weights' precision (int8: floats), columns [16 * begin,
+  // 16 * end) are written (zeros where gate and up are padding).
   void* y = nullptr;
   size_t y_stride = 0;
   float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
@@ -85,7 +89,8 @@ inline size_t AttentionScratch(const PageLayout& layout, uint32_t entries) {
 // No function allocates or locks; all may be called from any thread, on memory that no other
 // writes.
 struct Kernels {
-  void (*linear)(const LinearArgs& args);
+  void (*linear)(const LinearArgs& args);       // of f32 and bf16
+  void (*linear_int8)(const LinearArgs& args);  // of int8
   void (*attention)(const AttentionArgs& args);
 
   // out[i] = x[i] * InverseRms(lane sum of x^2) * gamma[i] in this order, rounded to `precision`.
@@ -96,6 +101,9 @@ struct Kernels {
 
   // Rounds to `precision`.
   void (*round)(const float* x /* [n] */, uint32_t n, Precision precision, void* out /* [n] */);
+
+  // QuantizeRow: what a product in int8 reads, and its scale.
+  float (*quantize)(const float* x /* [n] */, uint32_t n, int8_t* q /* [n] */);
 
   // Rotates each head in place by its position's angles.
   void (*rope)(float* x,          // [heads][head_dim]

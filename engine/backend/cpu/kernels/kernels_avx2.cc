@@ -118,9 +118,11 @@ namespace {
 
 constexpr Kernels kTable = {
     .linear = avx2::Linear,
+    .linear_int8 = avx2::LinearInt8,
     .attention = avx2::Attention,
     .rms_norm = avx2::RmsNorm,
     .round = avx2::Round,
+    .quantize = avx2::Quantize,
     .rope = avx2::Rope,
     .dot = avx2::Dot,
     .gelu = avx2::Gelu,
@@ -128,22 +130,31 @@ constexpr Kernels kTable = {
     .add_scaled = avx2::AddScaled,
 };
 
-}  // namespace
-
-constinit const Kernels kAvx2Kernels = kTable;
-
 // All but products wait for memory, or take too little time to be worth wider vectors.
-constinit const Kernels kAvx512Kernels = [] {
+constexpr Kernels kAvx512Table = [] {
   Kernels kernels = kTable;
   kernels.linear = avx512::Linear;
   return kernels;
 }();
 
-constinit const Kernels kAmxKernels = [] {
-  Kernels kernels = kTable;
+constexpr Kernels kAvx512VnniTable = [] {
+  Kernels kernels = kAvx512Table;
+  kernels.linear_int8 = avx512::LinearInt8;
+  return kernels;
+}();
+
+constexpr Kernels kAmxTable = [] {
+  Kernels kernels = kAvx512VnniTable;
   kernels.linear = amx::Linear;
   return kernels;
 }();
+
+}  // namespace
+
+constinit const Kernels kAvx2Kernels = kTable;
+constinit const Kernels kAvx512Kernels = kAvx512Table;
+constinit const Kernels kAvx512VnniKernels = kAvx512VnniTable;
+constinit const Kernels kAmxKernels = kAmxTable;
 
 }  // namespace recurve
 

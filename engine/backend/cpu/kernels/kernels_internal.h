@@ -28,6 +28,7 @@ extern const Kernels kScalarKernels;
 #if defined(__AVX2__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512VnniKernels;  // the same, with products in int8 of their own
 extern const Kernels kAmxKernels;
 #elif defined(__aarch64__)
 extern const Kernels kNeonKernels;
@@ -36,14 +37,18 @@ extern const Kernels kNeonKernels;
 // The kernels that have files of their own, for these tables.
 namespace scalar {
 void Linear(const LinearArgs& args);
+void LinearInt8(const LinearArgs& args);
 void Attention(const AttentionArgs& args);
 }  // namespace scalar
 namespace avx2 {
 void Linear(const LinearArgs& args);
+void LinearInt8(const LinearArgs& args);
+float Quantize(const float* x, uint32_t n, int8_t* q);
 void Attention(const AttentionArgs& args);
 }  // namespace avx2
 namespace avx512 {
 void Linear(const LinearArgs& args);
+void LinearInt8(const LinearArgs& args);  // needs VNNI
 }  // namespace avx512
 namespace amx {
 void Linear(const LinearArgs& args);

@@ -26,6 +26,8 @@ void Round(const float* x, uint32_t n, Precision precision, void* out) {
   for (uint32_t i = 0; i < n; ++i) StoreRounded(x[i], i, precision, out);
 }
 
+float Quantize(const float* x, uint32_t n, int8_t* q) { return QuantizeRow(x, n, q); }
+
 void Rope(float* x, const float* cos, const float* sin, uint32_t heads, uint32_t head_dim) {
   const uint32_t half = head_dim / 2;
   for (uint32_t h = 0; h < heads; ++h, x += head_dim) {
@@ -54,9 +56,11 @@ namespace {
 
 constexpr Kernels kTable = {
     .linear = scalar::Linear,
+    .linear_int8 = scalar::LinearInt8,
     .attention = scalar::Attention,
     .rms_norm = scalar::RmsNorm,
     .round = scalar::Round,
+    .quantize = scalar::Quantize,
     .rope = scalar::Rope,
     .dot = scalar::Dot,
     .gelu = scalar::Gelu,

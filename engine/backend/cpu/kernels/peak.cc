@@ -45,7 +45,60 @@ uint64_t RunScalar(uint64_t rounds) {
   return rounds * kSteps * kChains * 2;
 }
 
+uint64_t RunScalarInt8(uint64_t rounds) {
+  int32_t chains[kChains] = {};
+  int32_t factor = 3;
+  asm volatile("" : "+r"(factor));
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      int32_t product = factor * factor;
+      asm volatile("" : "+r"(product));
+      chains[i] += product;
+      asm volatile("" : "+r"(chains[i]));
+    }
+  }
+  return rounds * kSteps * kChains * 2;
+}
+
 #if defined(__AVX2__)
+
+// Pairs of 16 bits, which bytes are widened to.
+uint64_t RunAvx2Int8(uint64_t rounds) {
+  __m256i chains[kChains] = {};
+  __m256i factor = _mm256_set1_epi16(3);
+  Keep(factor);
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      __m256i product = _mm256_madd_epi16(factor, factor);
+      Keep(product);
+      chains[i] = _mm256_add_epi32(chains[i], product);
+      Keep(chains[i]);
+    }
+  }
+  return rounds * kSteps * kChains * 16 * 2;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) uint64_t RunVnni(uint64_t rounds) {
+  __m512i chains[kChains] = {};
+  __m512i factor = _mm512_set1_epi8(3);
+  asm volatile("" : "+v"(factor));
+  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
+    RECURVE_UNROLL
+    for (uint64_t i = 0; i < kChains; ++i) {
+      chains[i] = _mm512_dpbusd_epi32(chains[i], factor, factor);
+      asm volatile("" : "+v"(chains[i]));
+    }
+  }
+  return rounds * kSteps * kChains * 64 * 2;
+}
+
+uint64_t RunPeakInt8(Isa isa, uint64_t rounds) {
+  const bool wide = isa == Isa::kAvx512 || isa == Isa::kAmx;
+  if (wide && HasVnni(ReadCpuWords())) return RunVnni(rounds);
+  return isa == Isa::kScalar ? RunScalarInt8(rounds) : RunAvx2Int8(rounds);
+}
 
 uint64_t RunAvx2(uint64_t rounds) {
   __m256 chains[kChains] = {};
@@ -112,13 +165,17 @@ uint64_t RunNeon(uint64_t rounds) {
 
 }  // namespace
 
-uint64_t RunPeak(Isa isa, [[maybe_unused]] Precision precision, uint64_t rounds) {
+uint64_t RunPeak(Isa isa, Precision precision, uint64_t rounds) {
 #if defined(__AVX2__)
+  if (precision == Precision::kInt8) return RunPeakInt8(isa, rounds);
   if (isa == Isa::kAmx && precision == Precision::kBf16) return RunAmx(rounds);
   if (isa == Isa::kAmx) return RunAvx512(rounds);
   if (isa == Isa::kAvx2) return RunAvx2(rounds);
   if (isa == Isa::kAvx512) return RunAvx512(rounds);
-#elif defined(__aarch64__)
+#else
+  if (precision == Precision::kInt8) return RunScalarInt8(rounds);
+#endif
+#if defined(__aarch64__)
   if (isa == Isa::kNeon) return RunNeon(rounds);
 #endif
   RECURVE_CHECK(isa == Isa::kScalar);

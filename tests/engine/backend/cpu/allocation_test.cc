@@ -2,6 +2,7 @@
 // A steady step of the CPU backend allocates nothing, whatever the model.
 #include <array>
 #include <memory>
+#include <tuple>
 
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/backend/model_shape.h"
@@ -13,12 +14,14 @@
 namespace recurve {
 namespace {
 
-class CpuBackendAllocationTest : public testing::TestWithParam<SmallModel> {};
+class CpuBackendAllocationTest : public testing::TestWithParam<std::tuple<SmallModel, Precision>> {
+};
 
 TEST_P(CpuBackendAllocationTest, SteadyStepsAllocateNothing) {
-  const std::shared_ptr<const Model> model = GetParam().model;
+  const std::shared_ptr<const Model> model = std::get<SmallModel>(GetParam()).model;
   const ModelConfig& config = model->config;
   CpuBackendOptions options;
+  options.precision = std::get<Precision>(GetParam());
   options.threads = 2;
   options.limits = {
       {.slots = 4, .areas = 1, .chunk = 8, .ends = 8, .block_rows = 3, .prompt_rows = 8},
@@ -68,8 +71,13 @@ TEST_P(CpuBackendAllocationTest, SteadyStepsAllocateNothing) {
   EXPECT_GT(tokens, 50U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, CpuBackendAllocationTest, testing::ValuesIn(SmallModels()),
-                         [](const auto& model) { return model.param.name; });
+INSTANTIATE_TEST_SUITE_P(Models, CpuBackendAllocationTest,
+                         testing::Combine(testing::ValuesIn(SmallModels()),
+                                          testing::Values(Precision::kBf16, Precision::kInt8)),
+                         [](const auto& param) {
+                           return std::get<SmallModel>(param.param).name + "_" +
+                                  PrecisionName(std::get<Precision>(param.param));
+                         });
 
 }  // namespace
 }  // namespace recurve

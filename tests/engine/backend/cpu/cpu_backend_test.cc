@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/arithmetic.h"
 #include "engine/model/weights.h"
 #include "tests/engine/backend/test_backends.h"
 
@@ -37,6 +38,20 @@ TEST(CpuBackend, CreateNamesLimitsThatContradict) {
               absl::InvalidArgumentError(
                   absl::StrCat("threads: found ", threads, ", expected 1 to 4096")));
   }
+}
+
+// Beyond that sums of whole numbers could overflow.
+TEST(CpuBackend, Int8HasRoomForSoManyInputs) {
+  CpuBackendOptions options;
+  options.precision = Precision::kInt8;
+  options.limits.FillIn();
+  options.limits.max_positions = 64;
+  Model model = RandomModel(TestConfig(), DataType::kF32, 5);
+  model.config.intermediate_size = kMaxInt8Inputs + 1;  // whatever the weights are
+  EXPECT_EQ(CpuBackend::Create(std::make_shared<const Model>(model), options).status(),
+            absl::InvalidArgumentError(
+                "--precision is int8, whose products have at most 131072 inputs; the model's "
+                "intermediate_size is 131073"));
 }
 
 TEST(CpuBackend, PageBytesAreKnownBeforehand) {

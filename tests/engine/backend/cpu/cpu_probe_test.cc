@@ -26,9 +26,19 @@ TEST(CpuProbeTest, MeasuresProductsOfEachUseOnAnyIsa) {
   }
 }
 
+TEST(CpuProbeTest, MeasuresInt8) {
+  for (const Isa isa : SupportedIsas()) {
+    const auto probe = CpuProbe::Create(isa, Precision::kInt8, 2, 1 << 20);
+    ASSERT_TRUE(probe.ok()) << probe.status();
+    EXPECT_GT((*probe)->Measure().flops_per_second, 0);
+    ASSERT_TRUE((*probe)->Load({.outputs = 256, .inputs = 512}, 3).ok());
+    EXPECT_GT((*probe)->Time(3), 0);
+  }
+}
+
 TEST(PeakTest, CountsFlopsOfWholeRounds) {
   for (const Isa isa : SupportedIsas()) {
-    for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
       const uint64_t one = RunPeak(isa, precision, 1);
       EXPECT_GT(one, 0U);
       EXPECT_EQ(RunPeak(isa, precision, 5), 5 * one);

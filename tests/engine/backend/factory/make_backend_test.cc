@@ -56,6 +56,9 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
             "--backend=cpu");
   EXPECT_EQ(refused({.name = "cuda", .precision = Precision::kF32, .deterministic = false}),
             "--deterministic is false, which is of --precision=bf16 alone; leave it out with f32");
+  EXPECT_EQ(refused({.name = "cuda", .precision = Precision::kInt8}),
+            "--precision is int8, which is of --backend=cpu alone; use bf16 or f32 with "
+            "--backend=cuda");
   EXPECT_EQ(refused({.name = "cuda", .threads = 3}),
             "--threads is 3, which is of --backend=cpu alone; leave it out with --backend=cuda");
   EXPECT_EQ(refused({.name = "cuda", .isa = "scalar"}),
@@ -102,6 +105,8 @@ TEST(OpenBackendTest, DescribesWhatItMakes) {
   EXPECT_EQ(facts.device, "scalar");
   EXPECT_GT(facts.page_bytes, of_bf16);
   EXPECT_LT(facts.page_bytes, 2 * of_bf16);
+  options.precision = Precision::kInt8;
+  EXPECT_EQ(Describe(*model, options).page_bytes, of_bf16);
 }
 
 TEST(OpenBackendTest, PagesMayHaveWhatWeightsLeave) {

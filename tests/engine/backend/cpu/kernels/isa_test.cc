@@ -61,12 +61,13 @@ TEST(IsaTest, Avx512NeedsEachOfItsSubsetsAndItsRegistersSaved) {
 TEST(IsaTest, AmxNeedsItsTilesTheirRegistersSavedAndAvx512) {
   CpuWords all;
   for (const uint32_t bit : {16, 17, 30, 31}) all.newer |= 1U << bit;
-  for (const uint32_t bit : {22, 24}) all.newest |= 1U << bit;
+  for (const uint32_t bit : {22, 24}) all.newer_d |= 1U << bit;
+  all.newer_c = 1U << 11;  // VNNI
   for (const uint32_t bit : {5, 6, 7, 17, 18}) all.saved |= 1U << bit;
   EXPECT_THAT(IsasOf(all), ElementsAre(Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx));
   for (const uint32_t bit : {22, 24}) {
     CpuWords words = all;
-    words.newest &= ~(1U << bit);
+    words.newer_d &= ~(1U << bit);
     EXPECT_EQ(IsasOf(words).back(), Isa::kAvx512) << bit;
   }
   for (const uint32_t bit : {17, 18}) {
@@ -74,9 +75,21 @@ TEST(IsaTest, AmxNeedsItsTilesTheirRegistersSavedAndAvx512) {
     words.saved &= ~(1U << bit);
     EXPECT_EQ(IsasOf(words).back(), Isa::kAvx512) << bit;
   }
+  CpuWords no_vnni = all;
+  no_vnni.newer_c = 0;
+  EXPECT_EQ(IsasOf(no_vnni).back(), Isa::kAvx512);
   CpuWords narrow = all;
   narrow.newer = 0;
   EXPECT_EQ(IsasOf(narrow).back(), Isa::kAvx2);
+}
+
+TEST(IsaTest, VnniIsABitOfItsOwn) {
+  CpuWords words;
+  EXPECT_FALSE(HasVnni(words));
+  words.newer_c = 1U << 11;  // as Intel's manual numbers it
+  EXPECT_TRUE(HasVnni(words));
+  words.newer_c = ~words.newer_c;
+  EXPECT_FALSE(HasVnni(words));
 }
 
 #endif  // __x86_64__

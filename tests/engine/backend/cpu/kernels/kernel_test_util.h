@@ -81,7 +81,7 @@ int64_t FirstDifference(const std::vector<T>& a, const std::vector<T>& b) {
   return -1;
 }
 
-// What a float becomes in `precision`.
+// What a float becomes in `precision`, but for int8, in which that depends on its row.
 inline float RoundedTo(Precision precision, float x) {
   return precision == Precision::kBf16 ? Bf16ToFloat(FloatToBf16(x)) : x;
 }

@@ -86,6 +86,33 @@ TEST(PackedMatrixTest, LaysOutPairsOfInputs) {
   }
 }
 
+// The layout itself, and what stands behind it.
+TEST(PackedMatrixTest, LaysOutQuadsOfInputsInInt8) {
+  Random random(5);
+  const OwnedTensor w(70, 100, random.Floats(70 * 100, Range::kNormal));
+  const PackedMatrix matrix =
+      *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kInt8);
+  ASSERT_EQ(matrix.padded_inputs(), 128U);
+  ASSERT_EQ(matrix.bytes(), 3U * (32 * 128 + 32 * 8));
+  for (uint32_t n = 0; n < 96; ++n) {
+    std::vector<int8_t> numbers(128);
+    float scale = 0;
+    if (n < 70) scale = QuantizeRow(&w.values[n * 100], 100, numbers.data());
+    int32_t sum = 0;
+    for (uint32_t k = 0; k < 128; ++k) {
+      const size_t half = size_t{k / 64} * 2 + n % 32 / 16;
+      const size_t quad = (half * 16 + k % 64 / 4) * 16 + n % 16;
+      EXPECT_EQ(static_cast<int8_t>(matrix.panel(n / 32)[quad * 4 + k % 4]), numbers[k]);
+      sum += numbers[k];
+    }
+    EXPECT_EQ(matrix.scales(n / 32)[n % 32], scale);
+    EXPECT_EQ(matrix.sums(n / 32)[n % 32], sum);
+    if (n >= 70) continue;
+    const std::vector<float> row = RowOf(matrix, n);
+    for (uint32_t k = 0; k < 100; ++k) EXPECT_EQ(row[k], static_cast<float>(numbers[k]) * scale);
+  }
+}
+
 TEST(PackedMatrixTest, PaddingIsZero) {
   const OwnedTensor w(5, 3, std::vector<float>(15, 1.0F));
   const PackedMatrix matrix =
@@ -99,16 +126,17 @@ TEST(PackedMatrixTest, PaddingIsZero) {
 TEST(PackedMatrixTest, FillsGroupsInParallel) {
   Random random(4);
   const OwnedTensor w(500, 70, random.Floats(500 * 70, Range::kNormal));
-  const PackedMatrix whole =
-      *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
-  PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, Precision::kBf16);
-  std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.panels()); });
-  parts.Fill({&w.view, 1}, 0, 9);
-  other.join();
-  ASSERT_EQ(parts.bytes(), whole.bytes());
-  EXPECT_EQ(std::memcmp(parts.panel(0), whole.panel(0), whole.bytes()), 0);
-  const PackedMatrix moved = std::move(parts);
-  EXPECT_EQ(std::memcmp(moved.panel(0), whole.panel(0), whole.bytes()), 0);
+  for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
+    const PackedMatrix whole = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, precision);
+    PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, precision);
+    std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.panels()); });
+    parts.Fill({&w.view, 1}, 0, 9);
+    other.join();
+    ASSERT_EQ(parts.bytes(), whole.bytes());
+    EXPECT_EQ(std::memcmp(parts.panel(0), whole.panel(0), whole.bytes()), 0);
+    const PackedMatrix moved = std::move(parts);
+    EXPECT_EQ(std::memcmp(moved.panel(0), whole.panel(0), whole.bytes()), 0);
+  }
 }
 
 TEST(ConvertRowTest, WidensEveryHalfExactly) {

@@ -127,6 +127,19 @@ TEST(RowKernelsTest, Round) {
   });
 }
 
+TEST(RowKernelsTest, Quantize) {
+  ForLengths([](uint32_t n, Range range, Random& random) {
+    const std::vector<float> x = random.Floats(n, range);
+    std::vector<int8_t> expected(n + 8, 77);
+    const float scale = QuantizeRow(x.data(), n, expected.data());
+    for (const Isa isa : SupportedIsas()) {
+      std::vector<int8_t> q(n + 8, 77);
+      EXPECT_TRUE(SameBits(KernelsFor(isa).quantize(x.data(), n, q.data()), scale));
+      EXPECT_EQ(q, expected) << IsaName(isa);
+    }
+  });
+}
+
 TEST(RowKernelsTest, RopeRotatesPairsOfHalves) {
   const ScopedFloatEnv env;
   Random random(3);
