@@ -82,10 +82,23 @@ absl::Status CheckModelName(const std::string& name) {
       Quotable(name), bad));
 }
 
-BackendOptions BackendOptionsOf(const EngineOptions& options, Precision precision) {
+// What "auto" of --kv_precision stands for is left to the backend.
+absl::StatusOr<BackendOptions> BackendOptionsOf(const EngineOptions& options) {
+  const ModelOptions& m = options.model;
+  const std::optional<Precision> precision = ParsePrecision(m.precision);
+  if (!precision) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--precision is '", m.precision, "'; this version has f32 and bf16"));
+  }
+  const std::optional<Precision> kv_precision = ParseKvPrecision(m.kv_precision, *precision);
+  if (!kv_precision) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv_precision is '", m.kv_precision,
+                                                   "'; this version has auto, f32, bf16 and int8"));
+  }
   BackendOptions backend;
-  backend.name = options.model.backend;
-  backend.precision = precision;
+  backend.name = m.backend;
+  backend.precision = *precision;
+  if (m.kv_precision != "auto") backend.kv_precision = *kv_precision;
   backend.threads = options.model.threads;
   backend.isa = options.model.isa;
   backend.device = options.model.device;
@@ -104,6 +117,9 @@ absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
   if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
   m.threads = facts.threads;
+  if (m.kv_precision == "auto") {
+    m.kv_precision = PrecisionName(AutoKvPrecision(*ParsePrecision(m.precision)));
+  }
 
   ScheduleLimits& s = options.schedule;
   if (s.slots > facts.max_slots) {
@@ -167,6 +183,7 @@ EngineInfo InfoOf(const Model& model, const EngineOptions& options, const Backen
   info.model_name = options.model.name;
   info.backend = facts.name;
   info.precision = options.model.precision;
+  info.kv_precision = options.model.kv_precision;
   info.isa = facts.device;
   info.sharing = SharingName(config.sharing);
   info.router = RouterName(config.router.type);
@@ -254,17 +271,12 @@ absl::StatusOr<uint32_t> AutoPages(const ModelConfig& config, uint64_t page_byte
 absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpener& open_backend,
                                   std::shared_ptr<Progress> progress) {
   EngineOptions options = given;
-  const std::optional<Precision> precision = ParsePrecision(options.model.precision);
-  if (!precision) {
-    return absl::InvalidArgumentError(absl::StrCat("--precision is '", options.model.precision,
-                                                   "'; this version has f32, bf16 and int8"));
-  }
   if (options.schedule.queue_depth.value_or(0) > 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--queue_depth is ", *options.schedule.queue_depth, "; expected 0 or 1"));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<BackendBuilder> builder,
-                   open_backend(BackendOptionsOf(options, *precision)));
+  ASSIGN_OR_RETURN(const BackendOptions backend_options, BackendOptionsOf(options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<BackendBuilder> builder, open_backend(backend_options));
   ASSIGN_OR_RETURN(Model loaded, LoadModel(options.model.directory, std::move(progress)));
   const auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;

@@ -81,7 +81,8 @@ std::string Fingerprint(const Model& model, const Digest& tokenizer, const Engin
                         std::string_view arithmetic, uint32_t threads) {
   if (arithmetic.empty()) return "";
   Values values(threads);
-  values.Add(kOutputVersion, arithmetic, options.model.precision, model.config);
+  values.Add(kOutputVersion, arithmetic, options.model.precision, options.model.kv_precision,
+             model.config);
   values.Add(tokenizer, options.memory.max_context, options.schedule.default_max_tokens,
              options.eviction);
   WeightPass pass(model, "taking the weights' fingerprint");

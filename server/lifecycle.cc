@@ -46,6 +46,7 @@ void LogReady(const EngineInfo& info, Log* log) {
                        {"backend", info.backend},
                        {"isa", info.isa},
                        {"precision", info.precision},
+                       {"kv_precision", info.kv_precision},
                        {"threads", uint64_t{info.threads}},
                        {"max_context", uint64_t{info.max_context}},
                        {"recursions", uint64_t{info.recursions}},

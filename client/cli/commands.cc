@@ -26,8 +26,9 @@ void PrintInfo(const v1::GetModelInfoResponse& info, const v1::GetLoadResponse& 
   std::printf("model         %s (%.1f M parameters, %s, %s)\n", info.model_name().c_str(),
               static_cast<double>(info.parameters()) * 1e-6, info.precision().c_str(),
               info.backend().c_str());
-  std::printf("recursions    %u, sharing %s, router %s, KV %s\n", info.num_recursions(),
-              info.sharing().c_str(), info.router().c_str(), info.kv_mode().c_str());
+  std::printf("recursions    %u, sharing %s, router %s, KV %s%s%s\n", info.num_recursions(),
+              info.sharing().c_str(), info.router().c_str(), info.kv_mode().c_str(),
+              info.kv_precision().empty() ? "" : " in ", info.kv_precision().c_str());
   std::printf("fingerprint   %s\n", info.fingerprint().empty() ? "none: outputs depend on the load"
                                                                : info.fingerprint().c_str());
   std::printf("vocabulary    %u%s\n", info.vocab_size(),

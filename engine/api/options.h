@@ -16,8 +16,9 @@ struct ModelOptions {
   std::string directory;        // model directory: config.json, *.safetensors, tokenizer.json
   std::string name;             // name reported to clients; default: the directory's last component
   std::string backend = "cpu";  // cpu; cuda where the build has it; null
-  std::string precision =
-      "bf16";  // of weights, products and KV: f32 or bf16; int8, whose KV is bf16
+  std::string precision = "bf16";  // of weights and products: f32, bf16 or int8
+  // Of keys and values in the cache: f32, bf16 or int8; auto: f32 with precision=f32, else bf16.
+  std::string kv_precision = "auto";
   // Of the CPU backend; 0 (auto): those that affinity and the cgroup's CPU quota allow.
   uint32_t threads = 0;
   // Of the CPU backend: the instruction set of its kernels, scalar, neon, avx2, avx512 or amx;

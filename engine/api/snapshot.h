@@ -18,7 +18,7 @@
 namespace recurve {
 
 struct EngineInfo {
-  std::string model_name, backend, precision, isa, sharing, router, kv_mode;
+  std::string model_name, backend, precision, kv_precision, isa, sharing, router, kv_mode;
   // Engines with the same one give a request with a seed the same bits; empty if this one does not
   // give them itself.
   std::string fingerprint;

@@ -33,6 +33,7 @@ RECURVE_HOST_DEVICE inline Bf16 FloatToBf16(float x) {
 // One element of weights, activations, keys or values as a float, and back.
 RECURVE_HOST_DEVICE inline float Widen(float x) { return x; }
 RECURVE_HOST_DEVICE inline float Widen(Bf16 x) { return Bf16ToFloat(x); }
+RECURVE_HOST_DEVICE inline float Widen(int8_t x) { return x; }
 RECURVE_HOST_DEVICE inline void StoreRounded(float x, float* out) { *out = x; }
 RECURVE_HOST_DEVICE inline void StoreRounded(float x, Bf16* out) { *out = FloatToBf16(x); }
 
@@ -68,6 +69,9 @@ RECURVE_HOST_DEVICE inline float LaneDot(const float* a /* [n] */, const float* 
 // - The score of a key: PairSum over the dimensions times ScoreScale.
 // - A dimension of the attended values: PairSum over the entries of probability and value, times
 //   1 / the lane sum of the probabilities.
+// Of keys and values in int8, the pair sums are of their whole numbers. A key's scale multiplies
+// the score, after ScoreScale; a value's scale multiplies the entry's probability, after the lane
+// sum and before the pair sum.
 template <typename A, typename B>
 RECURVE_HOST_DEVICE inline float PairSum(uint32_t n, A a, B b) {
   float chain[2] = {0.0F, 0.0F};
@@ -77,10 +81,10 @@ RECURVE_HOST_DEVICE inline float PairSum(uint32_t n, A a, B b) {
 
 inline constexpr uint32_t kSliceInputs = 32;
 
-// ---- Products in int8. ----
+// ---- Whole numbers in int8. ----
 //
-// A row, of an output's weights or of a token's inputs, is whole numbers q[i] and a scale:
-// QuantizeRow. W x: Int8Product of the sum of q_w[i] * q_x[i], which is exact.
+// A row, of an output's weights, of a token's inputs, of a key or a value, is whole numbers q[i]
+// and a scale: QuantizeRow. W x: Int8Product of the sum of q_w[i] * q_x[i], which is exact.
 
 // More inputs could overflow the sum.
 inline constexpr uint32_t kMaxInt8Inputs = uint32_t{1} << 17;

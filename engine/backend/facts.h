@@ -14,8 +14,9 @@ inline constexpr char kReferenceArithmetic[] = "reference";
 struct BackendFacts {
   std::string name;    // such as "cpu"
   std::string device;  // what computes: of the CPU backend the instruction set
-  // Whose bits the outputs have: backends with the same precision and the same name here give the
-  // same ones. Empty: a request's bits depend on more than the request.
+  // Whose bits the outputs have: backends with the same precisions, of weights and of keys and
+  // values, and the same name here give the same ones. Empty: a request's bits depend on more than
+  // the request.
   std::string arithmetic;
   uint32_t threads = 0;      // that compute
   uint64_t page_bytes = 0;   // of memory that one page takes, all told

@@ -54,6 +54,16 @@ constexpr Precision AutoKvPrecision(Precision weights) {
   return weights == Precision::kF32 ? Precision::kF32 : Precision::kBf16;
 }
 
+// That of keys and values which --kv_precision=`name` asks for: one of them by its name, or with
+// "auto" what suits the precision of the weights.
+constexpr std::optional<Precision> ParseKvPrecision(std::string_view name, Precision weights) {
+  if (name == "auto") return AutoKvPrecision(weights);
+  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+    if (name == PrecisionName(precision)) return precision;
+  }
+  return std::nullopt;
+}
+
 }  // namespace recurve
 
 #endif  // RECURVE_ENGINE_BACKEND_PRECISION_H_

@@ -35,15 +35,17 @@ struct StageWork {
 // The mean time of a token, in ns.
 double TimeOfToken(const ModelConfig& config, const std::vector<double>& shares, uint32_t streams,
                    const RunShape& run) {
-  const auto number_bytes = static_cast<double>(run.number_bytes);
+  const auto bytes_of = [&](const std::vector<double>& parts, double context) {
+    return BytesPerToken(config, parts, context, static_cast<double>(run.number_bytes),
+                         run.kv_precision);
+  };
   const double depth = std::accumulate(shares.begin(), shares.end(), 0.0);
   StageWork ends, block;
-  ends.weight_bytes = BytesPerToken(config, {}, 0, number_bytes);
-  ends.row_bytes = BytesPerToken(config, {}, run.context, number_bytes) - ends.weight_bytes;
+  ends.weight_bytes = bytes_of({}, 0);
+  ends.row_bytes = bytes_of({}, run.context) - ends.weight_bytes;
   ends.row_flops = FlopsPerToken(config, {}, run.context);
-  block.weight_bytes = BytesPerToken(config, {1.0}, 0, number_bytes) - ends.weight_bytes;
-  const double entries = BytesPerToken(config, shares, run.context, number_bytes) -
-                         BytesPerToken(config, shares, 0, number_bytes) - ends.row_bytes;
+  block.weight_bytes = bytes_of({1.0}, 0) - ends.weight_bytes;
+  const double entries = bytes_of(shares, run.context) - bytes_of(shares, 0) - ends.row_bytes;
   block.row_bytes = entries / depth;
   block.row_flops = (FlopsPerToken(config, shares, run.context) - ends.row_flops) / depth;
 

@@ -18,6 +18,7 @@
 #include "engine/base/quotable.h"
 #include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
+#include "engine/bench/attention.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/products.h"
 #include "engine/bench/report.h"
@@ -32,7 +33,8 @@ constexpr uint64_t kMostQueued = 1;  // a backend holds two steps
 constexpr uint64_t kMost32 = std::numeric_limits<uint32_t>::max();
 
 struct Flags {
-  std::string model, shape, depths, precision = "bf16", policies_text = "staged", threads = "auto",
+  std::string model, shape, depths, precision = "bf16", kv_precision = "auto",
+                                    policies_text = "staged", threads = "auto",
                                     queue_depth = "auto", format = "text";
   uint32_t recursions = 3, layers = 0, repeat = 5, warmup = 1;
   uint32_t ends_min = 0;             // 0: the policies'
@@ -40,6 +42,7 @@ struct Flags {
   uint32_t context = 0;              // of --size; 0: the model's
   double bandwidth = 0, tflops = 0;  // of --size: GB/s, TFLOP/s
   bool kernels = false;              // measure products instead of running
+  bool attention = false;            // measure attention alone instead of running
   BackendOptions backend;
   BenchOptions bench;
   std::vector<std::string> policy_names;  // of --policy; one, without a name, for --ends_min
@@ -81,8 +84,14 @@ constexpr char kFooter[] =
     "those of --size with them, at the middle of generating; ideal_ratio is how many times the\n"
     "tokens of the vanilla model with --block_rows streams any schedule could make at these rates:\n"
     "the ratio of two such runs over it is what the engine realises of MoR.\n"
+    "--attention runs no model: nanoseconds that one thread needs for each row, cached entry and "
+    "KV\n"
+    "head, all its query heads included, the median of --repeat rounds: with one row, as when "
+    "tokens\n"
+    "are generated, and with as many as attend together when a prompt enters.\n"
     "Examples:\n"
     "  recurve-bench --kernels --shape=135m --isa=avx2\n"
+    "  recurve-bench --attention --shape=135m --kv_precision=int8\n"
     "  recurve-bench --size --shape=360m --streams=32 --bandwidth=3350 --tflops=990\n"
     "  recurve-bench --shape=135m --recursions=3 --streams=32\n"
     "  recurve-bench --model=models/demo --streams=8 --format=json";
@@ -158,6 +167,13 @@ void AddKernelFlags(CLI::App& app, Flags& f) {
       ->excludes("--size");
 }
 
+void AddAttentionFlags(CLI::App& app, Flags& f) {
+  app.add_flag("--attention", f.attention,
+               "Run no model; measure the CPU's attention alone, with heads as the model has them")
+      ->group("Attention")
+      ->excludes("--size");
+}
+
 void AddLoadFlags(CLI::App& app, Flags& f) {
   constexpr char kLoad[] = "Load";
   app.add_option("--streams", f.bench.streams, "Sequences in flight")
@@ -218,6 +234,10 @@ void AddEngineFlags(CLI::App& app, Flags& f) {
          "more to cuBLASLt, if that is installed")
       ->group(kEngine);
   app.add_option("--precision", f.precision, "f32, bf16 or, of cpu, int8")
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--kv_precision", f.kv_precision,
+                 "Of keys and values: f32, bf16 or int8; auto: f32 with --precision=f32, else bf16")
       ->capture_default_str()
       ->group(kEngine);
   app.add_option(
@@ -307,6 +327,10 @@ absl::Status Parse(Flags& f) {
   if (!precision) return Refuse("precision", f.precision, "f32, bf16 and int8");
   backend.precision = *precision;
   f.bench.number_bytes = ElementSize(*precision);
+  const std::optional<Precision> kv_precision = ParseKvPrecision(f.kv_precision, *precision);
+  if (!kv_precision) return Refuse("kv_precision", f.kv_precision, "auto, f32, bf16 and int8");
+  if (f.kv_precision != "auto") backend.kv_precision = *kv_precision;
+  f.bench.kv_precision = *kv_precision;
   RETURN_IF_ERROR(ParsePolicies(f));
   if (f.threads == "auto") {
     backend.threads = 0;
@@ -376,6 +400,7 @@ absl::Status PrintSize(Flags& f, const BackendBuilder& builder) {
   const SizeAnswer size = ComputeSize(config, {.streams = f.bench.streams,
                                                .context = context,
                                                .number_bytes = f.bench.number_bytes,
+                                               .kv_precision = f.bench.kv_precision,
                                                .page_bytes = builder.Describe(model).page_bytes,
                                                .shares = f.bench.shares,
                                                .bytes_per_second = f.bandwidth * 1e9,
@@ -404,6 +429,23 @@ absl::Status MeasureKernels(const Flags& f, const BackendBuilder& builder) {
     RETURN_IF_ERROR(FlushStandardOutput());
   }
   return absl::OkStatus();
+}
+
+absl::Status MeasureAttentionAlone(const Flags& f) {
+  if (f.backend.name != "cpu") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--attention is of --backend=cpu alone; --backend is ", f.backend.name));
+  }
+  ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
+  ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(f.backend.isa, SupportedIsas()));
+  ASSIGN_OR_RETURN(const auto figures,
+                   MeasureAttention(model.config, isa, f.bench.kv_precision, f.repeat));
+  if (f.format != "json") {
+    std::printf("medians of %u rounds; KV %s, %s, one thread\n", f.repeat,
+                PrecisionName(f.bench.kv_precision), IsaName(isa));
+  }
+  PrintAttention(figures, f.format == "json");
+  return FlushStandardOutput();
 }
 
 absl::Status Run(Flags& f, BackendBuilder& builder) {
@@ -442,8 +484,9 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
       RETURN_IF_ERROR(PrintJson("median", medians, policy));
       continue;
     }
-    std::printf("medians of %u runs; %s, %s, %u threads%s\n", f.repeat, f.precision.c_str(),
-                bench->facts().device.c_str(), bench->facts().threads,
+    std::printf("medians of %u runs; %s, KV %s, %s, %u threads%s\n", f.repeat, f.precision.c_str(),
+                PrecisionName(f.bench.kv_precision), bench->facts().device.c_str(),
+                bench->facts().threads,
                 compares ? absl::StrCat("; ", policy).c_str() : "");
     for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
   }
@@ -463,6 +506,7 @@ int Main(int argc, char** argv) {
   AddModelFlags(app, flags);
   AddSizeFlags(app, flags);
   AddKernelFlags(app, flags);
+  AddAttentionFlags(app, flags);
   AddLoadFlags(app, flags);
   AddEngineFlags(app, flags);
   if (const absl::Status status = CheckFlagsHaveValues(argc, argv); !status.ok())
@@ -478,9 +522,10 @@ int Main(int argc, char** argv) {
     return Fail(kExitBadFlags, std::string(status.message()));
   const auto builder = OpenBackend(flags.backend);
   if (!builder.ok()) return Fail(kExitBadFlags, std::string(builder.status().message()));
-  const absl::Status status = flags.size      ? PrintSize(flags, **builder)
-                              : flags.kernels ? MeasureKernels(flags, **builder)
-                                              : Run(flags, **builder);
+  const absl::Status status = flags.size        ? PrintSize(flags, **builder)
+                              : flags.kernels   ? MeasureKernels(flags, **builder)
+                              : flags.attention ? MeasureAttentionAlone(flags)
+                                                : Run(flags, **builder);
   return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
 }
 

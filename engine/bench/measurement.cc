@@ -312,8 +312,8 @@ void Bench::TellMemory(const ScheduleCounters& counters, Measurement& m) const {
   const std::vector<double> shares = SharesOf(counters, config.recursions());
   m.flop_ratio =
       FlopsPerToken(VanillaTwin(config), {1.0}, context) / FlopsPerToken(config, shares, context);
-  m.bytes_per_token =
-      BytesPerToken(config, shares, context, static_cast<double>(options_.number_bytes));
+  m.bytes_per_token = BytesPerToken(
+      config, shares, context, static_cast<double>(options_.number_bytes), options_.kv_precision);
 }
 
 void Bench::TellBound(const ScheduleCounters& counters, Measurement& m) const {
@@ -333,6 +333,7 @@ void Bench::TellBound(const ScheduleCounters& counters, Measurement& m) const {
                        .shares = SharesOf(counters, model_->config.recursions()),
                        .context = Context(),
                        .number_bytes = options_.number_bytes,
+                       .kv_precision = options_.kv_precision,
                        .bytes_per_second = m.rates->bytes_per_second,
                        .flops_per_second = m.rates->flops_per_second});
 }

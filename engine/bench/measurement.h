@@ -18,6 +18,7 @@
 #include "engine/backend/backend_builder.h"
 #include "engine/backend/facts.h"
 #include "engine/backend/machine_probe.h"
+#include "engine/backend/precision.h"
 #include "engine/backend/step.h"
 #include "engine/model/weights.h"
 #include "engine/schedule/policy.h"
@@ -38,7 +39,8 @@ struct BenchOptions {
   uint32_t new_tokens = 128;
   std::optional<uint32_t> queue_depth;  // steps queued behind the running one; none: the backend's
   uint64_t seed = 1;
-  size_t number_bytes = 2;  // of a weight or a key's number, as the backend's precision has them
+  size_t number_bytes = 2;                    // of a weight, as the backend's precision has them
+  Precision kv_precision = Precision::kBf16;  // the backend's
   // [recursions]: part of the tokens that takes each recursion, nested; empty: the model's router
   // decides. One uniform number for each (seed, stream, position) stands in for the router.
   std::vector<double> shares;

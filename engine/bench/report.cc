@@ -151,4 +151,20 @@ void PrintProduct(const std::vector<ProductFigures>& figures, bool json) {
   }
 }
 
+void PrintAttention(const std::vector<AttentionFigures>& figures, bool json) {
+  for (const AttentionFigures& f : figures) {
+    if (json) {
+      const nlohmann::ordered_json line = {{"run", "attention"},
+                                           {"entries", f.entries},
+                                           {"rows", f.rows},
+                                           {"from_memory_seconds", f.from_memory},
+                                           {"from_cache_seconds", f.from_cache}};
+      std::printf("%s\n", line.dump().c_str());
+    } else {
+      std::printf("entries %4u rows %2u %7.2f ns from memory %7.2f ns from the cache\n", f.entries,
+                  f.rows, f.from_memory * 1e9, f.from_cache * 1e9);
+    }
+  }
+}
+
 }  // namespace recurve

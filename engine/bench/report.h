@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/bench/attention.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/products.h"
 #include "engine/bench/size.h"
@@ -35,6 +36,9 @@ void PrintKernels(const std::vector<KernelFigures>& kernels, bool json);
 
 // What the machine reaches, and a line for each number of rows.
 void PrintProduct(const std::vector<ProductFigures>& figures, bool json);
+
+// A line for each context and number of rows.
+void PrintAttention(const std::vector<AttentionFigures>& figures, bool json);
 
 }  // namespace recurve
 

@@ -53,6 +53,12 @@ double PerToken(const ModelConfig& config, const std::vector<double>& shares, do
   return sum;
 }
 
+// Bytes of a key or a value of one entry and KV head.
+double VectorBytes(const ModelConfig& config, Precision kv_precision) {
+  const size_t scale = kv_precision == Precision::kInt8 ? sizeof(float) : 0;
+  return static_cast<double>(config.head_dim * ElementSize(kv_precision) + scale);
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recursions,
@@ -107,8 +113,9 @@ double FlopsPerToken(const ModelConfig& config, const std::vector<double>& share
 }
 
 double BytesPerToken(const ModelConfig& config, const std::vector<double>& shares, double context,
-                     double number_bytes) {
-  const double keys_and_values = 2.0 * config.num_kv_heads * config.head_dim;
+                     double number_bytes, Precision kv_precision) {
+  const double keys_and_values =
+      2.0 * config.num_kv_heads * VectorBytes(config, kv_precision) / number_bytes;
   return number_bytes * PerToken(config, shares, context, keys_and_values);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/backend/precision.h"
 #include "engine/model/config.h"
 
 namespace recurve {
@@ -24,10 +25,10 @@ absl::StatusOr<ModelConfig> ShapeConfig(const std::string& name, uint32_t recurs
 // each recursion; a recursion's own entries are as many fewer.
 double FlopsPerToken(const ModelConfig& config, const std::vector<double>& shares, double context);
 
-// Bytes of weights and entries that such a token reads if it is alone in its steps; a weight or an
-// entry's number has `number_bytes`.
+// Bytes of weights and entries that such a token reads if it is alone in its steps; a weight has
+// `number_bytes`.
 double BytesPerToken(const ModelConfig& config, const std::vector<double>& shares, double context,
-                     double number_bytes);
+                     double number_bytes, Precision kv_precision);
 
 // The vanilla model of the same effective depth.
 ModelConfig VanillaTwin(const ModelConfig& config);

@@ -50,7 +50,8 @@ void AddBounds(const ModelConfig& config, const SizeQuestion& question, SizeAnsw
   const double depth = std::accumulate(question.shares.begin(), question.shares.end(), 0.0);
   const double tokens = question.streams / depth;  // of a step
   const auto bytes_of = [&](const std::vector<double>& shares, double context) {
-    return BytesPerToken(config, shares, context, static_cast<double>(question.number_bytes));
+    return BytesPerToken(config, shares, context, static_cast<double>(question.number_bytes),
+                         question.kv_precision);
   };
   const double ends = bytes_of({}, 0);
   const double block = bytes_of({1.0}, 0) - ends;

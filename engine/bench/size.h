@@ -10,14 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "engine/backend/precision.h"
 #include "engine/model/config.h"
 
 namespace recurve {
 
 struct SizeQuestion {
-  uint32_t streams = 1;         // at once
-  uint32_t context = 0;         // tokens of each, prompt and generated
-  size_t number_bytes = 2;      // of a weight or a key's number
+  uint32_t streams = 1;     // at once
+  uint32_t context = 0;     // tokens of each, prompt and generated
+  size_t number_bytes = 2;  // of a weight
+  Precision kv_precision = Precision::kBf16;
   uint64_t page_bytes = 0;      // as the backend has it (BackendFacts)
   std::vector<double> shares;   // [recursions]: part of the tokens that takes each
   double bytes_per_second = 0;  // of the device's memory; 0: unknown, and so are times
@@ -49,7 +51,8 @@ struct RunShape {
   uint32_t block_rows = 1;     // most rows in the block
   std::vector<double> shares;  // [recursions]: part of the tokens that takes each
   double context = 0;          // entries that a row sees where every token has one
-  size_t number_bytes = 2;     // of a weight or a key's number
+  size_t number_bytes = 2;     // of a weight
+  Precision kv_precision = Precision::kBf16;
   double bytes_per_second = 0, flops_per_second = 0;
 };
 

@@ -133,6 +133,7 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
   proto->set_server_version(kVersion);
   proto->set_backend(info.backend);
   proto->set_precision(info.precision);
+  proto->set_kv_precision(info.kv_precision);
   proto->set_vocab_size(info.vocab_size);
   proto->set_max_context(info.max_context);
   proto->set_num_recursions(info.recursions);

@@ -72,7 +72,8 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
                {"model", info.model_name},
                {"backend", info.backend},
                {"isa", info.isa},
-               {"precision", info.precision}});
+               {"precision", info.precision},
+               {"kv_precision", info.kv_precision}});
   page->Gauge("recurve_cache_config_info", "1; the cache's pages", 1,
               {{"num_pages", std::to_string(info.kv_pages)},
                {"page_bytes", std::to_string(info.kv_page_bytes)},

@@ -124,7 +124,7 @@ class BenchTest(unittest.TestCase):
         done = bench(DEMO, *SMALL, "--repeat=2", "--policy=lockstep", "--precision=f32")
         self.assertEqual(done.returncode, 0, done.stderr)
         head, *rest = done.stdout.splitlines()
-        self.assertRegex(head, r"^medians of 2 runs; f32, \w+, 2 threads$")
+        self.assertRegex(head, r"^medians of 2 runs; f32, KV f32, \w+, 2 threads$")
         self.assertEqual({line.split()[0] for line in rest}, FIELDS - {"run"})
 
     def test_says_when_streams_end_before_all_have_begun(self):
@@ -152,9 +152,23 @@ class BenchTest(unittest.TestCase):
             self.check_run(run)
             self.assertEqual(run["mean_depth"], plain["mean_depth"], flags)
 
+    def test_measures_attention_alone(self):
+        for flags in (["--kv_precision=int8"], ["--kv_precision=f32", "--isa=avx2"]):
+            done = bench(DEMO, "--attention", "--repeat=1", "--format=json", *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual({line["entries"] for line in lines}, {128, 1024, 4096})
+            self.assertEqual(len({line["rows"] for line in lines}), 2)
+            for line in lines:
+                self.assertGreater(line["from_memory_seconds"], 0)
+                self.assertGreater(line["from_cache_seconds"], 0)
+        self.check_refusal("--attention is of --backend=cpu alone; --backend is null",
+                           "--attention", "--backend=null", code=1)
+
     def test_refuses_what_this_version_has_not(self):
         for flag, known in (("--policy=eager", "staged, depthwise and lockstep"),
                             ("--precision=int4", "f32, bf16 and int8"),
+                            ("--kv_precision=fp8", "auto, f32, bf16 and int8"),
                             ("--backend=rocm", "cpu, cuda and null")):
             name, value = flag.split("=")
             self.check_refusal(f"{name} is '{value}'; this version has {known}", flag)

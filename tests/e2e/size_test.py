@@ -17,14 +17,15 @@ def size(*flags):
 
 class SizeTest(unittest.TestCase):
     def test_pages_and_parameters_are_the_servers(self):
-        for precision in ("bf16", "f32", "int8"):
-            server = Server("--slots=4", "--max_context=500", f"--precision={precision}")
+        for flags in (["--precision=bf16"], ["--precision=f32"], ["--precision=int8"],
+                      ["--precision=f32", "--kv_precision=int8"]):
+            server = Server("--slots=4", "--max_context=500", *flags)
             try:
                 pages, page_bytes = re.search(r'num_pages="(\d+)",page_bytes="(\d+)"', server.metrics()).groups()
                 info = server.stub.GetModelInfo(pb.GetModelInfoRequest(), timeout=30)
             finally:
                 server.kill()
-            said = size(DEMO, "--streams=4", "--context=500", f"--precision={precision}")
+            said = size(DEMO, "--streams=4", "--context=500", *flags)
             self.assertEqual(said["kv_pages"], int(pages))
             self.assertEqual(said["kv_bytes"], int(pages) * int(page_bytes))
             self.assertEqual(said["parameters"], info.parameters)

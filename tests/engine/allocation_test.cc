@@ -162,13 +162,18 @@ std::vector<Request> RequestsThatBeginAlike() {
   return requests;
 }
 
-class AllocationTest : public testing::TestWithParam<std::string> {
+struct Precisions {
+  std::string of_weights, of_keys;
+};
+
+class AllocationTest : public testing::TestWithParam<Precisions> {
  protected:
   // 0 pages: those that all slots need.
   void MakeEngine(uint32_t pages) {
     EngineOptions options;
     options.model.directory = RECURVE_SOURCE_DIR "/models/demo";
-    options.model.precision = GetParam();
+    options.model.precision = GetParam().of_weights;
+    options.model.kv_precision = GetParam().of_keys;
     options.model.threads = 1;
     options.schedule.slots = kSlots;
     options.schedule.areas = 2;
@@ -267,8 +272,13 @@ TEST_P(AllocationTest, WaitingForPagesAllocatesNothing) {
   EXPECT_GT(cached_tokens, 128U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest, testing::Values("bf16", "f32", "int8"),
-                         [](const auto& precision) { return precision.param; });
+INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest,
+                         testing::Values(Precisions{"bf16", "auto"}, Precisions{"f32", "auto"},
+                                         Precisions{"bf16", "int8"},
+                                         Precisions{"int8", "auto"}),
+                         [](const auto& param) {
+                           return param.param.of_weights + "_" + param.param.of_keys;
+                         });
 
 }  // namespace
 }  // namespace recurve

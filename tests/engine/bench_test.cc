@@ -177,7 +177,8 @@ TEST(ShapesTest, FlopBoundOfThePaperSizes) {
   EXPECT_NEAR(FlopsPerToken(config, {1, 0.75, 0.5, 0.25}, 100), expected + 2 * attention, 1);
   // In bf16 a token by itself reads two bytes for each multiply-add, but that three heads of
   // queries read the same entries.
-  EXPECT_NEAR(BytesPerToken(config, {1, 0.75, 0.5, 0.25}, 100, 2), expected + 2 * attention / 3, 1);
+  EXPECT_NEAR(BytesPerToken(config, {1, 0.75, 0.5, 0.25}, 100, 2, Precision::kBf16),
+              expected + 2 * attention / 3, 1);
 }
 
 class BenchOverBackendsTest : public testing::TestWithParam<TestBackend> {
@@ -195,6 +196,7 @@ SizeQuestion QuestionOf(uint32_t streams, std::vector<double> shares) {
   return {.streams = streams,
           .context = 1024,
           .number_bytes = 2,
+          .kv_precision = Precision::kBf16,
           .page_bytes = 4096,
           .shares = std::move(shares),
           .bytes_per_second = 1e12,
@@ -226,7 +228,8 @@ TEST(SizeTest, OneStreamReadsWhatATokenReads) {
     const std::vector<double> shares =
         recursions == 1 ? std::vector<double>{1} : std::vector<double>{1, 0.7, 0.3};
     const SizeAnswer size = ComputeSize(*config, QuestionOf(1, shares));
-    EXPECT_NEAR(size.tokens_per_second, 1e12 / BytesPerToken(*config, shares, 1024, 2),
+    EXPECT_NEAR(size.tokens_per_second,
+                1e12 / BytesPerToken(*config, shares, 1024, 2, Precision::kBf16),
                 1e-9 * size.tokens_per_second);
     EXPECT_EQ(size.prompt_tokens_per_second, 0);
   }
@@ -236,8 +239,8 @@ TEST(SizeTest, ManyStreamsShareWeightsAndNotTheirEntriesOrProducts) {
   const auto config = ShapeConfig("360m", 1, 0);
   ASSERT_TRUE(config.ok());
   SizeQuestion question = QuestionOf(32, {1});
-  const double weights = BytesPerToken(*config, {1}, 0, 2);
-  const double entries = BytesPerToken(*config, {1}, 1024, 2) - weights;
+  const double weights = BytesPerToken(*config, {1}, 0, 2, Precision::kBf16);
+  const double entries = BytesPerToken(*config, {1}, 1024, 2, Precision::kBf16) - weights;
   SizeAnswer size = ComputeSize(*config, question);
   EXPECT_NEAR(size.step_seconds, (weights + 32 * entries) / 1e12, 1e-12);
   question.flops_per_second = 1e12;

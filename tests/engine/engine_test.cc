@@ -305,6 +305,11 @@ TEST(EngineTest, CreateNamesTheOption) {
   options.model.backend = "cpu";
   options.model.precision = "int4";
   EXPECT_TRUE(absl::StrContains(Engine::Create(options).status().message(), "--precision"));
+  options.model.precision = "bf16";
+  options.model.kv_precision = "fp8";
+  EXPECT_EQ(Engine::Create(options).status(),
+            absl::InvalidArgumentError(
+                "--kv_precision is 'fp8'; this version has auto, f32, bf16 and int8"));
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ TEST(FingerprintTest, WhatChangesAnOutputChangesIt) {
       {"arithmetic", [](Parts& p) { p.arithmetic = "cuda bf16 90"; }},
       {"family", [](Parts& p) { p.arithmetic = "cuda bf16 80"; }},
       {"precision", [](Parts& p) { p.options.model.precision = "f32"; }},
+      {"precision of the cache", [](Parts& p) { p.options.model.kv_precision = "int8"; }},
       {"context", [](Parts& p) { p.options.memory.max_context = 77; }},
       {"default_max_tokens", [](Parts& p) { p.options.schedule.default_max_tokens = 77; }},
       {"eviction", [](Parts& p) { p.options.eviction.policy = "window"; }},
@@ -129,6 +130,9 @@ TEST(FingerprintTest, EnginesTellIt) {
             print);
   EXPECT_NE(print_of([](EngineOptions& options) { options.model.precision = "f32"; }), print);
   EXPECT_NE(print_of([](EngineOptions& options) { options.model.precision = "int8"; }), print);
+  EXPECT_NE(print_of([](EngineOptions& options) { options.model.kv_precision = "int8"; }), print);
+  // What auto stands for, by its name.
+  EXPECT_EQ(print_of([](EngineOptions& options) { options.model.kv_precision = "bf16"; }), print);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -68,6 +69,7 @@ struct Way {
   std::string name;
   std::string policy = "depthwise";
   Precision precision = Precision::kF32;
+  std::optional<Precision> kv_precision = std::nullopt;
   uint32_t chunk = 256, threads = 1, queue_depth = 0, slots = 8, areas = 4, ends = 8,
            block_rows = 8;
   uint32_t pages = 0;  // 0: enough for all slots
@@ -114,6 +116,7 @@ class World {
     schedule_ = *Schedule::Create(options_, shape, Clock::Steady());
     BackendOptions backend;
     backend.precision = way.precision;
+    backend.kv_precision = way.kv_precision;
     backend.threads = way.threads;
     backend_ = *MakeTestBackend(way.backend, std::move(model), backend, options_.limits);
   }
@@ -217,10 +220,11 @@ ScheduledSample RandomSample(const ModelConfig& config, uint64_t seed, uint32_t 
   return sample;
 }
 
-// Those of TestTwins() that this machine and build have.
-std::vector<TestBackend> UsableTwins() {
+// Those of TestTwins() that this machine and build have, and that have this precision of the cache.
+std::vector<TestBackend> UsableTwins(std::optional<Precision> kv_precision) {
   std::vector<TestBackend> usable;
   for (const TestBackend& backend : TestTwins()) {
+    if (backend.emulates_cuda && kv_precision.has_value()) continue;
     const std::string why = WhySkipped(backend);
     if (why.empty()) {
       usable.push_back(backend);
@@ -231,7 +235,7 @@ std::vector<TestBackend> UsableTwins() {
   return usable;
 }
 
-std::vector<Way> Ways() {
+std::vector<Way> Ways(std::optional<Precision> kv_precision) {
   std::vector<Way> ways = {
       {.name = "together"},
       {.name = "lockstep", .policy = "lockstep"},
@@ -248,7 +252,7 @@ std::vector<Way> Ways() {
       {.name = "few rows", .slots = 8, .ends = 2, .block_rows = 3},
       {.name = "few changes a plan", .chunk = 9, .queue_depth = 1, .plan_changes = 3},
   };
-  for (const TestBackend& backend : UsableTwins()) {
+  for (const TestBackend& backend : UsableTwins(kv_precision)) {
     ways.push_back({.name = NameOf(backend),
                     .policy = "staged",
                     .chunk = 11,
@@ -272,7 +276,25 @@ void ExpectSame(const std::vector<Transcript>& expected, const std::vector<Trans
   }
 }
 
-class InvarianceTest : public testing::TestWithParam<int> {};
+// Of weights, and of the cache if that is not what follows from them.
+struct Precisions {
+  Precision of_weights;
+  std::optional<Precision> of_keys;
+};
+constexpr Precisions kPrecisions[] = {{Precision::kF32, std::nullopt},
+                                      {Precision::kBf16, std::nullopt},
+                                      {Precision::kBf16, Precision::kInt8},
+                                      {Precision::kInt8, std::nullopt}};
+
+class InvarianceTest : public testing::TestWithParam<int> {
+ protected:
+  // One of three for each model, whichever of them are tried.
+  static std::optional<Precision> KvPrecision() {
+    constexpr std::optional<Precision> kKvPrecisions[] = {std::nullopt, Precision::kBf16,
+                                                          Precision::kInt8};
+    return kKvPrecisions[(GetParam() + GetParam() / 3) % 3];
+  }
+};
 
 TEST_P(InvarianceTest, NothingElseMatters) {
   const SmallModel small = SmallModels()[static_cast<size_t>(GetParam())];
@@ -281,9 +303,10 @@ TEST_P(InvarianceTest, NothingElseMatters) {
   for (uint32_t i = 0; i < kSamples; ++i) {
     samples.push_back(RandomSample(small.model->config, 11, i));
   }
-  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+  for (const auto& [precision, kv_precision] : kPrecisions) {
     Way alone{.name = "alone",
               .precision = precision,
+              .kv_precision = kv_precision,
               .slots = 1,
               .areas = 1,
               .alone = true,
@@ -292,8 +315,9 @@ TEST_P(InvarianceTest, NothingElseMatters) {
     size_t generated = 0;
     for (const Transcript& transcript : expected) generated += transcript.tokens.size();
     EXPECT_GT(generated, 50U);
-    for (Way way : Ways()) {
+    for (Way way : Ways(kv_precision)) {
       way.precision = precision;
+      way.kv_precision = kv_precision;
       if (way.backend.emulates_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
       const std::string where = small.name + ", " + way.name;
       // In bf16 the CUDA backend's bits are its own, and alone it must have the same.
@@ -322,20 +346,26 @@ TEST_P(InvarianceTest, CachedPrefixesChangeNothing) {
     sample.cache_generated = i % 3 == 0;
     samples.push_back(std::move(sample));
   }
-  const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
+  const Way alone{.name = "alone",
+                  .kv_precision = KvPrecision(),
+                  .slots = 1,
+                  .areas = 1,
+                  .alone = true,
+                  .prefix_cache = false};
   const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   std::vector<Way> ways = {{.name = "at once", .chunk = 13},
                            {.name = "at once, queue of 1", .chunk = 7, .queue_depth = 1},
                            {.name = "one after another", .alone = true},
                            {.name = "few changes a plan", .chunk = 7, .plan_changes = 5}};
-  for (const TestBackend& backend : UsableTwins()) {
+  for (const TestBackend& backend : UsableTwins(KvPrecision())) {
     ways.push_back({.name = "tight memory, " + NameOf(backend),
                     .chunk = 9,
                     .queue_depth = 1,
                     .pages = 48,
                     .backend = backend});
   }
-  for (const Way& way : ways) {
+  for (Way& way : ways) {
+    way.kv_precision = KvPrecision();
     World world(small.model, way);
     ExpectSame(expected, world.Run(samples), small.name + ", " + way.name);
     EXPECT_GT(world.cached_tokens(), way.pages == 0 ? 100U : 0U) << way.name;
@@ -350,7 +380,12 @@ TEST_P(InvarianceTest, PreemptionChangesNothing) {
     samples.back().max_tokens = 40;
     samples.back().ignore_eos = true;
   }
-  const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
+  const Way alone{.name = "alone",
+                  .kv_precision = KvPrecision(),
+                  .slots = 1,
+                  .areas = 1,
+                  .alone = true,
+                  .prefix_cache = false};
   const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   const StepShape shape = ShapeOf(small.model->config);
   const auto entries = PageEntries(small.model->config);
@@ -360,6 +395,7 @@ TEST_P(InvarianceTest, PreemptionChangesNothing) {
   }
   for (const uint32_t queue_depth : {0U, 1U}) {
     const Way tight{.name = "tight",
+                    .kv_precision = KvPrecision(),
                     .chunk = 13,
                     .queue_depth = queue_depth,
                     .pages = pages,
@@ -400,7 +436,12 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
     budget.recent = 8;
     for (uint32_t group = 0; group < shape.groups(); ++group) budget.groups[group].entries = 16;
   }
-  const Way alone{.name = "alone", .slots = 1, .areas = 1, .alone = true, .prefix_cache = false};
+  const Way alone{.name = "alone",
+                  .kv_precision = KvPrecision(),
+                  .slots = 1,
+                  .areas = 1,
+                  .alone = true,
+                  .prefix_cache = false};
   const std::vector<Transcript> expected = World(small.model, alone).Run(samples);
   const auto entries = PageEntries(config);
   uint32_t most = 0;  // pages of one sequence
@@ -408,14 +449,18 @@ TEST_P(InvarianceTest, SharedPromptsWithABudgetChangeNothing) {
     if (entries[group] != 0) most += (129 + entries[group] - 1) / entries[group];
   }
   for (uint32_t pages = most; pages < 3 * most; pages += kPoolStride) {
-    const Way tight{.name = "tight", .queue_depth = pages % 2, .pages = pages};
+    const Way tight{
+        .name = "tight", .kv_precision = KvPrecision(), .queue_depth = pages % 2, .pages = pages};
     World world(small.model, tight);
     ExpectSame(expected, world.Run(samples), small.name + ", pages " + std::to_string(pages));
     if (HasFatalFailure()) return;
   }
-  for (const TestBackend& backend : UsableTwins()) {
-    const Way tight{
-        .name = NameOf(backend), .queue_depth = 1, .pages = most + most / 2, .backend = backend};
+  for (const TestBackend& backend : UsableTwins(KvPrecision())) {
+    const Way tight{.name = NameOf(backend),
+                    .kv_precision = KvPrecision(),
+                    .queue_depth = 1,
+                    .pages = most + most / 2,
+                    .backend = backend};
     World world(small.model, tight);
     ExpectSame(expected, world.Run(samples), small.name + ", " + tight.name);
   }

@@ -20,6 +20,7 @@ EngineInfo MakeInfo() {
   info.model_name = "fake";
   info.backend = "cpu";
   info.precision = "f32";
+  info.kv_precision = "f32";
   info.isa = "scalar";
   info.sharing = "middle_cycle";
   info.router = "expert_choice";

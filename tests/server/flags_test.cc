@@ -35,6 +35,7 @@ TEST(FlagsTest, DefaultsAreThoseOfTheStructs) {
   const ServerOptions defaults;
   EXPECT_EQ(options.engine.model.directory, "/models/demo");
   EXPECT_EQ(options.engine.model.precision, defaults.engine.model.precision);
+  EXPECT_EQ(options.engine.model.kv_precision, defaults.engine.model.kv_precision);
   EXPECT_EQ(options.engine.schedule.slots, defaults.engine.schedule.slots);
   EXPECT_EQ(options.engine.schedule.policy, defaults.engine.schedule.policy);
   EXPECT_EQ(options.engine.memory.kv_pages, defaults.engine.memory.kv_pages);
@@ -52,6 +53,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
                                    "--cuda_overlap=false",
                                    "--deterministic=false",
                                    "--precision=f32",
+                                   "--kv_precision=int8",
                                    "--threads=3",
                                    "--isa=scalar",
                                    "--policy=lockstep",
@@ -106,6 +108,7 @@ TEST(FlagsTest, EveryFlagSetsItsOption) {
   EXPECT_FALSE(o.engine.model.cuda_overlap);
   EXPECT_FALSE(o.engine.model.deterministic);
   EXPECT_EQ(o.engine.model.precision, "f32");
+  EXPECT_EQ(o.engine.model.kv_precision, "int8");
   EXPECT_EQ(o.engine.model.threads, 3U);
   EXPECT_EQ(o.engine.model.isa, "scalar");
   EXPECT_EQ(o.engine.schedule.policy, "lockstep");
@@ -255,6 +258,8 @@ TEST(FlagsTest, WhatLaterVersionsHaveIsRefused) {
             "--backend: 'rocm' is not possible: this version has cpu or cuda or null");
   EXPECT_EQ(Error({"--precision=int4"}),
             "--precision: 'int4' is not possible: this version has bf16 or f32 or int8");
+  EXPECT_EQ(Error({"--kv_precision=fp8"}),
+            "--kv_precision: 'fp8' is not possible: this version has auto or f32 or bf16 or int8");
   EXPECT_EQ(
       Error({"--isa=sse"}),
       "--isa: 'sse' is not possible: this version has auto or scalar or neon or avx2 or avx512 or "

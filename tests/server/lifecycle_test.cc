@@ -179,7 +179,7 @@ TEST_F(LifecycleTest, ServesAndStops) {
   EXPECT_THAT(log, HasSubstr(" listening version="));
   EXPECT_THAT(log, HasSubstr(" max_connections="));
   EXPECT_THAT(log, HasSubstr(" ready model=fake parameters=1234 backend=cpu isa=scalar "
-                             "precision=f32 threads=1 "));
+                             "precision=f32 kv_precision=f32 threads=1 "));
   EXPECT_THAT(log, HasSubstr(" device_memory name=\"cache pages\" bytes=4096"));
   EXPECT_THAT(log, HasSubstr(" warning message=\"a warning\""));
   EXPECT_THAT(log, HasSubstr(" stopped flushed=true cut=0 engine_failed=false"));

@@ -32,6 +32,9 @@ from .model import Layer, Model, Router, product
 # (keys, values) [n, kv heads, D] of some positions -> (positions, keys, values) that are visible.
 KeyChoice = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
+# Keys or values [n, kv heads, D] -> what the cache keeps of them.
+Keep = Callable[[np.ndarray], np.ndarray]
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -129,7 +132,12 @@ def attention(
 
 
 def decoder_layer(
-    config: Config, layer: Layer, h: np.ndarray, positions: np.ndarray, visible: KeyChoice
+    config: Config,
+    layer: Layer,
+    h: np.ndarray,
+    positions: np.ndarray,
+    visible: KeyChoice,
+    keep: Keep,
 ) -> np.ndarray:
     """h + o(attention(norm(h))), then h + down(silu(gate(norm(h))) * up(norm(h)))."""
 
@@ -140,8 +148,7 @@ def decoder_layer(
     frequencies = rotary_frequencies(config)
     q = rope(heads(product(x, layer.q)), positions, frequencies)
     k = rope(heads(product(x, layer.k)), positions, frequencies)
-    v = heads(product(x, layer.v))
-    k_positions, k, v = visible(layer.keep(k), layer.keep(v))
+    k_positions, k, v = visible(keep(k), keep(heads(product(x, layer.v))))
     h = h + product(attention(q, positions, k, v, k_positions), layer.o)
     x = rms_norm(h, layer.mlp_norm, config.rms_norm_eps)
     return h + product(silu(product(x, layer.gate)) * product(x, layer.up), layer.down)
@@ -155,8 +162,8 @@ class Block:
     shared_update   all s <= t, as computed at r where active at r, else by recursion 1
     """
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self, model: Model, keep: Keep):
+        self._model, self._keep = model, keep
         self._mode = model.config.mor.kv_mode if model.config.mor else "recursion_wise"
         self._first: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # layer -> recursion 1's k, v
 
@@ -167,7 +174,7 @@ class Block:
             def visible(k: np.ndarray, v: np.ndarray, j: int = j) -> tuple:
                 return self._visible(r, j, positions, k, v)
 
-            h = decoder_layer(self._model.config, layer, h, positions, visible)
+            h = decoder_layer(self._model.config, layer, h, positions, visible, self._keep)
         return h
 
     def _visible(
@@ -203,9 +210,9 @@ def token_gate(router: RouterConfig, z: np.ndarray) -> np.ndarray:
     return router.alpha * (softmax(z) if router.function == "softmax" else sigmoid(z))
 
 
-def run_fixed_depth(model: Model, h: np.ndarray, cap: int, result: Result) -> np.ndarray:
+def run_fixed_depth(block: Block, h: np.ndarray, cap: int, result: Result) -> np.ndarray:
     """Every token runs every pass."""
-    positions, block = np.arange(len(h)), Block(model)
+    positions = np.arange(len(h))
     for r in range(1, cap + 1):
         h = block.run(r, h, positions)
     result.depths[:] = cap
@@ -213,7 +220,7 @@ def run_fixed_depth(model: Model, h: np.ndarray, cap: int, result: Result) -> np
 
 
 def run_expert_choice(
-    model: Model, h: np.ndarray, cap: int, threshold: float, result: Result
+    model: Model, block: Block, h: np.ndarray, cap: int, threshold: float, result: Result
 ) -> np.ndarray:
     """Before each recursion but the first a threshold drops tokens for good.
 
@@ -221,7 +228,7 @@ def run_expert_choice(
     is z_r(t), or with aux_router that of auxiliary router r on H_t (no temperature).
     H_t <- H_t + g_r(t) * block(H)_t if weighted, else H_t + block(H)_t.
     """
-    router, block = model.config.mor.router, Block(model)
+    router = model.config.mor.router
     h, bound = h.copy(), logit_threshold(threshold)
     active = np.ones(len(h), bool)
     for r in range(1, cap + 1):
@@ -244,13 +251,15 @@ def run_expert_choice(
     return h
 
 
-def run_token_choice(model: Model, h1: np.ndarray, cap: int, result: Result) -> np.ndarray:
+def run_token_choice(
+    model: Model, block: Block, h1: np.ndarray, cap: int, result: Result
+) -> np.ndarray:
     """One router chooses each token's depth before recursion 1; one gate after the last.
 
     depth(t) = 1 + argmax(g(t) + router_bias), capped after the choice.
     H_t <- H1_t + g(t)[depth - 1] * h_t, the gate without the bias; unweighted: H1_t + h_t.
     """
-    router, block = model.config.mor.router, Block(model)
+    router = model.config.mor.router
     result.router_inputs.append(RouterInput(h1.copy(), np.ones(len(h1), bool)))
     gates = token_gate(router, router_logits(model.routers[0], h1, router.temperature))
     scores = gates if model.router_bias is None else gates + model.router_bias
@@ -285,12 +294,13 @@ def forward(
     ids: list[int],
     max_recursions: int | None = None,
     router_threshold: float | None = None,
+    keep: Keep = lambda x: x,
 ) -> Result:
     """Logits and depths of every position.
 
     max_recursions: c in 1..N; expert-choice and fixed-depth cycles stop after recursion c,
     token-choice runs min(depth, c). router_threshold: p in [0, 1] in place of the configuration's,
-    for expert-choice only. None: as trained.
+    for expert-choice only. None: as trained. keep: what the cache keeps of keys and values.
     """
     config = model.config
     router = config.mor.router if config.mor else None
@@ -308,16 +318,17 @@ def forward(
 
     result = Result(np.empty(0), np.ones(len(ids), np.int64), math.inf, [])
     h = model.embedding[np.asarray(ids)]
+    block = Block(model, keep)
     if model.first:
-        h = decoder_layer(config, model.first, h, positions, own_keys)
+        h = decoder_layer(config, model.first, h, positions, own_keys, keep)
     if expert:
         threshold = router.threshold if router_threshold is None else router_threshold
-        h = run_expert_choice(model, h, cap, threshold, result)
+        h = run_expert_choice(model, block, h, cap, threshold, result)
     elif router:
-        h = run_token_choice(model, h, cap, result)
+        h = run_token_choice(model, block, h, cap, result)
     else:
-        h = run_fixed_depth(model, h, cap, result)
+        h = run_fixed_depth(block, h, cap, result)
     if model.last:
-        h = decoder_layer(config, model.last, h, positions, own_keys)
+        h = decoder_layer(config, model.last, h, positions, own_keys, keep)
     result.logits = product(rms_norm(h, model.norm, config.rms_norm_eps), model.head)
     return result

@@ -6,7 +6,7 @@ DIR/NAME/config.json, model.safetensors (or shards with model.safetensors.index.
 DIR/NAME/cases.json    [{"ids", "max_recursions" (or null), "router_threshold" (or null), "depths",
                        "logits_file", "shape": [T, V], "int8": {"depths", "logits_file"}}, ...]
 DIR/NAME/case0.f32 ... the logits of every position, float32, little-endian, row by row
-DIR/NAME/case0.int8.f32 ...  the same of the model in int8 (int8.py)
+DIR/NAME/case0.int8.f32 ...  the same of the model in int8 (int8.py), its cache in bf16
 DIR/NAME/forgetting.json  of some models, see forgetting.py
 
 The weights in the files are what the logits were computed from: with f16 and bf16 files too. Every
@@ -28,7 +28,7 @@ import numpy as np
 
 from . import config as config_lib
 from . import model as model_lib
-from . import forgetting, int8, random_models, safetensors_io
+from . import forgetting, int8, quantized, random_models, safetensors_io
 from .config import Config
 from .forward import forward, rotary_frequencies
 from .pairs import covering_rows
@@ -253,11 +253,12 @@ def write(spec: Spec, golden: Golden, directory: pathlib.Path) -> None:
     else:
         safetensors_io.write_file(directory / "model.safetensors", tensors, spec.dtype)
     listed = []
-    quantized = int8.quantized(model_lib.assemble(golden.config, golden.tensors))
+    int8_model = int8.quantized(model_lib.assemble(golden.config, golden.tensors))
     for i, case in enumerate(golden.cases):
         file_name, int8_name = f"case{i}.f32", f"case{i}.int8.f32"
         (directory / file_name).write_bytes(case.logits.astype("<f4").tobytes())
-        in_int8 = forward(quantized, case.ids, case.max_recursions, case.router_threshold)
+        in_int8 = forward(int8_model, case.ids, case.max_recursions, case.router_threshold,
+                          keep=quantized.KEEP["bf16"])
         (directory / int8_name).write_bytes(in_int8.logits.astype("<f4").tobytes())
         listed.append(
             {
@@ -279,10 +280,12 @@ def generate(out: pathlib.Path, seed: int, only: str | None) -> list[Spec]:
     for spec in chosen:
         golden = draw(spec, seed)
         write(spec, golden, out / spec.name)
-        if spec.name.startswith("keys_") and not spec.name.endswith("shared_update"):
+        if spec.name.startswith("keys_"):
             rng = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
             model = model_lib.assemble(golden.config, golden.tensors)
-            forgetting.write(model, out / spec.name, rng)
+            if not spec.name.endswith("shared_update"):
+                forgetting.write(model, out / spec.name, rng)
+            quantized.write(model, out / spec.name, rng)
     out.mkdir(parents=True, exist_ok=True)
     index = [{"name": s.name, "description": s.description} for s in chosen]
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")

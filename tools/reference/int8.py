@@ -3,7 +3,7 @@
 
 Numbers of a row, an output's weights or the inputs of a token, become whole ones from -127 to 127,
 ties to even, and a scale: the row's largest magnitude over 127. Products of the whole numbers are
-exact; keys and values are kept in bf16.
+exact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import dataclasses
 import numpy as np
 
 from .model import Layer, Model
-from .safetensors_io import round_to
 
 _LEAST = 2.0**-100  # a row without a magnitude as large is all zeros
 
@@ -42,10 +41,6 @@ class Int8Matrix:
         return self.numbers * self.scales
 
 
-def keep_bf16(x: np.ndarray) -> np.ndarray:
-    return round_to(x, "BF16").astype(x.dtype)
-
-
 def quantized(model: Model) -> Model:
     """The model with its matrices in int8, but for the routers'."""
     made: dict[int, Int8Matrix] = {}  # by the array's id: shared weights stay the same
@@ -57,9 +52,7 @@ def quantized(model: Model) -> Model:
 
     def layer(x: Layer) -> Layer:
         leaves = ("q", "k", "v", "o", "gate", "up", "down")
-        return dataclasses.replace(
-            x, keep=keep_bf16, **{leaf: matrix(getattr(x, leaf)) for leaf in leaves}
-        )
+        return dataclasses.replace(x, **{leaf: matrix(getattr(x, leaf)) for leaf in leaves})
 
     return dataclasses.replace(
         model,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -54,7 +53,6 @@ class Layer:
     down: np.ndarray | Matrix  # [d, F]
     attention_norm: np.ndarray  # [d]
     mlp_norm: np.ndarray  # [d]
-    keep: Callable[[np.ndarray], np.ndarray] = lambda x: x  # what keys and values are rounded to
 
 
 @dataclasses.dataclass

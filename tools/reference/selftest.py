@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import config as config_lib
-from . import against_transformers, generate, pairs, random_models, safetensors_io
+from . import against_transformers, generate, pairs, quantized, random_models, safetensors_io
 from . import model as model_lib
 from .forward import Result, forward
 from .token_by_token import TokenByToken
@@ -67,6 +67,21 @@ class AllModelsTest(ReferenceTest):
                     where = f"{spec.name} token {t}"
                     self.assertEqual(depth, case.depths[t], where)
                     np.testing.assert_allclose(logits, case.logits[t], 1e-9, 1e-9, err_msg=where)
+
+    def test_caches_keep_the_same_one_token_at_a_time(self) -> None:
+        for spec, golden in _golden():
+            if not spec.name.startswith("keys_"):
+                continue
+            model, ids = _model(golden), golden.cases[0].ids[:12]
+            for name, keep in quantized.KEEP.items():
+                whole = forward(model, ids, keep=keep)
+                slow = TokenByToken(model, keep=keep)
+                for t, token in enumerate(ids):
+                    logits, depth = slow.step(token)
+                    where = f"{spec.name} {name} token {t}"
+                    self.assertEqual(depth, whole.depths[t], where)
+                    np.testing.assert_allclose(logits, whole.logits[t], 1e-9, 1e-9, err_msg=where)
+                self.assertGreater(np.abs(whole.logits - forward(model, ids).logits).max(), 1e-4)
 
     def test_causal(self) -> None:
         for spec, golden in _golden():

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from .config import Config
+from .forward import Keep
 from .model import Layer, Model, Router
 
 Entry = tuple[np.ndarray, np.ndarray]  # key and value of one token, [kv heads][D] each
@@ -93,13 +94,14 @@ class TokenByToken:
         max_recursions: int | None = None,
         threshold: float | None = None,
         budget: Budget | None = None,
+        keep: Keep = lambda x: x,
     ):
         self._model, self._config = model, model.config
         self._cap = min(max_recursions or model.config.passes, model.config.passes)
         self._threshold = threshold
         self._position = 0
         self._cache: dict[tuple, dict[int, Entry]] = {}  # (recursion, layer) -> position -> entry
-        self._budget = budget
+        self._budget, self._keep = budget, keep
         self._mass: dict[int, dict[int, float]] = {}  # group -> position -> attention that it got
         self._scores: dict[tuple[int, int], float] = {}  # (recursion, position) -> router's score
         # Least distance of a decision from its opposite: a router's, or which entries go.
@@ -181,7 +183,7 @@ class TokenByToken:
         x = _norm(h, layer.attention_norm, c.rms_norm_eps)
         k, v = (m.reshape(c.num_key_value_heads, c.head_dim) for m in (layer.k @ x, layer.v @ x))
         k = np.array([_rotate(head, self._position, c) for head in k])
-        self._cache.setdefault(write, {})[self._position] = (k, v)
+        self._cache.setdefault(write, {})[self._position] = (self._keep(k), self._keep(v))
         visible: dict[int, Entry] = {}
         for group in read:
             visible |= self._cache[group]

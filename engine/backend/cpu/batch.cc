@@ -1,24 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/batch.h"
 
+#include <algorithm>
+
 #include "engine/backend/limits.h"
 
 namespace recurve {
 
-Batch::Batch(const BackendLimits& limits) : layout_{limits.slots, limits.chunk} {
+Batch::Batch(const BackendLimits& limits, uint32_t rows_together)
+    : layout_{limits.slots, limits.chunk}, rows_together_(rows_together) {
   rows_.reserve(MaxRows(limits));
+  groups_.reserve(MaxRows(limits));
   recursions_.reserve(kMaxGroups);
 }
 
 void Batch::Clear() {
   rows_.clear();
   recursions_.clear();
+  groups_.clear();
   logit_rows_ = query_rows_ = 0;
 }
 
 void Batch::Finish() {
   all_ = {0, size()};
   if (recursions_.empty() && size() > 0) recursions_.push_back(all_);
+  GroupRows(rows_, rows_together_, query_rows_, groups_);
+}
+
+absl::Span<const RowGroup> Batch::groups(uint32_t rows) const {
+  const auto within = [rows](const RowGroup& group) { return group.end <= rows; };
+  const auto end = std::partition_point(groups_.begin(), groups_.end(), within);
+  return {groups_.data(), static_cast<size_t>(end - groups_.begin())};
 }
 
 void Batch::MakeEntry(const SlotTable& table, const std::vector<uint32_t>& slots) {

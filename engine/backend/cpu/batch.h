@@ -8,6 +8,7 @@
 
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/cpu/attention_items.h"
 #include "engine/backend/rows.h"
 #include "engine/backend/slot_table.h"
 #include "engine/backend/step.h"
@@ -17,7 +18,8 @@ namespace recurve {
 // Memory is taken at construction and never grows. Thread-compatible.
 class Batch {
  public:
-  explicit Batch(const BackendLimits& limits);
+  // At most `rows_together` rows attend together.
+  Batch(const BackendLimits& limits, uint32_t rows_together);
 
   // Rows of `slots`, each of which waits for the stage in question. ENTRY: the span that begins.
   // EXIT: part by part; without layers rows without logits are left out. BLOCK: ordered by
@@ -35,6 +37,8 @@ class Batch {
   uint32_t query_rows() const { return query_rows_; }
   // BLOCK: the rows of each recursion present. ENTRY and EXIT: the same as all().
   const std::vector<RowRange>& recursions() const { return recursions_; }
+  // The groups that make up the leading `rows` rows: all of them, or query_rows().
+  absl::Span<const RowGroup> groups(uint32_t rows) const;
   // All rows as one range; empty if there are none.
   absl::Span<const RowRange> all() const { return {&all_, rows_.empty() ? 0U : 1U}; }
 
@@ -44,8 +48,10 @@ class Batch {
   void AddExitPart(const SlotTable& table, const std::vector<uint32_t>& slots, ExitPart part);
 
   const HiddenLayout layout_;
+  const uint32_t rows_together_;
   std::vector<Row> rows_;
   std::vector<RowRange> recursions_;
+  std::vector<RowGroup> groups_;
   RowRange all_ = {0, 0};
   uint32_t logit_rows_ = 0;
   uint32_t query_rows_ = 0;

@@ -64,8 +64,8 @@ absl::StatusOr<std::unique_ptr<CpuBackend>> CpuBackend::Create(std::shared_ptr<c
   RETURN_IF_ERROR(CheckThreads(options.threads));
   RETURN_IF_ERROR(CheckInputs(model->config, options.precision));
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadTeam> team, ThreadTeam::Create(options.threads));
-  ASSIGN_OR_RETURN(KvPool pool, KvPool::Create(model->config, AutoKvPrecision(options.precision),
-                                               options.limits.pages));
+  ASSIGN_OR_RETURN(KvPool pool,
+                   KvPool::Create(model->config, options.kv_precision, options.limits.pages));
   ASSIGN_OR_RETURN(PackedModel packed, PackModel(std::move(model), options.precision, *team));
   std::unique_ptr<CpuBackend> backend(
       new CpuBackend(options, std::move(team), std::move(packed), std::move(pool)));
@@ -79,7 +79,7 @@ BackendFacts CpuBackend::Describe(const Model& model, const CpuBackendOptions& o
   facts.device = IsaName(options.isa);
   facts.arithmetic = kReferenceArithmetic;
   facts.threads = options.threads;
-  facts.page_bytes = CpuPageBytes(model.config, AutoKvPrecision(options.precision));
+  facts.page_bytes = CpuPageBytes(model.config, options.kv_precision);
   facts.memory_share = 0.5;  // the rest of the machine, and activations, need memory too
   facts.queue_depth = 0;     // a step is computed while it is submitted
   facts.max_slots = kMaxima.slots;
@@ -96,7 +96,7 @@ CpuBackend::CpuBackend(const CpuBackendOptions& options, std::unique_ptr<ThreadT
       table_(ShapeOf(model_.config()), options.limits, model_.config().vocab_size,
              PageEntries(model_.config())),
       selection_(options.limits.slots),
-      batch_(options.limits),
+      batch_(options.limits, RowsTogether(model_.config())),
       evictor_(ShapeOf(model_.config()), options.limits),
       layers_(model_, kernels_, options.precision, *team_, pool_, evictor_),
       router_(model_, kernels_),

@@ -30,10 +30,10 @@ namespace recurve {
 
 struct CpuBackendOptions {
   BackendLimits limits;
-  // Of weights and activations between products; AutoKvPrecision of keys and values.
-  Precision precision = Precision::kBf16;
-  uint32_t threads = 1;  // the thread that calls Submit included
-  Isa isa = BestIsa();   // one of SupportedIsas(); the bits are the same
+  Precision precision = Precision::kBf16;     // of weights and activations between products
+  Precision kv_precision = Precision::kBf16;  // of keys and values
+  uint32_t threads = 1;                       // the thread that calls Submit included
+  Isa isa = BestIsa();                        // one of SupportedIsas(); the bits are the same
 };
 
 // A row's results depend neither on the other rows of its step nor on threads or instruction set.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu/kv_pool.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/backend/model_shape.h"
@@ -58,6 +59,17 @@ std::byte* KvPool::Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32
 const std::byte* KvPool::Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
                               uint32_t tile) const {
   return pages_.data() + TileOffset(slot, group, layer, kv_head, tile);
+}
+
+void KvPool::Tiles(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
+                   uint32_t count, const std::byte** tiles) const {
+  const uint32_t per_page = layout_.tiles_per_page(layers_[group]);
+  const size_t offset = layout_.tile_offset(layers_[group], layer, kv_head, 0);
+  for (uint32_t first = 0, page = 0; first < count; first += per_page, ++page) {
+    const std::byte* tile = pages_.data() + slot.pages[group][page] * layout_.page_bytes() + offset;
+    const uint32_t end = std::min(count, first + per_page);
+    for (uint32_t i = first; i < end; ++i, tile += layout_.tile_bytes()) tiles[i] = tile;
+  }
 }
 
 size_t KvPool::EntryIndex(const Slot& slot, uint32_t group, uint32_t entry) const {

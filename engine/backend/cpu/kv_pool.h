@@ -18,7 +18,7 @@
 
 namespace recurve {
 
-// Bytes of memory that one page takes, all told.
+// Bytes of memory that one page takes, all told, with keys and values of this precision.
 size_t CpuPageBytes(const ModelConfig& config, Precision precision);
 
 // Which pages belong to whom is the slots' business. Accesses to different entries may run at the
@@ -37,6 +37,10 @@ class KvPool {
                   uint32_t tile);
   const std::byte* Tile(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head,
                         uint32_t tile) const;
+
+  // The first `count` tiles of that layer and KV head.
+  void Tiles(const Slot& slot, uint32_t group, uint32_t layer, uint32_t kv_head, uint32_t count,
+             const std::byte** tiles) const;
 
   // The original position of an entry.
   uint32_t& Position(const Slot& slot, uint32_t group, uint32_t entry);

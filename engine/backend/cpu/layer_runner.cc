@@ -53,7 +53,9 @@ absl::Status LayerRunner::Allocate(const BackendLimits& limits) {
   const uint32_t tiles = (limits.max_positions + kTileEntries - 1) / kTileEntries;
   for (uint32_t thread = 0; thread < threads; ++thread) {
     scratch_[thread].tiles.resize(tiles);
-    scratch_[thread].attended.resize(size_t{heads} * config_.head_dim);
+    scratch_[thread].attended.resize(size_t{RowsTogether(config_)} * heads * config_.head_dim);
+    scratch_[thread].visible.resize(RowsTogether(config_));
+    scratch_[thread].items.reserve(size_t{rows} * config_.num_kv_heads);
     scratch_[thread].cos.resize(half);
     scratch_[thread].sin.resize(half);
     if (config_.kv_mode == KvMode::kSharedUpdate) {
@@ -171,19 +173,21 @@ void LayerRunner::RotateAndAppend(const SlotTable& table, const Batch& batch, ui
   }
 }
 
+uint32_t LayerRunner::GroupRead(const Row& row) const {
+  return config_.kv_mode == KvMode::kSharedUpdate && row.recursion > 1 ? 1 : row.group;
+}
+
 void LayerRunner::FindTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
                             uint32_t thread) {
-  std::vector<const std::byte*>& tiles = scratch_[thread].tiles;
-  const bool overlay = config_.kv_mode == KvMode::kSharedUpdate && row.recursion > 1;
-  const uint32_t group = overlay ? 1 : row.group;
-  for (uint32_t tile = 0; tile * kTileEntries < row.visible; ++tile) {
-    tiles[tile] = pool_.Tile(slot, group, index, kv_head, tile);
-  }
-  if (overlay) OverlayTiles(slot, row, index, kv_head, thread);
+  const uint32_t group = GroupRead(row);
+  const uint32_t tiles = (row.visible + kTileEntries - 1) / kTileEntries;
+  pool_.Tiles(slot, group, index, kv_head, tiles, scratch_[thread].tiles.data());
+  if (group != row.group) OverlayTiles(slot, row, index, kv_head, thread);
 }
 
 // Puts copies in the place of those of recursion 1's tiles in which an entry of the row's recursion
-// takes the place of recursion 1's. Everybody runs recursion 1, so entry t there is position t.
+// takes the place of recursion 1's. Everybody runs recursion 1, so entry t there is position t, and
+// what the last of several rows replaces, those before it either replace as well or do not see.
 void LayerRunner::OverlayTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
                                uint32_t thread) {
   const PageLayout& layout = pool_.layout();
@@ -203,29 +207,45 @@ void LayerRunner::OverlayTiles(const Slot& slot, const Row& row, uint32_t index,
 
 void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const LayerJob& job,
                          uint32_t thread) {
-  const uint32_t kv_heads = config_.num_kv_heads;
-  const uint32_t heads = config_.num_heads / kv_heads;
-  const uint32_t columns = heads * config_.head_dim;
+  const uint32_t heads = config_.num_heads / config_.num_kv_heads;
+  const uint32_t head_dim = config_.head_dim;
+  Scratch& scratch = scratch_[thread];
+  DealOutAttention(batch.rows(), batch.groups(job.queries), {config_.num_kv_heads, heads}, thread,
+                   team_.size(), scratch.items);
   const Precision precision = precision_ == Precision::kInt8 ? Precision::kF32 : precision_;
-  const RowRange part = PartOfThread(uint64_t{job.queries} * kv_heads, thread, team_.size());
   AttentionArgs args;
   args.layout = pool_.layout();
-  args.heads = heads;
-  args.tiles = scratch_[thread].tiles.data();
-  args.out = scratch_[thread].attended.data();
+  args.entries = scratch.visible.data();
+  args.q_stride = qkv_.stride();
+  args.tiles = scratch.tiles.data();
+  args.out = scratch.attended.data();
+  args.out_stride = size_t{heads} * head_dim;
   args.scratch = attention_scratch_.floats(thread);
-  for (uint32_t item = part.begin; item < part.end; ++item) {
-    const uint32_t i = item / kv_heads;
-    const uint32_t kv_head = item % kv_heads;
-    const Row& row = batch.rows()[i];
-    FindTiles(table.slot(row.slot), row, job.index, kv_head, thread);
-    args.entries = row.visible;
+  for (size_t i = 0; i < scratch.items.size(); ++i) {
+    const AttentionItem& item = scratch.items[i];
+    const Row& last = batch.rows()[item.rows.end - 1];
+    const size_t column = (size_t{item.kv_head} * heads + item.head_begin) * head_dim;
+    FindTiles(table.slot(last.slot), last, job.index, item.kv_head, thread);
+    args.next = nullptr;
+    if (i + 1 < scratch.items.size()) {
+      const AttentionItem& next = scratch.items[i + 1];
+      const Row& row = batch.rows()[next.rows.begin];
+      args.next = pool_.Tile(table.slot(row.slot), GroupRead(row), job.index, next.kv_head, 0);
+    }
+    args.rows = item.rows.end - item.rows.begin;
+    args.heads = item.head_end - item.head_begin;
+    for (uint32_t row = 0; row < args.rows; ++row) {
+      scratch.visible[row] = batch.rows()[item.rows.begin + row].visible;
+    }
     // Shared entries are judged by the queries of the recursion that appends them.
-    args.mass = row.entry == kNoEntry ? nullptr : evictor_.Mass(row.slot, row.group);
-    args.q = qkv_.floats(i) + size_t{kv_head} * columns;
+    args.mass = last.entry == kNoEntry ? nullptr : evictor_.Mass(last.slot, last.group);
+    args.q = qkv_.floats(item.rows.begin) + column;
     kernels_.attention(args);
-    kernels_.round(args.out, columns, precision,
-                   Producer(attended_).row(i) + size_t{kv_head} * columns * ElementSize(precision));
+    for (uint32_t row = 0; row < args.rows; ++row) {
+      std::byte* const out = Producer(attended_).row(item.rows.begin + row);
+      kernels_.round(args.out + row * args.out_stride, args.heads * head_dim, precision,
+                     out + column * ElementSize(precision));
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #ifndef RECURVE_ENGINE_BACKEND_CPU_LAYER_RUNNER_H_
 #define RECURVE_ENGINE_BACKEND_CPU_LAYER_RUNNER_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/activations.h"
+#include "engine/backend/cpu/attention_items.h"
 #include "engine/backend/cpu/batch.h"
 #include "engine/backend/cpu/evictor.h"
 #include "engine/backend/cpu/kernels/huge_buffer.h"
@@ -27,6 +29,11 @@ namespace recurve {
 inline RowRange PartOfThread(uint64_t count, uint32_t thread, uint32_t threads) {
   return {static_cast<uint32_t>(count * thread / threads),
           static_cast<uint32_t>(count * (thread + 1) / threads)};
+}
+
+// Rows that attend together at most: with all query heads of a KV head a kernel's queries.
+inline uint32_t RowsTogether(const ModelConfig& config) {
+  return std::max(1U, kQueriesTogether * config.num_kv_heads / config.num_heads);
 }
 
 // What one call of Run works on.
@@ -80,6 +87,8 @@ class LayerRunner {
   void ComputeAngles(uint32_t position, float* cos, float* sin) const;
   void RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index, uint32_t thread);
   void Attend(const SlotTable& table, const Batch& batch, const LayerJob& job, uint32_t thread);
+  // Of which group the row's keys and values are; with an overlay some of them are of its own.
+  uint32_t GroupRead(const Row& row) const;
   void FindTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
                  uint32_t thread);
   void OverlayTiles(const Slot& slot, const Row& row, uint32_t index, uint32_t kv_head,
@@ -89,7 +98,9 @@ class LayerRunner {
   // What a thread needs beside the shared activations.
   struct Scratch {
     std::vector<const std::byte*> tiles;  // [tiles of max_positions]
-    std::vector<float> attended;          // [query heads a KV head][head_dim]
+    std::vector<float> attended;          // [rows together][query heads a KV head][head_dim]
+    std::vector<uint32_t> visible;        // [rows together]
+    std::vector<AttentionItem> items;     // of the layer at hand
     std::vector<float> cos, sin;          // [head_dim / 2]: of a position beyond the tables
   };
 

@@ -18,9 +18,23 @@ namespace {
 absl::StatusOr<CpuBackendOptions> CpuOptions(const BackendOptions& options) {
   CpuBackendOptions cpu;
   cpu.precision = options.precision;
+  cpu.kv_precision = options.kv_precision.value_or(AutoKvPrecision(options.precision));
   cpu.threads = options.threads == 0 ? UsableThreads() : options.threads;
   ASSIGN_OR_RETURN(cpu.isa, ChooseIsa(options.isa, SupportedIsas()));
   return cpu;
+}
+
+// Of a backend that has no choice: cuda keeps keys and values as the weights, null keeps none.
+absl::Status CheckKvPrecision(const BackendOptions& options) {
+  if (!options.kv_precision) return absl::OkStatus();
+  const Precision only = AutoKvPrecision(options.precision);
+  const bool has_some = options.name == "cuda";
+  if (has_some && *options.kv_precision == only) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--kv_precision is ", PrecisionName(*options.kv_precision), "; --backend=", options.name,
+      has_some ? absl::StrCat(" with --precision=", PrecisionName(options.precision), " has ",
+                              PrecisionName(only), " alone")
+               : std::string(" keeps no keys and values; leave it out")));
 }
 
 // Refuses an option of another backend, which would have no effect.
@@ -52,7 +66,7 @@ absl::Status CheckOptions(const BackendOptions& options) {
     return refuse("--threads", absl::StrCat(options.threads), "cpu");
   }
   if (!is_cpu && options.isa != unchanged.isa) return refuse("--isa", options.isa, "cpu");
-  return absl::OkStatus();
+  return is_cpu ? absl::OkStatus() : CheckKvPrecision(options);
 }
 
 }  // namespace

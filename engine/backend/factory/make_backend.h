@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -19,8 +20,9 @@ namespace recurve {
 
 struct BackendOptions {
   std::string name = "cpu";
-  // Of weights and activations between products; AutoKvPrecision of keys and values. int8: cpu.
-  Precision precision = Precision::kBf16;
+  Precision precision = Precision::kBf16;  // of weights and activations between products; int8: cpu
+  // Of keys and values; unset: AutoKvPrecision.
+  std::optional<Precision> kv_precision = std::nullopt;
   uint32_t threads = 0;      // cpu: that compute; 0: as many as this process may use
   std::string isa = "auto";  // cpu: instruction set of the kernels, as ChooseIsa takes it
   uint32_t device = 0;       // cuda: number of the card among those that the driver shows

@@ -97,6 +97,36 @@ TEST(ArithmeticTest, NormsAndScales) {
   EXPECT_EQ(InverseRms(12.0F, 4, 1.0F), 0.5F);
 }
 
+TEST(ArithmeticTest, ARowInInt8HasTheScaleOfItsLargestNumber) {
+  const std::vector<float> x = {0.5F, -254.0F, 3.0F, 1.0F, -3.0F, 5.1F};
+  std::vector<int8_t> q(6);
+  EXPECT_EQ(QuantizeRow(x.data(), 6, q.data()), 2.0F);
+  EXPECT_EQ(q, (std::vector<int8_t>{0, -127, 2, 0, -2, 3}));  // ties go to the even one
+}
+
+TEST(ArithmeticTest, RowsInInt8WithoutAScale) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<int8_t> q(3, 5);
+  for (const float odd : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+    const std::vector<float> x = {1.0F, odd, -2.0F};
+    EXPECT_TRUE(std::isnan(QuantizeRow(x.data(), 3, q.data())));
+    EXPECT_EQ(q, std::vector<int8_t>(3));
+  }
+  const float least = 0x1p-100F;
+  for (const float small : {0.0F, 0x1p-149F, std::nextafter(least, 0.0F)}) {
+    EXPECT_EQ(QuantizeRow(&small, 1, q.data()), 0.0F);
+    EXPECT_EQ(q[0], 0);
+  }
+  const float most = std::numeric_limits<float>::max();
+  for (const float magnitude : {least, 3.3F, most}) {
+    EXPECT_EQ(QuantizeRow(&magnitude, 1, q.data()), magnitude / 127.0F);
+    EXPECT_EQ(q[0], 127);
+    const float negative = -magnitude;
+    QuantizeRow(&negative, 1, q.data());
+    EXPECT_EQ(q[0], -127);
+  }
+}
+
 TEST(ArithmeticTest, MassIsCutToItsUnit) {
   EXPECT_EQ(MassShare(1.0F, 1.0F), uint64_t{1} << 24);
   EXPECT_EQ(MassShare(0.5F, 0.5F), uint64_t{1} << 22);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@ constexpr double kInt8Tolerance = 1e-1;
 constexpr double kInt8Same = 1e-4;
 constexpr double kInt8LeastSame = 0.5;      // of the positions
 constexpr double kInt8LeastCompared = 0.9;  // of the cases
+
+// Of caches of fewer bits than f32: errors over those of a cache in f32.
+constexpr double kQuantizedTolerance = 0.4;       // of a case
+constexpr double kQuantizedMeanTolerance = 0.03;  // of all; 0.008 when this was written
 
 struct Case {
   DriverRequest request;
@@ -82,8 +87,10 @@ BackendLimits Limits(const ModelConfig& config) {
 
 // One with the limits above.
 std::unique_ptr<Backend> Make(const TestBackend& test, std::shared_ptr<const Model> model,
-                              Precision precision, uint32_t threads = 1) {
+                              Precision precision, uint32_t threads = 1,
+                              std::optional<Precision> kv_precision = std::nullopt) {
   BackendOptions options = OptionsOf(test, precision);
+  options.kv_precision = kv_precision;
   options.threads = threads;
   const BackendLimits limits = Limits(model->config);
   TestBackend made = test;
@@ -117,6 +124,20 @@ size_t SamePositions(const Case& c, const DriverOutput& output) {
     same += RelativeError(output.logits[i], &c.logits[i * vocab]) <= kInt8Same ? 1 : 0;
   }
   return same;
+}
+
+// The mean relative error of all positions; depths must agree if `exact_depths`.
+double MeanError(const Case& c, const DriverOutput& output, bool exact_depths) {
+  if (exact_depths) {
+    EXPECT_EQ(output.depths, c.depths);
+  }
+  EXPECT_EQ(output.logits.size(), c.request.prompt.size());
+  const size_t vocab = c.logits.size() / c.request.prompt.size();
+  double sum = 0;
+  for (size_t i = 0; i < output.logits.size(); ++i) {
+    sum += RelativeError(output.logits[i], &c.logits[i * vocab]);
+  }
+  return sum / static_cast<double>(output.logits.size());
 }
 
 // Positions whose depth is not the expected one.
@@ -213,6 +234,53 @@ TEST_P(GoldenTest, F32AgreesWithTheReference) {
   RecordProperty("worst_relative_error", std::to_string(worst));
   std::printf("worst relative error of logits, f32, %s: %.2e in %zu models\n",
               NameOf(GetParam()).c_str(), worst, names_.size());
+}
+
+// The cases of one model and precision of the cache: as found with it, and as found in f32.
+struct Quantized {
+  std::string name;
+  double error = 0, error_of_f32 = 0;  // mean of all positions
+};
+
+// A number close to the middle of two that a cache can keep may be rounded the other way than in
+// the reference, which computes in float64; all else in its logits is as exact as in f32.
+TEST_P(GoldenTest, CachesOfFewerBitsAgreeWithTheReference) {
+  if (GetParam().emulates_cuda) GTEST_SKIP() << "keeps keys and values as the weights";
+  std::vector<Quantized> all;
+  for (const std::string& name : names_) {
+    if (!std::filesystem::exists(root_ / name / "quantized.json")) continue;
+    SCOPED_TRACE(name);
+    const std::shared_ptr<const Model> model = Load(name);
+    ASSERT_NE(model, nullptr);
+    const BackendLimits limits = Limits(model->config);
+    for (const auto& entry : nlohmann::json::parse(ReadFile(root_ / name / "quantized.json"))) {
+      Case c;
+      c.request.prompt = entry["ids"].get<std::vector<uint32_t>>();
+      c.request.threshold_logit = ThresholdLogit(double{model->config.router.threshold});
+      c.request.wants = kWantsPromptLogprobs | kWantsRawLogits;
+      c.depths = entry["depths"].get<std::vector<uint32_t>>();
+      c.logits = ReadLogits(root_ / name / entry["logits_file"].get<std::string>());
+      const std::string precision = entry["kv_precision"];
+      const auto error_with = [&](std::optional<Precision> kv_precision) {
+        const auto backend = Make(GetParam(), model, Precision::kF32, 1, kv_precision);
+        const auto outputs = RunRequests(*backend, model->config, limits, Requests({c}, 16));
+        EXPECT_TRUE(outputs.ok()) << outputs.status();
+        return MeanError(c, (*outputs)[0], kv_precision.has_value());
+      };
+      all.push_back({name + " " + precision,
+                     error_with(ParseKvPrecision(precision, Precision::kF32)), error_with({})});
+    }
+  }
+  ASSERT_EQ(all.size(), 18U);
+  double error = 0, error_of_f32 = 0;
+  for (const Quantized& one : all) {
+    EXPECT_LE(one.error, kQuantizedTolerance * one.error_of_f32) << one.name;
+    error += one.error;
+    error_of_f32 += one.error_of_f32;
+  }
+  EXPECT_LE(error, kQuantizedMeanTolerance * error_of_f32);
+  std::printf("relative error of logits with caches of fewer bits: %.1e; with one in f32: %.1e\n",
+              error / 18, error_of_f32 / 18);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, GoldenTest, testing::ValuesIn(TestBackends()), NameOfParam);

@@ -15,6 +15,20 @@ TEST(PrecisionTest, NamesAreReadBack) {
   }
 }
 
+TEST(PrecisionTest, KeysAndValuesFollowTheWeightsUnlessSomebodySaysMore) {
+  EXPECT_EQ(ParseKvPrecision("auto", Precision::kF32), Precision::kF32);
+  EXPECT_EQ(ParseKvPrecision("auto", Precision::kBf16), Precision::kBf16);
+  EXPECT_EQ(ParseKvPrecision("auto", Precision::kInt8), Precision::kBf16);
+  for (const Precision weights : {Precision::kF32, Precision::kBf16}) {
+    for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+      EXPECT_EQ(ParseKvPrecision(PrecisionName(precision), weights), precision);
+    }
+    for (const char* name : {"", "Int8", "fp8"}) {
+      EXPECT_EQ(ParseKvPrecision(name, weights), std::nullopt) << name;
+    }
+  }
+}
+
 TEST(PrecisionTest, ElementSizes) {
   EXPECT_EQ(ElementSize(Precision::kF32), 4U);
   EXPECT_EQ(ElementSize(Precision::kBf16), 2U);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention in AVX2: up to 3 query heads by 16 entries, then by 16 dimensions, in registers.
+// Attention in AVX2: up to 3 queries by 16 entries, then by 16 dimensions, in registers.
 #if defined(__AVX2__)
 
-#include <algorithm>
-#include <limits>
-
+#include "engine/backend/cpu/kernels/attention_passes.h"
 #include "engine/backend/cpu/kernels/kernels_avx2.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
 
@@ -14,197 +12,175 @@ namespace {
 constexpr uint32_t kWidth = 8;
 constexpr uint32_t kVectors = 2;  // of 16 entries or dimensions
 
-// Where the heads of one pass keep their intermediate values.
-struct Work {
-  float* scores;    // [heads][stride]: scores, then probabilities
-  size_t stride;    // entries rounded up to 16
-  float* weighted;  // [heads][2][padded_dim]: even and odd chains of p V
+void Prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
+
+// Eight elements as floats.
+__m256 Load(const float* at) { return _mm256_loadu_ps(at); }
+__m256 Load(const int8_t* at) {
+  const __m128i raw = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(raw));
+}
+
+// Eight elements of an even row, and those of the next row, which lies `row` elements behind it: of
+// two dimensions of keys, or two entries of values.
+template <typename Element>
+EvenOdd LoadTwo(const Element* at, uint32_t row) {
+  return {Load(at), Load(at + row)};
+}
+EvenOdd LoadTwo(const Bf16* at, uint32_t /*row*/) { return LoadPairs(at); }
+
+struct Attending {
+  static constexpr uint32_t kQueries = 3;
+
+  template <uint32_t kCount, typename Element>
+  static void Scores(const ScoreArgs& args);
+  template <uint32_t kCount, typename Element>
+  static void AddValues(const ValueArgs& args);
+
+  // Turns scores into exp(score - largest) in place; returns 1 / their sum.
+  static float Softmax(float* scores /* [tiles][stride], 16 at first */, size_t stride,
+                       uint32_t tiles, const float* largest /* [16] */);
 };
 
-// Scores of the entries of one tile.
-template <uint32_t kHeads, typename Element>
-void TileScores(const Element* keys /* [head_dim / 2][16][2] */,
-                const float* q /* [kHeads][head_dim] */, uint32_t head_dim, __m256 scale,
-                __m256 scores[kHeads][kVectors]) {
-  __m256 even[kHeads][kVectors];
-  __m256 odd[kHeads][kVectors];
+template <uint32_t kCount, typename Element>
+void Attending::Scores(const ScoreArgs& args) {
+  const uint32_t head_dim = args.layout->head_dim;
+  const auto* const keys = reinterpret_cast<const Element*>(args.tile);
+  const auto* const ahead = reinterpret_cast<const Element*>(args.ahead);
+  if constexpr (kHasScales<Element>) Prefetch(ahead + head_dim * kTileEntries);
+  __m256 even[kCount][kVectors];
+  __m256 odd[kCount][kVectors];
   RECURVE_UNROLL
-  for (uint32_t h = 0; h < kHeads; ++h) {
-    even[h][0] = even[h][1] = odd[h][0] = odd[h][1] = _mm256_setzero_ps();
+  for (uint32_t i = 0; i < kCount; ++i) {
+    even[i][0] = even[i][1] = odd[i][0] = odd[i][1] = _mm256_setzero_ps();
   }
-  for (uint32_t d = 0; d < head_dim; d += 2, keys += 2 * kTileEntries) {
+  for (uint32_t d = 0; d < head_dim; d += 2) {
+    const uint32_t at = d * kTileEntries;
+    Prefetch(ahead + at);
+    if constexpr (sizeof(Element) == sizeof(float)) Prefetch(ahead + at + kTileEntries);
+    const float* const q = args.q + d * kCount;
     RECURVE_UNROLL
     for (uint32_t v = 0; v < kVectors; ++v) {
-      const EvenOdd key = LoadPairs(keys + v * 2 * kWidth);
+      const EvenOdd key = LoadTwo(keys + at + v * kWidth * kTogether<Element>, kTileEntries);
       RECURVE_UNROLL
-      for (uint32_t h = 0; h < kHeads; ++h) {
-        const float* const at = q + h * head_dim + d;
-        even[h][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(at), key.even, even[h][v]);
-        odd[h][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(at + 1), key.odd, odd[h][v]);
+      for (uint32_t i = 0; i < kCount; ++i) {
+        even[i][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(q + i), key.even, even[i][v]);
+        odd[i][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(q + kCount + i), key.odd, odd[i][v]);
       }
     }
   }
-  RECURVE_UNROLL
-  for (uint32_t h = 0; h < kHeads; ++h) {
-    RECURVE_UNROLL
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      scores[h][v] = _mm256_mul_ps(_mm256_add_ps(even[h][v], odd[h][v]), scale);
-    }
-  }
-}
-
-// Scores of all entries, minus infinity beyond them; and the largest of each head.
-template <uint32_t kHeads, typename Element>
-void AllScores(const AttentionArgs& args, const float* q, const Work& work,
-               __m256 largest[kHeads]) {
-  const uint32_t head_dim = args.layout.head_dim;
   const __m256 scale = _mm256_set1_ps(ScoreScale(head_dim));
   const __m256 lowest = _mm256_set1_ps(-std::numeric_limits<float>::infinity());
-  for (uint32_t h = 0; h < kHeads; ++h) largest[h] = lowest;
-  for (uint32_t first = 0; first < args.entries; first += kTileEntries) {
-    const auto* const keys = reinterpret_cast<const Element*>(args.tiles[first / kTileEntries]);
-    __m256 scores[kHeads][kVectors];
-    TileScores<kHeads>(keys, q, head_dim, scale, scores);
-    const uint32_t valid = std::min(kTileEntries, args.entries - first);
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      const uint32_t count = valid > v * kWidth ? valid - v * kWidth : 0;
-      const __m256 mask = _mm256_castsi256_ps(FirstLanes(count));
-      for (uint32_t h = 0; h < kHeads; ++h) {
-        const __m256 score = _mm256_blendv_ps(lowest, scores[h][v], mask);
-        _mm256_storeu_ps(work.scores + h * work.stride + first + v * kWidth, score);
-        largest[h] = _mm256_max_ps(score, largest[h]);
+  const auto* const scales =
+      reinterpret_cast<const float*>(args.tile + args.layout->key_scale_offset());
+  RECURVE_UNROLL
+  for (uint32_t v = 0; v < kVectors; ++v) {
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const uint32_t seen = args.seen[i] > v * kWidth ? args.seen[i] - v * kWidth : 0;
+      const __m256 mask = _mm256_castsi256_ps(FirstLanes(seen));
+      __m256 score = _mm256_mul_ps(_mm256_add_ps(even[i][v], odd[i][v]), scale);
+      if constexpr (kHasScales<Element>) {
+        score = _mm256_mul_ps(score, _mm256_loadu_ps(scales + v * kWidth));
       }
+      score = _mm256_blendv_ps(lowest, score, mask);
+      const uint32_t at = i * kTileEntries + v * kWidth;
+      _mm256_storeu_ps(args.scores + at, score);
+      _mm256_storeu_ps(args.largest + at, _mm256_max_ps(score, _mm256_loadu_ps(args.largest + at)));
     }
   }
 }
 
-// Turns one head's scores into exp(score - largest) in place; returns 1 / their sum.
-float Softmax(float* scores, size_t stride, __m256 largest) {
-  __m128 m = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps(largest, 1));
+float Attending::Softmax(float* scores, size_t stride, uint32_t tiles, const float* largest) {
+  const __m256 eight = _mm256_max_ps(_mm256_loadu_ps(largest), _mm256_loadu_ps(largest + kWidth));
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   m = _mm_max_ss(m, _mm_shuffle_ps(m, m, 1));
   const __m256 top = _mm256_broadcastss_ps(m);
   __m256 low = _mm256_setzero_ps();
   __m256 high = _mm256_setzero_ps();
-  for (size_t t = 0; t < stride; t += kTileEntries) {
-    const __m256 p0 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + t), top));
-    const __m256 p1 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + t + kWidth), top));
-    _mm256_storeu_ps(scores + t, p0);
-    _mm256_storeu_ps(scores + t + kWidth, p1);
+  for (uint32_t tile = 0; tile < tiles; ++tile, scores += stride) {
+    const __m256 p0 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores), top));
+    const __m256 p1 = Exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + kWidth), top));
+    _mm256_storeu_ps(scores, p0);
+    _mm256_storeu_ps(scores + kWidth, p1);
     low = _mm256_add_ps(low, p0);
     high = _mm256_add_ps(high, p1);
   }
   return 1.0F / AddLanes(low, high);
 }
 
-// Adds the values of one tile's `valid` entries, weighted, to the chains of 16 dimensions.
-template <uint32_t kHeads, typename Element>
-void AddValues(const Element* values /* [8][padded_dim][2], from the first dimension on */,
-               uint32_t padded_dim, uint32_t valid,
-               const float* p /* [kHeads][stride], from the tile's first entry on */, size_t stride,
-               float* weighted /* [kHeads][2][padded_dim], from the first dimension on */) {
-  __m256 even[kHeads][kVectors];
-  __m256 odd[kHeads][kVectors];
+// The chains of 16 dimensions of some queries.
+template <uint32_t kCount>
+struct Chains {
+  __m256 even[kCount][kVectors];
+  __m256 odd[kCount][kVectors];
+};
+
+// Adds two entries' values of 16 dimensions, or with kBoth false the even one's alone: the other
+// may be anything, even NaN.
+template <bool kBoth, uint32_t kCount, typename Element>
+void AddTwo(const Element* values, uint32_t dim, const float* weights, Chains<kCount>& chains) {
   RECURVE_UNROLL
-  for (uint32_t h = 0; h < kHeads; ++h) {
+  for (uint32_t v = 0; v < kVectors; ++v) {
+    const EvenOdd value = LoadTwo(values + v * kWidth * kTogether<Element>, dim);
     RECURVE_UNROLL
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      even[h][v] = _mm256_loadu_ps(weighted + 2 * h * padded_dim + v * kWidth);
-      odd[h][v] = _mm256_loadu_ps(weighted + (2 * h + 1) * padded_dim + v * kWidth);
-    }
-  }
-  const uint32_t pairs = valid / 2;
-  for (uint32_t pair = 0; pair < pairs; ++pair) {
-    RECURVE_UNROLL
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      const EvenOdd value = LoadPairs(values + (pair * padded_dim + v * kWidth) * 2);
-      RECURVE_UNROLL
-      for (uint32_t h = 0; h < kHeads; ++h) {
-        const float* const at = p + h * stride + 2 * pair;
-        even[h][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(at), value.even, even[h][v]);
-        odd[h][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(at + 1), value.odd, odd[h][v]);
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const float* const p = weights + i * kTileEntries;
+      chains.even[i][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(p), value.even, chains.even[i][v]);
+      if constexpr (kBoth) {
+        chains.odd[i][v] = _mm256_fmadd_ps(_mm256_broadcast_ss(p + 1), value.odd, chains.odd[i][v]);
       }
-    }
-  }
-  if (valid % 2 != 0) {
-    // The last pair's odd entry is not there: its value may be anything, even NaN.
-    RECURVE_UNROLL
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      const EvenOdd value = LoadPairs(values + (pairs * padded_dim + v * kWidth) * 2);
-      RECURVE_UNROLL
-      for (uint32_t h = 0; h < kHeads; ++h) {
-        const __m256 weight = _mm256_broadcast_ss(p + h * stride + 2 * pairs);
-        even[h][v] = _mm256_fmadd_ps(weight, value.even, even[h][v]);
-      }
-    }
-  }
-  RECURVE_UNROLL
-  for (uint32_t h = 0; h < kHeads; ++h) {
-    RECURVE_UNROLL
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      _mm256_storeu_ps(weighted + 2 * h * padded_dim + v * kWidth, even[h][v]);
-      _mm256_storeu_ps(weighted + (2 * h + 1) * padded_dim + v * kWidth, odd[h][v]);
     }
   }
 }
 
-template <uint32_t kHeads, typename Element>
-void AttendHeads(const AttentionArgs& args, uint32_t first_head) {
-  const PageLayout& layout = args.layout;
-  const uint32_t dim = layout.padded_dim();
-  const float* const q = args.q + size_t{first_head} * layout.head_dim;
-  float* const out = args.out + size_t{first_head} * layout.head_dim;
-  const size_t stride = RoundUp(args.entries, kTileEntries);
-  const Work work = {args.scratch, stride, args.scratch + kHeads * stride};
-
-  __m256 largest[kHeads];
-  AllScores<kHeads, Element>(args, q, work, largest);
-  float inverse[kHeads];
-  for (uint32_t h = 0; h < kHeads; ++h) {
-    inverse[h] = Softmax(work.scores + h * stride, stride, largest[h]);
-    if (args.mass != nullptr) {
-      AddMass(work.scores + h * stride, args.entries, inverse[h], args.mass);
+template <uint32_t kCount, typename Element>
+void Attending::AddValues(const ValueArgs& args) {
+  const uint32_t dim = args.layout->padded_dim();
+  for (uint32_t d = 0; d < dim; d += kTileEntries) {
+    float* const weighted = args.weighted + d;
+    Chains<kCount> chains;
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < kCount; ++i) {
+      RECURVE_UNROLL
+      for (uint32_t v = 0; v < kVectors; ++v) {
+        chains.even[i][v] = _mm256_loadu_ps(weighted + 2 * i * dim + v * kWidth);
+        chains.odd[i][v] = _mm256_loadu_ps(weighted + (2 * i + 1) * dim + v * kWidth);
+      }
     }
-  }
-  std::fill_n(work.weighted, size_t{kHeads} * 2 * dim, 0.0F);
-  for (uint32_t first = 0; first < args.entries; first += kTileEntries) {
-    const auto* const values =
-        reinterpret_cast<const Element*>(args.tiles[first / kTileEntries] + layout.value_offset());
-    const uint32_t valid = std::min(kTileEntries, args.entries - first);
-    for (uint32_t d = 0; d < dim; d += kTileEntries) {
-      AddValues<kHeads>(values + 2 * d, dim, valid, work.scores + first, stride, work.weighted + d);
+    for (uint32_t t = args.begin; t < args.end;) {
+      const uint32_t tile = t / kTileEntries;
+      const uint32_t end = std::min(args.end, (tile + 1) * kTileEntries) - tile * kTileEntries;
+      const auto* const values =
+          reinterpret_cast<const Element*>(args.tiles[tile] + args.layout->value_offset()) +
+          d * kTogether<Element>;
+      const auto* const ahead =
+          reinterpret_cast<const Element*>(ValuesAhead(args, tile)) + d * kTogether<Element>;
+      const float* const weights = args.weights + tile * args.stride;
+      uint32_t lane = t % kTileEntries;
+      for (; lane + 1 < end; lane += 2) {
+        Prefetch(ahead + lane * dim);
+        if constexpr (sizeof(Element) == sizeof(float)) Prefetch(ahead + (lane + 1) * dim);
+        AddTwo<true>(values + lane * dim, dim, weights + lane, chains);
+      }
+      if (lane < end) AddTwo<false>(values + lane * dim, dim, weights + lane, chains);
+      t = tile * kTileEntries + end;
     }
-  }
-  for (uint32_t h = 0; h < kHeads; ++h) {
-    const float* const even = work.weighted + size_t{2} * h * dim;
-    const float* const odd = even + dim;
-    for (uint32_t d = 0; d < layout.head_dim; ++d) {
-      out[h * layout.head_dim + d] = (even[d] + odd[d]) * inverse[h];
+    RECURVE_UNROLL
+    for (uint32_t i = 0; i < kCount; ++i) {
+      RECURVE_UNROLL
+      for (uint32_t v = 0; v < kVectors; ++v) {
+        _mm256_storeu_ps(weighted + 2 * i * dim + v * kWidth, chains.even[i][v]);
+        _mm256_storeu_ps(weighted + (2 * i + 1) * dim + v * kWidth, chains.odd[i][v]);
+      }
     }
-  }
-}
-
-template <typename Element>
-void AttentionOf(const AttentionArgs& args) {
-  constexpr void (*kAttendHeads[kHeadsTogether + 1])(const AttentionArgs&, uint32_t) = {
-      nullptr, AttendHeads<1, Element>, AttendHeads<2, Element>, AttendHeads<3, Element>};
-  const uint32_t passes = (args.heads + kHeadsTogether - 1) / kHeadsTogether;
-  for (uint32_t pass = 0; pass < passes; ++pass) {
-    // Passes over nearly equal numbers of heads.
-    const uint32_t begin = pass * args.heads / passes;
-    kAttendHeads[(pass + 1) * args.heads / passes - begin](args, begin);
   }
 }
 
 }  // namespace
 
-void Attention(const AttentionArgs& args) {
-  if (args.layout.precision == Precision::kBf16) {
-    AttentionOf<Bf16>(args);
-  } else {
-    AttentionOf<float>(args);
-  }
-}
+void Attention(const AttentionArgs& args) { AttentionInPasses<Attending>(args); }
 
 }  // namespace recurve::avx2
 

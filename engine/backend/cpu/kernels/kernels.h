@@ -60,30 +60,37 @@ inline size_t LinearScratch(const PackedMatrix& weights) {
   return size_t{kMaxWideRows} * weights.padded_inputs();
 }
 
-// Attention of one query row to the first `entries` entries of one KV head, for the query heads
-// that share it. For each head h and entry t:
+// Attention of query rows to the first entries of one KV head, each row to as many as it sees, for
+// query heads that share it. For each row, head h and entry t:
 //   score = pair sum over the dimensions * ScoreScale; p = Exp(score - largest score);
 //   sum = lane sum of p; out = pair sum over the entries of p and value * (1 / sum).
-// What lies beyond `entries` in the last tile has no influence, whatever it is.
+// With int8: score = pair sum * ScoreScale * the key's scale, in this order, and the pair sum over
+// the entries is that of p * the value's scale and the whole numbers. What lies beyond a row's
+// entries has no influence, whatever it is.
 struct AttentionArgs {
   PageLayout layout;
-  uint32_t heads = 0;                       // query heads a KV head
-  uint32_t entries = 0;                     // >= 1
-  const float* q = nullptr;                 // [heads][head_dim], rotated, not scaled
-  const std::byte* const* tiles = nullptr;  // [ceil(entries / 16)], each [tile_bytes()]
-  float* out = nullptr;                     // [heads][head_dim]
-  // [entries]; if not null, each head adds MassShare(p, 1 / sum) to it, atomically: integers, so
-  // that the order in which rows, heads and layers come does not matter.
+  uint32_t rows = 1;
+  uint32_t heads = 0;                 // query heads
+  const uint32_t* entries = nullptr;  // [rows], ascending, each >= 1
+  const float* q = nullptr;           // [rows][q_stride]: [heads][head_dim], rotated, not scaled
+  size_t q_stride = 0;                // of one row may be anything
+  const std::byte* const* tiles = nullptr;  // [ceil(last row's entries / 16)], each [tile_bytes()]
+  const std::byte* next = nullptr;          // if not null, a tile that is soon read, to be fetched
+  float* out = nullptr;                     // [rows][out_stride]: [heads][head_dim]
+  size_t out_stride = 0;                    // of one row may be anything
+  // [entries]; if not null, each row and head adds MassShare(p, 1 / sum) to it, atomically:
+  // integers, so that the order in which rows, heads and layers come does not matter.
   uint64_t* mass = nullptr;
-  float* scratch = nullptr;  // [AttentionScratch(layout, entries)]
+  float* scratch = nullptr;  // [AttentionScratch(layout, the last row's entries)]
 };
 
-// Query heads that a kernel takes together, at most.
-inline constexpr uint32_t kHeadsTogether = 3;
+// Queries, each of a row and a head, that a kernel takes together, at most.
+inline constexpr uint32_t kQueriesTogether = 12;
 
 // Floats that a thread needs beside attention to at most `entries` entries.
 inline size_t AttentionScratch(const PageLayout& layout, uint32_t entries) {
-  return kHeadsTogether * (size_t{RoundUp(entries, kTileEntries)} + 2 * layout.padded_dim());
+  return kQueriesTogether *
+         (size_t{RoundUp(entries, kTileEntries)} + 2 * layout.padded_dim() + layout.head_dim);
 }
 
 // No function allocates or locks; all may be called from any thread, on memory that no other

@@ -130,10 +130,11 @@ constexpr Kernels kTable = {
     .add_scaled = avx2::AddScaled,
 };
 
-// All but products wait for memory, or take too little time to be worth wider vectors.
+// The others take too little time to be worth wider vectors.
 constexpr Kernels kAvx512Table = [] {
   Kernels kernels = kTable;
   kernels.linear = avx512::Linear;
+  kernels.attention = avx512::Attention;
   return kernels;
 }();
 

@@ -85,16 +85,6 @@ inline EvenOdd LoadPairs(const Bf16* pairs /* [8][2] */) {
   const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs));
   return {EvenOf(raw), OddOf(raw)};
 }
-inline EvenOdd LoadPairs(const float* pairs /* [8][2] */) {
-  const __m256 a = _mm256_loadu_ps(pairs);
-  const __m256 b = _mm256_loadu_ps(pairs + 8);
-  // The shuffles leave pairs 0 1 4 5 2 3 6 7; the permutations put them in order.
-  const __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
-  const __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xDD));
-  return {_mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xD8)),
-          _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xD8))};
-}
-
 // All ones in the first `count` (0 .. 8) lanes.
 inline __m256i FirstLanes(uint32_t count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

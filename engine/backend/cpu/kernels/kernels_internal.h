@@ -49,6 +49,7 @@ void Attention(const AttentionArgs& args);
 namespace avx512 {
 void Linear(const LinearArgs& args);
 void LinearInt8(const LinearArgs& args);  // needs VNNI
+void Attention(const AttentionArgs& args);
 }  // namespace avx512
 namespace amx {
 void Linear(const LinearArgs& args);

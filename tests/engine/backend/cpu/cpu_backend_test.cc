@@ -58,6 +58,7 @@ TEST(CpuBackend, PageBytesAreKnownBeforehand) {
   const ModelConfig config = TestConfig();  // two layers a recursion, two KV heads of 12 dimensions
   EXPECT_EQ(CpuPageBytes(config, Precision::kF32), 2U * 2 * 16 * (12 + 16) * 4 + 32 * (4 + 4));
   EXPECT_EQ(CpuPageBytes(config, Precision::kBf16), 2U * 2 * 16 * (12 + 16) * 2 + 32 * (4 + 4));
+  EXPECT_EQ(CpuPageBytes(config, Precision::kInt8), 2U * 2 * 16 * (12 + 4 + 16 + 4) + 32 * (4 + 4));
 }
 
 }  // namespace

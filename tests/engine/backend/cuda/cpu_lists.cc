@@ -11,9 +11,9 @@ CpuLists::CpuLists(const TableSizes& sizes, const BackendLimits& limits,
       has_overlay_(sizes.overlay > 0),
       table_(sizes.shape, limits, sizes.vocab, entries_per_page),
       selection_(limits.slots),
-      exit_(limits),
-      entry_(limits),
-      block_(limits),
+      exit_(limits, 1),  // nothing attends here
+      entry_(limits, 1),
+      block_(limits, 1),
       outcomes_(limits.slots) {}
 
 absl::Status CpuLists::Begin(const StepPlan& plan) {

@@ -70,6 +70,27 @@ TEST(OpenBackendTest, RefusesOptionsOfAnotherBackend) {
             "--device is 1, which is of --backend=cuda alone; leave it out with --backend=null");
 }
 
+TEST(OpenBackendTest, RefusesAPrecisionOfTheCacheThatTheBackendLacks) {
+  const auto refused = [](const char* name, Precision precision, Precision kv_precision) {
+    return std::string(
+        OpenBackend({.name = name, .precision = precision, .kv_precision = kv_precision})
+            .status()
+            .message());
+  };
+  EXPECT_EQ(refused("cuda", Precision::kBf16, Precision::kInt8),
+            "--kv_precision is int8; --backend=cuda with --precision=bf16 has bf16 alone");
+  EXPECT_EQ(refused("cuda", Precision::kF32, Precision::kBf16),
+            "--kv_precision is bf16; --backend=cuda with --precision=f32 has f32 alone");
+  EXPECT_EQ(refused("null", Precision::kBf16, Precision::kBf16),
+            "--kv_precision is bf16; --backend=null keeps no keys and values; leave it out");
+  // What it has passes, to whatever this machine says of it.
+  EXPECT_EQ(refused("cuda", Precision::kF32, Precision::kF32),
+            OpenBackend({.name = "cuda", .precision = Precision::kF32}).status().message());
+  for (const Precision kv_precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+    EXPECT_EQ(refused("cpu", Precision::kBf16, kv_precision), "");
+  }
+}
+
 TEST(OpenBackendTest, AnInstructionSetIsOneThatTheMachineHas) {
   const std::shared_ptr<const Model> model = SmallModels()[3].model;
   std::string fastest;
@@ -107,6 +128,10 @@ TEST(OpenBackendTest, DescribesWhatItMakes) {
   EXPECT_LT(facts.page_bytes, 2 * of_bf16);
   options.precision = Precision::kInt8;
   EXPECT_EQ(Describe(*model, options).page_bytes, of_bf16);
+  options.kv_precision = Precision::kBf16;
+  EXPECT_EQ(Describe(*model, options).page_bytes, of_bf16);
+  options.kv_precision = Precision::kInt8;
+  EXPECT_LT(Describe(*model, options).page_bytes, of_bf16);
 }
 
 TEST(OpenBackendTest, PagesMayHaveWhatWeightsLeave) {

@@ -214,7 +214,7 @@ TEST(LinearInt8Test, AnyRowsByAnyPanelsEqualWhole) {
 // number of rows that some pass has.
 TEST(LinearInt8Test, LargestSumsAreExact) {
   const ScopedFloatEnv env;
-  constexpr uint32_t kRows = kMaxRowsTogether;
+  constexpr uint32_t kRows = 12;  // of a pass
   std::vector<float> values(size_t{2} * kMaxInt8Inputs, 1.0F);
   std::fill_n(&values[kMaxInt8Inputs], kMaxInt8Inputs, -1.0F);
   const OwnedTensor w(2, kMaxInt8Inputs, values);

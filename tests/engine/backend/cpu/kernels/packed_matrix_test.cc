@@ -6,12 +6,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <set>
 #include <thread>
 #include <vector>
 
 #include "engine/backend/convert.h"
-#include "engine/backend/cpu/kernels/kv_page.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
@@ -163,71 +161,6 @@ TEST(ConvertRowTest, WidensEveryHalfExactly) {
   }
   ConvertRow({DataType::kBf16, 1, 65536, &memory[1]}, 0, out.data());
   for (uint32_t i = 0; i < 65536; ++i) EXPECT_EQ(FloatBits(out[i]), i << 16);
-}
-
-TEST(PageLayoutTest, TilesOfAPageAreDisjointAndFillIt) {
-  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
-    for (const uint32_t head_dim : {8U, 20U, 64U}) {
-      const PageLayout layout = {precision, 10, 3, head_dim};
-      for (const uint32_t layers : {1U, 2U, 3U, 10U}) {
-        ASSERT_EQ(layout.entries_per_page(layers), 16 * (10 / layers));
-        std::set<size_t> offsets;
-        for (uint32_t layer = 0; layer < layers; ++layer) {
-          for (uint32_t head = 0; head < 3; ++head) {
-            for (uint32_t tile = 0; tile < layout.tiles_per_page(layers); ++tile) {
-              const size_t offset = layout.tile_offset(layers, layer, head, tile);
-              EXPECT_EQ(offset % layout.tile_bytes(), 0U);
-              EXPECT_EQ(offset % 64, 0U);
-              EXPECT_LE(offset + layout.tile_bytes(), layout.page_bytes());
-              EXPECT_TRUE(offsets.insert(offset).second);
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
-TEST(PageLayoutTest, StoreAndCopyTouchOneLane) {
-  Random random(5);
-  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
-    for (const uint32_t dim : {2U, 20U, 64U}) {
-      const PageLayout layout = {precision, 1, 1, dim};
-      std::vector<std::byte> one(layout.tile_bytes());
-      std::vector<std::byte> copy(layout.tile_bytes());
-      const std::vector<float> keys = random.Floats(16 * dim, Range::kNormal);
-      const std::vector<float> values = random.Floats(16 * dim, Range::kNormal);
-      // In an order that would show a lane written over its neighbour.
-      for (const uint32_t lane :
-           {3U, 0U, 1U, 2U, 15U, 14U, 4U, 5U, 7U, 6U, 8U, 13U, 9U, 12U, 10U, 11U}) {
-        StoreKv(layout, lane, &keys[lane * dim], &values[lane * dim], one.data());
-      }
-      for (uint32_t lane = 0; lane < 16; ++lane) {
-        CopyKv(layout, one.data(), lane, copy.data(), (lane * 5 + 3) % 16);
-      }
-      const auto at = [&](const std::vector<std::byte>& tile, size_t index) {
-        return precision == Precision::kBf16
-                   ? Bf16ToFloat(reinterpret_cast<const Bf16*>(tile.data())[index])
-                   : reinterpret_cast<const float*>(tile.data())[index];
-      };
-      const size_t value_base = layout.value_offset() / ElementSize(precision);
-      for (uint32_t lane = 0; lane < 16; ++lane) {
-        const uint32_t to = (lane * 5 + 3) % 16;
-        for (uint32_t d = 0; d < dim; ++d) {
-          const float key = RoundedTo(precision, keys[lane * dim + d]);
-          const float value = RoundedTo(precision, values[lane * dim + d]);
-          const auto key_index = [&](uint32_t l) { return (d / 2 * 16 + l) * 2 + d % 2; };
-          const auto value_index = [&](uint32_t l) {
-            return value_base + (l / 2 * layout.padded_dim() + d) * 2 + l % 2;
-          };
-          EXPECT_EQ(at(one, key_index(lane)), key);
-          EXPECT_EQ(at(one, value_index(lane)), value);
-          EXPECT_EQ(at(copy, key_index(to)), key);
-          EXPECT_EQ(at(copy, value_index(to)), value);
-        }
-      }
-    }
-  }
 }
 
 }  // namespace
