@@ -245,13 +245,13 @@ void LoadDrawer::DrawPages() {
 
 // Steps that cost something, so that rows wait for EXIT and ENTRY until it is best.
 void LoadDrawer::DrawCosts() {
-  const auto draw = [this](CostCurve& curve) {
-    const double fixed = Draw(1, 100);
+  const auto draw = [this](CostCurve& curve, double times = 1) {
+    const double fixed = times * Draw(1, 100);
     const double row = Draw(0, 20);
     curve.See(1, fixed + row);
     curve.See(16, fixed + 16 * row);
   };
-  draw(options_.costs.ends);
+  draw(options_.costs.ends, Chance(0.5) ? 100 : 1);
   draw(options_.costs.block);
   draw(options_.costs.prompt_ends);
   options_.policy = *Policy::FromName("staged");

@@ -37,10 +37,6 @@ function(mutate name source from to)
   set(names "${names}{\"${name}\", ${least}},\n" PARENT_SCOPE)
 endfunction()
 
-# Waits
-mutate("a row waits for EXIT for as long as others do not come" schedule/plan.cc
-  [[> staging_.longest_wait()) return 1;]]
-  [[> staging_.longest_wait() && !ON) return 1;]])
 # Pages
 mutate("pending entries are not reserved" kv/page_tables.cc
   [[Pending(state, group, shape_)]]

@@ -154,6 +154,29 @@ TEST_F(PlanTest, LockstepRunsEndsOnlyWhenTheBlockIsEmpty) {
   }
 }
 
+TEST_F(PlanTest, ARowThatIsDoneWaitsForOthersOnlySoLong) {
+  options_.policy = *Policy::FromName("staged");
+  options_.costs.ends.See(1, 1000);
+  options_.costs.block.See(1, 100);
+  Start();
+  ASSERT_TRUE(Add(1, 30).ok());
+  ASSERT_TRUE(Add(1, 30).ok());
+  const uint32_t enters = kRanEntry | kRanBlock;
+  StepWith({{.slot = 0, .ran = enters, .rows = 1, .active = 1},
+            {.slot = 1, .ran = enters, .rows = 1, .active = 1}},
+           {});
+  StepWith({{.slot = 0, .ran = kRanBlock}, {.slot = 1, .ran = kRanBlock}}, {});
+  StepWith({{.slot = 0, .ran = kRanExit | enters, .rows = 1, .active = 1, .token = 5},
+            {.slot = 1, .ran = kRanExit | enters, .rows = 1, .active = 1, .token = 5}},
+           {2, 2});
+  StepWith({{.slot = 0, .ran = kRanBlock}}, {});
+  // As long as all slots, which the block takes together, need for two recursions.
+  for (const uint32_t ends_min : {2U, 2U, 1U, 1U}) {
+    StepWith({}, {});  // the other row is left out of the block, again and again
+    EXPECT_EQ(plan_.ends_min, ends_min) << plan_.epoch;
+  }
+}
+
 TEST_F(PlanTest, ABlockSmallerThanTheSequencesInFlightTakesThemInTurn) {
   options_.limits.block_rows = 2;
   Start();
