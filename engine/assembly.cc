@@ -22,6 +22,7 @@
 #include "engine/model/weights.h"
 #include "engine/schedule/measure_costs.h"
 #include "engine/text_encoder.h"
+#include "engine/tokenizer/chat_format.h"
 #include "engine/tokenizer/utf8.h"
 
 namespace recurve {
@@ -308,6 +309,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   for (std::string& warning : assembly.backend->Warnings()) warnings.push_back(std::move(warning));
   const TextEncoder encoder(assembly.tokenizer.get(), options.memory.max_context);
   assembly.info.has_tokenizer = encoder.has_tokenizer();
+  ASSIGN_OR_RETURN(assembly.info.chat, LoadChatFormat(options.model.directory));
   assembly.info.max_prompt_bytes = encoder.MaxPromptBytes();
   assembly.info.warnings = std::move(warnings);
   return assembly;

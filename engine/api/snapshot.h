@@ -14,6 +14,7 @@
 #include "engine/api/memory_piece.h"
 #include "engine/api/options.h"
 #include "engine/api/output.h"
+#include "engine/tokenizer/chat_format.h"
 
 namespace recurve {
 
@@ -27,6 +28,7 @@ struct EngineInfo {
   std::vector<TokenId> eos_token_ids;
   uint64_t parameters = 0;  // distinct ones
   bool has_tokenizer = false;
+  ChatFormat chat;
   // A text prompt of more bytes has more than max_context tokens whatever it says; unset: no such
   // number, because the tokenizer's tokens may stand for any number of bytes.
   std::optional<uint64_t> max_prompt_bytes;

@@ -138,6 +138,9 @@ class GenerationService final : public v1::GenerationService::CallbackService {
       auto text = engine.Detokenize({request->ids().begin(), request->ids().end()}, skip_special);
       if (!text.ok()) return text.status();
       response->set_text(*std::move(text));
+      if (request->with_text()) {
+        for (const uint32_t id : request->ids()) response->add_texts(engine.TokenText(id));
+      }
       return absl::OkStatus();
     };
     return doorway_->AnswerLater(grpc_context, "Detokenize", request->ByteSizeLong(), answer);

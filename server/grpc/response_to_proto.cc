@@ -145,6 +145,14 @@ void FillModelInfo(const EngineInfo& info, const ListenOptions& listen,
   proto->set_parameters(info.parameters);
   proto->set_has_tokenizer(info.has_tokenizer);
   proto->set_fingerprint(info.fingerprint);
+  for (const ChatTemplate& chat : info.chat.templates) {
+    v1::ChatTemplate* one = proto->add_chat_templates();
+    one->set_name(chat.name);
+    one->set_text(chat.text);
+  }
+  for (const auto& [name, text] : info.chat.special_tokens) {
+    (*proto->mutable_special_tokens())[name] = text;
+  }
   v1::Limits* limits = proto->mutable_limits();
   limits->set_default_max_tokens(info.options.schedule.default_max_tokens);
   limits->set_max_stop_strings(kMaxStopStrings);

@@ -33,6 +33,8 @@ EngineInfo MakeInfo() {
   info.eos_token_ids = {0, 7};
   info.parameters = 1234;
   info.has_tokenizer = true;
+  info.chat.templates = {{"default", "{{ messages }}"}};
+  info.chat.special_tokens = {{"bos_token", "<s>"}};
   info.kv_pages = 100;
   info.kv_page_bytes = 4096;
   info.kv_page_entries = 16;

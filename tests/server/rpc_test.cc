@@ -388,6 +388,13 @@ TEST_F(RpcTest, TokenizeAndDetokenize) {
     ASSERT_TRUE(stub->Detokenize(&context, request, &response).ok());
     EXPECT_EQ(response.text(), skip ? "CD" : "<s>CD");
   }
+  {
+    grpc::ClientContext context;
+    request.set_with_text(true);
+    v1::DetokenizeResponse response;
+    ASSERT_TRUE(stub->Detokenize(&context, request, &response).ok());
+    EXPECT_THAT(response.texts(), ElementsAre("<s>", "C", "D"));
+  }
   grpc::ClientContext context;
   request.add_ids(300);
   v1::DetokenizeResponse response;
@@ -410,6 +417,10 @@ TEST_F(RpcTest, ModelInfo) {
   EXPECT_EQ(info.limits().max_samples(), kMaxSamples);
   EXPECT_EQ(info.limits().max_queued_requests(), 256U);
   EXPECT_TRUE(info.has_tokenizer());
+  ASSERT_EQ(info.chat_templates_size(), 1);
+  EXPECT_EQ(info.chat_templates(0).name(), "default");
+  EXPECT_EQ(info.chat_templates(0).text(), "{{ messages }}");
+  EXPECT_EQ(info.special_tokens().at("bos_token"), "<s>");
 }
 
 TEST_F(RpcTest, LogHasOneLineARequestAndNeverItsText) {
