@@ -141,14 +141,22 @@ std::unique_ptr<Stream> Client::StartGenerate(
     const v1::GenerateRequest& request, const CallOptions& options,
     std::function<void(const v1::GenerateResponse&)> on_message,
     std::function<void(const absl::Status&)> on_end) {
-  auto stream = std::make_unique<GenerateStream>(
-      replicas_.get(), options_, request, options,
+  return StartGenerate(
+      request, options,
       [hear = std::move(on_message)](const v1::GenerateResponse& message,
                                      MessageReader& /*reader*/) {
         hear(message);
         return true;
       },
       std::move(on_end));
+}
+
+std::unique_ptr<Stream> Client::StartGenerate(
+    const v1::GenerateRequest& request, const CallOptions& options,
+    std::function<bool(const v1::GenerateResponse&, MessageReader&)> on_message,
+    std::function<void(const absl::Status&)> on_end) {
+  auto stream = std::make_unique<GenerateStream>(replicas_.get(), options_, request, options,
+                                                 std::move(on_message), std::move(on_end));
   stream->Start();
   return stream;
 }

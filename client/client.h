@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -58,6 +59,10 @@ struct CallOptions {
   // another server (or the same one, when it is back) with the fingerprint of the first, as if
   // nothing had happened. Needs ClientOptions::attempts above 1.
   bool resume = false;
+  // Further metadata, as somebody passes on what it was told: names of lower-case letters, digits,
+  // and `_`, `-`, `.`; values of printable ASCII. A call with others, or with a name that is gRPC's
+  // (`grpc-...`) or of binary values (`...-bin`), ends with InvalidArgument and is not sent.
+  std::vector<std::pair<std::string, std::string>> metadata{};
   // Written before the call returns, or before `on_end`. May be null.
   CallReport* report = nullptr;
 };
@@ -68,6 +73,14 @@ class Stream {
   virtual ~Stream() = default;
   // Ends the stream with Cancelled, soon. Thread-safe; no effect on an ended stream.
   virtual void Cancel() = 0;
+};
+
+// A message's way back: the next one of its leg is read when this one is done with.
+class MessageReader {
+ public:
+  virtual ~MessageReader() = default;
+  // Once a message; `message` is then no longer valid.
+  virtual void Done() = 0;
 };
 
 // Payload of a ResourceExhausted status: after how many milliseconds the server, which was full,
@@ -98,6 +111,15 @@ class Client {
                                         const CallOptions& options,
                                         std::function<void(const v1::GenerateResponse&)> on_message,
                                         std::function<void(const absl::Status&)> on_end);
+
+  // The same for who passes messages on, and reads no faster than they go: `on_message` returns
+  // true if it is done with the message, false if MessageReader::Done will be called, by any
+  // thread. After that, and before Done, no other message of a stream without resumption comes.
+  // Each message must be done with, or the stream does not end.
+  std::unique_ptr<Stream> StartGenerate(
+      const v1::GenerateRequest& request, const CallOptions& options,
+      std::function<bool(const v1::GenerateResponse&, MessageReader&)> on_message,
+      std::function<void(const absl::Status&)> on_end);
 
   absl::StatusOr<v1::CompleteResponse> Complete(const v1::GenerateRequest& request,
                                                 const CallOptions& options);

@@ -23,14 +23,6 @@
 
 namespace recurve::client {
 
-// A message's way back: the next one is read when this one is done with.
-class MessageReader {
- public:
-  virtual ~MessageReader() = default;
-  // Once a message; `message` is then no longer valid.
-  virtual void Done() = 0;
-};
-
 // Consists of legs: calls of one or several samples, one at first. A leg of which nothing has come
 // is tried again as it is; one that breaks later is replaced by legs of one sample each.
 class GenerateStream final : public Stream {

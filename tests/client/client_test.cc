@@ -19,6 +19,7 @@ namespace recurve::client {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // The request's text says what to do.
 class FakeService final : public v1::GenerationService::Service {
@@ -56,6 +57,12 @@ class FakeService final : public v1::GenerationService::Service {
     const std::lock_guard<std::mutex> lock(mutex_);
     return request_id_;
   }
+  // Of the last call.
+  std::string metadata(const std::string& name) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = metadata_.find(name);
+    return found == metadata_.end() ? "none" : found->second;
+  }
 
  private:
   // The call's number, from 1.
@@ -63,6 +70,11 @@ class FakeService final : public v1::GenerationService::Service {
     const auto& metadata = context.client_metadata();
     const auto id = metadata.find("x-request-id");
     const std::lock_guard<std::mutex> lock(mutex_);
+    metadata_.clear();
+    for (const auto& [name, value] : metadata) {
+      metadata_.emplace(std::string(name.data(), name.size()),
+                        std::string(value.data(), value.size()));
+    }
     request_id_ = id == metadata.end() ? "none" : std::string(id->second.data(), id->second.size());
     return ++calls_;
   }
@@ -73,7 +85,8 @@ class FakeService final : public v1::GenerationService::Service {
   }
 
   mutable std::mutex mutex_;
-  std::string request_id_;  // guarded by mutex_
+  std::string request_id_;  // guarded by mutex_, as the next
+  std::map<std::string, std::string> metadata_;
   std::atomic<int> calls_ = 0;
 };
 
@@ -128,6 +141,44 @@ TEST_F(ClientTest, RequestIdsAreSent) {
   call.request_id = std::string(kMaxRequestIdBytes, 'x');
   client.Complete({}, call).IgnoreError();
   EXPECT_EQ(service_.request_id(), call.request_id);
+}
+
+TEST_F(ClientTest, MetadataIsSentAndWhatCannotBeSentIsRefused) {
+  Client client(options_);
+  const auto hear = [](const v1::GenerateResponse&) { return true; };
+  CallOptions call;
+  call.metadata = {{"authorization", "Bearer a.b"}, {"traceparent", "00-1-2-3"}};
+  EXPECT_EQ(client.Generate({}, call, hear), absl::OkStatus());
+  EXPECT_EQ(service_.metadata("authorization"), "Bearer a.b");
+  EXPECT_EQ(service_.metadata("traceparent"), "00-1-2-3");
+  for (const char* name : {"", "Upper", "grpc-timeout", "x-bin", "a b"}) {
+    call.metadata = {{name, "v"}};
+    EXPECT_TRUE(absl::IsInvalidArgument(client.Generate({}, call, hear))) << name;
+  }
+  call.metadata = {{"authorization", "secret\n"}};
+  const absl::Status refused = client.Generate({}, call, hear);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  EXPECT_THAT(std::string(refused.message()), Not(HasSubstr("secret")));
+}
+
+TEST_F(ClientTest, AStreamGoesNoFasterThanItsMessagesAreDoneWith) {
+  Client client(options_);
+  std::promise<MessageReader*> first;
+  std::atomic<int> heard = 0;
+  std::promise<absl::Status> ended;
+  const auto stream = client.StartGenerate(
+      {}, {},
+      [&](const v1::GenerateResponse&, MessageReader& reader) {
+        if (++heard > 1) return true;
+        first.set_value(&reader);
+        return false;
+      },
+      [&ended](const absl::Status& status) { ended.set_value(status); });
+  MessageReader* const reader = first.get_future().get();
+  EXPECT_EQ(heard, 1);
+  reader->Done();
+  EXPECT_EQ(ended.get_future().get(), absl::OkStatus());
+  EXPECT_EQ(heard, 1000);
 }
 
 TEST_F(ClientTest, TimeoutsEndCalls) {
