@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small HTTP/1.1 server: a function from requests to responses, behind one listening socket.
+// A small HTTP/1.1 server behind one listening socket: requests go to a handler, whose answers come
+// whole or in pieces, at once or later.
 #ifndef RECURVE_SERVER_NET_HTTP_SERVER_H_
 #define RECURVE_SERVER_NET_HTTP_SERVER_H_
 
@@ -23,6 +24,8 @@ struct HttpRequest {
   std::string path;    // of the target, without query, as sent
   std::string query;   // what follows the `?`, as sent
   std::string body;
+  // Names in lower case, values as sent; of several with one name the first.
+  std::map<std::string, std::string, std::less<>> headers{};
 };
 
 struct HttpResponse {
@@ -32,11 +35,36 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers{};  // others
 };
 
+// The way back of one request's answer. Thread-safe. The answer is Send, or Begin, any number of
+// Write, and End. A connection whose writer goes before that is closed.
+class HttpResponseWriter {
+ public:
+  virtual ~HttpResponseWriter() = default;
+
+  // The whole answer.
+  virtual void Send(HttpResponse response) = 0;
+
+  // Status and headers of an answer in pieces; `head.body` is empty.
+  virtual void Begin(HttpResponse head) = 0;
+  // The next piece, not empty. `on_written`, which may be null, is called once, on the server's
+  // thread, when the system has taken the piece for the client, or nobody is there to take it:
+  // whoever waits for it with the next piece goes no faster than the client reads.
+  virtual void Write(std::string piece, std::function<void()> on_written) = 0;
+  virtual void End() = 0;
+
+  // `on_gone` is called, at most once, on the server's thread, when the client has gone, or says
+  // that it will send nothing more, before it has all of the answer. Once a request.
+  virtual void WhenGone(std::function<void()> on_gone) = 0;
+};
+
 struct HttpServerOptions {
   // Open at once. One more, and the connection is closed whose last request or answer was whole the
   // longest ago, so that connections that stay silent keep nobody out. So too where the process has
   // no descriptor left for the next one.
   uint32_t max_connections = 16;
+  // A connection whose request is being answered is not closed for another one; the new one is, if
+  // all are such.
+  bool spare_busy = false;
   // A connection that does not bring a whole request, or does not take its answer, within this time
   // is closed.
   std::chrono::milliseconds stall_timeout{120000};
@@ -46,13 +74,17 @@ struct HttpServerOptions {
 
 // Owns the listening socket, the connections, and the one thread that serves them all and calls the
 // handler; it never waits for a client. Requests of a connection are answered one after the other,
-// and those of different connections in the order in which they are whole.
+// and those of different connections come to the handler in the order in which they are whole.
 class HttpServer {
  public:
   using Handler = std::function<HttpResponse(const HttpRequest&)>;
+  using WritingHandler =
+      std::function<void(HttpRequest request, std::shared_ptr<HttpResponseWriter> writer)>;
 
   struct Counts {
     uint64_t open = 0;       // connections now
+    uint64_t busy = 0;       // those of them whose request is being answered
+    uint64_t refused = 0;    // closed at once, since all others were busy
     uint64_t evicted = 0;    // closed to make room for another
     uint64_t timed_out = 0;  // closed because of stall_timeout
     // Answers by status, begun to be written. Every status of the server itself is there: 400, 413,
@@ -63,11 +95,16 @@ class HttpServer {
   // `listener` listens.
   HttpServer(std::unique_ptr<Listener> listener, const HttpServerOptions& options);
   // Closes all connections, answered or not, and returns when the handler will not be called again.
+  // No writer is left by then.
   ~HttpServer();
 
   // Accepts and answers from now on, until the server is destroyed; once. Unavailable where the
   // system has no means for it.
   absl::Status Serve(Handler handler);
+  absl::Status Serve(WritingHandler handler);
+
+  // Takes no connection and no request any more; those that are being answered go on. Thread-safe.
+  void StopAccepting();
 
   const Address& address() const;
   Counts counts() const;  // thread-safe

@@ -45,9 +45,14 @@ ScopedDescriptor Connect(const Address& to) {
   return Connect(AF_INET, &address, sizeof(address));
 }
 
-size_t ContentLength(std::string head) {
-  std::transform(head.begin(), head.end(), head.begin(),
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+size_t ContentLength(const std::string& sent) {
+  const std::string head = Lower(sent);
   const std::string name = "\r\ncontent-length:";
   const size_t at = head.find(name);
   return at == std::string::npos ? 0 : std::strtoul(&head[at + name.size()], nullptr, 10);
@@ -74,15 +79,46 @@ HttpAnswer HttpClient::Read(bool to_head) {
     if (!Receive()) return answer;
   }
   answer.head = received_.substr(0, end + 2);
-  const size_t length = to_head ? 0 : ContentLength(answer.head);
-  while (received_.size() < end + 4 + length) {
-    if (!Receive()) return answer;
+  const bool in_pieces =
+      Lower(answer.head).find("\r\ntransfer-encoding: chunked\r\n") != std::string::npos;
+  if (in_pieces) {
+    received_.erase(0, end + 4);
+    for (std::string piece = ReadPiece(); !piece.empty(); piece = ReadPiece()) answer.body += piece;
+  } else {
+    const size_t length = to_head ? 0 : ContentLength(answer.head);
+    while (received_.size() < end + 4 + length) {
+      if (!Receive()) return answer;
+    }
+    answer.body = received_.substr(end + 4, length);
+    received_.erase(0, end + 4 + length);
   }
-  answer.body = received_.substr(end + 4, length);
-  received_.erase(0, end + 4 + length);
   const size_t status = std::min(answer.head.size(), answer.head.find(' '));
   answer.status = static_cast<int>(std::strtol(&answer.head[status], nullptr, 10));
   return answer;
+}
+
+std::string HttpClient::ReadHead() {
+  size_t end = 0;
+  while ((end = received_.find("\r\n\r\n")) == std::string::npos) {
+    if (!Receive()) return "";
+  }
+  const std::string head = received_.substr(0, end + 2);
+  received_.erase(0, end + 4);
+  return head;
+}
+
+std::string HttpClient::ReadPiece() {
+  size_t end = 0;
+  while ((end = received_.find("\r\n")) == std::string::npos) {
+    if (!Receive()) return "";
+  }
+  const size_t size = std::strtoul(received_.c_str(), nullptr, 16);
+  while (received_.size() < end + size + 4) {
+    if (!Receive()) return "";
+  }
+  std::string piece = received_.substr(end + 2, size);
+  received_.erase(0, end + size + 4);
+  return piece;
 }
 
 HttpAnswer HttpClient::Get(const std::string& path) {

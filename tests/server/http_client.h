@@ -29,6 +29,9 @@ class HttpClient {
   void EndSending();
   // The next answer. `to_head`: to a HEAD request, so that no body follows.
   HttpAnswer Read(bool to_head = false);
+  // The head of one that comes in pieces, and each of them; empty at the end, also a broken one.
+  std::string ReadHead();
+  std::string ReadPiece();
   HttpAnswer Get(const std::string& path);
 
   // Nothing has come and the server has not closed; does not wait.
