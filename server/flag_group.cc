@@ -66,7 +66,28 @@ Address ParseListenAddress(const std::string& flag, const std::string& text) {
   return *std::move(address);
 }
 
+std::string ErrorText(const CLI::ParseError& error) {
+  std::string text = error.what();
+  return text.empty() ? error.get_name() : text;
+}
+
 }  // namespace
+
+absl::Status ParseArguments(std::vector<std::string> arguments, CLI::App* app) {
+  try {
+    app->parse(arguments);
+  } catch (const CLI::Success&) {  // --help or --version
+    return absl::OkStatus();
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(ErrorText(error));
+  }
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->count() > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(option->get_name(), " is given twice"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 std::string WrapHelp(const std::string& text) {
   constexpr size_t kWidth = 62;

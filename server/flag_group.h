@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/address.h"
 
 namespace recurve {
@@ -24,6 +25,12 @@ class HelpFormatter : public CLI::Formatter {
  public:
   std::string make_option_opts(const CLI::Option* option) const override;
 };
+
+// Sets what flags are bound to by what `arguments` say, in reverse as CLI11 wants them; flags of
+// which they say nothing keep their values. InvalidArgument names the flag. What asks for a text,
+// such as
+// --help, is for the caller to see.
+absl::Status ParseArguments(std::vector<std::string> arguments, CLI::App* app);
 
 // Adds flags to one group of the help, bound to variables whose values are the defaults. No flag
 // takes an empty value; numbers are decimal, without sign, blanks or anything behind them. What a

@@ -259,29 +259,6 @@ void AddServiceFlags(CLI::App* app, ServerOptions* options, std::string* log_for
       "in the log. Otherwise nothing that clients ask or are told is in any line.");
 }
 
-std::string ErrorText(const CLI::ParseError& error) {
-  std::string text = error.what();
-  return text.empty() ? error.get_name() : text;
-}
-
-// Sets the options to what `arguments` say, in reverse as CLI11 wants them; options of which they
-// say nothing stay as they are.
-absl::Status ParseArguments(std::vector<std::string> arguments, CLI::App* app) {
-  try {
-    app->parse(arguments);
-  } catch (const CLI::Success&) {  // --help or --version
-    return absl::OkStatus();
-  } catch (const CLI::ParseError& error) {
-    return absl::InvalidArgumentError(ErrorText(error));
-  }
-  for (const CLI::Option* option : app->get_options()) {
-    if (option->count() > 1) {
-      return absl::InvalidArgumentError(absl::StrCat(option->get_name(), " is given twice"));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // A line of the file is the argument that it would be on the command line.
 absl::Status ApplyConfigLine(const ConfigLine& line, CLI::App* app) {
   std::string argument = "--" + line.flag;

@@ -256,8 +256,10 @@ int RunServer(const ServerOptions& options, const EngineFactory& make_engine, Ev
   std::unique_ptr<Server> server = *std::move(created);
   LogListening(*server, options, log);
   if (port_file) {
-    const absl::Status published = port_file->Publish(
-        server->grpc_address(), server->metrics_address(), server->health_address());
+    PortFile::NamedAddresses ports = {{"grpc", server->grpc_address()},
+                                      {"metrics", server->metrics_address()}};
+    if (server->health_address()) ports.emplace_back("health", *server->health_address());
+    const absl::Status published = port_file->Publish(ports);
     if (!published.ok()) return Failure(kExitCannotStart, published, log);
   }
   const auto clean_up = [&] {

@@ -42,10 +42,9 @@ PortFile::~PortFile() {
   if (IsOwn(path)) unlink(path.c_str());
 }
 
-absl::Status PortFile::Publish(const Address& grpc, const Address& metrics,
-                               const std::optional<Address>& health) {
-  std::string text = Lines("grpc", grpc) + Lines("metrics", metrics);
-  if (health) text += Lines("health", *health);
+absl::Status PortFile::Publish(const NamedAddresses& ports) {
+  std::string text;
+  for (const auto& [name, address] : ports) text += Lines(name, address);
   for (size_t written = 0; written < text.size();) {
     const ssize_t n = write(file_.get(), &text[written], text.size() - written);
     if (n < 0 && errno == EINTR) continue;

@@ -6,8 +6,9 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,10 +17,9 @@
 
 namespace recurve {
 
-// Owns the file from Publish on: lines `grpc_address=ADDRESS`, `metrics_address=ADDRESS` and, for
-// those that are no unix sockets, `grpc_port=N`, `metrics_port=N`; of health likewise, if it has a
-// port. Readers see the whole of it or nothing. Only a regular file is ever replaced.
-// Thread-compatible.
+// Owns the file from Publish on: for each port a line `NAME_address=ADDRESS` and, for those that
+// are no unix sockets, `NAME_port=N`. Readers see the whole of it or nothing. Only a regular file
+// is ever replaced. Thread-compatible.
 class PortFile {
  public:
   // Finds out, before anybody listens, whether the file can be written at `path`, by making a draft
@@ -30,8 +30,8 @@ class PortFile {
   ~PortFile();
 
   // Puts the file in its place; once.
-  absl::Status Publish(const Address& grpc, const Address& metrics,
-                       const std::optional<Address>& health = std::nullopt);
+  using NamedAddresses = std::vector<std::pair<std::string, Address>>;
+  absl::Status Publish(const NamedAddresses& ports);
 
  private:
   explicit PortFile(std::string path) : path_(std::move(path)) {}

@@ -59,7 +59,7 @@ const Ranks& ServerRanks() {
       {"flag_group", 1},     {"options", 1},     {"port_file", 1},     {"flags", 3},
       {"observe/", 2},       {"access/", 3},     {"call/", 4},         {"net/", 4},
       {"grpc/", 5},          {"server", 6},      {"lifecycle", 7},     {"main", 8},
-      {"security_flags", 2},
+      {"security_flags", 2}, {"signals", 3},
   };
   return *ranks;
 }

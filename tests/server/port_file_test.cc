@@ -68,7 +68,7 @@ class PortFileTest : public testing::Test {
 TEST_F(PortFileTest, IsThereBetweenPublishAndTheEnd) {
   auto file = Prepared();
   EXPECT_FALSE(std::filesystem::exists(path_));
-  ASSERT_TRUE(file->Publish(kGrpc, kMetrics).ok());
+  ASSERT_TRUE(file->Publish({{"grpc", kGrpc}, {"metrics", kMetrics}}).ok());
   EXPECT_EQ(Text(),
             "grpc_port=50051\ngrpc_address=127.0.0.1:50051\n"
             "metrics_port=9090\nmetrics_address=[::1]:9090\n");
@@ -79,14 +79,19 @@ TEST_F(PortFileTest, IsThereBetweenPublishAndTheEnd) {
 
 TEST_F(PortFileTest, UnixSocketsHaveNoPort) {
   const auto file = Prepared();
-  ASSERT_TRUE(file->Publish({.host = "", .port = 0, .path = "/run/r.sock"}, kMetrics).ok());
+  ASSERT_TRUE(file->Publish({{"grpc", {.host = "", .port = 0, .path = "/run/r.sock"}},
+                             {"metrics", kMetrics}})
+                  .ok());
   EXPECT_EQ(Text(),
             "grpc_address=unix:/run/r.sock\nmetrics_port=9090\nmetrics_address=[::1]:9090\n");
 }
 
 TEST_F(PortFileTest, APortForHealthIsToldOf) {
   const auto file = Prepared();
-  ASSERT_TRUE(file->Publish(kGrpc, kMetrics, Address{"127.0.0.1", 7, ""}).ok());
+  ASSERT_TRUE(
+      file->Publish(
+              {{"grpc", kGrpc}, {"metrics", kMetrics}, {"health", Address{"127.0.0.1", 7, ""}}})
+          .ok());
   EXPECT_TRUE(Text().ends_with("health_port=7\nhealth_address=127.0.0.1:7\n")) << Text();
 }
 
@@ -99,7 +104,7 @@ TEST_F(PortFileTest, ARegularFileIsReplaced) {
   directory_.Write("ports", "old");
   const auto file = Prepared();
   EXPECT_EQ(Text(), "old");
-  ASSERT_TRUE(file->Publish(kGrpc, kMetrics).ok());
+  ASSERT_TRUE(file->Publish({{"grpc", kGrpc}, {"metrics", kMetrics}}).ok());
   EXPECT_THAT(Text(), HasSubstr("grpc_port=50051\n"));
 }
 
@@ -120,7 +125,7 @@ TEST_F(PortFileTest, NorIsItReplacedIfItComesLater) {
     const auto file = Prepared();
     ASSERT_EQ(make(), 0);
     const auto type = std::filesystem::symlink_status(path_).type();
-    EXPECT_THAT(std::string(file->Publish(kGrpc, kMetrics).message()),
+    EXPECT_THAT(std::string(file->Publish({{"grpc", kGrpc}, {"metrics", kMetrics}}).message()),
                 HasSubstr("not a regular file"));
     EXPECT_EQ(std::filesystem::symlink_status(path_).type(), type);
     std::filesystem::remove(path_);
@@ -130,16 +135,16 @@ TEST_F(PortFileTest, NorIsItReplacedIfItComesLater) {
 TEST_F(PortFileTest, ADraftsNameIsNobodysElse) {
   const auto first = Prepared();
   const auto second = Prepared();  // of the same process, as of one of its number elsewhere
-  ASSERT_TRUE(first->Publish(kGrpc, kMetrics).ok());
+  ASSERT_TRUE(first->Publish({{"grpc", kGrpc}, {"metrics", kMetrics}}).ok());
   EXPECT_THAT(Text(), HasSubstr("grpc_port=50051\n"));
   EXPECT_EQ(Names().size(), 2U);
 }
 
 TEST_F(PortFileTest, AnothersFileStaysAtTheEnd) {
   auto first = Prepared();
-  ASSERT_TRUE(first->Publish(kGrpc, kMetrics).ok());
+  ASSERT_TRUE(first->Publish({{"grpc", kGrpc}, {"metrics", kMetrics}}).ok());
   auto second = Prepared();
-  ASSERT_TRUE(second->Publish(kMetrics, kGrpc).ok());
+  ASSERT_TRUE(second->Publish({{"grpc", kMetrics}, {"metrics", kGrpc}}).ok());
   first.reset();
   EXPECT_THAT(Text(), HasSubstr("grpc_port=9090\n"));
   second.reset();
