@@ -203,13 +203,41 @@ TEST(Layers, ServerIncludesTheEngineThroughItsFacade) {
   }
 }
 
+constexpr std::string_view kGateway = "client/gateway/";
+
 TEST(Layers, ClientKnowsTheProtoAlone) {
   for (const std::string& file : SourceFiles("client")) {
+    if (StartsWith(file, kGateway)) continue;
     for (const std::string& include : Includes(file)) {
-      EXPECT_FALSE(StartsWith(include, "engine/") || StartsWith(include, "server/"))
+      EXPECT_FALSE(StartsWith(include, "engine/") || StartsWith(include, "server/") ||
+                   StartsWith(include, kGateway))
           << file << " includes " << include;
     }
   }
+}
+
+// A server to HTTP's clients, of the same parts as ours, and a client of ours by the library alone.
+TEST(Layers, GatewayKnowsTheClientLibraryAndWhatServersShare) {
+  int checked = 0;
+  for (const std::string& file : SourceFiles("client/gateway")) {
+    for (const std::string& include : Includes(file)) {
+      const bool ours = StartsWith(include, "client/");
+      const bool is_library =
+          include.find('/', std::string_view("client/").size()) == std::string::npos;
+      EXPECT_TRUE(!ours || is_library || StartsWith(include, kGateway))
+          << file << " includes " << include;
+      if (StartsWith(include, "engine/")) {
+        EXPECT_TRUE(StartsWith(include, "engine/base/")) << file << " includes " << include;
+      }
+      if (StartsWith(include, "server/")) {
+        ++checked;
+        const int rank = ServerRanks().at(ServerPart(include));
+        EXPECT_LT(rank, ServerRanks().at("grpc/")) << file << " includes " << include;
+      }
+      EXPECT_FALSE(StartsWith(include, "boost/")) << file << " includes " << include;
+    }
+  }
+  EXPECT_GT(checked, 5) << "the gateway's includes were not found";
 }
 
 TEST(Layers, EngineLinksNeitherGrpcNorProtobuf) {
