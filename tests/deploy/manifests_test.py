@@ -62,6 +62,7 @@ class ManifestsTest(unittest.TestCase):
         kinds = {
             "envoy": ["ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", *["NetworkPolicy"] * 2],
             "gateway": "GRPCRoute", "grafana": "ConfigMap", "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject",
+            "openai": ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget"],
             "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": "PodMonitor",
             "prometheusrule": "PrometheusRule"}
         plain = [(o["kind"], o["metadata"]["name"]) for o in VARIANTS["base"]]

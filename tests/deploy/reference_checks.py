@@ -58,10 +58,10 @@ def ports(objects: list[dict]) -> list[str]:
 def services(objects: list[dict]) -> list[str]:
     """One Service of the servers for clients that balance, one for proxies; what they say of the protocol is true."""
     findings = []
+    plaintext = {"server": "kubernetes.io/h2c", "gateway": "http"}
     for deployment, _, container in pods(objects):
-        plaintext = container["name"] == "server" and not any(
-            argument.startswith("--tls_cert=") for argument in container["args"])
-        protocol = "kubernetes.io/h2c" if plaintext else "https"
+        has_tls = any(argument.startswith("--tls_cert=") for argument in container["args"])
+        protocol = "https" if has_tls else plaintext.get(container["name"], "https")
         for service in find(objects, "Service"):
             if selects(service["spec"].get("selector", {}), deployment):
                 findings += [f"{named(service)}: appProtocol is {port.get('appProtocol')}, expected {protocol}"
