@@ -50,6 +50,24 @@ void AddListenFlags(CLI::App* app, GatewayOptions* options) {
                  "this long is closed.");
 }
 
+void AddTlsFlags(CLI::App* app, GatewayOptions* options) {
+  FlagGroup group(app, "TLS of clients");
+  group
+      .Value("--tls_cert", &options->tls.cert,
+             "The gateway's certificate and those that lead to its authority, PEM. With it "
+             "--listen speaks TLS alone. Read again when it changes, as are the files below.")
+      ->type_name("FILE");
+  group.Value("--tls_key", &options->tls.key, "The key of tls_cert, PEM, without password.")
+      ->type_name("FILE");
+  group
+      .Value("--tls_client_ca", &options->tls.client_ca,
+             "Certificate authorities, PEM: clients must have a certificate of one of them. Who "
+             "they are is not passed on to servers.")
+      ->type_name("FILE");
+  group.Duration("--credentials_reload_interval", &options->credentials_reload_interval,
+                 Milliseconds(10), "How often these files are looked at.");
+}
+
 void AddServerFlags(CLI::App* app, GatewayOptions* options, Words* words) {
   FlagGroup group(app, "Servers");
   group
@@ -156,6 +174,7 @@ absl::StatusOr<std::variant<GatewayOptions, std::string>> ParseFlags(int argc,
       app.set_version_flag("--version", kVersion, "Print the version and exit.");
   version->group("General");
   AddListenFlags(&app, &options);
+  AddTlsFlags(&app, &options);
   AddServerFlags(&app, &options, &words);
   AddOtherFlags(&app, &options, &words);
   RETURN_IF_ERROR(CheckFlagsHaveValues(argc, argv));

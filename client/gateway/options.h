@@ -17,6 +17,8 @@ struct GatewayOptions {
   Address listen{.host = "127.0.0.1", .port = 8000, .path = ""};
   std::optional<Address> metrics_listen;  // unset: none
   std::string port_file;                  // see server/port_file.h; empty: none
+  TlsOptions tls;                         // of what listens
+  Milliseconds credentials_reload_interval{10000};
   uint32_t max_connections = 1024;
   uint32_t max_body_bytes = 8 << 20;
   Milliseconds idle_timeout{60000};  // see HttpServerOptions::stall_timeout

@@ -2,6 +2,7 @@
 #include "client/gateway/run_gateway.h"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,9 +18,12 @@
 #include "client/gateway/model_watch.h"
 #include "client/gateway/workers.h"
 #include "engine/base/status_macros.h"
+#include "server/access/credentials.h"
 #include "server/net/http_server.h"
+#include "server/net/http_tls.h"
 #include "server/net/listener.h"
 #include "server/net/metrics_endpoint.h"
+#include "server/observe/metrics.h"
 #include "server/port_file.h"
 
 namespace recurve::gateway {
@@ -64,13 +68,32 @@ absl::StatusOr<std::unique_ptr<Listener>> ListenAt(const char* flag, const Addre
   return listener;
 }
 
+// What connections speak TLS with, made anew when the files have changed. Of one thread.
+class TlsSource {
+ public:
+  explicit TlsSource(const Credentials* credentials) : credentials_(credentials) {}
+
+  std::shared_ptr<HttpTls> Get() {
+    const std::shared_ptr<const TlsIdentity> identity = credentials_->tls();
+    if (identity == identity_) return tls_;  // null only before the first
+    if (auto made = HttpTls::Create(*identity); made.ok()) tls_ = *std::move(made);
+    identity_ = identity;
+    return tls_;
+  }
+
+ private:
+  const Credentials* const credentials_;
+  std::shared_ptr<const TlsIdentity> identity_;
+  std::shared_ptr<HttpTls> tls_;
+};
+
 // What listens: the HTTP server and, if there is one, the metrics' port.
 struct Ports {
   std::unique_ptr<PortFile> file;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<Listener> metrics;
 
-  static absl::StatusOr<Ports> Open(const GatewayOptions& options) {
+  static absl::StatusOr<Ports> Open(const GatewayOptions& options, TlsSource* tls) {
     Ports ports;
     if (!options.port_file.empty()) {
       ASSIGN_OR_RETURN(ports.file, PortFile::Prepare(options.port_file));
@@ -79,12 +102,15 @@ struct Ports {
     if (options.metrics_listen) {
       ASSIGN_OR_RETURN(ports.metrics, ListenAt("--metrics_listen", *options.metrics_listen));
     }
+    std::function<std::shared_ptr<HttpTls>()> get_tls;
+    if (!options.tls.cert.empty()) get_tls = [tls] { return tls->Get(); };
     ports.http = std::make_unique<HttpServer>(
         std::move(listener), HttpServerOptions{.max_connections = options.max_connections,
                                                .spare_busy = true,
                                                .stall_timeout = options.idle_timeout,
                                                .max_header_bytes = kMaxHeaderBytes,
-                                               .max_body_bytes = options.max_body_bytes});
+                                               .max_body_bytes = options.max_body_bytes,
+                                               .tls = std::move(get_tls)});
     return ports;
   }
 
@@ -127,7 +153,17 @@ void Drain(const GatewayOptions& options, HttpServer* http, Gateway* gateway, Lo
 }  // namespace
 
 int RunGateway(const GatewayOptions& options, StopSign* stop, Log* log) {
-  auto ports = Ports::Open(options);
+  Metrics reloads;  // which the log tells
+  auto credentials = Credentials::Create(
+      options.tls, {.file = "", .reload_interval = options.credentials_reload_interval}, {},
+      &reloads, log);
+  if (!credentials.ok()) return Failure(credentials.status(), log);
+  if (!options.tls.cert.empty()) (*credentials)->StartWatching();
+  TlsSource tls(credentials->get());
+  if (!options.tls.cert.empty() && tls.Get() == nullptr) {  // or it would speak plaintext
+    return Failure(absl::InvalidArgumentError("--tls_cert: cannot speak TLS with it"), log);
+  }
+  auto ports = Ports::Open(options, &tls);
   if (!ports.ok()) return Failure(ports.status(), log);
   if (absl::Status status = ports->Publish(); !status.ok()) return Failure(status, log);
   log->Write("listening", {{"address", ports->http->address().ToString()},

@@ -9,6 +9,8 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/ssl/error.hpp>
+#include <boost/asio/ssl/stream_base.hpp>
 #include <boost/asio/write.hpp>
 #include <cctype>
 #include <chrono>
@@ -24,7 +26,9 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-// What is read and thrown away of a connection that is about to be closed.
+// What is read and thrown away of a connection that is about to be closed, beside a body that is as
+// large as may be: of one that is a bit too large, so that its client, which sends it first, hears
+// why.
 constexpr size_t kMaxLingeredBytes = 1 << 20;
 constexpr size_t kReadBytes = 4096;
 
@@ -123,6 +127,18 @@ HttpConnection::HttpConnection(asio::io_context* context, Protocol::socket socke
   setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+void HttpConnection::Start() {
+  if (options_.tls) tls_ = options_.tls();
+  if (tls_ == nullptr) return AwaitRequest();
+  tls_stream_.emplace(socket_, tls_->context());
+  CloseAfter(read_timer_);
+  tls_stream_->async_handshake(asio::ssl::stream_base::server,
+                               [self = shared_from_this()](const Error& error) {
+                                 if (error) return self->Close();
+                                 if (!self->is_closed_) self->AwaitRequest();
+                               });
+}
+
 // ---- Reading ----
 
 void HttpConnection::AwaitRequest() {
@@ -135,16 +151,19 @@ void HttpConnection::AwaitRequest() {
 // Waits for the next request, or during an answer for the client to go.
 void HttpConnection::Watch() {
   is_watching_ = true;
-  socket_.async_read_some(buffer_.prepare(kReadBytes),
-                          [self = shared_from_this()](const Error& error, size_t bytes) {
-                            self->OnWatched(error, bytes);
-                          });
+  WithStream([this](auto& stream) {
+    stream.async_read_some(buffer_.prepare(kReadBytes),
+                           [self = shared_from_this()](const Error& error, size_t bytes) {
+                             self->OnWatched(error, bytes);
+                           });
+  });
 }
 
 void HttpConnection::OnWatched(const Error& error, size_t bytes) {
   is_watching_ = false;
   if (is_closed_) return;
-  if (error == asio::error::eof && is_busy_) {  // it may still read
+  const bool is_end = error == asio::error::eof || error == asio::ssl::error::stream_truncated;
+  if (is_end && is_busy_) {  // it may still read
     has_ended_ = true;
     keep_alive_ = false;
     return TellGone();
@@ -152,7 +171,8 @@ void HttpConnection::OnWatched(const Error& error, size_t bytes) {
   if (error) return Close();
   if (is_lingering_) {
     lingered_bytes_ += bytes;
-    return lingered_bytes_ > kMaxLingeredBytes ? Close() : Watch();
+    const bool is_enough = lingered_bytes_ > kMaxLingeredBytes + options_.max_body_bytes;
+    return is_enough ? Close() : Watch();
   }
   buffer_.commit(bytes);
   if (!is_busy_) ReadHeader();  // else a request that was sent early, and nobody watches any more
@@ -162,22 +182,26 @@ void HttpConnection::ReadHeader() {
   parser_.emplace();
   parser_->header_limit(options_.max_header_bytes);
   parser_->body_limit(options_.max_body_bytes);
-  http::async_read_header(socket_, buffer_, *parser_,
-                          [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
-                            if (error) return self->Refuse(error);
-                            self->ReadBody();
-                          });
+  WithStream([this](auto& stream) {
+    http::async_read_header(stream, buffer_, *parser_,
+                            [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
+                              if (error) return self->Refuse(error);
+                              self->ReadBody();
+                            });
+  });
 }
 
 void HttpConnection::ReadBody() {
   const bool wants_word =
       boost::beast::iequals(parser_->get()[http::field::expect], "100-continue");
   if (wants_word && !parser_->is_done()) Queue({"HTTP/1.1 100 Continue\r\n\r\n", nullptr});
-  http::async_read(socket_, buffer_, *parser_,
-                   [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
-                     if (error) return self->Refuse(error);
-                     self->OnRead();
-                   });
+  WithStream([this](auto& stream) {
+    http::async_read(stream, buffer_, *parser_,
+                     [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
+                       if (error) return self->Refuse(error);
+                       self->OnRead();
+                     });
+  });
 }
 
 void HttpConnection::OnRead() {
@@ -268,10 +292,12 @@ void HttpConnection::WriteQueue() {
   buffers.reserve(writing_.size());
   for (const Piece& piece : writing_) buffers.push_back(asio::buffer(piece.bytes));
   CloseAfter(write_timer_);
-  asio::async_write(socket_, buffers,
-                    [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
-                      self->OnWritten(error);
-                    });
+  WithStream([this, &buffers](auto& stream) {
+    asio::async_write(stream, buffers,
+                      [self = shared_from_this()](const Error& error, size_t /*bytes*/) {
+                        self->OnWritten(error);
+                      });
+  });
 }
 
 void HttpConnection::OnWritten(const Error& error) {
@@ -293,9 +319,8 @@ void HttpConnection::OnAnswered() {
   if (keep_alive_) return AwaitRequest();
   // To close before the client has sent everything would take the answer away from it.
   is_lingering_ = true;
-  Error ignored;
-  socket_.shutdown(Protocol::socket::shutdown_send, ignored);
   if (has_ended_) return Close();
+  EndSending();
   lingered_bytes_ = buffer_.size();
   buffer_.clear();
   CloseAfter(read_timer_);
@@ -303,6 +328,19 @@ void HttpConnection::OnAnswered() {
 }
 
 // ---- Ends ----
+
+void HttpConnection::EndSending() {
+  Error ignored;
+  if (!tls_stream_) {
+    socket_.shutdown(Protocol::socket::shutdown_send, ignored);
+    return;
+  }
+  // Its end would keep us from reading what is still sent. Clients know the length of their
+  // answers, but for those of HTTP/1.0.
+  if (!is_http_1_0_) return;
+  tls_stream_->async_shutdown(
+      [self = shared_from_this()](const Error& /*error*/) { self->Close(); });
+}
 
 void HttpConnection::CloseAfter(asio::steady_timer& timer) {
   timer.expires_after(options_.stall_timeout);
@@ -331,11 +369,11 @@ void HttpConnection::Close() {
   write_timer_.cancel();
   SetBusy(false);
   owner_->OnClosed(this);
+  TellGone();  // before its pieces make room for more
   const std::deque<Piece> waiting = std::exchange(queue_, {});
   for (const Piece& piece : waiting) {
     if (piece.on_written) piece.on_written();
   }
-  TellGone();
 }
 
 }  // namespace recurve

@@ -6,6 +6,7 @@
 #include <array>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -41,7 +42,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   HttpConnection(boost::asio::io_context* context, Protocol::socket socket,
                  const HttpServerOptions& options, Owner* owner);
 
-  void Start() { AwaitRequest(); }
+  void Start();
   void Close();
   // The present answer is the last one.
   void EndAfterAnswer() { keep_alive_ = false; }
@@ -53,6 +54,16 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     std::string bytes;
     std::function<void()> on_written;
   };
+
+  // Calls `action` with what is read from and written to.
+  template <typename Action>
+  void WithStream(const Action& action) {
+    if (tls_stream_) {
+      action(*tls_stream_);
+    } else {
+      action(socket_);
+    }
+  }
 
   void AwaitRequest();
   void Watch();
@@ -73,6 +84,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnWritten(const Error& error);
   void OnAnswered();
   void TellGone();
+  void EndSending();
   void CloseAfter(boost::asio::steady_timer& timer);
   void SetBusy(bool busy);
 
@@ -80,6 +92,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   const HttpServerOptions& options_;
   Owner* const owner_;
   Protocol::socket socket_;
+  std::shared_ptr<HttpTls> tls_;  // null: plaintext
+  std::optional<boost::asio::ssl::stream<Protocol::socket&>> tls_stream_;
   boost::asio::steady_timer read_timer_, write_timer_;
   boost::beast::flat_buffer buffer_;  // what was read beyond the last request stays in it
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/net/http_tls.h"
 #include "server/net/listener.h"
 
 namespace recurve {
@@ -70,6 +71,8 @@ struct HttpServerOptions {
   std::chrono::milliseconds stall_timeout{120000};
   uint32_t max_header_bytes = 8192;  // of the request line and the headers; else 431
   uint64_t max_body_bytes = 0;       // else 413
+  // What new connections speak TLS with, asked for each on the server's thread. Null: plaintext.
+  std::function<std::shared_ptr<HttpTls>()> tls;
 };
 
 // Owns the listening socket, the connections, and the one thread that serves them all and calls the

@@ -62,7 +62,8 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
       new MetricsEndpoint(std::move(collectables), std::move(health)));
   endpoint->server_ = std::make_unique<HttpServer>(
       std::move(listener), HttpServerOptions{.max_connections = options.max_metrics_connections,
-                                             .stall_timeout = options.metrics_stall_timeout});
+                                             .stall_timeout = options.metrics_stall_timeout,
+                                             .tls = nullptr});
   RETURN_IF_ERROR(endpoint->server_->Serve([endpoint = endpoint.get()](const HttpRequest& request) {
     return endpoint->Answer(request);
   }));

@@ -2,17 +2,20 @@
 """recurve-gateway in front of real servers, by the bytes of HTTP."""
 
 import hashlib
+import http.client
 import json
 import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import unittest
 
-from tests.e2e.gateway import Gateway, chat_model
+from tests.e2e.gateway import Answer, Gateway, chat_model
 from tests.e2e.harness import BIN, Collected, Server, json_lines, request
+from tests.e2e.security_test import make_certificates
 
 PROMPT = "import os\n"
 GREEDY = {"prompt": PROMPT, "max_tokens": 12, "temperature": 0}
@@ -309,6 +312,55 @@ class GatewayAndServersTest(unittest.TestCase):
         answer = gateway.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]})
         self.assertEqual(answer.status, 400)
         self.assertIn("the model demo has no chat template", answer.error()["message"])
+
+    def test_tls_with_certificates_of_clients_and_new_ones_of_its_own(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        make_certificates(folder)
+        server = Server()
+        self.addCleanup(server.kill)
+        gateway = Gateway(server.address, ready=False, flags=(
+            f"--tls_cert={folder}/server.pem", f"--tls_key={folder}/server.key", f"--tls_client_ca={folder}/ca.pem",
+            "--credentials_reload_interval=50ms"))
+        self.addCleanup(gateway.kill)
+        port = gateway.address.rsplit(":", 1)[1]
+        trust = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        trust.load_cert_chain(folder / "client.pem", folder / "client.key")
+
+        def connect(context: ssl.SSLContext) -> http.client.HTTPSConnection:
+            connection = http.client.HTTPSConnection("localhost", int(port), context=context, timeout=60)
+            connection.connect()
+            return connection
+
+        connection = connect(trust)
+        for _ in range(3):  # on one connection
+            connection.request("POST", "/v1/completions", json.dumps({**GREEDY, "stream": True}))
+            answer = Answer(connection.getresponse())
+            if answer.status != 503:
+                self.assertEqual(len(answer.events()) > 0, True)
+        connection.request("POST", "/v1/completions", "x" * (17 << 19))
+        self.assertEqual(Answer(connection.getresponse()).status, 413)
+        connection.close()
+        # Neither without a certificate of its own nor in plaintext is anybody heard.
+        with self.assertRaises((ssl.SSLError, OSError, http.client.HTTPException)):
+            nobody = connect(ssl.create_default_context(cafile=str(folder / "ca.pem")))
+            nobody.request("GET", "/healthz")
+            nobody.getresponse()
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            gateway.get("/healthz")
+        first = connect(trust).sock.getpeercert()["serialNumber"]
+        make_certificates(folder)
+        trust = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        trust.load_cert_chain(folder / "client.pem", folder / "client.key")
+
+        def is_new() -> bool:
+            try:
+                return connect(trust).sock.getpeercert()["serialNumber"] != first
+            except OSError:  # one of the files is the old one yet
+                return False
+
+        gateway.wait_until(is_new, "the new certificate is not shown")
+        self.assertIn("credentials_reloaded", gateway.log())
+        self.assertEqual(gateway.stop(), 0)
 
     def test_bad_flags_are_named(self):
         for flag, word in (("--listen=nowhere", "--listen"), ("--max_body_bytes=1", "--max_body_bytes"),
