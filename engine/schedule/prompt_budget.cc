@@ -8,6 +8,9 @@ namespace {
 // by which costs were measured.
 constexpr double kSlowdown = 1.8;
 
+// A prompt goes on whatever it costs, and however badly that was measured.
+constexpr uint32_t kLeastRows = 4;
+
 }  // namespace
 
 void PromptBudget::Begin(uint32_t generating) {
@@ -19,7 +22,7 @@ void PromptBudget::Begin(uint32_t generating) {
   const auto fits = [&](uint32_t prompt_rows) {
     return costs_.block.At(rows + prompt_rows) + costs_.prompt_ends.At(prompt_rows) <= most;
   };
-  uint32_t fit = 1;
+  uint32_t fit = std::min(kLeastRows, prompt_rows_);
   uint32_t too_many = prompt_rows_ + 1;
   while (fit + 1 < too_many) {
     const uint32_t middle = fit + (too_many - fit) / 2;

@@ -16,7 +16,8 @@ namespace recurve {
 // While sequences generate, prompts in progress may have so many rows in flight that a step takes
 // at most twice the time that it takes without them: so a stream's tokens come half as fast at
 // worst while a prompt enters. All prompts in progress get equal parts, so that a short one passes
-// a long one, and at least a row. While nobody generates there is no bound but the backend's.
+// a long one, and at least a row; all together at least four. While nobody generates there is no
+// bound but the backend's.
 //
 // A plan says Begin, then Count for each prompt in progress, then asks for each in order of
 // precedence. Thread-compatible.
