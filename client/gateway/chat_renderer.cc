@@ -94,6 +94,7 @@ absl::StatusOr<std::unique_ptr<ChatRenderer::Process>> ChatRenderer::Process::St
   // Isolated: nothing of the environment or the working directory decides what it runs.
   std::vector<std::string> words = {python, "-I", "-c", kChatTemplateScript};
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   pid_t pid = 0;

@@ -72,7 +72,8 @@ class CompletionAnswer final : public Answer {
       echo_logprobs_[prompt] = EchoLogprobs(prompt, message);
     }
     if (stream_ && is_first && !echoes_.empty()) Prepend(prompt, &delta);
-    const bool is_nothing = delta["text"] == "" && message.tokens().empty();
+    const bool is_nothing =
+        delta["text"].get_ref<const std::string&>().empty() && message.tokens().empty();
     return is_nothing && !message.has_final() ? json() : delta;
   }
 
