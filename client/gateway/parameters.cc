@@ -105,7 +105,7 @@ Reader<T> Float(void (Sampling::*set)(float)) {
 }
 
 template <typename T>
-Reader<T> Count(std::function<void(uint32_t, T*)> set) {
+Reader<T> Count(const std::function<void(uint32_t, T*)>& set) {
   return [set](const std::string& name, const json& value, T* terms) -> absl::Status {
     ASSIGN_OR_RETURN(const uint32_t number, WholeNumber(name, value));
     set(number, terms);
@@ -114,7 +114,7 @@ Reader<T> Count(std::function<void(uint32_t, T*)> set) {
 }
 
 template <typename T>
-Reader<T> Flag(std::function<void(bool, T*)> set) {
+Reader<T> Flag(const std::function<void(bool, T*)>& set) {
   return [set](const std::string& name, const json& value, T* terms) -> absl::Status {
     ASSIGN_OR_RETURN(const bool flag, Boolean(name, value));
     set(flag, terms);
