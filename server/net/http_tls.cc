@@ -16,7 +16,7 @@ HttpTls::HttpTls() : context_(std::make_unique<ssl::context>(ssl::context::tls_s
 HttpTls::~HttpTls() = default;
 
 absl::StatusOr<std::shared_ptr<HttpTls>> HttpTls::Create(const TlsIdentity& identity) {
-  const std::shared_ptr<HttpTls> tls(new HttpTls);
+  std::shared_ptr<HttpTls> tls(new HttpTls);
   ssl::context& context = *tls->context_;
   error_code error;
   context.set_options(ssl::context::no_sslv2 | ssl::context::no_sslv3 | ssl::context::no_tlsv1 |
