@@ -99,7 +99,7 @@ absl::StatusOr<BackendOptions> BackendOptionsOf(const EngineOptions& options) {
   BackendOptions backend;
   backend.name = m.backend;
   backend.precision = *precision;
-  if (m.kv_precision != "auto") backend.kv_precision = *kv_precision;
+  if (m.kv_precision != "auto") backend.kv_precision = kv_precision;
   backend.threads = options.model.threads;
   backend.isa = options.model.isa;
   backend.device = options.model.device;

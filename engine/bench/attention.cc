@@ -22,7 +22,7 @@ constexpr uint64_t kEntriesOfRound = uint64_t{1} << 19;  // of all rows together
 // Tiles of random keys and values, in an order in which nothing but a table of them finds the next.
 class Cache {
  public:
-  static absl::StatusOr<Cache> Create(const PageLayout& layout, std::mt19937& random) {
+  static absl::StatusOr<Cache> Create(const PageLayout& layout, std::mt19937_64& random) {
     Cache cache;
     ASSIGN_OR_RETURN(cache.memory_, HugeBuffer::Allocate(kBytes));
     std::normal_distribution<float> normal;
@@ -77,9 +77,9 @@ double Median(std::vector<double> values) {
 
 absl::StatusOr<std::vector<AttentionFigures>> MeasureAttention(const ModelConfig& config, Isa isa,
                                                                Precision kv_precision,
-                                                               uint32_t rounds) {
+                                                               uint32_t rounds, uint64_t seed) {
   const ScopedFloatEnv env;
-  std::mt19937 random(1);
+  std::mt19937_64 random(seed);
   AttentionArgs args;
   args.layout.precision = kv_precision;
   args.layout.head_dim = config.head_dim;

@@ -20,11 +20,11 @@ struct AttentionFigures {
   double from_cache = 0;   // the same with keys and values that were just read
 };
 
-// On one thread, with contexts of 128, 1,024 and 4,096 entries: medians of `rounds` rounds. Takes
-// 256 MB. RESOURCE_EXHAUSTED when there is no memory.
+// On one thread, with contexts of 128, 1,024 and 4,096 entries: medians of `rounds` rounds, of
+// random numbers by `seed`. Takes 256 MB. RESOURCE_EXHAUSTED when there is no memory.
 absl::StatusOr<std::vector<AttentionFigures>> MeasureAttention(const ModelConfig& config, Isa isa,
                                                                Precision kv_precision,
-                                                               uint32_t rounds);
+                                                               uint32_t rounds, uint64_t seed);
 
 }  // namespace recurve
 

@@ -283,7 +283,7 @@ absl::Status Parse(Flags& f) {
   f.bench.number_bytes = ElementSize(*precision);
   const std::optional<Precision> kv_precision = ParseKvPrecision(f.kv_precision, *precision);
   if (!kv_precision) return Refuse("kv_precision", f.kv_precision, "auto, f32, bf16 and int8");
-  if (f.kv_precision != "auto") backend.kv_precision = *kv_precision;
+  if (f.kv_precision != "auto") backend.kv_precision = kv_precision;
   f.bench.kv_precision = *kv_precision;
   RETURN_IF_ERROR(ParsePolicies(f));
   if (f.threads == "auto") {
@@ -392,8 +392,8 @@ absl::Status MeasureAttentionAlone(const Flags& f) {
   }
   ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
   ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(f.backend.isa, SupportedIsas()));
-  ASSIGN_OR_RETURN(const auto figures,
-                   MeasureAttention(model.config, isa, f.bench.kv_precision, f.repeat));
+  ASSIGN_OR_RETURN(const auto figures, MeasureAttention(model.config, isa, f.bench.kv_precision,
+                                                        f.repeat, f.bench.seed));
   if (f.format != "json") {
     std::printf("medians of %u rounds; KV %s, %s, one thread\n", f.repeat,
                 PrecisionName(f.bench.kv_precision), IsaName(isa));
