@@ -65,8 +65,8 @@ def row(precision, exact, result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sequences", type=int, default=100, help=f"of {LENGTH} tokens; default: 100")
-    parser.add_argument("--precisions", default="f32,bf16,int8",
-                        help="of weights, after a slash of keys and values; default: f32,bf16,int8")
+    parser.add_argument("--precisions", default="f32,bf16,bf16/int8,int8,int8/int8",
+                        help="of weights, after a slash of keys and values; default: f32,bf16,bf16/int8,int8,int8/int8")
     args = parser.parse_args()
     if args.sequences < 2:
         parser.error(f"--sequences is {args.sequences}; expected at least 2")
