@@ -256,8 +256,7 @@ void HttpConnection::Write(Piece piece) {
   if (is_head_) {
     piece.bytes.clear();
   } else if (!is_http_1_0_) {
-    piece.bytes =
-        absl::StrCat(absl::Hex(piece.bytes.size()), "\r\n", std::move(piece.bytes), "\r\n");
+    piece.bytes = absl::StrCat(absl::Hex(piece.bytes.size()), "\r\n", piece.bytes, "\r\n");
   }
   Queue(std::move(piece));
 }
