@@ -51,9 +51,10 @@ void AddModelFlags(CLI::App* app, ModelOptions* options) {
                "Of cuda in bf16: the bits of a row depend on the row alone, whatever else is "
                "computed. false gives products of 256 rows and more to cuBLASLt, if that is "
                "installed: prompts may be faster, and weights take twice the memory.");
-  group.Choice("--precision", &options->precision, {"bf16", "f32", "int8"},
-               "Of weights and products. bf16 needs half the memory of f32 and is faster; f32 is the "
-               "reference. int8, of cpu alone, halves the weights again, with a scale a row.");
+  group.Choice(
+      "--precision", &options->precision, {"bf16", "f32", "int8"},
+      "Of weights and products. bf16 needs half the memory of f32 and is faster; f32 is the "
+      "reference. int8, of cpu alone, halves the weights again, with a scale a row.");
   group.Choice("--kv_precision", &options->kv_precision, {"auto", "f32", "bf16", "int8"},
                "Of the cache's keys and values; auto: f32 with --precision=f32, else bf16. int8 "
                "takes little more than half the memory of bf16, so that twice as many tokens fit; "

@@ -60,8 +60,7 @@ double TimeOfToken(const ModelConfig& config, const std::vector<double>& shares,
     // Evenly spread, and so that any tokens in a row have about the shares of all.
     const double draw = std::fmod(i * 0.6180339887498949, 1.0);
     const auto takes = [draw](double share) { return draw < share; };
-    staging.CountDepth(
-        std::max<uint32_t>(1, std::count_if(shares.begin(), shares.end(), takes)));
+    staging.CountDepth(std::max<uint32_t>(1, std::count_if(shares.begin(), shares.end(), takes)));
   }
   return staging.LeastTimeOfToken(streams);
 }

@@ -440,8 +440,7 @@ absl::Status Run(Flags& f, BackendBuilder& builder) {
     }
     std::printf("medians of %u runs; %s, KV %s, %s, %u threads%s\n", f.repeat, f.precision.c_str(),
                 PrecisionName(f.bench.kv_precision), bench->facts().device.c_str(),
-                bench->facts().threads,
-                compares ? absl::StrCat("; ", policy).c_str() : "");
+                bench->facts().threads, compares ? absl::StrCat("; ", policy).c_str() : "");
     for (const auto& [name, value] : medians) std::printf("%-26s %.6g\n", name.c_str(), value);
   }
   return FlushStandardOutput();

@@ -327,15 +327,15 @@ void Bench::TellBound(const ScheduleCounters& counters, Measurement& m) const {
                                    .bytes_per_second = m.rates->bytes_per_second,
                                    .flops_per_second = m.rates->flops_per_second});
   m.bound_share = m.tokens_per_second / bound.tokens_per_second;
-  m.ideal_ratio = IdealRatio(
-      model_->config, {.streams = options_.streams,
-                       .block_rows = limits_.block_rows,
-                       .shares = SharesOf(counters, model_->config.recursions()),
-                       .context = Context(),
-                       .number_bytes = options_.number_bytes,
-                       .kv_precision = options_.kv_precision,
-                       .bytes_per_second = m.rates->bytes_per_second,
-                       .flops_per_second = m.rates->flops_per_second});
+  m.ideal_ratio =
+      IdealRatio(model_->config, {.streams = options_.streams,
+                                  .block_rows = limits_.block_rows,
+                                  .shares = SharesOf(counters, model_->config.recursions()),
+                                  .context = Context(),
+                                  .number_bytes = options_.number_bytes,
+                                  .kv_precision = options_.kv_precision,
+                                  .bytes_per_second = m.rates->bytes_per_second,
+                                  .flops_per_second = m.rates->flops_per_second});
 }
 
 double Bench::Context() const { return options_.prompt_tokens + options_.new_tokens / 2.0; }

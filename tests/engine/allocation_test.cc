@@ -274,8 +274,7 @@ TEST_P(AllocationTest, WaitingForPagesAllocatesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Precisions, AllocationTest,
                          testing::Values(Precisions{"bf16", "auto"}, Precisions{"f32", "auto"},
-                                         Precisions{"bf16", "int8"},
-                                         Precisions{"int8", "auto"}),
+                                         Precisions{"bf16", "int8"}, Precisions{"int8", "auto"}),
                          [](const auto& param) {
                            return param.param.of_weights + "_" + param.param.of_keys;
                          });
