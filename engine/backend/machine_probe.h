@@ -4,8 +4,12 @@
 #define RECURVE_ENGINE_BACKEND_MACHINE_PROBE_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/precision.h"
+#include "engine/model/config.h"
 
 namespace recurve {
 
@@ -22,6 +26,14 @@ struct ProductShape {
   uint32_t outputs = 0;
   uint32_t inputs = 0;
   Use use = Use::kStore;
+};
+
+// What attention takes with a number of rows and entries.
+struct AttentionFigures {
+  uint32_t entries = 0;    // that a row sees
+  uint32_t rows = 0;       // that attend together: 1, or as many as of a prompt's chunk
+  double from_memory = 0;  // seconds for each row, entry and KV head, with all its query heads
+  double from_cache = 0;   // the same with keys and values that were just read
 };
 
 // Measures with what a backend computes with: its threads, its instructions. Times are those of the
@@ -44,6 +56,13 @@ class MachineProbe {
   // Seconds of one product with `rows` rows, 1 to `most_rows`: the mean of products with one matrix
   // after the other, for about 20 milliseconds. After Load.
   virtual double Time(uint32_t rows) = 0;
+
+  // What attention takes with heads as `config` has them, for some contexts: medians of `rounds`
+  // rounds, of random numbers by `seed`. RESOURCE_EXHAUSTED when there is no memory.
+  virtual absl::StatusOr<std::vector<AttentionFigures>> MeasureAttention(const ModelConfig& config,
+                                                                         Precision kv_precision,
+                                                                         uint32_t rounds,
+                                                                         uint64_t seed) = 0;
 };
 
 }  // namespace recurve

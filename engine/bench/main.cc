@@ -18,7 +18,6 @@
 #include "engine/base/quotable.h"
 #include "engine/base/standard_output.h"
 #include "engine/base/status_macros.h"
-#include "engine/bench/attention.h"
 #include "engine/bench/footer.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/products.h"
@@ -364,13 +363,19 @@ absl::Status PrintSize(Flags& f, const BackendBuilder& builder) {
   return FlushStandardOutput();
 }
 
+// For `flag`, which asks for it.
+absl::StatusOr<std::unique_ptr<MachineProbe>> MakeProbe(const Flags& f,
+                                                        const BackendBuilder& builder,
+                                                        const char* flag) {
+  ASSIGN_OR_RETURN(std::unique_ptr<MachineProbe> probe, builder.MakeProbe());
+  if (probe != nullptr) return probe;
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, " is of --backend=cpu alone; --backend is ", f.backend.name));
+}
+
 absl::Status MeasureKernels(const Flags& f, const BackendBuilder& builder) {
   ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
-  ASSIGN_OR_RETURN(const std::unique_ptr<MachineProbe> probe, builder.MakeProbe());
-  if (probe == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--kernels is of --backend=cpu alone; --backend is ", f.backend.name));
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<MachineProbe> probe, MakeProbe(f, builder, "--kernels"));
   const BackendFacts facts = builder.Describe(model);
   if (f.format != "json") {
     std::printf("medians of %u rounds; %s, %s, %u threads\n", f.repeat, f.precision.c_str(),
@@ -385,18 +390,14 @@ absl::Status MeasureKernels(const Flags& f, const BackendBuilder& builder) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureAttentionAlone(const Flags& f) {
-  if (f.backend.name != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--attention is of --backend=cpu alone; --backend is ", f.backend.name));
-  }
+absl::Status MeasureAttentionAlone(const Flags& f, const BackendBuilder& builder) {
   ASSIGN_OR_RETURN(const Model model, ModelOrConfig(f));
-  ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(f.backend.isa, SupportedIsas()));
-  ASSIGN_OR_RETURN(const auto figures, MeasureAttention(model.config, isa, f.bench.kv_precision,
-                                                        f.repeat, f.bench.seed));
+  ASSIGN_OR_RETURN(const std::unique_ptr<MachineProbe> probe, MakeProbe(f, builder, "--attention"));
+  ASSIGN_OR_RETURN(const auto figures, probe->MeasureAttention(model.config, f.bench.kv_precision,
+                                                               f.repeat, f.bench.seed));
   if (f.format != "json") {
     std::printf("medians of %u rounds; KV %s, %s, one thread\n", f.repeat,
-                PrecisionName(f.bench.kv_precision), IsaName(isa));
+                PrecisionName(f.bench.kv_precision), builder.Describe(model).device.c_str());
   }
   PrintAttention(figures, f.format == "json");
   return FlushStandardOutput();
@@ -477,7 +478,7 @@ int Main(int argc, char** argv) {
   if (!builder.ok()) return Fail(kExitBadFlags, std::string(builder.status().message()));
   const absl::Status status = flags.size        ? PrintSize(flags, **builder)
                               : flags.kernels   ? MeasureKernels(flags, **builder)
-                              : flags.attention ? MeasureAttentionAlone(flags)
+                              : flags.attention ? MeasureAttentionAlone(flags, **builder)
                                                 : Run(flags, **builder);
   return status.ok() ? 0 : Fail(kExitFailed, std::string(status.message()));
 }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/bench/attention.h"
+#include "engine/backend/machine_probe.h"
 #include "engine/bench/measurement.h"
 #include "engine/bench/products.h"
 #include "engine/bench/size.h"

@@ -37,6 +37,12 @@ class FakeProbe final : public MachineProbe {
         slower * std::max(static_cast<double>(matrix_bytes()) / 1000, flops / 4000);
     return round_ == 3 ? 4 * least : 2 * least;
   }
+  absl::StatusOr<std::vector<AttentionFigures>> MeasureAttention(const ModelConfig& /*config*/,
+                                                                 Precision /*kv_precision*/,
+                                                                 uint32_t /*rounds*/,
+                                                                 uint64_t /*seed*/) override {
+    return absl::UnimplementedError("of no products");
+  }
 
   std::map<uint32_t, int> times_;
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/backend/arithmetic.h"
+#include "engine/backend/cpu/attention_probe.h"
 #include "engine/backend/cpu/kernels/peak.h"
 #include "engine/backend/cpu/layer_runner.h"
 #include "engine/base/check.h"
@@ -191,6 +192,13 @@ void CpuProbe::RunProducts(uint32_t rows, uint64_t count) {
     }
   });
   products_ += count;
+}
+
+absl::StatusOr<std::vector<AttentionFigures>> CpuProbe::MeasureAttention(const ModelConfig& config,
+                                                                         Precision kv_precision,
+                                                                         uint32_t rounds,
+                                                                         uint64_t seed) {
+  return recurve::MeasureAttention(config, isa_, kv_precision, rounds, seed);
 }
 
 double CpuProbe::Time(uint32_t rows) {

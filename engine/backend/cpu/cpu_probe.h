@@ -36,6 +36,11 @@ class CpuProbe final : public MachineProbe {
   uint64_t matrix_bytes() const override { return matrices_.front().bytes(); }
   uint64_t all_bytes() const override { return matrices_.size() * matrix_bytes(); }
   double Time(uint32_t rows) override;
+  // On one thread.
+  absl::StatusOr<std::vector<AttentionFigures>> MeasureAttention(const ModelConfig& config,
+                                                                 Precision kv_precision,
+                                                                 uint32_t rounds,
+                                                                 uint64_t seed) override;
 
  private:
   CpuProbe(Isa isa, Precision precision, std::unique_ptr<ThreadTeam> team, HugeBuffer memory);

@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
-#include "engine/backend/null/null_backend.h"
+#include "engine/backend/factory/make_backend.h"
 #include "engine/base/status_macros.h"
 #include "tests/engine/schedule/recorder.h"
 
@@ -36,7 +36,7 @@ class CostedBackend final : public Backend {
   // `clock` may be null.
   CostedBackend(std::shared_ptr<const Model> model, const BackendLimits& limits,
                 const CostFormula& formula, FakeClock* clock)
-      : backend_(NullBackend::Create(std::move(model), limits).value()),
+      : backend_(MakeBackend(std::move(model), {.name = "null"}, limits).value()),
         formula_(formula),
         clock_(clock) {}
 

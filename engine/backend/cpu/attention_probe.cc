@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/bench/attention.h"
+#include "engine/backend/cpu/attention_probe.h"
 
 #include <algorithm>
 #include <chrono>
