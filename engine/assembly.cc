@@ -89,7 +89,7 @@ absl::StatusOr<BackendOptions> BackendOptionsOf(const EngineOptions& options) {
   const std::optional<Precision> precision = ParsePrecision(m.precision);
   if (!precision) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--precision is '", m.precision, "'; this version has f32 and bf16"));
+        absl::StrCat("--precision is '", m.precision, "'; this version has f32, bf16 and int8"));
   }
   const std::optional<Precision> kv_precision = ParseKvPrecision(m.kv_precision, *precision);
   if (!kv_precision) {
@@ -111,15 +111,15 @@ absl::StatusOr<BackendOptions> BackendOptionsOf(const EngineOptions& options) {
 }
 
 // Fills in every automatic value but the number of pages; --isa stays as it was given, since what
-// the backend chose is EngineInfo::isa.
-absl::Status FillAutomaticValues(const Model& model, const BackendFacts& facts,
+// the backend chose is EngineInfo::isa. `precision`: of the weights.
+absl::Status FillAutomaticValues(const Model& model, Precision precision, const BackendFacts& facts,
                                  EngineOptions& options) {
   ModelOptions& m = options.model;
   if (m.name.empty()) m.name = ModelName(m.directory);
   RETURN_IF_ERROR(CheckModelName(m.name));
   m.threads = facts.threads;
   if (m.kv_precision == "auto") {
-    m.kv_precision = PrecisionName(AutoKvPrecision(*ParsePrecision(m.precision)));
+    m.kv_precision = PrecisionName(AutoKvPrecision(precision));
   }
 
   ScheduleLimits& s = options.schedule;
@@ -282,7 +282,7 @@ absl::StatusOr<Assembly> Assemble(const EngineOptions& given, const BackendOpene
   const auto model = std::make_shared<const Model>(std::move(loaded));
   std::vector<std::string> warnings = model->warnings;
   const BackendFacts facts = builder->Describe(*model);
-  RETURN_IF_ERROR(FillAutomaticValues(*model, facts, options));
+  RETURN_IF_ERROR(FillAutomaticValues(*model, backend_options.precision, facts, options));
   RETURN_IF_ERROR(MakeBudget(options.eviction, Request(), model->config).status());
 
   Assembly assembly;
