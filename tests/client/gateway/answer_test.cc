@@ -14,7 +14,7 @@ using nlohmann::json;
 
 constexpr auto kInfinity = std::numeric_limits<float>::infinity();
 
-void Fill(float logprob, std::vector<std::tuple<uint32_t, float, std::string>> top,
+void Fill(float logprob, const std::vector<std::tuple<uint32_t, float, std::string>>& top,
           v1::PositionLogprobs* position) {
   position->set_logprob(logprob);
   for (const auto& [id, other, text] : top) {

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/backend/model_shape.h"
 #include "engine/model/weights.h"
@@ -267,7 +268,7 @@ TEST_P(GoldenTest, CachesOfFewerBitsAgreeWithTheReference) {
         EXPECT_TRUE(outputs.ok()) << outputs.status();
         return MeanError(c, (*outputs)[0], kv_precision.has_value());
       };
-      all.push_back({name + " " + precision,
+      all.push_back({absl::StrCat(name, " ", precision),
                      error_with(ParseKvPrecision(precision, Precision::kF32)), error_with({})});
     }
   }

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -50,8 +50,7 @@ uint64_t ResidentBytes(const void* address) {
   while (std::getline(maps, line) && line.rfind(begin, 0) != 0) {
   }
   while (std::getline(maps, line)) {
-    uint64_t kilobytes;
-    if (std::sscanf(line.c_str(), "Rss: %lu kB", &kilobytes) == 1) return kilobytes << 10;
+    if (line.rfind("Rss:", 0) == 0) return std::strtoull(line.c_str() + 4, nullptr, 10) << 10;
   }
   ADD_FAILURE() << "no mapping begins at " << address;
   return 0;
