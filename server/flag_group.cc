@@ -2,6 +2,7 @@
 #include "server/flag_group.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "engine/base/flag_values.h"
 #include "engine/base/quotable.h"
+#include "server/version.h"
 
 namespace recurve {
 namespace {
@@ -116,6 +118,21 @@ std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
     absl::StrAppend(&text, " [", option->get_default_str(), "]");
   }
   return text;
+}
+
+GeneralFlags::GeneralFlags(CLI::App* app)
+    : app_(app),
+      help_(app->set_help_flag("--help", "Print this help and exit.")->group("General")),
+      version_(app->set_version_flag("--version", kVersion, "Print the version and exit.")
+                   ->group("General")) {
+  app->formatter(std::make_shared<HelpFormatter>());
+  app->get_formatter()->column_width(36);
+}
+
+std::optional<std::string> GeneralFlags::TextAskedFor() const {
+  if (help_->count() > 0) return app_->help();
+  if (version_->count() > 0) return absl::StrCat(app_->get_name(), " ", kVersion, "\n");
+  return std::nullopt;
 }
 
 CLI::Option* FlagGroup::Value(const std::string& flag, std::string* value,

@@ -26,10 +26,25 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override;
 };
 
+// --help and --version of a process that serves, and the form of its help, which is that of all.
+class GeneralFlags {
+ public:
+  // `app` has the program's name.
+  explicit GeneralFlags(CLI::App* app);
+
+  // After the flags were read: what one of these asks for is printed, and nothing else done.
+  std::optional<std::string> TextAskedFor() const;
+
+ private:
+  const CLI::App* const app_;
+  const CLI::Option* const help_;
+  const CLI::Option* const version_;
+};
+
 // Sets what flags are bound to by what `arguments` say, in reverse as CLI11 wants them; flags of
 // which they say nothing keep their values. InvalidArgument names the flag. What asks for a text,
 // such as
-// --help, is for the caller to see.
+// --help, is for the caller to see (GeneralFlags).
 absl::Status ParseArguments(std::vector<std::string> arguments, CLI::App* app);
 
 // Adds flags to one group of the help, bound to variables whose values are the defaults. No flag

@@ -18,7 +18,6 @@
 #include "server/config_file.h"
 #include "server/flag_group.h"
 #include "server/security_flags.h"
-#include "server/version.h"
 
 namespace recurve {
 namespace {
@@ -319,14 +318,8 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   std::string log_format = "text";
   std::string config;
   CLI::App app("Serves a Mixture-of-Recursions language model over gRPC.", "recurve-server");
-  app.formatter(std::make_shared<HelpFormatter>());
-  app.get_formatter()->column_width(36);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  CLI::Option* const help = app.set_help_flag("--help", "Print this help and exit.");
-  help->group("General");
-  CLI::Option* const version =
-      app.set_version_flag("--version", kVersion, "Print the version and exit.");
-  version->group("General");
+  const GeneralFlags general(&app);
   FlagGroup(&app, "General")
       .Value("--config", &config,
              "Read flags from this file, a line `flag = value` each, as the command line would "
@@ -346,8 +339,7 @@ absl::StatusOr<std::variant<ServerOptions, std::string>> ParseFlags(int argc,
   const std::vector<std::string> arguments(std::make_reverse_iterator(argv + argc),
                                            std::make_reverse_iterator(argv + 1));
   RETURN_IF_ERROR(ParseArguments(arguments, &app));
-  if (help->count() > 0) return app.help();
-  if (version->count() > 0) return absl::StrCat("recurve-server ", kVersion, "\n");
+  if (auto text = general.TextAskedFor()) return *std::move(text);
   if (!config.empty()) {
     // The command line, which named the file, goes over it.
     RETURN_IF_ERROR(ApplyConfigFile(config, &app));

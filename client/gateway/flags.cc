@@ -14,7 +14,6 @@
 #include "engine/base/flag_values.h"
 #include "engine/base/status_macros.h"
 #include "server/flag_group.h"
-#include "server/version.h"
 
 namespace recurve::gateway {
 namespace {
@@ -165,14 +164,8 @@ absl::StatusOr<std::variant<GatewayOptions, std::string>> ParseFlags(int argc,
   GatewayOptions options;
   Words words;
   CLI::App app("OpenAI's HTTP API in front of recurve-server.", "recurve-gateway");
-  app.formatter(std::make_shared<HelpFormatter>());
-  app.get_formatter()->column_width(36);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  CLI::Option* const help = app.set_help_flag("--help", "Print this help and exit.");
-  help->group("General");
-  CLI::Option* const version =
-      app.set_version_flag("--version", kVersion, "Print the version and exit.");
-  version->group("General");
+  const GeneralFlags general(&app);
   AddListenFlags(&app, &options);
   AddTlsFlags(&app, &options);
   AddServerFlags(&app, &options, &words);
@@ -180,8 +173,7 @@ absl::StatusOr<std::variant<GatewayOptions, std::string>> ParseFlags(int argc,
   RETURN_IF_ERROR(CheckFlagsHaveValues(argc, argv));
   RETURN_IF_ERROR(ParseArguments(
       {std::make_reverse_iterator(argv + argc), std::make_reverse_iterator(argv + 1)}, &app));
-  if (help->count() > 0) return app.help();
-  if (version->count() > 0) return absl::StrCat("recurve-gateway ", kVersion, "\n");
+  if (auto text = general.TextAskedFor()) return *std::move(text);
   RETURN_IF_ERROR(Take(words, &options));
   return options;
 }

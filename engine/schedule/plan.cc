@@ -93,9 +93,10 @@ void Schedule::EvictAtBoundaries() {
 void Schedule::ReturnSurplusPages() {
   for (const Sequence* sequence : running_) {
     const Stay& stay = stays_.Current(sequence->slot);
-    // Pages below the room that ExtendRunning is about to ask for are kept, since it would only
-    // take them back.
-    const uint32_t room = WantedRoom(stay, planned_ - 1 - committed_, shape_);
+    // Pages below the room that ExtendRunning asks for at most are kept, since it would only take
+    // them back, now or, where prompts share steps, soon.
+    const uint32_t room =
+        WantedRoom(stay, planned_ - 1 - committed_, shape_, PromptBudget::kNoBound);
     tables_.Trim(sequence->slot, stay.state, room);
   }
 }

@@ -89,7 +89,7 @@ struct Stay {
 // next prompt chunk, of at most `prompt_rows`, or one token for each of these steps. Never less
 // than it has, never past its end.
 uint32_t WantedRoom(const Stay& stay, uint32_t outstanding, const StepShape& shape,
-                    uint32_t prompt_rows = std::numeric_limits<uint32_t>::max());
+                    uint32_t prompt_rows);
 
 }  // namespace recurve
 

@@ -82,11 +82,10 @@ void LayerRunner::ComputeAngles(uint32_t position, float* cos, float* sin) const
 
 void LayerRunner::Norm(const std::vector<float>& gamma, uint32_t rows, uint32_t thread) {
   const RowRange part = PartOfThread(rows, thread, team_.size());
-  const bool int8 = precision_ == Precision::kInt8;
   for (uint32_t row = part.begin; row < part.end; ++row) {
     kernels_.rms_norm(x_.floats(row), gamma.data(), config_.rms_norm_eps, config_.hidden_size,
-                      int8 ? Precision::kF32 : precision_, Producer(normed_).row(row));
-    if (int8) Quantize(row, config_.hidden_size, normed_);
+                      ProducedPrecision(), Producer(normed_).row(row));
+    if (precision_ == Precision::kInt8) Quantize(row, config_.hidden_size, normed_);
   }
 }
 
@@ -212,7 +211,7 @@ void LayerRunner::Attend(const SlotTable& table, const Batch& batch, const Layer
   Scratch& scratch = scratch_[thread];
   DealOutAttention(batch.rows(), batch.groups(job.queries), {config_.num_kv_heads, heads}, thread,
                    team_.size(), scratch.items);
-  const Precision precision = precision_ == Precision::kInt8 ? Precision::kF32 : precision_;
+  const Precision precision = ProducedPrecision();
   AttentionArgs args;
   args.layout = pool_.layout();
   args.entries = scratch.visible.data();

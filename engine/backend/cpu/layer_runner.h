@@ -74,6 +74,9 @@ class LayerRunner {
   // Where attention and the MLP's gate leave what becomes `out`: there, or in int8 in wide_, since
   // a row's scale is that of all its numbers, which several threads compute.
   Activations& Producer(Activations& out) { return precision_ == Precision::kInt8 ? wide_ : out; }
+  Precision ProducedPrecision() const {
+    return precision_ == Precision::kInt8 ? Precision::kF32 : precision_;
+  }
   // int8: a row of `out` <- that of wide_, quantized.
   void Quantize(uint32_t row, uint32_t columns, Activations& out);
   // In int8 makes rows of `out` of those of Producer(out), which are complete for all threads; so

@@ -30,51 +30,62 @@ inline void Keep(T& value) {
   asm volatile("" : "+w"(value));
 #endif
 }
+inline void Keep(int32_t& value) { asm volatile("" : "+r"(value)); }
 
-uint64_t RunScalar(uint64_t rounds) {
-  float chains[kChains] = {};
-  float factor = 0.5F;
+// All chains by add(chain, factor), of which each is `operations` multiply-adds; how many FLOPs
+// that were.
+template <typename T, typename Add>
+uint64_t RunChains(uint64_t rounds, T factor, uint64_t operations, Add add) {
+  T chains[kChains] = {};
   Keep(factor);
   for (uint64_t step = 0; step < rounds * kSteps; ++step) {
     RECURVE_UNROLL
     for (uint64_t i = 0; i < kChains; ++i) {
-      chains[i] = Fma(chains[i], factor, factor);
+      chains[i] = add(chains[i], factor);
       Keep(chains[i]);
     }
   }
-  return rounds * kSteps * kChains * 2;
+  return rounds * kSteps * kChains * operations * 2;
+}
+
+uint64_t RunScalar(uint64_t rounds) {
+  return RunChains(rounds, 0.5F, 1, [](float c, float f) { return Fma(c, f, f); });
 }
 
 uint64_t RunScalarInt8(uint64_t rounds) {
-  int32_t chains[kChains] = {};
-  int32_t factor = 3;
-  asm volatile("" : "+r"(factor));
-  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
-    RECURVE_UNROLL
-    for (uint64_t i = 0; i < kChains; ++i) {
-      int32_t product = factor * factor;
-      asm volatile("" : "+r"(product));
-      chains[i] += product;
-      asm volatile("" : "+r"(chains[i]));
-    }
-  }
-  return rounds * kSteps * kChains * 2;
+  return RunChains(rounds, int32_t{3}, 1, [](int32_t c, int32_t f) {
+    int32_t product = f * f;
+    Keep(product);
+    return c + product;
+  });
 }
 
 #if defined(__AVX2__)
 
+uint64_t RunAvx2(uint64_t rounds) {
+  return RunChains(rounds, _mm256_set1_ps(0.5F), 8,
+                   [](__m256 c, __m256 f) { return _mm256_fmadd_ps(c, f, f); });
+}
+
 // Pairs of 16 bits, which bytes are widened to.
 uint64_t RunAvx2Int8(uint64_t rounds) {
-  __m256i chains[kChains] = {};
-  __m256i factor = _mm256_set1_epi16(3);
-  Keep(factor);
+  return RunChains(rounds, _mm256_set1_epi16(3), 16, [](__m256i c, __m256i f) {
+    __m256i product = _mm256_madd_epi16(f, f);
+    Keep(product);
+    return _mm256_add_epi32(c, product);
+  });
+}
+
+// Functions for 512 bits say so one by one, and so cannot be made of RunChains, which does not.
+__attribute__((target("avx512f"))) uint64_t RunAvx512(uint64_t rounds) {
+  __m512 chains[kChains] = {};
+  __m512 factor = _mm512_set1_ps(0.5F);
+  asm volatile("" : "+v"(factor));
   for (uint64_t step = 0; step < rounds * kSteps; ++step) {
     RECURVE_UNROLL
     for (uint64_t i = 0; i < kChains; ++i) {
-      __m256i product = _mm256_madd_epi16(factor, factor);
-      Keep(product);
-      chains[i] = _mm256_add_epi32(chains[i], product);
-      Keep(chains[i]);
+      chains[i] = _mm512_fmadd_ps(chains[i], factor, factor);
+      asm volatile("" : "+v"(chains[i]));
     }
   }
   return rounds * kSteps * kChains * 16 * 2;
@@ -100,34 +111,6 @@ uint64_t RunPeakInt8(Isa isa, uint64_t rounds) {
   return isa == Isa::kScalar ? RunScalarInt8(rounds) : RunAvx2Int8(rounds);
 }
 
-uint64_t RunAvx2(uint64_t rounds) {
-  __m256 chains[kChains] = {};
-  __m256 factor = _mm256_set1_ps(0.5F);
-  Keep(factor);
-  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
-    RECURVE_UNROLL
-    for (uint64_t i = 0; i < kChains; ++i) {
-      chains[i] = _mm256_fmadd_ps(chains[i], factor, factor);
-      Keep(chains[i]);
-    }
-  }
-  return rounds * kSteps * kChains * 8 * 2;
-}
-
-__attribute__((target("avx512f"))) uint64_t RunAvx512(uint64_t rounds) {
-  __m512 chains[kChains] = {};
-  __m512 factor = _mm512_set1_ps(0.5F);
-  asm volatile("" : "+v"(factor));
-  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
-    RECURVE_UNROLL
-    for (uint64_t i = 0; i < kChains; ++i) {
-      chains[i] = _mm512_fmadd_ps(chains[i], factor, factor);
-      asm volatile("" : "+v"(chains[i]));
-    }
-  }
-  return rounds * kSteps * kChains * 16 * 2;
-}
-
 // Products of tiles in six sums.
 RECURVE_AMX uint64_t RunAmx(uint64_t rounds) {
   using amx::HardwareTiles;
@@ -148,17 +131,8 @@ RECURVE_AMX uint64_t RunAmx(uint64_t rounds) {
 #elif defined(__aarch64__)
 
 uint64_t RunNeon(uint64_t rounds) {
-  float32x4_t chains[kChains] = {};
-  float32x4_t factor = vdupq_n_f32(0.5F);
-  Keep(factor);
-  for (uint64_t step = 0; step < rounds * kSteps; ++step) {
-    RECURVE_UNROLL
-    for (uint64_t i = 0; i < kChains; ++i) {
-      chains[i] = vfmaq_f32(factor, chains[i], factor);
-      Keep(chains[i]);
-    }
-  }
-  return rounds * kSteps * kChains * 4 * 2;
+  return RunChains(rounds, vdupq_n_f32(0.5F), 4,
+                   [](float32x4_t c, float32x4_t f) { return vfmaq_f32(f, c, f); });
 }
 
 #endif  // __AVX2__

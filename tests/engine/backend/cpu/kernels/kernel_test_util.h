@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "engine/backend/arithmetic.h"
+#include "engine/backend/cpu/kernels/isa.h"
 #include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/base/math.h"
+#include "gtest/gtest.h"
 
 namespace recurve {
 
@@ -119,6 +121,37 @@ inline std::vector<std::byte> Activations(const std::vector<float>& values /* [r
 inline std::string Name(Range range) {
   constexpr const char* kNames[] = {"normal", "denormal", "huge", "special"};
   return kNames[static_cast<int>(range)];
+}
+
+// Of a random product, whatever its precision: with `rows`, `matrix`, what y is at first, and how
+// rows by panels, or all, are run.
+
+template <typename Problem>
+void ExpectRowsAloneEqualBatch(const Problem& p) {
+  for (const Isa isa : SupportedIsas()) {
+    const std::vector<float> together = p.RunAll(isa);
+    std::vector<float> alone = p.Initial();
+    for (uint32_t r = 0; r < p.rows; ++r) p.Run(isa, r, 1, 0, p.matrix.panels(), &alone);
+    EXPECT_EQ(FirstDifference(alone, together), -1) << IsaName(isa);
+  }
+}
+
+// Any rows by any panels.
+template <typename Problem>
+void ExpectPartsEqualWhole(const Problem& p) {
+  const std::vector<float> whole = p.RunAll(BestIsa());
+  Random random(7);
+  std::vector<float> parts = p.Initial();
+  for (uint32_t row = 0; row < p.rows;) {
+    const uint32_t count = random.Int(1, p.rows - row);
+    for (uint32_t panel = 0; panel < p.matrix.panels();) {
+      const uint32_t end = random.Int(panel + 1, p.matrix.panels());
+      p.Run(BestIsa(), row, count, panel, end, &parts);
+      panel = end;
+    }
+    row += count;
+  }
+  EXPECT_EQ(FirstDifference(parts, whole), -1);
 }
 
 }  // namespace recurve

@@ -182,32 +182,11 @@ TEST(LinearInt8Test, EveryIsaGivesTheBitsOfScalar) {
 }
 
 TEST(LinearInt8Test, RowAloneEqualsRowInBatch) {
-  ForProblems(2, [](const Problem& p) {
-    for (const Isa isa : SupportedIsas()) {
-      const std::vector<float> together = p.RunAll(isa);
-      std::vector<float> alone = p.Initial();
-      for (uint32_t r = 0; r < p.rows; ++r) p.Run(isa, r, 1, 0, p.matrix.panels(), &alone);
-      EXPECT_EQ(FirstDifference(alone, together), -1) << IsaName(isa);
-    }
-  });
+  ForProblems(2, [](const Problem& p) { ExpectRowsAloneEqualBatch(p); });
 }
 
 TEST(LinearInt8Test, AnyRowsByAnyPanelsEqualWhole) {
-  ForProblems(4, [](const Problem& p) {
-    const std::vector<float> whole = p.RunAll(BestIsa());
-    Random random(7);
-    std::vector<float> parts = p.Initial();
-    for (uint32_t row = 0; row < p.rows;) {
-      const uint32_t count = random.Int(1, p.rows - row);
-      for (uint32_t panel = 0; panel < p.matrix.panels();) {
-        const uint32_t end = random.Int(panel + 1, p.matrix.panels());
-        p.Run(BestIsa(), row, count, panel, end, &parts);
-        panel = end;
-      }
-      row += count;
-    }
-    EXPECT_EQ(FirstDifference(parts, whole), -1);
-  });
+  ForProblems(4, [](const Problem& p) { ExpectPartsEqualWhole(p); });
 }
 
 // As many inputs as there may be, each product the largest: both ends of what a sum can be. Every

@@ -76,32 +76,11 @@ TEST(LinearTest, AgreesWithDouble) {
 }
 
 TEST(LinearTest, RowAloneEqualsRowInBatch) {
-  ForProblems(2, [](const Problem& p, Range) {
-    for (const Isa isa : SupportedIsas()) {
-      const std::vector<float> together = p.RunAll(isa);
-      std::vector<float> alone = p.Initial();
-      for (uint32_t r = 0; r < p.rows; ++r) p.Run(isa, r, 1, 0, p.matrix.panels(), &alone);
-      EXPECT_EQ(FirstDifference(alone, together), -1) << IsaName(isa);
-    }
-  });
+  ForProblems(2, [](const Problem& p, Range) { ExpectRowsAloneEqualBatch(p); });
 }
 
-TEST(LinearTest, AnyRowsByAnyGroupsEqualWhole) {
-  ForProblems(4, [](const Problem& p, Range) {
-    const std::vector<float> whole = p.RunAll(BestIsa());
-    Random random(7);
-    std::vector<float> parts = p.Initial();
-    for (uint32_t row = 0; row < p.rows;) {
-      const uint32_t count = random.Int(1, p.rows - row);
-      for (uint32_t group = 0; group < p.matrix.panels();) {
-        const uint32_t end = random.Int(group + 1, p.matrix.panels());
-        p.Run(BestIsa(), row, count, group, end, &parts);
-        group = end;
-      }
-      row += count;
-    }
-    EXPECT_EQ(FirstDifference(parts, whole), -1);
-  });
+TEST(LinearTest, AnyRowsByAnyPanelsEqualWhole) {
+  ForProblems(4, [](const Problem& p, Range) { ExpectPartsEqualWhole(p); });
 }
 
 // More rows than are packed together, and wide enough that panels are taken in several bands.
