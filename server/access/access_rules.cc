@@ -2,13 +2,13 @@
 #include "server/access/access_rules.h"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/api/request.h"
 #include "engine/base/parse_json.h"
@@ -91,8 +91,9 @@ absl::StatusOr<Sha256> ReadSha256(const std::string& hex, const std::string& pla
                  absl::StrCat("has ", hex.size(), " characters", digits ? "" : ", not all hex",
                               "; it must be the SHA-256 of the secret, 64 hex digits"));
   }
-  const std::string bytes = absl::HexStringToBytes(hex);
-  std::copy(bytes.begin(), bytes.end(), hash.begin());
+  for (size_t i = 0; i < hash.size(); ++i) {
+    std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, hash[i], 16);
+  }
   return hash;
 }
 
