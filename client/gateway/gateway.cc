@@ -65,7 +65,7 @@ const std::map<std::string, Gateway::Endpoint, std::less<>>& Gateway::Endpoints(
   static const auto* const endpoints = new std::map<std::string, Endpoint, std::less<>>{
       {"/v1/completions", {"POST", true, &Gateway::Complete}},
       {"/v1/chat/completions", {"POST", true, &Gateway::Chat}},
-      {"/v1/models", {"GET", false, &Gateway::ListModels}},
+      {"/v1/models", {"GET", true, &Gateway::ListModels}},
       {"/tokenize", {"POST", true, &Gateway::Tokenize}},
       {"/detokenize", {"POST", true, &Gateway::Detokenize}},
       {"/health", {"GET", false, &Gateway::Health}},
@@ -84,7 +84,7 @@ Gateway::~Gateway() {
 void Gateway::Handle(HttpRequest request, std::shared_ptr<HttpResponseWriter> writer) {
   const auto call = std::make_shared<Call>(std::move(request), std::move(writer),
                                            static_cast<Call::Observer*>(this));
-  static constexpr Endpoint kModel = {"GET", false, &Gateway::TellModel};
+  static constexpr Endpoint kModel = {"GET", true, &Gateway::TellModel};
   const std::string& path = call->request().path;
   const auto found = Endpoints().find(path);
   const Endpoint* endpoint = found == Endpoints().end() ? nullptr : &found->second;
@@ -101,7 +101,10 @@ void Gateway::Handle(HttpRequest request, std::shared_ptr<HttpResponseWriter> wr
     return call->Send(std::move(response));
   }
   if (!endpoint->may_block) return (this->*endpoint->answer)(call);
-  parts_.workers->Post([this, call, answer = endpoint->answer] { (this->*answer)(call); });
+  parts_.workers->Post([this, call, answer = endpoint->answer] {
+    if (absl::Status known = CheckCaller(*call); !known.ok()) return call->SendError(known);
+    (this->*answer)(call);
+  });
 }
 
 // ---- Generating ----
@@ -262,6 +265,11 @@ void Gateway::Health(const CallPointer& call) {
 
 void Gateway::Liveness(const CallPointer& call) {
   call->Send({.content_type = "text/plain; charset=utf-8", .body = "SERVING\n"});
+}
+
+absl::Status Gateway::CheckCaller(const Call& call) const {
+  if (!parts_.ask_first) return absl::OkStatus();
+  return parts_.client->GetLoad(Patient(call)).status();
 }
 
 absl::StatusOr<std::shared_ptr<const ModelInfo>> Gateway::FindModel(const std::string& name) const {

@@ -32,6 +32,8 @@ class Gateway final : private Call::Observer {
     ChatRenderer* renderer;
     Workers* workers;
     bool resume = false;  // streams that break, see CallOptions
+    bool ask_first =
+        false;  // a server whether it knows the caller, before anything is done for one
     // Hears of each call that has ended, on any thread.
     std::function<void(const CallEnd&)> on_end;
   };
@@ -72,6 +74,8 @@ class Gateway final : private Call::Observer {
   void Health(const CallPointer& call);
   void Liveness(const CallPointer& call);
 
+  // Unauthenticated, with the server's words, if servers ask for tokens and do not take the call's.
+  absl::Status CheckCaller(const Call& call) const;
   // The model, if `name` is its name or empty.
   absl::StatusOr<std::shared_ptr<const ModelInfo>> FindModel(const std::string& name) const;
   // Fills in the prompts of `requests` and what is to come again of them.

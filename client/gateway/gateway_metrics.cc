@@ -27,9 +27,10 @@ MetricFamily Gauge(const std::string& name, const std::string& help, uint64_t va
   return {name, help, MetricType::Gauge, {metric}};
 }
 
-class HttpMetrics final : public prometheus::Collectable {
+class StateMetrics final : public prometheus::Collectable {
  public:
-  explicit HttpMetrics(const HttpServer* server) : server_(server) {}
+  StateMetrics(const HttpServer* server, std::function<bool()> ready)
+      : server_(server), ready_(std::move(ready)) {}
 
   std::vector<MetricFamily> Collect() const override {
     const HttpServer::Counts counts = server_->counts();
@@ -46,11 +47,14 @@ class HttpMetrics final : public prometheus::Collectable {
     }
     return {Gauge("recurve_gateway_connections_open", "Connections of clients", counts.open),
             Gauge("recurve_gateway_calls_open", "Requests that are being answered", counts.busy),
+            Gauge("recurve_gateway_ready",
+                  "1 while a server takes calls and no signal to stop came", ready_() ? 1 : 0),
             closed};
   }
 
  private:
   const HttpServer* const server_;
+  const std::function<bool()> ready_;
 };
 
 }  // namespace
@@ -88,8 +92,9 @@ void GatewayMetrics::ObserveCall(const CallEnd& end) {
 
 std::shared_ptr<prometheus::Collectable> GatewayMetrics::collectable() const { return registry_; }
 
-std::shared_ptr<prometheus::Collectable> MakeHttpMetrics(const HttpServer* server) {
-  return std::make_shared<HttpMetrics>(server);
+std::shared_ptr<prometheus::Collectable> MakeStateMetrics(const HttpServer* server,
+                                                          std::function<bool()> ready) {
+  return std::make_shared<StateMetrics>(server, std::move(ready));
 }
 
 }  // namespace recurve::gateway

@@ -3,6 +3,7 @@
 #ifndef RECURVE_CLIENT_GATEWAY_GATEWAY_METRICS_H_
 #define RECURVE_CLIENT_GATEWAY_GATEWAY_METRICS_H_
 
+#include <functional>
 #include <memory>
 
 #include "client/gateway/call.h"
@@ -38,9 +39,10 @@ class GatewayMetrics {
   prometheus::Counter* generated_tokens_;
 };
 
-// The HTTP port's connections, counted when they are asked for. `server` must stay valid as long as
-// somebody collects.
-std::shared_ptr<prometheus::Collectable> MakeHttpMetrics(const HttpServer* server);
+// The HTTP port's connections and whether calls are welcome, looked at when they are asked for.
+// `server`, and what `ready` asks, must stay valid as long as somebody collects.
+std::shared_ptr<prometheus::Collectable> MakeStateMetrics(const HttpServer* server,
+                                                          std::function<bool()> ready);
 
 }  // namespace recurve::gateway
 

@@ -182,6 +182,7 @@ int RunGateway(const GatewayOptions& options, StopSign* stop, Log* log) {
                    .renderer = &renderer,
                    .workers = &workers,
                    .resume = options.resume,
+                   .ask_first = !options.server_token.empty(),
                    .on_end = [&metrics, log](const CallEnd& end) {
                      metrics.ObserveCall(end);
                      LogCall(end, log);
@@ -190,7 +191,8 @@ int RunGateway(const GatewayOptions& options, StopSign* stop, Log* log) {
   if (ports->metrics != nullptr) {
     auto started = MetricsEndpoint::Start(
         std::move(ports->metrics), ListenOptions(),
-        {metrics.collectable(), MakeHttpMetrics(ports->http.get())},
+        {metrics.collectable(),
+         MakeStateMetrics(ports->http.get(), [&gateway] { return gateway.ready(); })},
         [&gateway] { return MetricsEndpoint::Health{.live = true, .ready = gateway.ready()}; });
     if (!started.ok()) return Failure(For("--metrics_listen", started.status()), log);
     endpoint = *std::move(started);

@@ -119,7 +119,8 @@ void AddIdentity(const EngineInfo& info, const ServerOptions& options, Page* pag
       {"max_stop_token_ids", kMaxStopTokenIds},
       {"max_logit_biases", kMaxLogitBiases},
       {"max_samples", kMaxSamples},
-      {"max_prompt_bytes", static_cast<double>(info.max_prompt_bytes.value_or(0))},
+      {"max_prompt_bytes", info.max_prompt_bytes ? static_cast<double>(*info.max_prompt_bytes)
+                                                 : std::numeric_limits<double>::infinity()},
       {"self_check_timeout", SecondsOf(options.self_check.timeout)}};
   for (const auto& [name, value] : limits) page->Add({{"limit", name}}, value);
 }

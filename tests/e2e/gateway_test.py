@@ -203,6 +203,7 @@ class GatewayTest(unittest.TestCase):
         metrics = self.gateway.metrics()
         self.assertIn('recurve_gateway_calls_total{path="/v1/completions",status="200"}', metrics)
         self.assertIn("recurve_gateway_connections_open", metrics)
+        self.assertIn("recurve_gateway_ready 1", metrics)
         for name in (line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")):
             if name.startswith("recurve_gateway"):
                 self.assertIn(name, (pathlib.Path(__file__).parents[2] / "docs" / "gateway.md").read_text())
@@ -257,8 +258,18 @@ class GatewayAndServersTest(unittest.TestCase):
                 {"id": "a", "sha256": hashlib.sha256(secret.encode()).hexdigest(), "tenant": "t"}]}))
             pathlib.Path(token).write_text(f"a.{secret}\n")
             _, gateway = self.start(f"--access_file={access}", gateway=(f"--server_token_file={token}",))
-            answer = gateway.post("/v1/completions", GREEDY)
-            self.assertEqual((answer.status, answer.error()["type"]), (401, "authentication_error"))
+            message = {"messages": [{"role": "user", "content": "x"}]}
+            told = set()
+            for path, body in (("/v1/completions", GREEDY), ("/v1/completions", {**GREEDY, "model": "other"}),
+                               ("/v1/chat/completions", message), ("/tokenize", {"prompt": "x"}), ("/detokenize", {"tokens": [1]}),
+                               ("/v1/models", None), ("/v1/models/demo", None)):
+                for wrong in ({}, {"Authorization": f"Bearer b.{secret}"}, {"Authorization": "Bearer a.wrong"}):
+                    answer = gateway.ask("GET" if body is None else "POST", path, body, wrong)
+                    self.assertEqual((answer.status, answer.error()["type"]), (401, "authentication_error"), path)
+                    told.add(answer.error()["message"])
+            self.assertEqual(len(told), 1, "they tell what was wrong")
+            self.assertEqual(gateway.get("/health").status, 200)
+            self.assertEqual(gateway.get("/v1/models", Authorization=f"Bearer a.{secret}").status, 200)
             answer = gateway.post("/v1/completions", GREEDY, Authorization=f"Bearer a.{secret}")
             self.assertEqual(answer.status, 200, answer.body)
             answer = gateway.post("/v1/completions", GREEDY, Authorization=f"Bearer a.{secret}",
@@ -275,6 +286,7 @@ class GatewayAndServersTest(unittest.TestCase):
         server.stop()
         gateway.wait_until(lambda: gateway.get("/health").status == 503, "it takes a server that is gone for ready")
         self.assertEqual(gateway.get("/healthz").status, 200)
+        self.assertIn("recurve_gateway_ready 0", gateway.metrics())
         answer = gateway.post("/v1/completions", GREEDY)
         self.assertEqual((answer.status, answer.error()["type"]), (503, "service_unavailable_error"))
         again = Server(listen=address)
