@@ -67,8 +67,9 @@ class PacedEngine final : public Engine {
 
 }  // namespace
 
-RealServer::RealServer() {
+RealServer::RealServer(const EngineOptions& engine_options) {
   ServerOptions options;
+  options.engine = engine_options;
   options.listen.listen.port = 0;
   options.listen.metrics_listen.port = 0;
   options.engine.model.directory = RECURVE_SOURCE_DIR "/models/demo";

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/api/options.h"
 #include "engine/engine.h"
 #include "recurve/v1/generation.grpc.pb.h"
 #include "server/observe/log.h"
@@ -22,7 +23,7 @@ namespace recurve::client {
 
 class RealServer {
  public:
-  RealServer();
+  explicit RealServer(const EngineOptions& engine = {});
   ~RealServer();
 
   std::string address() const { return server_->grpc_address().ToString(); }

@@ -361,5 +361,24 @@ TEST_F(ResumeTest, CancelledStreamsDoNotGoOn) {
   EXPECT_EQ(heard, 2);
 }
 
+// The other precisions, whose products and entries are rounded in ways of their own.
+class ResumeInt8Test : public ResumeTest {
+ protected:
+  static void SetUpTestSuite() {
+    EngineOptions options;
+    options.model.precision = "int8";
+    options.model.kv_precision = "int8";
+    server_ = new RealServer(options);
+  }
+};
+
+TEST_F(ResumeInt8Test, Greedy) { EXPECT_GT(BreakEverywhere(Request()), 2); }
+
+TEST_F(ResumeInt8Test, Sampled) {
+  v1::GenerateRequest request = Sampled(12);
+  request.mutable_output()->set_logprobs(true);
+  EXPECT_GT(BreakEverywhere(request), 2);
+}
+
 }  // namespace
 }  // namespace recurve::client
