@@ -15,8 +15,8 @@ OUT = pathlib.Path(__file__).resolve().parents[1] / "kubernetes" / "components" 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 HEIGHT = 8
 
-# Whose series: pods of this job that the variables choose.
-PODS = 'job="recurve",namespace=~"$namespace",pod=~"$pod"'
+# Whose series, by what their names begin with.
+JOBS = {"recurve_gateway_": "recurve-openai", "envoy_": "recurve-envoy", "recurve_": "recurve"}
 
 
 @dataclasses.dataclass
@@ -35,7 +35,15 @@ def rate(metric: str, by: str = "", **labels: str) -> str:
 
 
 def select(metric: str, **labels: str) -> str:
-    return metric + "{" + ",".join([PODS] + [f'{name}="{value}"' for name, value in labels.items()]) + "}"
+    """Of the pods that the variables choose."""
+    job = next(job for prefix, job in JOBS.items() if metric.startswith(prefix))
+    chosen = [f'job="{job}"', 'namespace=~"$namespace"', 'pod=~"$pod"']
+    return metric + "{" + ",".join(chosen + [f'{name}="{value}"' for name, value in labels.items()]) + "}"
+
+
+def of_envoy(kind: str, metric: str, **labels: str) -> str:
+    """Of what clients of the calls' port do; the metrics' port has the same names."""
+    return {"total": total, "rate": rate}[kind](metric, envoy_http_conn_manager_prefix="recurve", **labels)
 
 
 def total(metric: str, by: str = "", **labels: str) -> str:
@@ -165,6 +173,47 @@ CONNECTIONS = [
     ]),
 ]
 
+# In front of the servers: the components openai and envoy.
+FRONTS = [
+    ("OpenAI's API", [
+        Panel("Gateways", "short", {"ready": total("recurve_gateway_ready")}, "Ready: a server takes calls."),
+        Panel("Calls by status", "reqps", {"{{status}}": rate("recurve_gateway_calls_total", "status")},
+              "499: the client went first.", stacked=True),
+        Panel("Time of a call", "s", quantiles("recurve_gateway_call_seconds"), "From its arrival to its end."),
+    ]),
+    ("OpenAI's API: load", [
+        Panel("Tokens", "short", {
+            "generated": rate("recurve_gateway_generated_tokens_total"),
+            "of prompts": rate("recurve_gateway_prompt_tokens_total")}, "A second, of calls that ended."),
+        Panel("Open", "short", {
+            "calls": total("recurve_gateway_calls_open"), "connections": total("recurve_gateway_connections_open")}),
+        Panel("Connections closed", "short", {"{{reason}}": rate("recurve_gateway_connections_closed_total", "reason")},
+              "By the gateway, a second."),
+    ]),
+    ("Envoy", [
+        Panel("Servers that take calls", "short", {
+            "{{pod}}": total("envoy_cluster_membership_healthy", "pod", envoy_cluster_name="recurve")},
+              "As each Envoy sees it."),
+        Panel("Tried again", "reqps", {
+            "all": rate("envoy_cluster_upstream_rq_retry"), "with success": rate("envoy_cluster_upstream_rq_retry_success")}),
+        Panel("Open", "short", {
+            "calls": of_envoy("total", "envoy_http_downstream_rq_active"),
+            "connections": of_envoy("total", "envoy_http_downstream_cx_active")}),
+    ]),
+    ("Envoy: what it keeps from the servers", [
+        Panel("Connections", "short", {
+            "beyond the most": rate("envoy_listener_downstream_global_cx_overflow"),
+            "of rapid resets": of_envoy("rate", "envoy_http_downstream_rq_too_many_premature_resets"),
+            "of malformed frames": of_envoy("rate", "envoy_http_downstream_cx_protocol_error")}, "A second."),
+        Panel("Calls", "reqps", {
+            "beyond a rate": rate("envoy_http_local_rate_limit_rate_limited"),
+            "for want of memory": of_envoy("rate", "envoy_http_downstream_rq_overload_close"),
+            "silent for too long": of_envoy("rate", "envoy_http_downstream_rq_idle_timeout")}),
+        Panel("Certificate good for", "d", {
+            "{{pod}}": f"min by (pod) ({select('envoy_server_days_until_first_cert_expiring')})"}),
+    ]),
+]
+
 
 def panel_json(panel: Panel, number: int, place: dict) -> dict:
     custom = {"fillOpacity": 20 if panel.stacked else 0, "stacking": {"mode": "normal" if panel.stacked else "none"}}
@@ -183,7 +232,8 @@ def variable(name: str, query: str) -> dict:
             "includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
 
 
-def dashboard(uid: str, title: str, rows: list) -> dict:
+def dashboard(uid: str, title: str, rows: list, pods: str = 'recurve_ready{job="recurve"') -> dict:
+    """`pods`: a selector without its end, of the pods that can be chosen."""
     panels, y = [], 0
     for heading, row in rows:
         panels.append({"id": len(panels) + 1, "type": "row", "title": heading, "collapsed": False,
@@ -197,8 +247,8 @@ def dashboard(uid: str, title: str, rows: list) -> dict:
     return {"uid": uid, "title": title, "tags": ["recurve"], "schemaVersion": 39, "version": 1, "editable": True,
             "time": {"from": "now-1h", "to": "now"}, "refresh": "30s",
             "templating": {"list": [
-                source, variable("namespace", 'label_values(recurve_ready{job="recurve"}, namespace)'),
-                variable("pod", 'label_values(recurve_ready{job="recurve",namespace=~"$namespace"}, pod)')]},
+                source, variable("namespace", f"label_values({pods}}}, namespace)"),
+                variable("pod", f'label_values({pods},namespace=~"$namespace"}}, pod)')]},
             "panels": panels}
 
 
@@ -208,6 +258,7 @@ def all_dashboards() -> dict[str, str]:
         "recurve-serving.json": dashboard("recurve-serving", "Recurve: serving", SERVING),
         "recurve-recursion.json": dashboard("recurve-recursion", "Recurve: depth, cache and steps", RECURSION),
         "recurve-connections.json": dashboard("recurve-connections", "Recurve: connections and clients", CONNECTIONS),
+        "recurve-fronts.json": dashboard("recurve-fronts", "Recurve: OpenAI's API and Envoy", FRONTS, 'up{job=~"recurve-.*"'),
     }
     return {name: json.dumps(board, indent=1) + "\n" for name, board in boards.items()}
 

@@ -23,6 +23,7 @@ MADE_BY_OPERATORS = {
     ("Secret", "recurve-envoy-tls"): {"tls.crt", "tls.key"},
     ("ConfigMap", "recurve-client-ca"): {"ca.crt"},
     ("ConfigMap", "recurve-server-ca"): {"ca.crt"},
+    ("Secret", "recurve-openai-token"): {"token"},
 }
 PATH_FLAGS = ("model", "tls_cert", "tls_key", "tls_client_ca", "access_file")
 
@@ -140,7 +141,7 @@ def paths(objects: list[dict]) -> list[str]:
 
 
 @functools.cache
-def _credentials() -> dict[str, str]:
+def credential_files() -> dict[str, str]:
     """Files in the place of those that operators make, by flag."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="recurve-credentials-"))
     atexit.register(shutil.rmtree, folder)
@@ -170,7 +171,7 @@ def flags(objects: list[dict]) -> list[str]:
         with tempfile.TemporaryDirectory() as scratch:
             config = pathlib.Path(scratch) / "recurve-server.toml"
             config.write_text(settings.config or "")
-            here = {"config": str(config), "model": f"{scratch}/no-model", **_credentials(),
+            here = {"config": str(config), "model": f"{scratch}/no-model", **credential_files(),
                     **dict.fromkeys(("listen", "metrics_listen", "health_listen"), "127.0.0.1:0")}
             told = {"model": "", "listen": "", "metrics_listen": "", **dict(settings.arguments)}
             arguments = [f"--{name}={here.get(name, value)}" for name, value in told.items()]

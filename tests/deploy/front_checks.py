@@ -15,6 +15,7 @@ from tests.deploy.envoy_harness import ENVOY, Authority
 from tests.deploy.flag_checks import volume_files
 from tests.deploy.rendering import ROOT, find, named, pods, selects, servers
 
+OUR_GATEWAY = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "recurve-openai"}}}
 DNS_PORTS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 SLACK_SECONDS = 3  # beyond preStop, for the kubelet and a busy node
 
@@ -183,7 +184,7 @@ def _allows(rules: list[dict], peers: str, port) -> list[dict]:
 
 
 def front_policies(objects: list[dict]) -> list[str]:
-    """Envoy alone reaches the servers' gRPC port; Envoy reaches them and whoever knows their addresses."""
+    """Envoy and our own gateway alone reach the servers' gRPC port; Envoy reaches them and whoever knows their addresses."""
     findings, policies = [], find(objects, "NetworkPolicy")
 
     def of(deployment):
@@ -195,8 +196,9 @@ def front_policies(objects: list[dict]) -> list[str]:
     for front in front_pods(objects):
         for server, _, _ in servers(objects):
             callers = [peer for policy in of(server) for peer in _allows(policy["ingress"], "from", "grpc")]
-            if not callers or not all(is_for(peer, front.deployment) for peer in callers):
-                findings.append(f"{named(server)}: gRPC is open to {callers}, expected {named(front.deployment)} alone")
+            if not any(is_for(peer, front.deployment) for peer in callers) or not all(
+                    is_for(peer, front.deployment) or peer == OUR_GATEWAY for peer in callers):
+                findings.append(f"{named(server)}: gRPC is open to {callers}, expected {named(front.deployment)} and our gateway")
             called = [peer for policy in of(front.deployment) for peer in _allows(policy["egress"], "to", "grpc")]
             if not any(is_for(peer, server) for peer in called):
                 findings.append(f"{named(front.deployment)}: has no way to {named(server)}, only to {called}")

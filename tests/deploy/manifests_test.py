@@ -2,15 +2,19 @@
 """deploy/kubernetes, rendered by the real kubectl, holds together; and each check notices what it is there for."""
 
 import re
+import pathlib
 import shutil
 import subprocess
+import tempfile
 import textwrap
 import unittest
 
-from tests.deploy import flag_checks, front_checks, metric_checks, pod_checks, reference_checks, schema_checks
+from tests.deploy import flag_checks, front_checks, gateway_checks, metric_checks, pod_checks, reference_checks, schema_checks
 from tests.deploy.mutations import MUTATIONS, broken
 from tests.deploy.rendering import ROOT, Copy, all_variants
+from tests.deploy.envoy_harness import Authority, Configuration, Front
 from tests.deploy.metric_checks import Live
+from tests.e2e.gateway import Gateway
 from tests.e2e.harness import Server, request
 
 VARIANTS = {}
@@ -23,9 +27,20 @@ def setUpModule():
     server = Server()
     try:
         list(server.stub.Generate(request(max_tokens=2)))
-        LIVE = Live(server.metrics())
+        gateway = Gateway(server.address)
+        try:
+            gateway.post("/v1/completions", {"prompt": "x", "max_tokens": 1})
+            LIVE = Live(server.metrics() + gateway.metrics() + envoy_metrics(server.address))
+        finally:
+            gateway.kill()
     finally:
         server.kill()
+
+
+def envoy_metrics(server):
+    with tempfile.TemporaryDirectory(prefix="recurve-envoy-") as scratch:
+        with Front(Configuration(), [server], Authority(pathlib.Path(scratch) / "authority")) as front:
+            return front.admin("/stats/prometheus")
 
 
 def metric_names(objects):
@@ -33,7 +48,7 @@ def metric_names(objects):
 
 
 CHECKS = {check.__name__: check for check in (
-    *pod_checks.CHECKS, *flag_checks.CHECKS, *front_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS,
+    *pod_checks.CHECKS, *flag_checks.CHECKS, *front_checks.CHECKS, *gateway_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS,
     *metric_checks.CHECKS, metric_names)}
 
 
@@ -62,8 +77,8 @@ class ManifestsTest(unittest.TestCase):
         kinds = {
             "envoy": ["ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", *["NetworkPolicy"] * 2],
             "gateway": "GRPCRoute", "grafana": "ConfigMap", "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject",
-            "openai": ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget"],
-            "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": "PodMonitor",
+            "openai": ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy"],
+            "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": ["PodMonitor"] * 3,
             "prometheusrule": "PrometheusRule"}
         plain = [(o["kind"], o["metadata"]["name"]) for o in VARIANTS["base"]]
         for name, kind in kinds.items():

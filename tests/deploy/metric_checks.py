@@ -15,13 +15,15 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 # Labels that Prometheus adds to what it scrapes.
 OF_TARGETS = {"job", "namespace", "pod", "instance"}
 
-NAME = re.compile(r"\b((?:pod|job):)?(recurve_[a-z0-9_]+(?::[a-z0-9_]+)*|up\b)(?:\{([^}]*)\})?")
+NAME = re.compile(r"\b((?:pod|job):)?((?:recurve|envoy)_[a-z0-9_]+(?::[a-z0-9_]+)*|up\b)(?:\{([^}]*)\})?")
+# Labels whose values are all there from the beginning.
+EXACT = ("le", "limit", "envoy_cluster_name", "envoy_http_conn_manager_prefix")
 GROUPED = re.compile(r"\bby \(([^)]*)\)")
 MATCHER = re.compile(r'([a-z_]+)(=~|!~|!=|=)"([^"]*)"')
 
 
 class Live:
-    """The series of a server, from the text of its /metrics."""
+    """The series of a server, and of what stands in front of it, from the text of their metrics."""
 
     def __init__(self, text: str):
         self.labels: dict[str, dict[str, set[str]]] = {}  # of a name: values by label
@@ -62,8 +64,8 @@ def wrong_names(expression: str, live: Live, records: set[str]) -> list[str]:
             have = live.labels[name].get(label)
             if have is None:
                 wrong.append(f"{name} has no label {label}")
-            # A histogram's buckets are all there; of counters by reason those alone that have counted.
-            elif operator == "=" and label in ("le", "limit") and value not in have:
+            # Of counters by reason those alone are there that have counted.
+            elif operator == "=" and label in EXACT and value not in have:
                 wrong.append(f'{name} has no {label}="{value}"')
     grouped = {label.strip() for inner in GROUPED.findall(expression) for label in inner.split(",")}
     return wrong + [f"nothing here has the label {label} to group by" for label in sorted(grouped - labels)]

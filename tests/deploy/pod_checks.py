@@ -112,16 +112,21 @@ def resources(objects: list[dict]) -> list[str]:
     return findings
 
 
+def exposed_ports() -> set[int]:
+    """Of all images."""
+    exposed = re.findall(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.M)
+    return {int(port) for ports in exposed for port in ports.split()}
+
+
 def image_ports(objects: list[dict]) -> list[str]:
     """Ports of the container, of the image and of the flags that listen are the same."""
     findings = []
-    exposed = {int(port) for port in re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.M)[1].split()}
     listening = {"grpc": "listen", "metrics": "metrics_listen", "health": "health_listen"}
     for deployment, pod, container in servers(objects):
         flags = Settings(objects, pod, container).flags
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         for name, port in ports.items():
-            if port not in exposed:
+            if port not in exposed_ports():
                 findings.append(f"{named(deployment)}: the image does not EXPOSE {port}, the port {name}")
         for name, flag in listening.items():
             address = flags.get(flag)

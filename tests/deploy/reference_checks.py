@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from tests.deploy.rendering import find, named, pods, selects
+import functools
+
+import yaml
+
+from tests.deploy.rendering import MANIFESTS, find, named, pods, selects
 
 
 def _port_names(deployment: dict) -> set[str]:
@@ -29,12 +33,21 @@ def _selections(thing: dict):
                 yield peer["podSelector"]["matchLabels"], [port["port"] for port in rule["ports"]]
 
 
+@functools.cache
+def every_deployment() -> list[dict]:
+    """Of all components, as they are written."""
+    files = MANIFESTS.glob("components/*/deployment.yaml")
+    return [thing for path in files for thing in yaml.safe_load_all(path.read_text()) if thing["kind"] == "Deployment"]
+
+
 def selectors(objects: list[dict]) -> list[str]:
     """Who selects pods selects ours, and a Deployment its own alone."""
     findings, deployments = [], find(objects, "Deployment")
     for thing in objects:
+        # Pods that a component brings are scraped where it is there.
+        candidates = [*deployments, *every_deployment()] if thing["kind"] == "PodMonitor" else deployments
         for selector, _ in _selections(thing):
-            if not any(selects(selector, deployment) for deployment in deployments):
+            if not any(selects(selector, deployment) for deployment in candidates):
                 findings.append(f"{named(thing)}: selects {selector}, which no pods have")
     for thing in deployments:
         chosen = [named(other) for other in deployments if selects(thing["spec"]["selector"]["matchLabels"], other)]

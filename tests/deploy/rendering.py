@@ -17,7 +17,10 @@ MANIFESTS = DEPLOY / "kubernetes"
 KUBECTL = pathlib.Path(sys.executable).parent / "kubectl"  # of tests/requirements_operations.txt
 
 # Components that stand on another.
-NEEDS = {"mutual-tls": ["tls"], "access": ["tls"]}
+NEEDS = {"mutual-tls": ["tls"], "access": ["tls"], "openai-secured": ["tls", "access", "openai"]}
+
+# What stands in front of the servers, and all that watches it.
+FRONTS = ("openai", "envoy", "podmonitor", "prometheusrule", "grafana")
 
 
 def overlays() -> list[str]:
@@ -65,12 +68,13 @@ class Copy:
 
 
 def all_variants() -> dict[str, list[dict]]:
-    """Every overlay, the base alone, and the base with each component, by name."""
+    """Every overlay, the base alone, with each component, and with all of FRONTS, by name."""
     with Copy() as copy:
         variants = {f"overlays/{name}": copy.overlay(name) for name in overlays()}
         variants["base"] = copy.with_components()
         for name in components():
             variants[f"components/{name}"] = copy.with_components(name)
+        variants["fronts"] = copy.with_components(*FRONTS)
     return variants
 
 
