@@ -16,6 +16,7 @@ namespace {
 
 constexpr char kParamPayload[] = "recurve/param";
 constexpr char kCodePayload[] = "recurve/code";
+constexpr char kLogPayload[] = "recurve/log";
 
 // By the server's names for what a request can ask for.
 const std::map<std::string, std::string, std::less<>>& ParamNames() {
@@ -87,6 +88,16 @@ absl::Status WithParamNames(const absl::Status& status) {
   const auto name = ParamNames().find(path.substr(path.rfind('.') + 1));
   if (name == ParamNames().end()) return status;
   return ParamError(name->second, absl::StrCat(name->second, message.substr(end)));
+}
+
+absl::Status WithLogText(absl::Status status, const std::string& text) {
+  status.SetPayload(kLogPayload, absl::Cord(text));
+  return status;
+}
+
+std::string LogTextOf(const absl::Status& status) {
+  const auto text = status.GetPayload(kLogPayload);
+  return text ? std::string(*text) : std::string(status.message());
 }
 
 int HttpStatusOf(const absl::Status& status) {

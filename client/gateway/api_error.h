@@ -22,6 +22,11 @@ absl::Status WithParam(absl::Status status, const std::string& param, const std:
 // the parameter in place of the server's for the field: "n is 99; ..." for "samples is 99; ...".
 absl::Status WithParamNames(const absl::Status& status);
 
+// The error, whose message may repeat what was asked; the log, which must not, has this in its
+// place.
+absl::Status WithLogText(absl::Status status, const std::string& text);
+std::string LogTextOf(const absl::Status& status);
+
 int HttpStatusOf(const absl::Status& status);
 
 // The object, as JSON. Of an error, not of OK.

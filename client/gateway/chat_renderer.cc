@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/gateway/api_error.h"
 #include "client/gateway/chat_template_script.h"
 #include "engine/base/quotable.h"
 #include "engine/base/scoped_descriptor.h"
@@ -217,8 +218,10 @@ absl::StatusOr<std::string> ChatRenderer::Render(const v1::GetModelInfoResponse&
     return absl::InternalError("the model's chat template: the answer is none");
   }
   const auto error = answer["error"].get<std::string>();
-  return answer.value("fault", "") == "messages" ? absl::InvalidArgumentError(error)
-                                                 : absl::InternalError(error);
+  const absl::Status status = answer.value("fault", "") == "messages"
+                                  ? absl::InvalidArgumentError(error)
+                                  : absl::InternalError(error);
+  return WithLogText(status, answer.value("log", error));
 }
 
 }  // namespace recurve::gateway

@@ -2,9 +2,10 @@
 """Renders chat templates for recurve-gateway, as transformers' apply_chat_template does.
 
 Reads one JSON object a line from standard input and writes one a line to standard output: {"text": ...}, or {"error": ...}
-with "fault": "messages" where other messages could do, "template" where none could. The first line, {"ready": true} or an
-error, says whether it can work at all. Templates are a stranger's: they run in Jinja's sandbox, and the process has little
-memory, and for each request little time, after which the kernel ends it.
+with "fault": "messages" where other messages could do, "template" where none could, and with "log" in place of an error
+that may repeat the messages. The first line, {"ready": true} or an error, says whether it can work at all. Templates are a
+stranger's: they run in Jinja's sandbox, and the process has little memory, and for each request little time, after which the
+kernel ends it.
 """
 
 import datetime
@@ -94,12 +95,13 @@ def render(request: dict) -> dict:
                 return {"error": f"the prompt has more than {request['max_characters']} characters",
                         "fault": "messages"}
     except Refusal as error:
-        return {"error": f"the model's chat template refuses the messages: {error}", "fault": "messages"}
+        what = "the model's chat template refuses the messages"
+        return {"error": f"{what}: {error}", "log": what, "fault": "messages"}
     except MemoryError:
         return {"error": "the model's chat template took too much memory", "fault": "template"}
     except Exception as error:
-        return {"error": f"the model's chat template cannot render the messages: {type(error).__name__}: {error}",
-                "fault": "messages"}
+        what = f"the model's chat template cannot render the messages: {type(error).__name__}"
+        return {"error": f"{what}: {error}", "log": what, "fault": "messages"}
     return {"text": "".join(pieces)}
 
 

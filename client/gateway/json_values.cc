@@ -20,8 +20,10 @@ absl::Status WrongValue(const std::string& name, const json& value, const std::s
     shown = Quotable(value.dump(-1, ' ', false, json::error_handler_t::replace));
   }
   const std::string param = name.substr(0, name.find('['));
-  return ParamError(param, absl::StrCat(name, " is ", shown, "; it must be ", expected),
-                    "invalid_type");
+  const absl::Status error = ParamError(
+      param, absl::StrCat(name, " is ", shown, "; it must be ", expected), "invalid_type");
+  if (!value.is_string()) return error;
+  return WithLogText(error, absl::StrCat(name, " is a string; it must be ", expected));
 }
 
 absl::StatusOr<double> Number(const std::string& name, const json& value) {

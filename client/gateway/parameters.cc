@@ -62,8 +62,9 @@ absl::StatusOr<json> ParseObject(const std::string& body) {
         absl::StrCat("the request's body: ", object.status().message()));
   }
   if (object->is_object()) return object;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the request's body is not a JSON object: ", DescribeJsonError(body)));
+  const std::string what = "the request's body is not a JSON object";
+  return WithLogText(absl::InvalidArgumentError(absl::StrCat(what, ": ", DescribeJsonError(body))),
+                     what);
 }
 
 // Of each member the reader; null is as good as left out. `accept` lists what may be asked for.

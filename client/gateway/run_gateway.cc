@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/gateway/api_error.h"
 #include "client/gateway/chat_renderer.h"
 #include "client/gateway/gateway.h"
 #include "client/gateway/gateway_metrics.h"
@@ -50,7 +51,7 @@ void LogCall(const CallEnd& end, Log* log) {
           .count();
   std::vector<LogField> fields = {
       {"id", end.id}, {"path", end.path}, {"status", static_cast<uint64_t>(end.http_status)}};
-  if (!end.error.ok()) fields.push_back({"error", std::string(end.error.message())});
+  if (!end.error.ok()) fields.push_back({"error", LogTextOf(end.error)});
   if (!end.user.empty()) fields.push_back({"user", end.user});
   if (!end.trace_id.empty()) fields.push_back({"trace_id", end.trace_id});
   if (end.prompt_tokens > 0) {

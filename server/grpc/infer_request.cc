@@ -77,7 +77,9 @@ absl::StatusOr<bool> Bool(const Tensor& tensor, const std::string* raw) {
 
 // ---- Sampling parameters ----
 
+// Of what is structured its kind alone: errors stand in the log, which is not to repeat texts.
 std::string Shown(const json& value) {
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
   return Quotable(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 

@@ -325,6 +325,31 @@ class GatewayAndServersTest(unittest.TestCase):
         self.assertEqual(answer.status, 400)
         self.assertIn("the model demo has no chat template", answer.error()["message"])
 
+    def test_what_is_wrong_is_told_to_the_client_and_not_repeated_in_the_log(self):
+        marker = "a-MARKER-of-prompts"
+        template = ("{% set text = messages[0].content %}{% if 'x' in text %}{{ raise_exception('no ' + text) }}{% endif %}"
+                    "{{ {}[text].y }}")
+        with chat_model(template) as model:
+            _, gateway = self.start(model=model, gateway=("--log_format=json",))
+            chats = [{"messages": [{"role": "user", "content": text}]} for text in (f"{marker} x", marker)]
+            for path, body, said in (
+                    ("/v1/completions", {"prompt": [[marker]]}, f'prompt[0][0] is \\"{marker}\\"'),
+                    ("/v1/completions", {"prompt": "a", "stop": [marker * 30]}, "stop[0]"),
+                    ("/v1/chat/completions", {"messages": marker}, f'messages is \\"{marker}\\"'),
+                    ("/v1/chat/completions", chats[0], f"refuses the messages: no {marker} x"),
+                    ("/v1/chat/completions", chats[1], f"UndefinedError: 'dict object' has no attribute '{marker}'"),
+                    ("/v1/completions", '{"prompt": "' + marker, "JSON"),
+                    ("/tokenize", {"prompt": {"a": marker}}, "prompt is an object")):
+                answer = gateway.post(path, body)
+                self.assertEqual(answer.status, 400, answer.body)
+                self.assertIn(said, answer.error()["message"])
+            self.assertEqual(gateway.stop(), 0)
+        self.assertNotIn(marker, gateway.last_log)
+        errors = [line["error"] for line in json_lines(gateway.last_log) if line.get("status") == 400]
+        self.assertEqual(len(errors), 7)
+        self.assertIn("prompt[0][0] is a string; it must be a whole number from 0 to 4294967295", errors)
+        self.assertIn("the model's chat template refuses the messages", errors)
+
     def test_tls_with_certificates_of_clients_and_new_ones_of_its_own(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         make_certificates(folder)

@@ -4,7 +4,9 @@
 #include <thread>
 
 #include "gmock/gmock.h"
+#include "inference/inference.grpc.pb.h"
 #include "tests/server/security_fixture.h"
+#include "vllm/grpc/engine/vllm_engine.grpc.pb.h"
 
 namespace recurve {
 namespace {
@@ -96,6 +98,36 @@ TEST_P(LogTest, HasNoPromptUnlessAskedFor) {
     v1::TokenizeResponse response;
     v1::GenerationService::NewStub(channel)->Tokenize(&context, tokenize, &response);
   }
+  // The other services say what they are asked no more than that.
+  {
+    grpc::ClientContext context;
+    Fill(alice, &context);
+    vllm::grpc::engine::GenerateRequest vllm_request;
+    vllm_request.set_text("MARKER");
+    vllm_request.mutable_sampling_params()->add_stop("MARKER" +
+                                                     std::string(kMaxStopStringBytes, 'x'));
+    const auto reader =
+        vllm::grpc::engine::VllmEngine::NewStub(channel)->Generate(&context, vllm_request);
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  for (const char* parameters : {R"({"stop": [{"text": "MARKER"}]})", R"({"stop": "MARKER)"}) {
+    grpc::ClientContext context;
+    Fill(alice, &context);
+    inference::ModelInferRequest infer;
+    infer.set_model_name(engine_->Info().model_name);
+    for (const auto& [name, text] :
+         {std::pair("text_input", "MARKER"), std::pair("sampling_parameters", parameters)}) {
+      inference::ModelInferRequest::InferInputTensor* input = infer.add_inputs();
+      input->set_name(name);
+      input->set_datatype("BYTES");
+      input->add_shape(1);
+      input->mutable_contents()->add_bytes_contents(text);
+    }
+    inference::ModelInferResponse response;
+    const auto stub = inference::GRPCInferenceService::NewStub(channel);
+    EXPECT_EQ(stub->ModelInfer(&context, infer, &response).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
   Stop();
   const std::vector<std::string> lines = LogLines();
   int marked = 0;
@@ -103,7 +135,7 @@ TEST_P(LogTest, HasNoPromptUnlessAskedFor) {
     marked += line.find("MARKER") != line.npos;
     EXPECT_THAT(line, Not(HasSubstr("s3cret")));
   }
-  EXPECT_EQ(marked, GetParam() ? 6 : 0);
+  EXPECT_EQ(marked, GetParam() ? 9 : 0);
   ASSERT_GE(lines.size(), 7U);
   EXPECT_THAT(lines[0], AllOf(HasSubstr("\"event\":\"request\""), HasSubstr("\"tenant\":\"alice\""),
                               HasSubstr("\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\""),
