@@ -163,6 +163,7 @@ MUTATIONS = [
     ("gateway_policies", "openai", "NetworkPolicy/recurve-openai", "spec.egress.1", DROP),
     ("gateway_policies", "openai", "NetworkPolicy/recurve-openai", "spec.ingress.0.from", [{"podSelector": {}}]),
     ("gateway_policies", "fronts", "NetworkPolicy/recurve", "spec.ingress.0.from.1", DROP),
+    ("gateway_policies", "secured", "Deployment/recurve-openai", "spec.template.metadata.labels.recurve-client", DROP),
     ("gateway_flags", "openai", "Deployment/recurve-openai", f"{SERVER}.args.1", "--attempts=1"),
     ("gateway_flags", "openai", "Deployment/recurve-openai", f"{SERVER}.args.8", "--slots=4"),
     ("gateway_flags", "openai", "Deployment/recurve-openai", f"{SERVER}.args.8", "--server_token_file=/etc/token"),

@@ -68,13 +68,14 @@ class Copy:
 
 
 def all_variants() -> dict[str, list[dict]]:
-    """Every overlay, the base alone, with each component, and with all of FRONTS, by name."""
+    """Every overlay, the base alone, with each component, with all of FRONTS, and with what keeps others out, by name."""
     with Copy() as copy:
         variants = {f"overlays/{name}": copy.overlay(name) for name in overlays()}
         variants["base"] = copy.with_components()
         for name in components():
             variants[f"components/{name}"] = copy.with_components(name)
         variants["fronts"] = copy.with_components(*FRONTS)
+        variants["secured"] = copy.with_components("networkpolicy", "openai-secured")
     return variants
 
 
