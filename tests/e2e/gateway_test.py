@@ -13,9 +13,11 @@ import subprocess
 import tempfile
 import unittest
 
+import grpc
+
 from tests.e2e.gateway import Answer, Gateway, chat_model
 from tests.e2e.harness import BIN, Collected, Server, json_lines, request
-from tests.e2e.security_test import make_certificates
+from tests.e2e.security_test import SecureServer, make_certificates, new_token
 
 PROMPT = "import os\n"
 GREEDY = {"prompt": PROMPT, "max_tokens": 12, "temperature": 0}
@@ -276,6 +278,30 @@ class GatewayAndServersTest(unittest.TestCase):
                                   **{"X-Recurve-Tenant": "other"})
             self.assertEqual(answer.status, 403, answer.body)
             self.assertNotIn(secret, gateway.log())
+
+    def test_servers_with_tls_and_tokens_are_found_by_name(self):
+        """As the component openai-secured has it."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        make_certificates(folder)  # for localhost
+        token, entry = new_token("openai", "openai")
+        (folder / "token").write_text(token + "\n")
+        client_token, client_entry = new_token("client", "alice")
+        (folder / "access.json").write_text(json.dumps({"tokens": [entry, client_entry]}))
+        credentials = grpc.ssl_channel_credentials((folder / "ca.pem").read_bytes())
+        server = SecureServer(credentials, f"--tls_cert={folder}/server.pem", f"--tls_key={folder}/server.key",
+                              f"--access_file={folder}/access.json", "--log_format=json")
+        self.addCleanup(server.kill)
+        name = server.address.replace("127.0.0.1", "dns:///localhost")
+        gateway = Gateway(name, flags=("--attempts=3", "--resume", f"--server_tls_ca={folder}/ca.pem",
+                                       f"--server_token_file={folder}/token"))
+        self.addCleanup(gateway.kill)
+        self.assertEqual(gateway.post("/v1/completions", GREEDY).status, 401)
+        answer = gateway.post("/v1/completions", GREEDY, Authorization=f"Bearer {client_token}")
+        self.assertEqual(answer.status, 200, answer.body)
+        server.wait_until(lambda: '"tenant":"alice"' in server.log(), "the call is not its client's")
+        stranger = Gateway(name, ready=False, flags=(f"--server_token_file={folder}/token",))
+        self.addCleanup(stranger.kill)
+        stranger.wait_until(lambda: "not_ready" in stranger.log(), "it speaks plaintext with a server that has TLS")
 
     def test_without_a_server_it_says_so_and_goes_on_when_one_is_there(self):
         folder = tempfile.TemporaryDirectory()
