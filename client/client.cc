@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/mutex.h"
 #include "client/call_status.h"
 #include "client/generate_stream.h"
@@ -108,6 +109,15 @@ absl::StatusOr<Response> CallMethod(Replicas& replicas, int attempts, uint64_t k
 
 using Stub = v1::GenerationService::Stub;
 
+// The question to one server how busy it is, on its way.
+struct LoadQuestion {
+  Replicas::Place place;
+  grpc::ClientContext context;
+  v1::GetLoadRequest request;
+  v1::GetLoadResponse response;
+  absl::Status status;
+};
+
 }  // namespace
 
 Client::Client(const ClientOptions& options)
@@ -185,6 +195,39 @@ absl::StatusOr<v1::GetModelInfoResponse> Client::GetModelInfo(const CallOptions&
 absl::StatusOr<v1::GetLoadResponse> Client::GetLoad(const CallOptions& options) {
   return CallMethod(*replicas_, options_.attempts, 0, options, &Stub::GetLoad,
                     v1::GetLoadRequest());
+}
+
+std::vector<ServerLoad> Client::GetLoads(const CallOptions& options) {
+  std::vector<ServerLoad> loads;
+  const absl::Status call = CheckCall(options);
+  const Deadline deadline(options);
+  std::deque<LoadQuestion> questions;
+  for (Replicas::Place& place : replicas_->All()) {
+    if (!call.ok()) {
+      loads.push_back({place.name, call});
+    } else {
+      questions.emplace_back().place = std::move(place);
+    }
+  }
+  absl::BlockingCounter running(static_cast<int>(questions.size()));
+  for (LoadQuestion& question : questions) {
+    PrepareTry(deadline, options, /*key=*/0, question.context);
+    question.place.stubs->generation.async()->GetLoad(
+        &question.context, &question.request, &question.response,
+        [&question, &running](const grpc::Status& status) {
+          question.status = FromGrpc(status, question.context);
+          running.DecrementCount();
+        });
+  }
+  running.Wait();
+  for (LoadQuestion& question : questions) {
+    if (question.status.ok()) {
+      loads.push_back({std::move(question.place.name), std::move(question.response)});
+    } else {
+      loads.push_back({std::move(question.place.name), question.status});
+    }
+  }
+  return loads;
 }
 
 absl::Status Client::CheckHealth(const std::string& service, const CallOptions& options) {

@@ -90,6 +90,12 @@ inline constexpr char kRetryPushbackPayload[] = "recurve/grpc-retry-pushback-ms"
 // Payload of an Unavailable status: no server was reached.
 inline constexpr char kNotReachedPayload[] = "recurve/not-reached";
 
+// What one of several servers answers.
+struct ServerLoad {
+  std::string server;
+  absl::StatusOr<v1::GetLoadResponse> load;
+};
+
 class Replicas;
 
 // Statuses carry gRPC's code and the server's message. Thread-safe.
@@ -129,6 +135,9 @@ class Client {
                                                     const CallOptions& options);
   absl::StatusOr<v1::GetModelInfoResponse> GetModelInfo(const CallOptions& options);
   absl::StatusOr<v1::GetLoadResponse> GetLoad(const CallOptions& options);
+  // Of all servers at once, in the order of their names, each asked a single time. With
+  // `options.timeout`, or a server that hangs holds all of them up.
+  std::vector<ServerLoad> GetLoads(const CallOptions& options);
 
   // OK if the server says that `service` is serving (empty: the server as a whole). Unavailable if
   // it says otherwise or cannot be reached, NotFound if it does not know the service.

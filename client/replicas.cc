@@ -122,6 +122,13 @@ Replicas::Choice Replicas::Choose(uint64_t key, ReplicaSet::Tries& tries) {
   return choice;
 }
 
+std::vector<Replicas::Place> Replicas::All() {
+  const absl::MutexLock lock(&mutex_);
+  std::vector<Place> places;
+  for (const auto& [name, authority] : authorities_) places.push_back({name, StubsOf(name)});
+  return places;
+}
+
 void Replicas::End(const Place& place, const ReplicaSet::Outcome& outcome) {
   const absl::MutexLock lock(&mutex_);
   set_.End(place.name, outcome, Now());

@@ -51,6 +51,8 @@ class Replicas {
   // As ReplicaSet. Asks servers that have failed whether they serve again, when it is time.
   Choice Choose(uint64_t key, ReplicaSet::Tries& tries);
   void End(const Place& place, const ReplicaSet::Outcome& outcome);
+  // Every server, for questions that are no calls: there is nothing to give back.
+  std::vector<Place> All();
   std::optional<Time> NextTry(const ReplicaSet::Tries& tries, const ReplicaSet::Outcome& outcome);
 
  private:

@@ -199,6 +199,22 @@ TEST_F(BalanceTest, AServerThatIsGoneIsLeftOut) {
   EXPECT_EQ(script_.relays().size(), 5U);
 }
 
+TEST_F(BalanceTest, EveryServerTellsHowBusyItIs) {
+  options_.servers = {"127.0.0.1:1", server_->address()};  // nobody listens on the first
+  Client client(options_);
+  CallOptions options;
+  options.timeout = std::chrono::seconds(30);
+  const std::vector<ServerLoad> loads = client.GetLoads(options);
+  ASSERT_EQ(loads.size(), 2U);
+  EXPECT_EQ(loads[0].server, options_.servers[0]);
+  EXPECT_TRUE(absl::IsUnavailable(loads[0].load.status())) << loads[0].load.status();
+  EXPECT_EQ(loads[1].server, options_.servers[1]);
+  ASSERT_TRUE(loads[1].load.ok()) << loads[1].load.status();
+  EXPECT_GT(loads[1].load->slots(), 0U);
+  options.request_id = std::string(kMaxRequestIdBytes + 1, 'a');
+  EXPECT_TRUE(absl::IsInvalidArgument(client.GetLoads(options).at(0).load.status()));
+}
+
 TEST_F(BalanceTest, EveryAddressOfANameIsAServer) {
   const std::string& address = relays_[0]->address();
   options_.servers = {"dns:///localhost" + address.substr(address.find(':'))};
