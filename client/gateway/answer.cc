@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/gateway/answer.h"
 
+#include "client/gateway/extension.h"
+
 namespace recurve::gateway {
 
 using nlohmann::json;
@@ -36,6 +38,7 @@ json Answer::Take(size_t prompt, const v1::GenerateResponse& message) {
   if (delta.is_null()) return nullptr;
   delta["index"] = choice;
   delta["finish_reason"] = FinishReason(message);
+  if (depths_) delta["recurve"] = ExtensionOf(message);
   return delta;
 }
 
@@ -50,6 +53,7 @@ void Answer::Add(const json& delta) {
   Merge(delta, &choice);
   choice["index"] = delta["index"];
   choice["finish_reason"] = delta["finish_reason"];
+  if (depths_) AppendExtension(delta["recurve"], &choice["recurve"]);
 }
 
 std::string Answer::Whole() const {

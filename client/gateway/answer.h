@@ -4,6 +4,7 @@
 #ifndef RECURVE_CLIENT_GATEWAY_ANSWER_H_
 #define RECURVE_CLIENT_GATEWAY_ANSWER_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -36,7 +37,10 @@ struct AnswerHead {
 // Thread-compatible. Choices are counted prompt by prompt, and sample by sample in each.
 class Answer {
  public:
-  Answer(AnswerHead head, uint32_t samples) : head_(std::move(head)), samples_(samples) {}
+  Answer(AnswerHead head, const Terms& terms)
+      : head_(std::move(head)),
+        samples_(std::max(1U, terms.request.samples())),
+        depths_(terms.depths) {}
   virtual ~Answer() = default;
 
   // What a message adds, as a choice of a chunk; null if that is nothing.
@@ -70,6 +74,7 @@ class Answer {
 
   const AnswerHead head_;
   const uint32_t samples_;
+  const bool depths_;
   std::map<size_t, v1::Usage> usages_;      // by choice
   std::map<size_t, uint64_t> cached_;       // prompt tokens, by prompt
   std::map<size_t, nlohmann::json> whole_;  // by choice

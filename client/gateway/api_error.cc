@@ -37,7 +37,10 @@ const std::map<std::string, std::string, std::less<>>& ParamNames() {
       {"frequency_penalty", "frequency_penalty"},
       {"repetition_penalty", "repetition_penalty"},
       {"logit_bias", "logit_bias"},
-      {"stop_token_ids", "stop_token_ids"}};
+      {"stop_token_ids", "stop_token_ids"},
+      {"max_recursions", "recurve.max_recursions"},
+      {"router_threshold", "recurve.router_threshold"},
+      {"adaptive_min", "recurve.adaptive_min"}};
   return *names;
 }
 

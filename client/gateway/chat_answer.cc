@@ -18,7 +18,7 @@ json Entry(const std::string& text, double logprob) {
 class ChatAnswer final : public Answer {
  public:
   ChatAnswer(AnswerHead head, const ChatTerms& terms)
-      : Answer(std::move(head), std::max(1U, terms.request.samples())), logprobs_(terms.logprobs) {}
+      : Answer(std::move(head), terms), logprobs_(terms.logprobs) {}
 
  private:
   const char* Object(bool is_chunk) const override {

@@ -48,7 +48,7 @@ void Append(const json& more, json* lists) {
 class CompletionAnswer final : public Answer {
  public:
   CompletionAnswer(AnswerHead head, const CompletionTerms& terms, std::vector<PromptEcho> echoes)
-      : Answer(std::move(head), std::max(1U, terms.request.samples())),
+      : Answer(std::move(head), terms),
         logprobs_(terms.logprobs),
         stream_(terms.stream),
         echoes_(std::move(echoes)),

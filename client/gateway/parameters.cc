@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/gateway/api_error.h"
+#include "client/gateway/extension.h"
 #include "client/gateway/json_values.h"
 #include "engine/base/json_error.h"
 #include "engine/base/parse_json.h"
@@ -208,6 +209,7 @@ const Readers<T>& CommonReaders() {
       {"stop_token_ids", ReadStopIds},
       {"logit_bias", ReadBiases},
       {"stream_options", ReadStreamOptions},
+      {"recurve", ReadExtension},
       {"n", Count<T>([](uint32_t n, T* terms) { terms->request.set_samples(n); })},
       {"max_tokens",
        Count<T>([](uint32_t n, T* terms) { terms->request.mutable_stop()->set_max_tokens(n); })},

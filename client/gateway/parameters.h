@@ -27,6 +27,7 @@ struct Terms {
   bool stream = false;
   bool include_usage = false;        // as a chunk of its own at the end of a stream
   bool usage_in_each_chunk = false;  // and in each
+  bool depths = false;               // of each token, see extension.h
   std::string user;                  // for the log
 };
 

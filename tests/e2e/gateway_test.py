@@ -150,6 +150,26 @@ class GatewayTest(unittest.TestCase):
         self.assertEqual("".join(tokens["token_strs"]), PROMPT)
         self.assertEqual(tokens["count"], len(tokens["tokens"]))
 
+    def test_depths_are_told_on_request(self):
+        answer = self.complete(logprobs=0, recurve={"depths": True})
+        tokens = answer["choices"][0]["recurve"]["tokens"]
+        self.assertEqual([(token["id"], token["depth"]) for token in tokens], list(zip(self.own.ids, self.own.depths)))
+        self.assertEqual("".join(token["text"] for token in tokens), self.own.text)
+        self.assertEqual([token["logprob"] for token in tokens],
+                         answer["choices"][0]["logprobs"]["token_logprobs"])
+        self.assertGreater(len(set(self.own.depths)), 1)
+        messages = [{"role": "user", "content": "Go"}]
+        for path, prompt in (("/v1/completions", {"prompt": PROMPT}), ("/v1/chat/completions", {"messages": messages})):
+            chunks = self.gateway.post(path, {**prompt, "max_tokens": 12, "temperature": 0, "stream": True,
+                                              "recurve": {"depths": True, "max_recursions": 1}}).events()
+            depths = [token["depth"] for chunk in chunks for token in chunk["choices"][0]["recurve"]["tokens"]]
+            self.assertEqual(depths, [1] * 12)
+        self.assertNotIn("recurve", self.complete()["choices"][0])
+        for field, value in (("max_recursions", 9), ("router_threshold", 2), ("adaptive_min", 0)):
+            answer = self.gateway.post("/v1/completions", {**GREEDY, "recurve": {field: value}})
+            self.assertEqual((answer.status, answer.error()["param"]), (400, f"recurve.{field}"), answer.body)
+            self.assertTrue(answer.error()["message"].startswith(f"recurve.{field} is {value}"), answer.body)
+
     def test_errors_have_openais_form_and_name_the_parameter(self):
         for fields, status, param in (
                 ({"suffix": "x"}, 400, "suffix"), ({"tmperature": 1}, 400, "tmperature"),

@@ -153,6 +153,35 @@ TEST(CompletionAnswerTest, AMessageThatSaysNothingIsNoChunk) {
   EXPECT_EQ(last["finish_reason"], "stop");
 }
 
+// With depths 1, 2, ...
+v1::GenerateResponse WithDepths(v1::GenerateResponse message) {
+  uint32_t depth = 0;
+  for (v1::Token& token : *message.mutable_tokens()) token.set_depth(++depth);
+  return message;
+}
+
+TEST(ExtensionTest, TokensHaveTheirDepthsAndSharesOfTheText) {
+  CompletionTerms terms = Terms(0);
+  terms.depths = true;
+  const auto answer = MakeCompletionAnswer(Head(), terms, {});
+  v1::GenerateResponse bare = WithDepths(Message({"c"}));
+  bare.mutable_tokens(0)->clear_logprobs();
+  const json whole =
+      Whole(*answer, {WithDepths(Message({"ä", "b"})), bare, End({}, v1::FINISH_REASON_LENGTH)});
+  EXPECT_EQ(whole["choices"][0]["recurve"]["tokens"],
+            (json{{{"id", 1}, {"text", "ä"}, {"depth", 1}, {"logprob", -1.0}},
+                  {{"id", 2}, {"text", "b"}, {"depth", 2}, {"logprob", -1.0}},
+                  {{"id", 1}, {"text", "c"}, {"depth", 1}}}));
+}
+
+TEST(ExtensionTest, ChunksOfChatsHaveItWhereItIsAskedFor) {
+  ChatTerms terms;
+  EXPECT_FALSE(MakeChatAnswer(Head(), terms)->Take(0, Message({"a"})).contains("recurve"));
+  terms.depths = true;
+  const json delta = MakeChatAnswer(Head(), terms)->Take(0, WithDepths(Message({"a"})));
+  EXPECT_EQ(delta["recurve"]["tokens"][0]["depth"], 1);
+}
+
 TEST(TokenLogprobsTest, ATokenAmongTheMostLikelyHasTheTextThatItHasAlone) {
   v1::GenerateResponse message;  // the first of two tokens that make one character
   v1::Token* token = message.add_tokens();

@@ -87,6 +87,28 @@ TEST(CompletionParametersTest, EveryParameterSetsItsTerm) {
   EXPECT_FALSE(request.output().skip_special_tokens());
 }
 
+TEST(CompletionParametersTest, TheExtensionSetsDepthsAndTheKnobsOfRecursion) {
+  const CompletionTerms terms = Completion(R"({"prompt": "a", "recurve": {"depths": true,
+      "max_recursions": 2, "router_threshold": 0.25, "adaptive_min": 1}})");
+  EXPECT_TRUE(terms.depths);
+  EXPECT_EQ(terms.request.recursion().max_recursions(), 2U);
+  EXPECT_EQ(terms.request.recursion().router_threshold(), 0.25F);
+  EXPECT_EQ(terms.request.recursion().adaptive_min(), 1U);
+  const CompletionTerms none =
+      Completion(R"({"prompt": "a", "recurve": {"depths": null, "max_recursions": null}})");
+  EXPECT_FALSE(none.depths || none.request.recursion().has_max_recursions());
+  for (const char* bad :
+       {R"("depths": 1)", R"("max_recursions": -1)", R"("max_recursions": "2")",
+        R"("router_threshold": "x")", R"("adaptive_min": 0.5)", R"("depth": true)"}) {
+    const std::string name = std::string(bad).substr(1, std::string(bad).find('"', 1) - 1);
+    const json error = Error(
+        ParseCompletion(absl::StrCat("{\"prompt\": \"a\", \"recurve\": {", bad, "}}")).status());
+    EXPECT_EQ(error["param"], "recurve." + name) << error;
+  }
+  EXPECT_EQ(Error(ParseCompletion(R"({"prompt": "a", "recurve": true})").status())["param"],
+            "recurve");
+}
+
 TEST(CompletionParametersTest, NullIsAsGoodAsLeftOut) {
   const CompletionTerms terms = Completion(
       R"({"prompt": "a", "temperature": null, "stop": null, "suffix": null, "n": null})");
