@@ -17,6 +17,7 @@ namespace recurve::gateway {
 struct CallEnd {
   std::string id;        // the client's x-request-id, or one that was made
   std::string path;      // of the endpoint; empty: none is there
+  bool is_look = false;  // asked again and again: no line in the log unless it fails
   std::string user;      // as the request says
   std::string trace_id;  // of its traceparent
   int http_status = 0;   // 499: the client went before the answer began

@@ -44,6 +44,9 @@ void AddListenFlags(CLI::App* app, GatewayOptions* options) {
                 "have a request under way, the new one.");
   group.Bounded("--max_body_bytes", &options->max_body_bytes, 1024, 1 << 30,
                 "Largest body of a request; larger ones are refused with 413.");
+  group.Switch("--page", &options->page,
+               "Serve the page: a playground and a view of the engine at /, its files below /page, "
+               "and its figures at /engine.");
   group.Duration("--idle_timeout", &options->idle_timeout, Milliseconds(10),
                  "A connection that brings no whole request, or does not take what it is sent, for "
                  "this long is closed.");
@@ -163,7 +166,7 @@ absl::StatusOr<std::variant<GatewayOptions, std::string>> ParseFlags(int argc,
                                                                      const char* const* argv) {
   GatewayOptions options;
   Words words;
-  CLI::App app("OpenAI's HTTP API in front of recurve-server.", "recurve-gateway");
+  CLI::App app("OpenAI's HTTP API, and a page, in front of recurve-server.", "recurve-gateway");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   const GeneralFlags general(&app);
   AddListenFlags(&app, &options);

@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/gateway/answer_stream.h"
 #include "client/gateway/api_error.h"
+#include "client/gateway/engine_view.h"
+#include "client/gateway/page.h"
 #include "engine/base/quotable.h"
 #include "engine/base/status_macros.h"
 
@@ -18,8 +20,11 @@ namespace {
 using nlohmann::json;
 
 constexpr char kModelPath[] = "/v1/models/";
+constexpr char kEnginePath[] = "/engine";
 // With a server's answer to a short call.
 constexpr std::chrono::seconds kPatience(30);
+// With each server's answer to how busy it is.
+constexpr std::chrono::seconds kLookPatience(2);
 
 // Answers with the error, if there is one; whether there was none.
 template <typename T>
@@ -63,14 +68,14 @@ absl::Status CheckSize(const CompletionTerms& terms, const ModelInfo& model) {
 
 const std::map<std::string, Gateway::Endpoint, std::less<>>& Gateway::Endpoints() {
   static const auto* const endpoints = new std::map<std::string, Endpoint, std::less<>>{
-      {"/v1/completions", {"POST", true, &Gateway::Complete}},
-      {"/v1/chat/completions", {"POST", true, &Gateway::Chat}},
-      {"/v1/models", {"GET", true, &Gateway::ListModels}},
-      {"/tokenize", {"POST", true, &Gateway::Tokenize}},
-      {"/detokenize", {"POST", true, &Gateway::Detokenize}},
-      {"/health", {"GET", false, &Gateway::Health}},
-      {"/readyz", {"GET", false, &Gateway::Health}},
-      {"/healthz", {"GET", false, &Gateway::Liveness}}};
+      {"/v1/completions", {"POST", Endpoint::kBlocks, &Gateway::Complete}},
+      {"/v1/chat/completions", {"POST", Endpoint::kBlocks, &Gateway::Chat}},
+      {"/v1/models", {"GET", Endpoint::kBlocks, &Gateway::ListModels}},
+      {"/tokenize", {"POST", Endpoint::kBlocks, &Gateway::Tokenize}},
+      {"/detokenize", {"POST", Endpoint::kBlocks, &Gateway::Detokenize}},
+      {"/health", {"GET", Endpoint::kAtOnce, &Gateway::Health}},
+      {"/readyz", {"GET", Endpoint::kAtOnce, &Gateway::Health}},
+      {"/healthz", {"GET", Endpoint::kAtOnce, &Gateway::Liveness}}};
   return *endpoints;
 }
 
@@ -84,27 +89,41 @@ Gateway::~Gateway() {
 void Gateway::Handle(HttpRequest request, std::shared_ptr<HttpResponseWriter> writer) {
   const auto call = std::make_shared<Call>(std::move(request), std::move(writer),
                                            static_cast<Call::Observer*>(this));
-  static constexpr Endpoint kModel = {"GET", true, &Gateway::TellModel};
   const std::string& path = call->request().path;
-  const auto found = Endpoints().find(path);
-  const Endpoint* endpoint = found == Endpoints().end() ? nullptr : &found->second;
-  if (absl::StartsWith(path, kModelPath)) endpoint = &kModel;
+  const Endpoint* const endpoint = Find(path);
   if (endpoint == nullptr) {
     return call->SendError(absl::NotFoundError(absl::StrCat("there is no ", Quotable(path))));
   }
-  call->end().path = endpoint == &kModel ? kModelPath : path;
-  if (call->request().method != endpoint->method) {
-    HttpResponse response = ErrorResponse(absl::InvalidArgumentError(absl::StrCat(
-        Quotable(call->request().method), " is not for ", path, "; use ", endpoint->method)));
+  call->end().path = absl::StartsWith(path, kModelPath) ? kModelPath : path;
+  const std::string& method = call->request().method;
+  // The HTTP server sends the answer of HEAD without its body.
+  if ((method == "HEAD" ? "GET" : method) != endpoint->method) {
+    HttpResponse response = ErrorResponse(absl::InvalidArgumentError(
+        absl::StrCat(Quotable(method), " is not for ", path, "; use ", endpoint->method)));
     response.status = 405;
     response.headers.emplace_back("Allow", endpoint->method);
     return call->Send(std::move(response));
   }
-  if (!endpoint->may_block) return (this->*endpoint->answer)(call);
-  parts_.workers->Post([this, call, answer = endpoint->answer] {
-    if (absl::Status known = CheckCaller(*call); !known.ok()) return call->SendError(known);
-    (this->*answer)(call);
+  if (endpoint->way == Endpoint::kAtOnce) return (this->*endpoint->answer)(call);
+  Workers* const workers = endpoint->way == Endpoint::kLooks ? parts_.lookers : parts_.workers;
+  workers->Post([this, call, endpoint] {
+    // Whoever asks how busy servers are is checked by them anyway.
+    const absl::Status known =
+        endpoint->way == Endpoint::kLooks ? absl::OkStatus() : CheckCaller(*call);
+    if (!known.ok()) return call->SendError(known);
+    (this->*endpoint->answer)(call);
   });
+}
+
+const Gateway::Endpoint* Gateway::Find(const std::string& path) const {
+  static constexpr Endpoint kModel = {"GET", Endpoint::kBlocks, &Gateway::TellModel};
+  static constexpr Endpoint kEngine = {"GET", Endpoint::kLooks, &Gateway::TellEngine};
+  static constexpr Endpoint kPage = {"GET", Endpoint::kAtOnce, &Gateway::ShowPage};
+  if (absl::StartsWith(path, kModelPath)) return &kModel;
+  if (parts_.page && path == kEnginePath) return &kEngine;
+  if (parts_.page && FindPageFile(path) != nullptr) return &kPage;
+  const auto found = Endpoints().find(path);
+  return found == Endpoints().end() ? nullptr : &found->second;
 }
 
 // ---- Generating ----
@@ -284,6 +303,28 @@ client::CallOptions Gateway::Patient(const Call& call) const {
   client::CallOptions options = call.options();
   options.timeout = kPatience;
   return options;
+}
+
+// ---- The page ----
+
+void Gateway::TellEngine(const CallPointer& call) {
+  call->end().is_look = true;
+  const auto model = parts_.models->model();
+  if (!Check(model, *call)) return;
+  client::CallOptions options = call->options();
+  options.timeout = kLookPatience;
+  // Servers ask for the client's own token here as everywhere, so nobody learns more than they may.
+  auto view = EngineView(**model, parts_.client->GetLoads(options));
+  if (!Check(view, *call)) return;
+  call->Send({.content_type = "application/json",
+              .body = *std::move(view),
+              .headers = {{"Cache-Control", "no-store"}}});
+}
+
+void Gateway::ShowPage(const CallPointer& call) {
+  call->end().is_look = true;
+  if (call->request().path != "/") call->end().path = "/page/";  // one name for all in the metrics
+  call->Send(PageResponse(*FindPageFile(call->request().path), call->request()));
 }
 
 // ---- Ends ----

@@ -31,9 +31,11 @@ class Gateway final : private Call::Observer {
     ModelWatch* models;
     ChatRenderer* renderer;
     Workers* workers;
+    Workers* lookers;     // for questions how busy servers are
     bool resume = false;  // streams that break, see CallOptions
-    bool ask_first =
-        false;  // a server whether it knows the caller, before anything is done for one
+    // A server whether it knows the caller, before anything is done for one.
+    bool ask_first = false;
+    bool page = false;  // see page.h
     // Hears of each call that has ended, on any thread.
     std::function<void(const CallEnd&)> on_end;
   };
@@ -57,10 +59,11 @@ class Gateway final : private Call::Observer {
   using CallPointer = std::shared_ptr<Call>;
   struct Endpoint {
     const char* method;
-    bool may_block;
+    enum { kAtOnce, kBlocks, kLooks } way;
     void (Gateway::*answer)(const CallPointer& call);
   };
   static const std::map<std::string, Endpoint, std::less<>>& Endpoints();
+  const Endpoint* Find(const std::string& path) const;
 
   void OnCall() override;
   void OnEnd(const CallEnd& end) override;
@@ -73,6 +76,8 @@ class Gateway final : private Call::Observer {
   void Detokenize(const CallPointer& call);
   void Health(const CallPointer& call);
   void Liveness(const CallPointer& call);
+  void TellEngine(const CallPointer& call);
+  void ShowPage(const CallPointer& call);
 
   // Unauthenticated, with the server's words, if servers ask for tokens and do not take the call's.
   absl::Status CheckCaller(const Call& call) const;

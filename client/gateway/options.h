@@ -26,6 +26,7 @@ struct GatewayOptions {
   client::ClientOptions client;  // without a token: clients have theirs
   std::string server_token;      // for the gateway's own questions; empty: none
   bool resume = false;
+  bool page = true;  // see page.h
 
   std::string python = "python3";
   Milliseconds template_timeout{2000};

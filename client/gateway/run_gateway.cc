@@ -31,6 +31,7 @@ namespace recurve::gateway {
 namespace {
 
 constexpr int kWorkers = 8;
+constexpr int kLookers = 2;  // servers that hang hold up who looks, and nobody else
 constexpr std::chrono::milliseconds kLook(20);
 constexpr uint32_t kMaxHeaderBytes = 16384;  // tokens and proxies' headers among them
 // For calls that were cancelled to hear of it.
@@ -46,6 +47,7 @@ absl::Status For(const char* flag, const absl::Status& status) {
 }
 
 void LogCall(const CallEnd& end, Log* log) {
+  if (end.is_look && end.error.ok()) return;
   const double ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - end.arrival)
           .count();
@@ -177,13 +179,15 @@ int RunGateway(const GatewayOptions& options, StopSign* stop, Log* log) {
     log->Write(status.ok() ? "ready" : "not_ready",
                {{"reason", std::string(status.ok() ? "a server takes calls" : status.message())}});
   });
-  Workers workers(kWorkers);
+  Workers workers(kWorkers), lookers(kLookers);
   Gateway gateway({.client = &client,
                    .models = &models,
                    .renderer = &renderer,
                    .workers = &workers,
+                   .lookers = &lookers,
                    .resume = options.resume,
                    .ask_first = !options.server_token.empty(),
+                   .page = options.page,
                    .on_end = [&metrics, log](const CallEnd& end) {
                      metrics.ObserveCall(end);
                      LogCall(end, log);

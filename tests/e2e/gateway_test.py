@@ -170,6 +170,27 @@ class GatewayTest(unittest.TestCase):
             self.assertEqual((answer.status, answer.error()["param"]), (400, f"recurve.{field}"), answer.body)
             self.assertTrue(answer.error()["message"].startswith(f"recurve.{field} is {value}"), answer.body)
 
+    def test_the_page_and_its_figures(self):
+        page = self.gateway.get("/")
+        self.assertEqual((page.status, page.headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+        self.assertIn("default-src 'none'", page.headers["Content-Security-Policy"])
+        self.assertNotRegex(page.body, r"<script(?! type=\"module\" src)|<style|style=|\son[a-z]+=|https?:")
+        head = self.gateway.ask("HEAD", "/")
+        self.assertEqual((head.status, head.body, head.headers["Content-Length"], head.headers["ETag"]),
+                         (200, "", str(len(page.body.encode())), page.headers["ETag"]))
+        again = self.gateway.get("/", **{"If-None-Match": page.headers["ETag"]})
+        self.assertEqual((again.status, again.body), (304, ""))
+        self.assertEqual(self.gateway.post("/", "{}").status, 405)
+        self.assertEqual(self.gateway.get("/page/nothing.js").status, 404)
+        engine = self.gateway.get("/engine")
+        self.assertEqual(engine.headers["Cache-Control"], "no-store")
+        server, = engine.json()["servers"]
+        self.assertEqual(server["load"]["slots"], 8)
+        self.assertEqual(len(server["load"]["generated_rows_by_depth"]), engine.json()["model"]["num_recursions"])
+        self.assertIn('recurve_gateway_calls_total{path="/engine",status="200"}', self.gateway.metrics())
+        self.assertNotIn('path="/page/main.js"', self.gateway.metrics())
+        self.assertNotIn("/engine", self.gateway.log())  # it is asked for all the time
+
     def test_errors_have_openais_form_and_name_the_parameter(self):
         for fields, status, param in (
                 ({"suffix": "x"}, 400, "suffix"), ({"tmperature": 1}, 400, "tmperature"),
@@ -297,6 +318,9 @@ class GatewayAndServersTest(unittest.TestCase):
             answer = gateway.post("/v1/completions", GREEDY, Authorization=f"Bearer a.{secret}",
                                   **{"X-Recurve-Tenant": "other"})
             self.assertEqual(answer.status, 403, answer.body)
+            self.assertEqual(gateway.get("/engine").status, 401)
+            self.assertEqual(gateway.get("/engine", Authorization=f"Bearer a.{secret}").status, 200)
+            self.assertEqual(gateway.get("/").status, 200)
             self.assertNotIn(secret, gateway.log())
 
     def test_servers_with_tls_and_tokens_are_found_by_name(self):
@@ -444,6 +468,11 @@ class GatewayAndServersTest(unittest.TestCase):
         gateway.wait_until(is_new, "the new certificate is not shown")
         self.assertIn("credentials_reloaded", gateway.log())
         self.assertEqual(gateway.stop(), 0)
+
+    def test_the_page_can_be_left_out(self):
+        _, gateway = self.start(gateway=("--page=false",))
+        for path in ("/", "/page/main.js", "/engine"):
+            self.assertEqual(gateway.get(path).status, 404)
 
     def test_bad_flags_are_named(self):
         for flag, word in (("--listen=nowhere", "--listen"), ("--max_body_bytes=1", "--max_body_bytes"),
