@@ -73,6 +73,7 @@ const std::map<std::string, Gateway::Endpoint, std::less<>>& Gateway::Endpoints(
       {"/v1/models", {"GET", Endpoint::kBlocks, &Gateway::ListModels}},
       {"/tokenize", {"POST", Endpoint::kBlocks, &Gateway::Tokenize}},
       {"/detokenize", {"POST", Endpoint::kBlocks, &Gateway::Detokenize}},
+      {"/tokenizer_info", {"GET", Endpoint::kBlocks, &Gateway::TellTokenizer}},
       {"/health", {"GET", Endpoint::kAtOnce, &Gateway::Health}},
       {"/readyz", {"GET", Endpoint::kAtOnce, &Gateway::Health}},
       {"/healthz", {"GET", Endpoint::kAtOnce, &Gateway::Liveness}}};
@@ -273,6 +274,27 @@ void Gateway::Detokenize(const CallPointer& call) {
   if (!Check(text, *call)) return;
   call->SendJson(
       json{{"prompt", text->text()}}.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+void Gateway::TellTokenizer(const CallPointer& call) {
+  const auto model = parts_.models->model();
+  if (!Check(model, *call)) return;
+  const ModelInfo& info = **model;
+  json answer = {{"model_max_length", info.max_context()}};
+  for (const auto& [name, text] : info.special_tokens()) answer[name] = text;
+  for (const auto& chat : info.chat_templates()) {
+    if (chat.name() == "default") answer["chat_template"] = chat.text();
+  }
+  // Harnesses begin texts with it, and a model may know it by its id alone.
+  if (!answer.contains("eos_token") && info.has_tokenizer() && info.eos_token_ids_size() > 0) {
+    v1::DetokenizeRequest request;
+    request.add_ids(info.eos_token_ids(0));
+    request.set_skip_special_tokens(false);
+    const auto eos = parts_.client->Detokenize(request, Patient(*call));
+    if (!Check(eos, *call)) return;
+    answer["eos_token"] = eos->text();
+  }
+  call->SendJson(answer.dump());
 }
 
 void Gateway::Health(const CallPointer& call) {

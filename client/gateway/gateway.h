@@ -74,6 +74,7 @@ class Gateway final : private Call::Observer {
   void TellModel(const CallPointer& call);
   void Tokenize(const CallPointer& call);
   void Detokenize(const CallPointer& call);
+  void TellTokenizer(const CallPointer& call);
   void Health(const CallPointer& call);
   void Liveness(const CallPointer& call);
   void TellEngine(const CallPointer& call);

@@ -82,7 +82,9 @@ class Gateway:
     def metrics(self) -> str:
         connection = http.client.HTTPConnection(self.metrics_address, timeout=60)
         connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return text
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:

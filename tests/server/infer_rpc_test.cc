@@ -62,6 +62,17 @@ TEST_F(InferRpcTest, InferHasTheWholeText) {
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(TextOf(response), "abc");
   EXPECT_EQ(response.id(), "7");
+  // Clients compare the counts of a request's parts.
+  grpc::ClientContext asking;
+  inference::ModelStatisticsResponse told;
+  engine_->WaitUntilEnded(1);
+  ASSERT_TRUE(NewInferStub()->ModelStatistics(&asking, {}, &told).ok());
+  const inference::InferStatistics& parts = told.model_stats(0).inference_stats();
+  EXPECT_EQ(parts.success().count(), 1);
+  EXPECT_EQ(parts.queue().count(), 1);
+  EXPECT_EQ(parts.compute_input().count(), 1);
+  EXPECT_EQ(parts.compute_infer().count(), 1);
+  EXPECT_EQ(parts.compute_output().count(), 1);
 }
 
 TEST_F(InferRpcTest, InferRefusesAStream) {
