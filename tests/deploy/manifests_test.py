@@ -9,7 +9,8 @@ import tempfile
 import textwrap
 import unittest
 
-from tests.deploy import flag_checks, front_checks, gateway_checks, metric_checks, pod_checks, reference_checks, schema_checks
+from tests.deploy import (flag_checks, front_checks, gateway_checks, inference_checks, metric_checks, pod_checks, reference_checks,
+                          schema_checks)
 from tests.deploy.mutations import MUTATIONS, broken
 from tests.deploy.rendering import ROOT, Copy, all_variants
 from tests.deploy.envoy_harness import Authority, Configuration, Front
@@ -47,9 +48,13 @@ def metric_names(objects):
     return metric_checks.metric_names(objects, LIVE)
 
 
+def picker_metrics(objects):
+    return inference_checks.picker_metrics(objects, LIVE)
+
+
 CHECKS = {check.__name__: check for check in (
     *pod_checks.CHECKS, *flag_checks.CHECKS, *front_checks.CHECKS, *gateway_checks.CHECKS, *reference_checks.CHECKS, *schema_checks.CHECKS,
-    *metric_checks.CHECKS, metric_names)}
+    *inference_checks.CHECKS, *metric_checks.CHECKS, metric_names, picker_metrics)}
 
 
 def variant(name):
@@ -75,8 +80,11 @@ class ManifestsTest(unittest.TestCase):
 
     def test_each_component_adds_what_it_says(self):
         kinds = {
+            "openai-route": ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget", "HTTPRoute", "NetworkPolicy"],
             "envoy": ["ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", *["NetworkPolicy"] * 2],
             "gateway": "GRPCRoute", "grafana": "ConfigMap", "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject",
+            "inference-pool": ["ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Service", "Deployment", "GRPCRoute",
+                               "InferencePool"],
             "openai": ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy"],
             "model-pvc": "PersistentVolumeClaim", "networkpolicy": "NetworkPolicy", "podmonitor": ["PodMonitor"] * 3,
             "prometheusrule": "PrometheusRule"}

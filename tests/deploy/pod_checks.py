@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from tests.deploy.flag_checks import Settings, seconds
-from tests.deploy.rendering import ROOT, named, pods, servers
+from tests.deploy.rendering import ROOT, find, named, pods, servers
 
 # Beyond what the server adds up, for the kubelet and a busy node.
 SLACK_SECONDS = 3
@@ -67,6 +67,8 @@ def drain(objects: list[dict]) -> list[str]:
 def security(objects: list[dict]) -> list[str]:
     """Of all pods; the user is our image's."""
     findings = []
+    # Who is given rights asks the cluster's API for something.
+    talking = {subject["name"] for binding in find(objects, "RoleBinding") for subject in binding["subjects"]}
     user = re.search(r"^USER (\d+):(\d+)", (ROOT / "Dockerfile").read_text(), re.M)
     for deployment, pod, container in pods(objects):
         context, own = pod.get("securityContext", {}), container.get("securityContext", {})
@@ -80,7 +82,8 @@ def security(objects: list[dict]) -> list[str]:
             ("readOnlyRootFilesystem", own.get("readOnlyRootFilesystem"), True),
             ("capabilities", own.get("capabilities"), {"drop": ["ALL"]}),
             ("privileged", own.get("privileged", False), False),
-            ("automountServiceAccountToken", pod.get("automountServiceAccountToken"), False),
+            ("automountServiceAccountToken", pod.get("automountServiceAccountToken"),
+             pod.get("serviceAccountName") in talking),
             ("hostNetwork", pod.get("hostNetwork", False), False),
         ]
         findings += [f"{named(deployment)}: {field} is {value}, expected {right}"

@@ -19,7 +19,7 @@ def _selections(thing: dict):
     spec = thing.get("spec", {})
     if thing["kind"] == "Service":
         yield spec.get("selector", {}), [port["targetPort"] for port in spec["ports"]]
-    elif thing["kind"] == "PodDisruptionBudget":
+    elif thing["kind"] in ("PodDisruptionBudget", "InferencePool"):
         yield spec["selector"]["matchLabels"], []
     elif thing["kind"] == "PodMonitor":
         yield spec["selector"]["matchLabels"], [endpoint["port"] for endpoint in spec["podMetricsEndpoints"]]
@@ -71,7 +71,7 @@ def ports(objects: list[dict]) -> list[str]:
 def services(objects: list[dict]) -> list[str]:
     """One Service of the servers for clients that balance, one for proxies; what they say of the protocol is true."""
     findings = []
-    plaintext = {"server": "kubernetes.io/h2c", "gateway": "http"}
+    plaintext = {"server": "kubernetes.io/h2c", "gateway": "http", "picker": "kubernetes.io/h2c"}
     for deployment, _, container in pods(objects):
         has_tls = any(argument.startswith("--tls_cert=") for argument in container["args"])
         protocol = "https" if has_tls else plaintext.get(container["name"], "https")
@@ -119,8 +119,12 @@ def targets(objects: list[dict]) -> list[str]:
 
 def routes(objects: list[dict]) -> list[str]:
     findings = []
-    for route in find(objects, "GRPCRoute"):
+    for route in find(objects, "GRPCRoute") + find(objects, "HTTPRoute"):
         for backend in (b for rule in route["spec"]["rules"] for b in rule["backendRefs"]):
+            if backend.get("kind") == "InferencePool":
+                if not find(objects, "InferencePool", backend["name"]):
+                    findings.append(f"{named(route)}: there is no InferencePool {backend['name']}")
+                continue
             found = find(objects, "Service", backend["name"])
             if not found or backend["port"] not in [port["port"] for port in found[0]["spec"]["ports"]]:
                 findings.append(f"{named(route)}: there is no Service {backend['name']} with port {backend['port']}")

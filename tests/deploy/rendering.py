@@ -17,7 +17,7 @@ MANIFESTS = DEPLOY / "kubernetes"
 KUBECTL = pathlib.Path(sys.executable).parent / "kubectl"  # of tests/requirements_operations.txt
 
 # Components that stand on another.
-NEEDS = {"mutual-tls": ["tls"], "access": ["tls"], "openai-secured": ["tls", "access", "openai"]}
+NEEDS = {"mutual-tls": ["tls"], "access": ["tls"], "openai-secured": ["tls", "access", "openai"], "openai-route": ["openai"]}
 
 # What stands in front of the servers, and all that watches it.
 FRONTS = ("openai", "envoy", "podmonitor", "prometheusrule", "grafana")

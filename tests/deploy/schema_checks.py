@@ -7,6 +7,7 @@ from __future__ import annotations
 import jsonschema
 import kubernetes_validate
 
+from tests.deploy.inference_checks import picker_configs
 from tests.deploy.rendering import named
 
 # The oldest that is supported, some between, and the newest that the package has. A volume of an image is newer.
@@ -25,6 +26,9 @@ def _list(items: dict) -> dict:
 
 TEXT, NUMBER, MAP = {"type": "string"}, {"type": "integer"}, {"type": "object", "additionalProperties": {"type": "string"}}
 DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d|w|y))+$"}
+PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_PARENTS = _list(_object("name", name=TEXT, namespace=TEXT, sectionName=TEXT))
+_CONTAINER = {"type": "object", "required": ["name", "image"]}  # Kubernetes' own
 _SCALING = _object(stabilizationWindowSeconds=NUMBER, selectPolicy=TEXT, policies=_list(
     _object("type value periodSeconds", type={"enum": ["Pods", "Percent"]}, value=NUMBER, periodSeconds=NUMBER)))
 
@@ -52,12 +56,41 @@ CUSTOM = {
             metadata=_object("serverAddress query threshold", serverAddress=TEXT, query=TEXT, threshold=TEXT))),
         advanced=_object(horizontalPodAutoscalerConfig=_object(
             behavior=_object(scaleUp=_SCALING, scaleDown=_SCALING))))),
-    # Gateway API 1.1 and later, gateway.networking.k8s.io_grpcroutes.yaml
+    # Gateway API 1.1 and later, gateway.networking.k8s.io_grpcroutes.yaml; a Service needs a port, a pool has its own
     "GRPCRoute": ("gateway.networking.k8s.io/v1", _object(
-        "parentRefs rules", parentRefs=_list(_object("name", name=TEXT, namespace=TEXT, sectionName=TEXT)),
+        "parentRefs rules", parentRefs=_PARENTS,
         hostnames=_list(TEXT), rules=_list(_object(
             "backendRefs", matches=_list(_object(method=_object(service=TEXT, method=TEXT, type={"enum": ["Exact", "RegularExpression"]}))),
-            backendRefs=_list(_object("name port", name=TEXT, port=NUMBER, weight=NUMBER)))))),
+            backendRefs=_list({"oneOf": [
+                _object("name port", name=TEXT, port=PORT, weight=NUMBER),
+                _object("group kind name", group={"const": "inference.networking.k8s.io"}, kind={"const": "InferencePool"},
+                        name=TEXT, weight=NUMBER)]}))))),
+    # Gateway API 1.2 and later, gateway.networking.k8s.io_httproutes.yaml
+    "HTTPRoute": ("gateway.networking.k8s.io/v1", _object(
+        "parentRefs rules", parentRefs=_PARENTS, hostnames=_list(TEXT), rules=_list(_object(
+            "backendRefs", matches=_list(_object(path=_object(
+                "type value", type={"enum": ["Exact", "PathPrefix", "RegularExpression"]}, value={"type": "string", "pattern": "^/"}))),
+            timeouts=_object(request={"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}),
+            backendRefs=_list(_object("name port", name=TEXT, port=PORT, weight=NUMBER)))))),
+    # Gateway API inference extension 1.6.0, inference.networking.k8s.io_inferencepools.yaml; appProtocol is of 1.5 and later.
+    # The port of a Service must be said.
+    "InferencePool": ("inference.networking.k8s.io/v1", _object(
+        "selector targetPorts", selector=_object("matchLabels", matchLabels=MAP),
+        targetPorts={**_list(_object("number", number=PORT)), "maxItems": 8}, appProtocol={"enum": ["http", "kubernetes.io/h2c"]},
+        endpointPickerRef=_object("name port", name=TEXT, port=_object("number", number=PORT),
+                                  failureMode={"enum": ["FailOpen", "FailClose"]}))),
+    # KServe, main in August 2026 (after 0.17), serving.kserve.io_servingruntimes.yaml
+    "ServingRuntime": ("serving.kserve.io/v1alpha1", _object(
+        "containers", annotations=MAP, containers=_list(_CONTAINER), protocolVersions=_list({"enum": ["v1", "v2", "grpc-v1", "grpc-v2"]}),
+        supportedModelFormats=_list(_object("name", name=TEXT, version=TEXT, autoSelect={"type": "boolean"},
+                                            priority={"type": "integer", "minimum": 1})))),
+    # the same, serving.kserve.io_inferenceservices.yaml
+    "InferenceService": ("serving.kserve.io/v1beta1", _object(
+        "predictor", predictor=_object(
+            "model", minReplicas=NUMBER, maxReplicas=NUMBER, terminationGracePeriodSeconds=NUMBER,
+            automountServiceAccountToken={"type": "boolean"}, securityContext={"type": "object"},
+            model=_object("modelFormat", runtime=TEXT, modelFormat=_object("name", name=TEXT, version=TEXT), protocolVersion=TEXT,
+                          storageUri={"type": "string", "pattern": "^[a-z0-9]+://"})))),
 }
 
 
@@ -68,6 +101,28 @@ def _custom(thing: dict) -> list[str]:
     schema = _object("apiVersion kind metadata spec", apiVersion=TEXT, kind=TEXT, metadata={"type": "object"}, spec=spec)
     return [f"{named(thing)}: {'/'.join(map(str, error.absolute_path))}: {error.message}"
             for error in jsonschema.Draft202012Validator(schema).iter_errors(thing)]
+
+
+_REFERENCE = _object("pluginRef", pluginRef=TEXT)
+# llm-d-router, main in August 2026 (after 0.9.0), apix/config/v1alpha1; of parameters what the plugins read
+PICKER = _object(
+    "apiVersion kind plugins schedulingProfiles", apiVersion={"const": "llm-d.ai/v1alpha1"}, kind=TEXT,
+    plugins=_list(_object("type", name=TEXT, type=TEXT, parameters=_object(
+        scheme={"enum": ["http", "https"]}, path=TEXT, port=PORT, interval=DURATION,
+        defaultEngine=TEXT, engineConfigs=_list(_object(
+            "name", name=TEXT, queuedRequestsSpec=TEXT, runningRequestsSpec=TEXT, kvUsageSpec=TEXT)),
+        autoTune={"type": "boolean"}, blockSizeTokens=NUMBER))),
+    dataLayer=_object("sources", sources=_list(_object("pluginRef extractors", pluginRef=TEXT, extractors=_list(_REFERENCE)))),
+    requestHandler=_object("parsers", parsers=_list(_REFERENCE)),
+    schedulingProfiles=_list(_object("name plugins", name=TEXT, plugins=_list(
+        _object("pluginRef", pluginRef=TEXT, weight={"type": "number", "minimum": 0})))))
+
+
+def picker_schema(objects: list[dict]) -> list[str]:
+    """Of the file that an endpoint picker reads."""
+    return [f"{named(thing)}: {'/'.join(map(str, error.absolute_path))}: {error.message}"
+            for thing, config in picker_configs(objects)
+            for error in jsonschema.Draft202012Validator(PICKER).iter_errors(config)]
 
 
 def _has_image_volume(thing: dict) -> bool:
@@ -90,4 +145,4 @@ def schemas(objects: list[dict]) -> list[str]:
     return findings
 
 
-CHECKS = (schemas,)
+CHECKS = (schemas, picker_schema)
