@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -19,18 +18,22 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/prompt_text.h"
 #include "client/cli/report.h"
+#include "client/cli/terminal.h"
 #include "client/load/bench_flags.h"
 #include "client/load/definitions.h"
 #include "client/load/html_report.h"
+#include "client/load/make_target.h"
 #include "client/load/plan_load.h"
 #include "client/load/progress_line.h"
 #include "client/load/prompts.h"
 #include "client/load/rate_search.h"
 #include "client/load/report.h"
+#include "client/load/report_csv.h"
 #include "client/load/report_json.h"
 #include "client/load/report_text.h"
 #include "client/load/requests_file.h"
 #include "client/load/run_load.h"
+#include "client/load/server_watch.h"
 #include "client/load/sweep.h"
 #include "client/load/trace.h"
 #include "client/load/write_file.h"
@@ -39,7 +42,6 @@ namespace recurve::client {
 namespace {
 
 constexpr int kSloMissed = 3;  // exit code
-constexpr std::chrono::seconds kAskTimeout(5);
 
 absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
   auto text = ReadText(file);
@@ -50,27 +52,23 @@ absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& file) {
       absl::StrCat("--trace: the file '", file, "': ", entries.status().message()));
 }
 
-absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
-                                          const v1::GetModelInfoResponse& info, Client& client) {
+absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags, const TargetInfo& info,
+                                          Target& target) {
   RequestMaker maker;
   flags.sampling.Fill(maker.base);
-  maker.vocab_size = info.vocab_size();
+  maker.vocab_size = info.vocab_size;
   maker.prompt_tokens = flags.prompt_tokens;
   maker.max_tokens = flags.max_tokens;
   maker.load_seed = flags.load_seed;
   maker.faults = flags.faults;
   if (flags.prompts.empty() && flags.sharegpt.empty()) {
-    if (maker.vocab_size == 0) {
-      return absl::InternalError("the server tells a vocabulary of no tokens");
-    }
     // A seed that two runs hardly share, and that one can type.
     maker.prompt_seed = flags.prompt_seed.value_or(std::random_device()());
     return maker;
   }
   auto prompts = flags.sharegpt.empty()
                      ? ReadPrompts(flags.prompts)
-                     : ReadConversations(flags.sharegpt, flags.load_seed, info.max_context(),
-                                         client, flags.connection.call());
+                     : ReadConversations(flags.sharegpt, flags.load_seed, info.max_context, target);
   if (!prompts.ok()) return prompts.status();
   maker.prompts = *std::move(prompts);
   return maker;
@@ -79,25 +77,25 @@ absl::StatusOr<RequestMaker> MakeRequests(const BenchFlags& flags,
 // Runs loads one after the other, each with random prompts of its own.
 class Runner {
  public:
-  Runner(const BenchFlags& flags, RequestMaker requests, Client& client, std::stop_token stop)
-      : flags_(flags), requests_(std::move(requests)), client_(client), stop_(std::move(stop)) {}
+  Runner(const BenchFlags& flags, RequestMaker requests, Target& target, std::stop_token stop)
+      : flags_(flags), requests_(std::move(requests)), target_(target), stop_(std::move(stop)) {}
 
   Report Run(PlannedLoad load) {
     if (requests_.prompts.empty()) load.plan.prompt_seed = requests_.prompt_seed;
-    const auto before = AskServer();
-    ProgressLine progress(isatty(STDERR_FILENO) != 0);
-    result_ = RunLoad(client_, flags_.connection.call(),
+    ServerWatch watch(target_);
+    ProgressLine progress(!flags_.quiet && isatty(STDERR_FILENO) != 0);
+    result_ = RunLoad(target_, flags_.connection.call(),
                       {load.shape, [this](uint64_t index) { return requests_.Make(index); },
                        [this](uint64_t index, const v1::GenerateRequest& request) {
                          return requests_.FaultOf(index, request);
                        },
+                       flags_.connection.client.attempts,
                        [&](const LoadProgress& so_far) { progress.Show(so_far); }},
                       stop_);
     progress.Clear();
     ++requests_.prompt_seed;
-    const auto after = AskServer();
     Report report = MakeReport(load.plan, result_);
-    if (before && after) report.server = DeltaOf(*before, *after);
+    report.server = watch.End();
     return report;
   }
 
@@ -105,17 +103,9 @@ class Runner {
   const LoadResult& result() const { return result_; }
 
  private:
-  std::optional<v1::GetLoadResponse> AskServer() {
-    if (!flags_.connection.is_one_server()) return std::nullopt;
-    CallOptions call = flags_.connection.call();
-    call.timeout = kAskTimeout;  // a server that hangs takes nobody's report
-    auto load = client_.GetLoad(call);
-    return load.ok() ? std::make_optional(*std::move(load)) : std::nullopt;
-  }
-
   const BenchFlags& flags_;
   RequestMaker requests_;
-  Client& client_;
+  Target& target_;
   const std::stop_token stop_;
   LoadResult result_;
 };
@@ -143,15 +133,21 @@ Sweep FindRate(const BenchFlags& flags, Runner& runner) {
 }
 
 // Prints what was measured; false if it could not.
-bool Print(const BenchFlags& flags, const v1::GetModelInfoResponse& info, const Sweep& sweep) {
+bool Print(const BenchFlags& flags, const TargetInfo& info, const Sweep& sweep) {
   const std::string& server = flags.connection.server;
   const bool is_json = flags.format == "json";
+  const TextStyle style = {
+      .is_brief = flags.quiet,
+      .has_color = !flags.no_color &&
+                   ChooseDepthMarks("auto", isatty(STDOUT_FILENO) != 0) == DepthMarks::kColors};
   std::string text;
-  if (sweep.is_search || flags.rates.size() > 1 || flags.streams.size() > 1) {
-    text = is_json ? SweepJson(info, sweep) : SweepText(server, info.model_name(), sweep);
+  if (flags.format == "csv") {
+    text = ReportsCsv(info, sweep.points);
+  } else if (sweep.is_search || flags.rates.size() > 1 || flags.streams.size() > 1) {
+    text = is_json ? SweepJson(info, sweep) : SweepText(server, info.model_name, sweep, style);
   } else {
     const Report& report = sweep.points.front();
-    text = is_json ? ReportJson(info, report) : ReportText(server, info, report);
+    text = is_json ? ReportJson(info, report) : ReportText(server, info, report, style);
   }
   std::fputs(text.c_str(), stdout);
   return FlushOutput();
@@ -170,8 +166,8 @@ int ExitCode(const Sweep& sweep) {
 }
 
 // Of the one load that was run.
-absl::Status WriteFiles(const BenchFlags& flags, const v1::GetModelInfoResponse& info,
-                        const Report& report, const LoadResult& result) {
+absl::Status WriteFiles(const BenchFlags& flags, const TargetInfo& info, const Report& report,
+                        const LoadResult& result) {
   absl::Status status;
   if (!flags.requests_file.empty()) {
     status.Update(WriteRequestsFile(flags.requests_file, result.records));
@@ -192,15 +188,19 @@ int Bench(const BenchFlags& flags) {
   }
   const auto loads = PlanLoads(flags, trace);
   if (!loads.ok()) return ReportError(loads.status());
-  Client client(flags.connection.options());
-  const auto info = client.GetModelInfo(flags.connection.call());
+  const auto target = MakeTarget(flags.target, flags.connection);
+  if (!target.ok()) return ReportError(target.status());
+  const auto info = (*target)->Describe();
   if (!info.ok()) return ReportError(flags.connection.server, info.status());
-  auto requests = MakeRequests(flags, *info, client);
+  auto requests = MakeRequests(flags, *info, **target);
   if (!requests.ok()) return ReportError(requests.status());
+  if (const absl::Status status = (*target)->Check(requests->base); !status.ok()) {
+    return ReportError(status);
+  }
   requests->trace = std::move(trace);
 
   const Interrupt interrupt;
-  Runner runner(flags, *std::move(requests), client, interrupt.stop());
+  Runner runner(flags, *std::move(requests), **target, interrupt.stop());
   const Sweep sweep = flags.find_rate ? FindRate(flags, runner) : RunSweep(*loads, runner);
   if (!Print(flags, *info, sweep)) return 1;
   const absl::Status written = WriteFiles(flags, *info, sweep.points.back(), runner.result());

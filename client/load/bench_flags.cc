@@ -13,6 +13,7 @@
 namespace recurve::client {
 namespace {
 
+constexpr uint32_t kMost32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kMost64 = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kMostInFlight = 10000;
 constexpr double kLeastRate = 1e-4, kMostRate = 1e6;  // requests a second
@@ -29,6 +30,35 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& name, Value& value,
     return true;
   };
   return app.add_option(name, take, help)->type_name("TEXT");
+}
+
+absl::StatusOr<nlohmann::json> ParseExtraBody(const std::string& text) {
+  auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_object()) return json;
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", text, "' is not possible: expected a JSON object"));
+}
+
+void AddTargetFlags(CLI::App& app, TargetFlags& flags) {
+  constexpr char kTarget[] = "Protocol";
+  app.add_option("--protocol", flags.protocol,
+                 "recurve: recurve.v1; oip: Open Inference Protocol over gRPC, with the tensors of "
+                 "Triton's vLLM backend; openai: /v1/completions over HTTP. Unset: openai if "
+                 "--server is http://HOST:PORT, else recurve")
+      ->check(CLI::IsMember({"recurve", "oip", "openai"}))
+      ->group(kTarget);
+  app.add_option("--model", flags.model,
+                 "Name of the model, for oip and openai; openai unset: the first of /v1/models")
+      ->group(kTarget);
+  app.add_option("--vocab_size", flags.vocab_size,
+                 "Random prompts of openai are token ids below this, exactly as long as asked for; "
+                 "unset: common words, about a token each")
+      ->transform(WholeNumber(1, kMost32))
+      ->group(kTarget);
+  AddParsed<nlohmann::json>(app, "--extra_body", flags.extra_body, &ParseExtraBody,
+                            "JSON object merged into each request's body (openai) or "
+                            "sampling_parameters (oip); null takes a member away")
+      ->group(kTarget);
 }
 
 void AddArrivalFlags(CLI::App& app, BenchFlags& flags) {
@@ -109,8 +139,9 @@ void AddWindowFlags(CLI::App& app, BenchFlags& flags) {
 void AddFaultFlags(CLI::App& app, BenchFlags& flags) {
   AddParsed<Faults>(app, "--faults", flags.faults, &Faults::Parse,
                     "Requests that misbehave, which the figures leave out: cancel:SHARE are "
-                    "cancelled on the way, deadline:SHARE:TIME have a deadline of at most TIME; as "
-                    "cancel:0.1,deadline:0.05:2s")
+                    "cancelled on the way, deadline:SHARE:TIME have a deadline of at most TIME, "
+                    "slow:SHARE:TIME read a message TIME after the one before; as "
+                    "cancel:0.1,deadline:0.05:2s,slow:0.1:500ms")
       ->group("Faults");
 }
 
@@ -223,15 +254,23 @@ absl::Status CheckBenchFlags(const BenchFlags& flags) {
 }
 
 void AddBenchFlags(CLI::App& app, BenchFlags& flags) {
+  AddTargetFlags(app, flags.target);
   AddArrivalFlags(app, flags);
   AddWindowFlags(app, flags);
   AddFaultFlags(app, flags);
   AddSloFlags(app, flags);
   AddPromptFlags(app, flags);
   AddSamplingFlags(app, flags.sampling);
-  app.add_option("--format", flags.format, "text: a table; json: one object")
-      ->check(CLI::IsMember({"text", "json"}))
+  app.add_option("--format", flags.format,
+                 "text: a table; json: one object; csv: a row for each load")
+      ->check(CLI::IsMember({"text", "json", "csv"}))
       ->capture_default_str()
+      ->group("Output");
+  app.add_flag("--quiet", flags.quiet,
+               "No progress on the terminal, and a text without histograms and definitions")
+      ->group("Output");
+  app.add_flag("--no_color", flags.no_color,
+               "No colours on the terminal; nor are there any where NO_COLOR is set")
       ->group("Output");
   app.add_option("--requests_file", flags.requests_file,
                  "Write every request there: .jsonl, an object a line with the times of all "

@@ -13,6 +13,7 @@
 #include "client/load/extent.h"
 #include "client/load/faults.h"
 #include "client/load/length.h"
+#include "client/load/make_target.h"
 #include "client/load/slo.h"
 
 namespace CLI {
@@ -23,6 +24,7 @@ namespace recurve::client {
 
 struct BenchFlags {
   ConnectionFlags connection;
+  TargetFlags target;
   SamplingFlags sampling;
 
   std::vector<uint32_t> streams = {8};  // of a closed loop; several are a sweep
@@ -50,6 +52,7 @@ struct BenchFlags {
   Length max_tokens = Length(128);
 
   std::string format = "text";
+  bool quiet = false, no_color = false;
   std::string requests_file, html_file;
 };
 inline constexpr uint64_t kDefaultRequests = 64;

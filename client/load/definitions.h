@@ -43,6 +43,15 @@ inline constexpr std::array kDefinitions = {
     Definition{"Prompt tokens/s", "prompt_tokens_per_second",
                "Prompt tokens of the requests of Requests/s, over the window, cached ones "
                "included."},
+    Definition{"Peaks", "peaks",
+               "The most requests on their way at once in the window, and the most tokens, of all "
+               "requests, of one of its seconds."},
+    Definition{"Pushback", "pushbacks",
+               "Refusals that said after what time to come again, which --attempts above 1 waits "
+               "for; of recurve.v1 without those that a further try made good (see tries)."},
+    Definition{"Client", "client_processors",
+               "Processor time of this program over the load's time, and over the tokens that "
+               "came: what the measurement itself took."},
     Definition{
         "SLO", "slo",
         "A measured request is good if it was completed and keeps every limit of --slo: "

@@ -17,6 +17,7 @@ struct Fault {
     kNone,
     kCancel,    // it is cancelled after `tokens` tokens, or at once
     kDeadline,  // it has a deadline of `seconds`
+    kSlow,      // its reader takes `seconds` for each message before it reads the next
   };
 
   Kind kind = Kind::kNone;
@@ -24,13 +25,14 @@ struct Fault {
   double seconds = 0;
 };
 
-// "cancel", "deadline"; empty for none.
+// "cancel", "deadline", "slow"; empty for none.
 std::string FaultName(Fault::Kind kind);
 
 // Which share of the requests does what.
 class Faults {
  public:
-  // "cancel:SHARE,deadline:SHARE:TIME", each at most once, the shares at most 1 in all. Requests
+  // "cancel:SHARE,deadline:SHARE:TIME,slow:SHARE:TIME", each at most once, the shares at most 1 in
+  // all. Requests
   // are cancelled after a number of tokens from 0 to the most that they ask for, and deadlines are
   // from 0 to TIME, all alike likely. InvalidArgument says what is expected.
   static absl::StatusOr<Faults> Parse(const std::string& text);
@@ -38,8 +40,8 @@ class Faults {
   Fault Draw(std::mt19937_64& random, uint32_t max_tokens) const;
 
  private:
-  double cancel_ = 0, deadline_ = 0;  // shares
-  double deadline_seconds_ = 0;
+  double cancel_ = 0, deadline_ = 0, slow_ = 0;  // shares
+  double deadline_seconds_ = 0, slow_seconds_ = 0;
 };
 
 }  // namespace recurve::client

@@ -2,6 +2,8 @@
 #include "client/load/prompts.h"
 
 #include <algorithm>
+#include <array>
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,21 +14,28 @@
 namespace recurve::client {
 namespace {
 
+// Short and common, so that most tokenizers have a token for each with the space before it.
+constexpr std::array kWords = {
+    "the",  "of",   "and",   "to",    "in",    "is",    "that",  "for",  "it",  "as",   "was",
+    "with", "be",   "by",    "on",    "not",   "he",    "his",   "but",  "at",  "are",  "this",
+    "have", "from", "or",    "had",   "an",    "they",  "which", "one",  "you", "were", "her",
+    "all",  "she",  "there", "would", "their", "we",    "him",   "been", "has", "when", "who",
+    "will", "more", "no",    "if",    "out",   "so",    "said",  "what", "up",  "its",  "about",
+    "into", "than", "them",  "can",   "only",  "other", "new",   "some", "time"};
+
+std::string RandomWords(uint32_t count, std::mt19937_64& random) {
+  std::string text;
+  for (uint32_t i = 0; i < count; ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : " ", kWords.at(random() % kWords.size()));
+  }
+  return text;
+}
+
 // Numbers of a request that those of its neighbours tell nothing of.
 std::mt19937_64 RandomOf(uint64_t seed, uint64_t index) {
   std::seed_seq seeds = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
                          static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32)};
   return std::mt19937_64(seeds);
-}
-
-absl::StatusOr<uint32_t> TokensOf(const std::string& text, bool add_special, Client& client,
-                                  const CallOptions& call) {
-  v1::TokenizeRequest request;
-  request.set_text(text);
-  request.set_add_special_tokens(add_special);
-  const auto response = client.Tokenize(request, call);
-  if (!response.ok()) return response.status();
-  return static_cast<uint32_t>(response->ids_size());
 }
 
 }  // namespace
@@ -43,8 +52,7 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, uint64_t seed,
-                                                      uint32_t max_context, Client& client,
-                                                      const CallOptions& call) {
+                                                      uint32_t max_context, Target& target) {
   auto text = ReadText(path);
   if (!text.ok()) return text.status();
   auto exchanges = ParseShareGpt(*text);
@@ -57,9 +65,9 @@ absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, u
   std::vector<Prompt> prompts;
   for (Exchange& exchange : *exchanges) {
     if (prompts.size() == kMostConversations) break;
-    const auto prompt = TokensOf(exchange.prompt, /*add_special=*/true, client, call);
+    const auto prompt = target.CountTokens(exchange.prompt, /*add_special=*/true);
     if (!prompt.ok()) return prompt.status();
-    const auto reply = TokensOf(exchange.reply, /*add_special=*/false, client, call);
+    const auto reply = target.CountTokens(exchange.reply, /*add_special=*/false);
     if (!reply.ok()) return reply.status();
     if (*reply == 0 || uint64_t{*prompt} + *reply > max_context) continue;
     prompts.push_back({std::move(exchange.prompt), *reply});
@@ -93,9 +101,10 @@ v1::GenerateRequest RequestMaker::Make(uint64_t index) const {
     request.mutable_stop()->set_max_tokens(prompt.max_tokens.value_or(most));
     return request;
   }
-  std::mt19937_64 ids = RandomOf(prompt_seed, index);
-  for (uint32_t i = 0; i < prompt_length; ++i) {
-    request.mutable_tokens()->add_ids(static_cast<uint32_t>(ids() % vocab_size));
+  std::mt19937_64 random = RandomOf(prompt_seed, index);
+  if (vocab_size == 0) request.set_text(RandomWords(prompt_length, random));
+  for (uint32_t i = 0; vocab_size > 0 && i < prompt_length; ++i) {
+    request.mutable_tokens()->add_ids(static_cast<uint32_t>(random() % vocab_size));
   }
   request.mutable_stop()->set_ignore_eos(true);  // the lengths are the flags'
   request.mutable_stop()->set_max_tokens(most);

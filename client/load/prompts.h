@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/client.h"
 #include "client/load/faults.h"
 #include "client/load/length.h"
+#include "client/load/target.h"
 #include "client/load/trace.h"
 #include "recurve/v1/generation.pb.h"
 
@@ -31,14 +31,13 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path);
 // the model's context has no room for.
 inline constexpr size_t kMostConversations = 1000;
 absl::StatusOr<std::vector<Prompt>> ReadConversations(const std::string& path, uint64_t seed,
-                                                      uint32_t max_context, Client& client,
-                                                      const CallOptions& call);
+                                                      uint32_t max_context, Target& target);
 
 // Gives the i-th request of a load, the same whenever it is asked. Thread-compatible.
 struct RequestMaker {
   v1::GenerateRequest base;     // what all requests have
   std::vector<Prompt> prompts;  // in turn; without them random ones:
-  uint32_t vocab_size = 0;
+  uint32_t vocab_size = 0;      // of token ids; 0: words, of which most tokenizers make one each
   uint64_t prompt_seed = 0;
   Length prompt_tokens = Length(128);
   Length max_tokens = Length(128);

@@ -2,18 +2,42 @@
 #include "client/load/record.h"
 
 namespace recurve::client {
+namespace {
 
-void RequestRecord::Hear(const v1::GenerateResponse& message, double now) {
-  const auto tokens = static_cast<uint32_t>(message.tokens_size());
+// Evenly over the messages, the first with one at least; what is left without any goes.
+void SpreadTokens(uint64_t tokens, std::vector<RequestRecord::TokenMessage>& messages) {
+  const uint64_t count = messages.size();
+  const auto until = [&](uint64_t message) { return (message * tokens + count - 1) / count; };
+  for (uint64_t i = 0; i < count; ++i) {
+    messages[i].tokens = static_cast<uint32_t>(until(i + 1) - until(i));
+  }
+  std::erase_if(messages, [](const auto& message) { return message.tokens == 0; });
+}
+
+}  // namespace
+
+void RequestRecord::Hear(const Heard& message, double now) {
+  if (!message.tokens) token_counts = TokenCounts::kNone;
+  const uint32_t tokens = message.tokens.value_or(1);
   if (tokens > 0) messages.push_back({now, tokens});
-  prompt_tokens = message.usage().prompt_tokens();
-  generated_tokens = message.usage().generated_tokens();
-  if (!message.has_final()) return;
-  cached_tokens = message.final().cached_tokens();
-  drained = message.final().finish_reason() == v1::FINISH_REASON_DRAINED;
-  if (generated_tokens > 0) {
-    mean_depth = message.final().generated_depth().mean_depth();
-    generated_rows = generated_tokens - 1;  // the last token never becomes a row
+  prompt_tokens = message.prompt_tokens.value_or(prompt_tokens);
+  generated_tokens = message.generated_tokens.value_or(generated_tokens);
+  cached_tokens = message.cached_tokens.value_or(cached_tokens);
+  drained = message.drained;
+  if (message.generated_rows == 0) return;
+  mean_depth = message.mean_depth;
+  generated_rows = message.generated_rows;
+}
+
+void RequestRecord::End(const absl::Status& with, double now) {
+  status = with;
+  ended = now;
+  if (token_counts == TokenCounts::kOfMessages) return;
+  if (generated_tokens == 0) {
+    generated_tokens = messages.size();
+  } else {
+    token_counts = TokenCounts::kOfRequest;
+    SpreadTokens(generated_tokens, messages);
   }
 }
 

@@ -13,6 +13,8 @@ namespace {
 constexpr double kMuchCached = 0.05;
 // From this share of the median TTFT on a median wait in the client is what was measured.
 constexpr double kMuchQueued = 0.1;
+constexpr double kMuchGrown = 2;   // of the median TTFT over a load
+constexpr double kMuchCpu = 0.85;  // processors, of the one or two that its threads can use
 
 // Collects the figures of measured, completed requests.
 class Completed {
@@ -68,9 +70,22 @@ void AddOutcome(const RequestRecord& record, Report& report) {
   Outcome& outcome = report.outcomes[record.outcome()];
   if (outcome.requests++ == 0) outcome.first_message = std::string(record.status.message());
   outcome.generated_tokens += record.generated_tokens;
+  report.pushbacks += record.pushbacks;
+  report.pushback_seconds += record.pushback_seconds;
+  if (record.token_counts == TokenCounts::kOfRequest) ++report.with_spread_tokens;
+  if (record.token_counts == TokenCounts::kNone) ++report.with_unknown_tokens;
   report.retries += static_cast<uint64_t>(std::max(0, record.report.tries - 1));
   report.resumes += static_cast<uint64_t>(record.report.resumes);
   if (record.report.tries > 0) ++report.by_server[record.report.last_server];
+}
+
+void AddClient(const LoadResult& load, Report& report) {
+  uint64_t tokens = 0;
+  for (const RequestRecord& record : load.records) {
+    for (const RequestRecord::TokenMessage& message : record.messages) tokens += message.tokens;
+  }
+  if (load.seconds > 0) report.client_cpus = load.cpu_seconds / load.seconds;
+  if (tokens > 0) report.client_seconds_per_token = load.cpu_seconds / static_cast<double>(tokens);
 }
 
 void Judge(const RequestRecord& record, const Slo& slo, Goodput& goodput) {
@@ -140,6 +155,29 @@ std::vector<std::string> Report::Warnings() const {
             ? "Leave out --prompt_seed, or serve with --prefix_cache=false."
             : "Prompts of a file repeat from run to run: serve with --prefix_cache=false."));
   }
+  if (with_unknown_tokens > 0) {
+    warnings.push_back(absl::StrFormat(
+        "for %d requests the server did not tell how many tokens it generated: each message with "
+        "text counts as one, so tokens/s, ITL and TPOT are of messages",
+        with_unknown_tokens));
+  }
+  if (with_spread_tokens > 0) {
+    warnings.push_back(absl::StrFormat(
+        "for %d requests the server told tokens in sum alone: they are spread evenly over the "
+        "messages",
+        with_spread_tokens));
+  }
+  if (course.first_ttft && *course.last_ttft > kMuchGrown * *course.first_ttft) {
+    warnings.push_back(absl::StrFormat(
+        "no steady state: the median TTFT grew from %.1f ms in the first third of the requests to "
+        "%.1f ms in the last one. The load is more than the server can take, or the warm-up too "
+        "short",
+        *course.first_ttft * 1e3, *course.last_ttft * 1e3));
+  }
+  if (client_cpus.value_or(0) > kMuchCpu) {
+    warnings.push_back(absl::StrFormat(
+        "this client kept %.2f processors busy: it may be what was measured", *client_cpus));
+  }
   if (client_queue.p50 > kMuchQueued * ttft.p50) {
     warnings.push_back(absl::StrFormat(
         "half of the requests waited %.1f ms or more in this client before they were sent, which "
@@ -168,6 +206,8 @@ Report MakeReport(const LoadPlan& plan, const LoadResult& load) {
     if (record.completed()) completed.Add(record);
   }
   completed.Finish();
+  report.course = CourseOf(load);
+  AddClient(load, report);
   return report;
 }
 

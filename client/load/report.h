@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/load/course.h"
 #include "client/load/pacing.h"
 #include "client/load/run_load.h"
 #include "client/load/server_delta.h"
@@ -69,7 +70,18 @@ struct Report {
   std::map<std::string, std::map<std::string, uint64_t>> faults;
   // Of these: tries beyond the first, and samples that another server went on with.
   uint64_t retries = 0, resumes = 0;
+  // Refusals that said when to come again, and what they said, together.
+  uint64_t pushbacks = 0;
+  double pushback_seconds = 0;
   std::map<std::string, uint64_t> by_server;  // requests, by the server of their last try
+  // Those whose server did not tell how many tokens its messages bring, by whether it told their
+  // sum.
+  uint64_t with_spread_tokens = 0, with_unknown_tokens = 0;
+
+  Course course;
+  // What this client itself took for the whole load: processors that were busy, and their seconds
+  // a token that came; none without time, and without tokens.
+  std::optional<double> client_cpus, client_seconds_per_token;
 
   // Of completed requests, warm-up included: what fell into the window.
   uint64_t window_requests = 0, window_prompt_tokens = 0, window_tokens = 0;

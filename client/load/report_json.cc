@@ -44,11 +44,16 @@ Json ToJson(const Latency& latency) {
 
 Json ToJson(const std::optional<ServerDelta>& server) {
   if (!server) return {};
+  const bool is_seen = server->peaks.moments > 0;
   return {{"prompt_tokens", server->prompt_tokens},
           {"generated_tokens", server->generated_tokens},
           {"cached_prompt_share", OrNull(server->cached_prompt_share)},
           {"steps", server->steps},
+          {"rows_per_step", OrNull(server->rows_per_step())},
           {"preemptions", server->preemptions},
+          {"peak_kv_share", is_seen ? Json(server->peaks.kv_share) : Json()},
+          {"peak_requests_running", is_seen ? Json(server->peaks.running) : Json()},
+          {"peak_requests_waiting", is_seen ? Json(server->peaks.waiting) : Json()},
           {"time_to_first_token_seconds", ToJson(server->ttft)},
           {"inter_token_latency_seconds", ToJson(server->itl)},
           {"queue_seconds", ToJson(server->queue)}};
@@ -85,6 +90,10 @@ void AddOutcomes(const Report& report, Json& json) {
   json["faults"] = report.faults;
   json["retries"] = report.retries;
   json["resumes"] = report.resumes;
+  json["pushbacks"] = report.pushbacks;
+  json["pushback_seconds"] = report.pushback_seconds;
+  json["requests_with_spread_tokens"] = report.with_spread_tokens;
+  json["requests_with_unknown_tokens"] = report.with_unknown_tokens;
   json["requests_by_server"] = report.by_server;
 }
 
@@ -117,6 +126,10 @@ void AddFigures(const Report& report, Json& json) {
       report.goodput ? OrNull(report.Rate(report.goodput->window_good)) : Json();
   json["slo"] = SloJson(report);
   json["mean_depth"] = OrNull(report.mean_depth);
+  json["peak_tokens_per_second"] = OrNull(report.course.peak_tokens);
+  json["peak_requests_in_flight"] = report.course.peak_in_flight;
+  json["client_processors"] = OrNull(report.client_cpus);
+  json["client_seconds_per_token"] = OrNull(report.client_seconds_per_token);
   json["time_to_first_token_seconds"] = ToJson(report.ttft);
   json["inter_token_latency_seconds"] = ToJson(report.itl);
   json["time_per_output_token_seconds"] = ToJson(report.tpot);
@@ -125,8 +138,8 @@ void AddFigures(const Report& report, Json& json) {
   json["server"] = ToJson(report.server);
 }
 
-Json ToJson(const v1::GetModelInfoResponse& info, const Report& report) {
-  Json json = {{"model", info.model_name()},
+Json ToJson(const TargetInfo& info, const Report& report) {
+  Json json = {{"model", info.model_name},
                {"interrupted", report.interrupted},
                {"warnings", report.Warnings()}};
   AddPlan(report.plan, json);
@@ -145,11 +158,11 @@ std::string Line(const Json& json) {
 
 }  // namespace
 
-std::string ReportJson(const v1::GetModelInfoResponse& info, const Report& report) {
+std::string ReportJson(const TargetInfo& info, const Report& report) {
   return Line(ToJson(info, report));
 }
 
-std::string SweepJson(const v1::GetModelInfoResponse& info, const Sweep& sweep) {
+std::string SweepJson(const TargetInfo& info, const Sweep& sweep) {
   Json points = Json::array();
   for (const Report& point : sweep.points) points.push_back(ToJson(info, point));
   return Line({{"points", points},

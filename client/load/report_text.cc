@@ -2,11 +2,13 @@
 #include "client/load/report_text.h"
 
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/terminal.h"
 #include "client/load/definitions.h"
+#include "client/load/histogram.h"
 
 namespace recurve::client {
 namespace {
@@ -31,6 +33,28 @@ std::string Table(const Report& report) {
   return text;
 }
 
+constexpr char kRed[] = "31", kGreen[] = "32", kYellow[] = "33";
+
+std::string Colored(const TextStyle& style, const char* color, const char* word) {
+  return style.has_color ? absl::StrCat("\x1b[", color, "m", word, "\x1b[0m") : word;
+}
+
+std::string PeaksText(const Report& report) {
+  std::string text = absl::StrCat("peaks      ", report.course.peak_in_flight, " in flight");
+  if (report.course.peak_tokens) {
+    absl::StrAppend(&text, ", ", *report.course.peak_tokens, " tokens in a second");
+  }
+  return text + "\n";
+}
+
+std::string ClientText(const Report& report) {
+  if (!report.client_cpus) return "";
+  auto per_token = report.client_seconds_per_token;
+  if (per_token) *per_token *= 1e6;
+  return absl::StrFormat("client     %.2f processors busy, %s us a token\n", *report.client_cpus,
+                         Figure(2, per_token));
+}
+
 // What several servers are needed for: how often a request was tried again, and who ended it.
 std::string ServersText(const Report& report) {
   std::string text;
@@ -38,6 +62,11 @@ std::string ServersText(const Report& report) {
     absl::StrAppendFormat(&text,
                           "tries      %d beyond the first, %d of them to go on in mid-stream\n",
                           report.retries, report.resumes);
+  }
+  if (report.pushbacks > 0) {
+    absl::StrAppendFormat(&text, "pushback   %d refusals asked for a wait, of %.3f s in the mean\n",
+                          report.pushbacks,
+                          report.pushback_seconds / static_cast<double>(report.pushbacks));
   }
   if (report.by_server.size() < 2) return text;
   absl::StrAppend(&text, "servers   ");
@@ -74,7 +103,7 @@ std::string FaultsText(const Report& report) {
   return text.empty() ? text : text + "\n";
 }
 
-std::string SloText(const Report& report) {
+std::string SloText(const Report& report, const TextStyle& style) {
   const Goodput& goodput = *report.goodput;
   auto share = goodput.share();
   if (share) *share *= 100;
@@ -82,8 +111,8 @@ std::string SloText(const Report& report) {
       "SLO        %s: %s %% of %d requests had %s;\n"
       "           %g %% are to\n"
       "goodput    %s requests/s",
-      report.slo_is_met() ? "MET" : "MISSED", Figure(2, share), goodput.judged,
-      report.plan.slo->ToText(), report.plan.slo_share * 100,
+      report.slo_is_met() ? Colored(style, kGreen, "MET") : Colored(style, kRed, "MISSED"),
+      Figure(2, share), goodput.judged, report.plan.slo->ToText(), report.plan.slo_share * 100,
       Figure(2, report.Rate(goodput.window_good)));
   const char* before = "; missed by ";
   for (const auto& [name, requests] : goodput.missed) {
@@ -139,9 +168,9 @@ std::string ArrivalsText(const LoadPlan& plan) {
   return absl::StrCat(text, ", at most ", plan.max_in_flight, " in flight");
 }
 
-std::string ReportText(const std::string& server, const v1::GetModelInfoResponse& info,
-                       const Report& report) {
-  std::string text = absl::StrFormat("server     %s, model %s\n", server, info.model_name());
+std::string ReportText(const std::string& server, const TargetInfo& info, const Report& report,
+                       const TextStyle& style) {
+  std::string text = absl::StrFormat("server     %s, model %s\n", server, info.model_name);
   absl::StrAppend(&text, LoadText(report));
   absl::StrAppendFormat(
       &text, "completed  %d of %d\n%s", report.completed(),
@@ -153,18 +182,28 @@ std::string ReportText(const std::string& server, const v1::GetModelInfoResponse
                         Figure(2, report.CompletedRate(report.window_requests)),
                         Figure(1, report.CompletedRate(report.window_tokens)),
                         Figure(1, report.CompletedRate(report.window_prompt_tokens)));
-  if (report.goodput) absl::StrAppend(&text, SloText(report));
+  absl::StrAppend(&text, PeaksText(report));
+  if (report.goodput) absl::StrAppend(&text, SloText(report, style));
   auto share = report.cached_prompt_share();
   if (share) *share *= 100;
   absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n", Figure(1, share));
-  absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n\n", Figure(3, report.mean_depth),
-                        info.num_recursions());
+  if (info.num_recursions > 0) {
+    absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n", Figure(3, report.mean_depth),
+                          info.num_recursions);
+  }
+  absl::StrAppend(&text, ClientText(report), "\n");
   absl::StrAppend(&text, Table(report), "\n");
+  if (!style.is_brief) {
+    for (const auto& [name, summary] : {std::pair("TTFT", &report.ttft), {"ITL", &report.itl}}) {
+      const std::string bars = HistogramText(name, summary->histogram);
+      if (!bars.empty()) absl::StrAppend(&text, bars, "\n");
+    }
+  }
   if (report.server) absl::StrAppend(&text, ServerDeltaText(*report.server), "\n");
   for (const std::string& warning : report.Warnings()) {
-    absl::StrAppend(&text, "WARNING: ", warning, "\n");
+    absl::StrAppend(&text, Colored(style, kYellow, "WARNING"), ": ", warning, "\n");
   }
-  absl::StrAppend(&text, DefinitionsText());
+  if (!style.is_brief) absl::StrAppend(&text, DefinitionsText());
   return text;
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "client/load/report.h"
-#include "recurve/v1/generation.pb.h"
+#include "client/load/target.h"
 
 namespace recurve::client {
 
@@ -20,10 +20,15 @@ std::string Milliseconds(double seconds);
 // "poisson arrivals of 12 requests/s", or "closed loop of 8 streams".
 std::string ArrivalsText(const LoadPlan& plan);
 
+struct TextStyle {
+  bool is_brief = false;  // without histograms and definitions
+  bool has_color = false;
+};
+
 // For people: lines of 80 columns, but for server names and messages, and the definitions. A
 // figure that nothing was measured of is "-".
-std::string ReportText(const std::string& server, const v1::GetModelInfoResponse& info,
-                       const Report& report);
+std::string ReportText(const std::string& server, const TargetInfo& info, const Report& report,
+                       const TextStyle& style = {});
 
 }  // namespace recurve::client
 

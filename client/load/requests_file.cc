@@ -7,7 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "client/load/csv.h"
 #include "client/load/write_file.h"
 
 namespace recurve::client {
@@ -41,6 +41,7 @@ Json Fields(const RequestRecord& record) {
           {"server", record.report.last_server},
           {"tries", record.report.tries},
           {"resumes", record.report.resumes},
+          {"pushbacks", record.pushbacks},
           {"prompt_tokens", record.prompt_tokens},
           {"cached_prompt_tokens", record.cached_tokens},
           {"generated_tokens", record.generated_tokens},
@@ -53,14 +54,6 @@ Json Fields(const RequestRecord& record) {
 // A server's messages need not be UTF-8.
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string CsvCell(const Json& value) {
-  if (value.is_null()) return "";
-  if (!value.is_string()) return Dump(value);
-  const auto& text = value.get_ref<const std::string&>();
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
 }  // namespace

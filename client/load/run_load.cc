@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/load/run_load.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <deque>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -12,26 +15,38 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "client/call_status.h"
 
 namespace recurve::client {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A request on its way. Its callbacks run one at a time, on gRPC's threads; the load's thread looks
-// at the record before the first and after the last one.
+// A request on its way. Its callbacks run one at a time, on the target's threads; the load's thread
+// looks at the record before the first and after the last one.
 struct InFlight {
   std::list<InFlight>::iterator self;
   Fault fault;
+  CallOptions call;
+  v1::GenerateRequest request;
   std::unique_ptr<Stream> stream;
   RequestRecord record;
-  uint64_t tokens = 0;  // that came
+  uint64_t tokens = 0;              // that came
+  MessageReader* reader = nullptr;  // of a message that it is not done with
 };
 
-// What becomes of requests, handed from gRPC's threads to the load's in order.
+// What becomes of requests, handed from the target's threads to the load's in order; or what the
+// load's has to do with them later.
 struct Event {
+  enum class Kind {
+    kEnded,
+    kCancel,  // it is to be cancelled
+    kHeld,    // a slow reader has a message
+    kRead,    // and is done with it
+    kRetry,   // a full server is to be asked again
+  };
   InFlight* request = nullptr;
-  bool has_ended = false;  // else it is to be cancelled
+  Kind kind = Kind::kEnded;
 };
 
 class Events {
@@ -66,27 +81,34 @@ class Events {
 
 class Run {
  public:
-  Run(Client& client, const CallOptions& call, const Load& load)
-      : client_(client), call_(call), load_(load), pacing_(load.shape) {}
+  Run(Target& target, const CallOptions& call, const Load& load)
+      : target_(target), call_(call), load_(load), pacing_(load.shape) {}
 
   LoadResult Do(const std::stop_token& stop) {
     if (!stop.stop_requested()) Prepare();
     begin_ = Clock::now();
+    const double cpu_before = CpuSeconds();
     while (!pacing_.is_over() && !stop.stop_requested()) {
-      if (const std::optional<Pacing::Start> start = pacing_.Take(Now())) {
+      if (!later_.empty() && later_.begin()->first <= Now()) {
+        const Event event = later_.begin()->second;
+        later_.erase(later_.begin());
+        Handle(event);
+      } else if (const std::optional<Pacing::Start> start = pacing_.Take(Now())) {
         Send(*start);
-      } else if (const std::optional<Event> event = events_.Pop(stop, UntilNextStart())) {
+      } else if (const std::optional<Event> event = events_.Pop(stop, UntilNext())) {
         Handle(*event);
       }
     }
     result_.stopped = !pacing_.is_over();
     const double stopped_at = Now();
     pacing_.Stop();
-    for (const InFlight& request : in_flight_) request.stream->Cancel();
+    CancelAll();
     while (!pacing_.is_over()) {
       const std::optional<Event> event = events_.Pop(std::stop_token(), absl::InfiniteDuration());
       if (event) Handle(*event);
     }
+    result_.seconds = Now();
+    result_.cpu_seconds = CpuSeconds() - cpu_before;
     FindWindow(stopped_at);
     return std::move(result_);
   }
@@ -94,9 +116,31 @@ class Run {
  private:
   double Now() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
 
-  absl::Duration UntilNextStart() const {
-    const std::optional<double> start = pacing_.next_start();
-    return start ? absl::Seconds(std::max(0.0, *start - Now())) : absl::InfiniteDuration();
+  static double CpuSeconds() {
+    rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    const auto seconds = [](const timeval& time) {
+      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  }
+
+  // The next start, or what is to be done before.
+  absl::Duration UntilNext() const {
+    std::optional<double> next = pacing_.next_start();
+    if (!later_.empty())
+      next = std::min(next.value_or(later_.begin()->first), later_.begin()->first);
+    return next ? absl::Seconds(std::max(0.0, *next - Now())) : absl::InfiniteDuration();
+  }
+
+  void CancelAll() {
+    for (const InFlight& request : in_flight_) request.stream->Cancel();
+    for (const auto& [at, event] : std::exchange(later_, {})) {
+      if (event.kind == Event::Kind::kRetry) {
+        event.request->record.status = absl::CancelledError("the load was stopped");
+      }
+      Handle(event);
+    }
   }
 
   // The next request, before it is due.
@@ -111,24 +155,30 @@ class Run {
     record.index = start.index;
     record.intended = start.intended;
     record.is_measured = start.is_measured;
-    CallOptions call = call_;
-    call.report = &record.report;
-    request->fault = load_.fault_of ? load_.fault_of(start.index, next_) : Fault();
+    request->call = call_;
+    request->call.report = &record.report;
+    request->request = std::move(next_);
+    request->fault = load_.fault_of ? load_.fault_of(start.index, request->request) : Fault();
     record.fault = request->fault.kind;
-    if (record.fault == Fault::Kind::kDeadline) SetDeadline(request->fault.seconds, call);
+    if (record.fault == Fault::Kind::kDeadline) SetDeadline(request->fault.seconds, request->call);
     record.sent = Now();
-    request->stream = client_.StartGenerate(
-        next_, call,
-        [this, request](const v1::GenerateResponse& message) { Hear(message, request); },
+    StartStream(request);
+    ++sent_;
+    Prepare();
+  }
+
+  void StartStream(InFlight* request) {
+    request->stream = target_.Start(
+        request->request, request->call,
+        [this, request](const Heard& message, MessageReader& reader) {
+          return Hear(message, reader, request);
+        },
         [this, request](const absl::Status& status) {
-          request->record.status = status;
-          request->record.ended = Now();
-          events_.Push({request, /*has_ended=*/true});
+          request->record.End(status, Now());
+          events_.Push({request, Event::Kind::kEnded});
         });
     const Fault& fault = request->fault;
     if (fault.kind == Fault::Kind::kCancel && fault.tokens == 0) request->stream->Cancel();
-    ++sent_;
-    Prepare();
   }
 
   static void SetDeadline(double seconds, CallOptions& call) {
@@ -137,23 +187,82 @@ class Run {
     call.timeout = call.timeout ? std::min(*call.timeout, deadline) : deadline;
   }
 
-  // On a thread of gRPC's.
-  void Hear(const v1::GenerateResponse& message, InFlight* request) {
+  // On a thread of the target's. True if it is done with the message.
+  bool Hear(const Heard& message, MessageReader& reader, InFlight* request) {
     request->record.Hear(message, Now());
     const uint64_t before = request->tokens;
-    request->tokens += static_cast<uint64_t>(message.tokens_size());
+    request->tokens += message.tokens.value_or(1);
     const Fault& fault = request->fault;
-    if (fault.kind != Fault::Kind::kCancel || before >= fault.tokens) return;
-    if (request->tokens >= fault.tokens) events_.Push({request, /*has_ended=*/false});
+    if (fault.kind == Fault::Kind::kSlow) {
+      request->reader = &reader;
+      events_.Push({request, Event::Kind::kHeld});
+      return false;
+    }
+    if (fault.kind == Fault::Kind::kCancel && before < fault.tokens &&
+        request->tokens >= fault.tokens) {
+      events_.Push({request, Event::Kind::kCancel});
+    }
+    return true;
   }
 
   void Handle(const Event& event) {
-    if (event.has_ended) return Take(event.request);
-    event.request->stream->Cancel();
+    InFlight* const request = event.request;
+    switch (event.kind) {
+      case Event::Kind::kEnded:
+        return MayRetry(request) ? RetryLater(request) : Take(request);
+      case Event::Kind::kCancel:
+        return request->stream->Cancel();
+      case Event::Kind::kHeld:
+        if (result_.stopped) return Read(request);
+        later_.emplace(Now() + request->fault.seconds, Event{request, Event::Kind::kRead});
+        return;
+      case Event::Kind::kRead:
+        return Read(request);
+      case Event::Kind::kRetry:
+        if (result_.stopped) return Take(request);
+        request->stream.reset();
+        return StartStream(request);
+    }
+  }
+
+  static void Read(InFlight* request) { std::exchange(request->reader, nullptr)->Done(); }
+
+  // Counts a refusal that says when to come again, too.
+  bool MayRetry(InFlight* request) {
+    RequestRecord& record = request->record;
+    const ReplicaSet::Outcome outcome = OutcomeOf(record.status);
+    if (record.status.ok() || !record.messages.empty() || outcome.never_again ||
+        !record.status.GetPayload(kRetryPushbackPayload)) {
+      return false;
+    }
+    const double wait = std::chrono::duration<double>(outcome.pushback).count();
+    ++record.pushbacks;
+    record.pushback_seconds += wait;
+    if (result_.stopped || target_.tries_again() || record.report.tries >= load_.attempts) {
+      return false;
+    }
+    if (!request->call.timeout) return true;
+    // The deadline is of all tries together.
+    const double spent = Now() - record.sent + wait;
+    const auto left = *request->call.timeout - std::chrono::ceil<std::chrono::milliseconds>(
+                                                   std::chrono::duration<double>(spent));
+    if (left.count() <= 0) return false;
+    request->call.timeout = left;
+    return true;
+  }
+
+  void RetryLater(InFlight* request) {
+    const double wait =
+        std::chrono::duration<double>(OutcomeOf(request->record.status).pushback).count();
+    later_.emplace(Now() + wait, Event{request, Event::Kind::kRetry});
   }
 
   void Take(InFlight* request) {
-    request->stream.reset();  // waits until gRPC has let go of it
+    // Of a stream that did not wait for its reader.
+    std::erase_if(later_, [&](const auto& entry) {
+      return request->reader != nullptr && entry.second.request == request;
+    });
+    request->stream.reset();  // waits until the target has let go of it
     request->record.cut_short = result_.stopped && absl::IsCancelled(request->record.status);
     result_.records.push_back(std::move(request->record));
     in_flight_.erase(request->self);
@@ -172,7 +281,7 @@ class Run {
     result_.window_end = end;
   }
 
-  Client& client_;
+  Target& target_;
   const CallOptions& call_;
   const Load& load_;
   Pacing pacing_;
@@ -181,14 +290,15 @@ class Run {
   uint64_t sent_ = 0;
   std::list<InFlight> in_flight_;
   Events events_;
+  std::multimap<double, Event> later_;  // by time
   LoadResult result_;
 };
 
 }  // namespace
 
-LoadResult RunLoad(Client& client, const CallOptions& call, const Load& load,
+LoadResult RunLoad(Target& target, const CallOptions& call, const Load& load,
                    const std::stop_token& stop) {
-  return Run(client, call, load).Do(stop);
+  return Run(target, call, load).Do(stop);
 }
 
 }  // namespace recurve::client

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/load/server_delta.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -22,7 +23,24 @@ std::string Row(const char* name, const Latency& latency) {
   return row + "\n";
 }
 
+uint64_t RowsOf(const v1::GetLoadResponse& load) {
+  uint64_t rows = 0;
+  for (const uint64_t count : load.prompt_rows_by_depth()) rows += count;
+  for (const uint64_t count : load.generated_rows_by_depth()) rows += count;
+  return rows;
+}
+
 }  // namespace
+
+void ServerPeaks::Note(const v1::GetLoadResponse& load) {
+  ++moments;
+  running = std::max(running, load.requests_running());
+  waiting = std::max(waiting, load.requests_waiting());
+  if (load.kv_pages() == 0) return;
+  const uint64_t unused = uint64_t{load.kv_pages_free()} + load.kv_pages_cached();
+  const double share = 1 - static_cast<double>(unused) / load.kv_pages();
+  kv_share = std::max(kv_share, share);
+}
 
 std::optional<ServerDelta> DeltaOf(const v1::GetLoadResponse& before,
                                    const v1::GetLoadResponse& after) {
@@ -33,6 +51,7 @@ std::optional<ServerDelta> DeltaOf(const v1::GetLoadResponse& before,
       .steps = after.steps() - before.steps(),
       .preemptions = after.preemptions_for_memory() - before.preemptions_for_memory() +
                      after.preemptions_for_priority() - before.preemptions_for_priority(),
+      .rows = RowsOf(after) - RowsOf(before),
       .cached_prompt_share = std::nullopt,
       .ttft = Latency(before.time_to_first_token(), after.time_to_first_token()),
       .itl = Latency(before.inter_token_latency(), after.inter_token_latency()),
@@ -45,15 +64,24 @@ std::optional<ServerDelta> DeltaOf(const v1::GetLoadResponse& before,
   return delta;
 }
 
+std::optional<double> ServerDelta::rows_per_step() const {
+  if (steps == 0) return std::nullopt;
+  return static_cast<double>(rows) / static_cast<double>(steps);
+}
+
 std::string ServerDeltaText(const ServerDelta& delta) {
   auto share = delta.cached_prompt_share;
   if (share) *share *= 100;
   std::string text = absl::StrFormat(
       "the server's own figures, warm-up and other clients included:\n"
       "%d prompt tokens, %s %% of those looked up cached; %d generated tokens;\n"
-      "%d steps; %d preemptions\n",
+      "%d steps, of %s rows in the mean; %d preemptions\n",
       delta.prompt_tokens, Figure(1, share), delta.generated_tokens, delta.steps,
-      delta.preemptions);
+      Figure(1, delta.rows_per_step()), delta.preemptions);
+  if (delta.peaks.moments > 0) {
+    absl::StrAppendFormat(&text, "peaks: KV cache %.1f %%, %d requests running, %d waiting\n",
+                          delta.peaks.kv_share * 100, delta.peaks.running, delta.peaks.waiting);
+  }
   absl::StrAppendFormat(&text, "%-6s %7s %6s %6s %6s %6s %6s\n", "ms", "count", "mean", "p50",
                         "p90", "p95", "p99");
   return absl::StrCat(text, Row("TTFT", delta.ttft), Row("ITL", delta.itl),

@@ -30,6 +30,7 @@ Summary Summarize(std::vector<double> values) {
   summary.p99 = percentile(99);
   summary.p99_9 = percentile(99.9);
   summary.max = values.back();
+  summary.histogram = HistogramOf(values);
   return summary;
 }
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "client/load/histogram.h"
+
 namespace recurve::client {
 
 // Percentiles are of the nearest rank: the smallest value that at least p % of the values do not
@@ -13,6 +15,7 @@ namespace recurve::client {
 struct Summary {
   size_t count = 0;
   double mean = 0, stddev = 0, min = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, p99_9 = 0, max = 0;
+  std::vector<Bar> histogram{};
 };
 Summary Summarize(std::vector<double> values);
 

@@ -46,7 +46,8 @@ std::optional<size_t> KneeOf(const std::vector<Report>& points) {
   return knee;
 }
 
-std::string SweepText(const std::string& server, const std::string& model, const Sweep& sweep) {
+std::string SweepText(const std::string& server, const std::string& model, const Sweep& sweep,
+                      const TextStyle& style) {
   std::string text = absl::StrFormat("server     %s, model %s\n", server, model);
   if (sweep.points.empty()) return text;
   const LoadPlan& plan = sweep.points.front().plan;
@@ -68,7 +69,7 @@ std::string SweepText(const std::string& server, const std::string& model, const
   } else if (sweep.is_search) {
     absl::StrAppend(&text, "\nno rate keeps the SLO\n");
   }
-  return absl::StrCat(text, "\n", DefinitionsText());
+  return style.is_brief ? text : absl::StrCat(text, "\n", DefinitionsText());
 }
 
 }  // namespace recurve::client

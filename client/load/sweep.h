@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/load/report.h"
+#include "client/load/report_text.h"
 
 namespace recurve::client {
 
@@ -23,7 +24,8 @@ struct Sweep {
 std::optional<size_t> KneeOf(const std::vector<Report>& points);
 
 // A row a point, the knee and the SLO marked.
-std::string SweepText(const std::string& server, const std::string& model, const Sweep& sweep);
+std::string SweepText(const std::string& server, const std::string& model, const Sweep& sweep,
+                      const TextStyle& style = {});
 
 }  // namespace recurve::client
 

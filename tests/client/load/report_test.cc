@@ -17,26 +17,27 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::Pair;
 
-v1::GenerateResponse Message(int tokens, uint32_t generated) {
-  v1::GenerateResponse message;
-  for (int i = 0; i < tokens; ++i) message.add_tokens()->set_depth(3);
-  message.mutable_usage()->set_generated_tokens(generated);
+Heard Message(uint32_t tokens, uint32_t generated) {
+  Heard message;
+  message.tokens = tokens;
+  message.generated_tokens = generated;
   return message;
 }
 
-v1::GenerateResponse LastMessage(uint32_t generated, double mean_depth) {
-  v1::GenerateResponse message = Message(0, generated);
-  message.mutable_final()->mutable_generated_depth()->set_mean_depth(mean_depth);
+Heard LastMessage(uint32_t generated, double mean_depth) {
+  Heard message = Message(0, generated);
+  message.mean_depth = mean_depth;
+  message.generated_rows = generated - 1;
   return message;
 }
 
 RequestRecord Completed(uint32_t prompt, uint32_t cached, uint32_t generated) {
   RequestRecord record;
-  v1::GenerateResponse message = LastMessage(generated, 2.0);
-  for (uint32_t i = 0; i < generated; ++i) message.add_tokens();
-  message.mutable_usage()->set_prompt_tokens(prompt);
-  message.mutable_final()->set_cached_tokens(cached);
+  Heard message = Message(generated, generated);
+  message.prompt_tokens = prompt;
+  message.cached_tokens = cached;
   record.Hear(message, 1.0);
   record.ended = 1.0;
   return record;
@@ -305,6 +306,33 @@ TEST(ReportTest, NothingHasNoFigures) {
   }
 }
 
+// Of 5 tokens in 3 messages, 2 in 3, and nobody knows how many in 2.
+TEST(ReportTest, TokensThatMessagesDoNotTellAreSpreadOverThem) {
+  Heard text;
+  text.tokens = std::nullopt;
+  Heard last = text;
+  RequestRecord many, few, unknown;
+  for (RequestRecord* record : {&many, &few}) {
+    for (const double at : {1.0, 2.0}) record->Hear(text, at);
+    last.generated_tokens = record == &many ? 5 : 2;
+    record->Hear(last, 3.0);
+    record->End(absl::OkStatus(), 3.0);
+    EXPECT_EQ(record->token_counts, TokenCounts::kOfRequest);
+  }
+  for (const double at : {1.0, 2.0}) unknown.Hear(text, at);
+  unknown.End(absl::OkStatus(), 3.0);
+  EXPECT_EQ(unknown.token_counts, TokenCounts::kNone);
+  EXPECT_EQ(unknown.generated_tokens, 2U);
+  const auto tokens = [](const RequestRecord& record) {
+    std::vector<std::pair<double, uint32_t>> told;
+    for (const auto& message : record.messages) told.emplace_back(message.at, message.tokens);
+    return told;
+  };
+  EXPECT_THAT(tokens(many), ElementsAre(Pair(1, 2), Pair(2, 2), Pair(3, 1)));
+  EXPECT_THAT(tokens(few), ElementsAre(Pair(1, 1), Pair(2, 1)));
+  EXPECT_THAT(tokens(unknown), ElementsAre(Pair(1, 1), Pair(2, 1)));
+}
+
 TEST(ReportTest, TimesBetweenTokensNeedTwoMessages) {
   RequestRecord at_once, one, silent;
   at_once.Hear(Message(8, 8), 1.0);  // all tokens in one message
@@ -325,7 +353,7 @@ TEST(ReportTest, WhatIsShortIsNotNothing) {
 
 TEST(ReportTest, BothFormsTellWhatTheFiguresAre) {
   const Report report = MakeReport({}, Result({RequestRecord()}, 1.0));
-  const v1::GetModelInfoResponse info;
+  const TargetInfo info;
   EXPECT_THAT(ReportText("host:1", info, report), HasSubstr(DefinitionsText()));
   const auto json = nlohmann::json::parse(ReportJson(info, report));
   for (const auto& [key, text] : json["definitions"].items()) {

@@ -8,11 +8,14 @@
 #include <atomic>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "client/load/recurve_target.h"
 #include "gmock/gmock.h"
 #include "recurve/v1/generation.grpc.pb.h"
 
@@ -81,14 +84,14 @@ class RunLoadTest : public testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    options_.servers = {absl::StrCat("127.0.0.1:", port)};
+    connection_.server = absl::StrCat("127.0.0.1:", port);
   }
 
   // Runs the load, whose i-th request has the text `text(i)`. A stop is requested as soon as
   // `stop_after` requests have ended.
   template <typename Text>
   LoadResult Run(const LoadShape& shape, const Text& text, uint64_t stop_after = kNever) {
-    Client client(options_);
+    RecurveTarget target(connection_);
     std::stop_source stop;
     Load load;
     load.shape = shape;
@@ -103,7 +106,7 @@ class RunLoadTest : public testing::Test {
       if (progress.ended >= stop_after) stop.request_stop();
     };
     if (stop_after == 0) stop.request_stop();
-    return RunLoad(client, {}, load, stop.get_token());
+    return RunLoad(target, {}, load, stop.get_token());
   }
 
   static LoadShape Closed(uint32_t streams, uint64_t requests, uint64_t warmup = 0) {
@@ -118,7 +121,7 @@ class RunLoadTest : public testing::Test {
 
   FakeService service_;
   std::unique_ptr<grpc::Server> server_;
-  ClientOptions options_;
+  ConnectionFlags connection_;
   uint64_t made_ = 0;
 };
 
@@ -188,8 +191,8 @@ TEST_F(RunLoadTest, FaultsEndWhatWouldNotEnd) {
     return Fault{Fault::Kind::kCancel, index == 1 ? 0U : 1U, 0};
   };
   load.progress = [](const LoadProgress& /*progress*/) {};
-  Client client(options_);
-  const LoadResult result = RunLoad(client, {}, load, std::stop_token());
+  RecurveTarget target(connection_);
+  const LoadResult result = RunLoad(target, {}, load, std::stop_token());
   EXPECT_EQ(CountCode(result, absl::StatusCode::kDeadlineExceeded), 1);
   EXPECT_EQ(CountCode(result, absl::StatusCode::kCancelled), 3);
   for (const RequestRecord& record : result.records) {
@@ -197,6 +200,150 @@ TEST_F(RunLoadTest, FaultsEndWhatWouldNotEnd) {
     EXPECT_EQ(record.messages.size(), record.index < 2 ? 0U : 1U);
     EXPECT_EQ(record.fault, record.index == 0 ? Fault::Kind::kDeadline : Fault::Kind::kCancel);
   }
+}
+
+// What a target is told, and how it answers, without a server.
+class FakeTarget final : public Target {
+ public:
+  class FakeStream final : public Stream {
+   public:
+    explicit FakeStream(OnEnd on_end) : on_end_(std::move(on_end)) {}
+    void Cancel() override { End(absl::CancelledError("")); }
+    void End(const absl::Status& status) {
+      if (!std::exchange(has_ended_, true)) on_end_(status);
+    }
+
+   private:
+    const OnEnd on_end_;
+    bool has_ended_ = false;
+  };
+  class FakeReader final : public MessageReader {
+   public:
+    void Done() override { ++done; }
+    int done = 0;
+  };
+
+  absl::StatusOr<TargetInfo> Describe() override { return TargetInfo(); }
+  absl::Status Check(const v1::GenerateRequest& /*request*/) const override {
+    return absl::OkStatus();
+  }
+  // The first `refusals` are refused; then one message, and the end. All on the caller's thread.
+  std::unique_ptr<Stream> Start(const v1::GenerateRequest& /*request*/, const CallOptions& call,
+                                OnMessage on_message, OnEnd on_end) override {
+    ++call.report->tries;
+    timeouts.push_back(call.timeout);
+    auto stream = std::make_unique<FakeStream>(std::move(on_end));
+    if (refusals > 0) {
+      --refusals;
+      absl::Status status = absl::ResourceExhaustedError("full");
+      status.SetPayload(kRetryPushbackPayload, absl::Cord(pushback));
+      stream->End(status);
+      return stream;
+    }
+    Heard heard;
+    heard.tokens = 1;
+    is_held = !on_message(heard, reader);
+    if (!is_held || ends_while_held) stream->End(absl::OkStatus());
+    return stream;
+  }
+
+  int refusals = 0;
+  std::string pushback = "10";
+  bool ends_while_held = false, is_held = false;
+  FakeReader reader;
+  std::vector<std::optional<std::chrono::milliseconds>> timeouts;
+};
+
+// One request.
+Load FakeLoad(int attempts) {
+  Load load;
+  load.shape = {std::nullopt, 1, {.requests = 0}, {.requests = 1}};
+  load.make_request = [](uint64_t /*index*/) { return v1::GenerateRequest(); };
+  load.attempts = attempts;
+  load.progress = [](const LoadProgress& /*progress*/) {};
+  return load;
+}
+
+TEST_F(RunLoadTest, PushbackIsWaitedForAndCounted) {
+  FakeTarget target;
+  target.refusals = 2;
+  const LoadResult result = RunLoad(target, {}, FakeLoad(3), std::stop_token());
+  ASSERT_EQ(result.records.size(), 1U);
+  const RequestRecord& record = result.records.front();
+  EXPECT_TRUE(record.completed()) << record.status;
+  EXPECT_EQ(record.pushbacks, 2U);
+  EXPECT_DOUBLE_EQ(record.pushback_seconds, 0.02);
+  EXPECT_EQ(record.report.tries, 3);
+  EXPECT_GE(record.ended - record.sent, 0.02);
+  EXPECT_GE(result.seconds, 0.02);
+}
+
+TEST_F(RunLoadTest, ARefusalIsTheEndWithoutFurtherAttemptsTimeOrWelcome) {
+  FakeTarget target;
+  target.refusals = 9;
+  const auto once = RunLoad(target, {}, FakeLoad(1), std::stop_token());
+  EXPECT_EQ(CountCode(once, absl::StatusCode::kResourceExhausted), 1);
+  EXPECT_EQ(once.records.front().pushbacks, 1U);
+  EXPECT_EQ(target.refusals, 8);
+  CallOptions short_call, long_call;
+  short_call.timeout = std::chrono::milliseconds(5);
+  long_call.timeout = std::chrono::hours(1);
+  EXPECT_EQ(RunLoad(target, short_call, FakeLoad(3), std::stop_token()).records.front().pushbacks,
+            1U);
+  EXPECT_EQ(target.refusals, 7);
+  target.pushback = "-1";
+  EXPECT_EQ(RunLoad(target, {}, FakeLoad(3), std::stop_token()).records.front().pushbacks, 0U);
+  EXPECT_EQ(target.refusals, 6);
+  target.pushback = "10";
+  target.timeouts.clear();
+  RunLoad(target, long_call, FakeLoad(2), std::stop_token());
+  ASSERT_EQ(target.timeouts.size(), 2U);
+  EXPECT_LT(*target.timeouts[1], std::chrono::hours(1));  // of both tries together
+}
+
+TEST_F(RunLoadTest, AStopEndsTheWaitForAnotherTry) {
+  FakeTarget target;
+  target.refusals = 1;
+  target.pushback = "3600000";
+  std::stop_source stop;
+  const std::jthread stopper([&stop] {  // while the load waits, if this machine is not too busy
+    absl::SleepFor(absl::Milliseconds(20));
+    stop.request_stop();
+  });
+  const Load load = FakeLoad(3);
+  const LoadResult result = RunLoad(target, {}, load, stop.get_token());
+  ASSERT_EQ(result.records.size(), 1U);
+  EXPECT_EQ(target.refusals, 0);
+}
+
+// Of a stream that waits for its reader, and of one that ends before.
+TEST_F(RunLoadTest, SlowReadersTakeTheirTime) {
+  Load load = FakeLoad(1);
+  load.fault_of = [](uint64_t /*index*/, const v1::GenerateRequest& /*request*/) {
+    return Fault{Fault::Kind::kSlow, 0, 3600};
+  };
+  FakeTarget early;
+  early.ends_while_held = true;
+  const LoadResult result = RunLoad(early, {}, load, std::stop_token());
+  EXPECT_TRUE(early.is_held);
+  EXPECT_EQ(early.reader.done, 0);
+  EXPECT_EQ(CountCode(result, absl::StatusCode::kOk), 1);
+
+  load.shape = Closed(1, 1);
+  load.make_request = [](uint64_t /*index*/) {
+    v1::GenerateRequest request;
+    request.set_text("go");
+    return request;
+  };
+  load.fault_of = [](uint64_t /*index*/, const v1::GenerateRequest& /*request*/) {
+    return Fault{Fault::Kind::kSlow, 0, 0.02};
+  };
+  RecurveTarget target(connection_);
+  const LoadResult slow = RunLoad(target, {}, load, std::stop_token());
+  ASSERT_EQ(slow.records.size(), 1U);
+  const RequestRecord& record = slow.records.front();
+  EXPECT_TRUE(record.completed()) << record.status;
+  EXPECT_GE(record.ended - record.messages.at(0).at, 0.02);
 }
 
 TEST_F(RunLoadTest, AStopCancelsWhatRunsAndKeepsWhatWasMeasured) {

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/load/http_client.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http.hpp>
+#include <limits>
+#include <thread>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "client/client.h"
+
+namespace recurve::client {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using Error = boost::system::error_code;
+
+constexpr size_t kReadBytes = size_t{16} << 10;  // at once
+
+struct Connection {
+  explicit Connection(asio::io_context& context) : stream(context) {}
+  beast::tcp_stream stream;
+  beast::flat_buffer buffer;  // read, and not yet parsed
+  bool is_used = false;       // it has served a call
+};
+
+}  // namespace
+
+class HttpClient::Core {
+ public:
+  explicit Core(const HttpUrl& url)
+      : url_(url), context_(1), work_(asio::make_work_guard(context_)) {
+    tcp::resolver resolver(context_);
+    endpoints_ = resolver.resolve(url.host, url.port, error_);
+    thread_ = std::thread([this] { context_.run(); });
+  }
+  ~Core() {
+    work_.reset();
+    asio::post(context_, [this] { idle_.clear(); });
+    thread_.join();
+  }
+
+  const HttpUrl& url() const { return url_; }
+  asio::io_context& context() { return context_; }
+  const tcp::resolver::results_type& endpoints() const { return endpoints_; }
+  const Error& error() const { return error_; }  // of the look-up
+
+  // On the thread of `context`.
+  std::unique_ptr<Connection> Take() {
+    if (idle_.empty()) return std::make_unique<Connection>(context_);
+    std::unique_ptr<Connection> last = std::move(idle_.back());
+    idle_.pop_back();
+    return last;
+  }
+  void Give(std::unique_ptr<Connection> connection) { idle_.push_back(std::move(connection)); }
+  void ForgetIdle() { idle_.clear(); }
+
+ private:
+  const HttpUrl url_;
+  asio::io_context context_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  tcp::resolver::results_type endpoints_;
+  Error error_;
+  std::vector<std::unique_ptr<Connection>> idle_;
+  std::thread thread_;
+};
+
+// Its members are used on the client's thread alone.
+class HttpClient::Exchange final : public HttpCall, public std::enable_shared_from_this<Exchange> {
+ public:
+  Exchange(Core* core, HttpRequest request, HttpReceiver* receiver)
+      : core_(core),
+        timeout_(request.timeout),
+        receiver_(receiver),
+        timer_(core->context()),
+        request_(request.is_post ? http::verb::post : http::verb::get,
+                 absl::StrCat(core->url().path, request.path), 11, std::move(request.body)) {
+    request_.set(http::field::host, absl::StrCat(core->url().host, ":", core->url().port));
+    for (const auto& [name, value] : request.headers) request_.set(name, value);
+    if (request.is_post) request_.set(http::field::content_type, "application/json");
+    request_.prepare_payload();
+  }
+
+  void Start() override {
+    asio::post(core_->context(), [self = shared_from_this()] { self->Connect(); });
+  }
+
+  void Resume() override {
+    asio::post(core_->context(), [self = shared_from_this()] {
+      if (!self->has_ended_ && self->receiver_->OnBody({})) self->ReadOn();
+    });
+  }
+
+  void Cancel() override {
+    asio::post(core_->context(), [self = shared_from_this()] {
+      self->End(absl::CancelledError("the call was cancelled"));
+    });
+  }
+
+ private:
+  // `then`, unless the call has ended.
+  template <typename Then>
+  auto Guarded(Then then) {
+    return [self = shared_from_this(), then](const Error& error, auto... /*result*/) {
+      if (!self->has_ended_) then(error);
+    };
+  }
+
+  void Connect() {
+    if (has_ended_) return;
+    if (core_->error()) return NotReached(core_->error());
+    if (timeout_) {
+      timer_.expires_after(*timeout_);
+      timer_.async_wait(Guarded([this](const Error& error) {
+        if (!error) End(absl::DeadlineExceededError("Deadline Exceeded"));
+      }));
+    }
+    StartOver();
+  }
+
+  void StartOver() {
+    connection_ = core_->Take();
+    parser_.emplace();
+    parser_->body_limit(std::numeric_limits<uint64_t>::max());
+    if (connection_->is_used) return Write();
+    connection_->stream.async_connect(
+        core_->endpoints(), Guarded([this](const Error& error) {
+          if (error) return NotReached(error);
+          connection_->stream.socket().set_option(tcp::no_delay(true));
+          Write();
+        }));
+  }
+
+  void Write() {
+    http::async_write(connection_->stream, request_, Guarded([this](const Error& error) {
+                        if (error) return Broken(error);
+                        ReadHeader();
+                      }));
+  }
+
+  void ReadHeader() {
+    http::async_read_header(connection_->stream, connection_->buffer, *parser_,
+                            Guarded([this](const Error& error) {
+                              if (error) return Broken(error);
+                              const auto& header = parser_->get();
+                              receiver_->OnHeader(static_cast<int>(header.result_int()),
+                                                  std::string(header[http::field::retry_after]));
+                              ReadOn();
+                            }));
+  }
+
+  void ReadOn() {
+    if (has_ended_) return;
+    if (parser_->is_done()) return End(absl::OkStatus());
+    parser_->get().body().data = bytes_.data();
+    parser_->get().body().size = bytes_.size();
+    http::async_read_some(connection_->stream, connection_->buffer, *parser_,
+                          Guarded([this](const Error& error) {
+                            if (error && error != http::error::need_buffer) return Broken(error);
+                            const size_t size = bytes_.size() - parser_->get().body().size;
+                            if (size == 0 || receiver_->OnBody({bytes_.data(), size})) ReadOn();
+                          }));
+  }
+
+  // A server may have closed a connection that was idle just when it was taken: then another one is
+  // as good as the first.
+  void Broken(const Error& error) {
+    const bool is_stale = connection_->is_used && !parser_->got_some();
+    if (!is_stale) {
+      return End(absl::UnavailableError(absl::StrCat("the connection broke: ", error.message())));
+    }
+    core_->ForgetIdle();
+    StartOver();
+  }
+
+  void NotReached(const Error& error) {
+    absl::Status status = absl::UnavailableError(absl::StrCat(
+        "cannot connect to ", core_->url().host, ":", core_->url().port, ": ", error.message()));
+    status.SetPayload(kNotReachedPayload, absl::Cord());
+    End(status);
+  }
+
+  void End(const absl::Status& status) {
+    if (has_ended_) return;
+    has_ended_ = true;
+    timer_.cancel();
+    if (status.ok() && parser_->keep_alive()) {
+      connection_->is_used = true;
+      core_->Give(std::move(connection_));
+    } else if (connection_ != nullptr) {
+      connection_->stream.close();
+    }
+    receiver_->OnEnd(status);
+  }
+
+  Core* const core_;
+  const std::optional<std::chrono::milliseconds> timeout_;
+  HttpReceiver* const receiver_;
+  asio::steady_timer timer_;
+  http::request<http::string_body> request_;
+  std::unique_ptr<Connection> connection_;
+  std::optional<http::response_parser<http::buffer_body>> parser_;
+  std::array<char, kReadBytes> bytes_;
+  bool has_ended_ = false;
+};
+
+HttpClient::HttpClient(const HttpUrl& url) : core_(std::make_unique<Core>(url)) {}
+HttpClient::~HttpClient() = default;
+
+std::shared_ptr<HttpCall> HttpClient::Call(HttpRequest request, HttpReceiver* receiver) {
+  return std::make_shared<Exchange>(core_.get(), std::move(request), receiver);
+}
+
+absl::StatusOr<HttpUrl> ParseHttpUrl(const std::string& text) {
+  const auto bad = [&text](const char* why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' ", why, "; expected http://HOST[:PORT][/PATH]"));
+  };
+  absl::string_view rest = text;
+  if (absl::StartsWith(rest, "https://"))
+    return bad("asks for TLS, which this client cannot speak");
+  if (!absl::ConsumePrefix(&rest, "http://")) return bad("does not begin with http://");
+  HttpUrl url;
+  const size_t slash = rest.find('/');
+  if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
+  while (absl::EndsWith(url.path, "/")) url.path.pop_back();
+  rest = rest.substr(0, slash);
+  const bool is_v6 = absl::StartsWith(rest, "[");
+  const size_t host_end = is_v6 ? rest.find(']') : rest.find(':');
+  if (is_v6 && host_end == absl::string_view::npos) return bad("has a [ without a ]");
+  url.host = std::string(is_v6 ? rest.substr(1, host_end - 1) : rest.substr(0, host_end));
+  rest.remove_prefix(std::min(rest.size(), is_v6 ? host_end + 1 : host_end));
+  uint32_t port = 80;
+  if (!rest.empty() && (!absl::ConsumePrefix(&rest, ":") || !absl::SimpleAtoi(rest, &port))) {
+    return bad("has a port that is no number");
+  }
+  if (url.host.empty() || port == 0 || port > 65535) return bad("has no host, or no such port");
+  url.port = absl::StrCat(port);
+  return url;
+}
+
+}  // namespace recurve::client
