@@ -127,6 +127,7 @@ class Infer final : public Call {
         stream_(std::move(stream)),
         request_(std::move(request)) {}
 
+  using Call::id;
   using Call::PeerGone;
   using Call::WriteDone;
 
@@ -232,6 +233,8 @@ void InferStream::EndOf(Infer* call, const std::string& request_id, const absl::
   Act([&](State& state) {
     if (status.ok() || state.error) return;
     if (errors_are_statuses_) {
+      CallMetadata(grpc_context_)
+          .BeforeStatus(call->id(), status, doorway_->context()->options->admission.retry_pushback);
       state.error = ToGrpc(status);
       fails = true;
       return;
