@@ -12,8 +12,6 @@
 namespace recurve {
 namespace {
 
-constexpr uint32_t kMostThreads = 1024;
-
 using Call = EmulatedRuntime::Call;
 
 constexpr std::array<const char*, EmulatedRuntime::kCalls> kCallNames = {
@@ -170,13 +168,6 @@ absl::Status EmulatedRuntime::DoLaunch(const Kernel& kernel, const LaunchShape& 
                                        const void* args) {
   const MutexLock lock(mutex_);
   RETURN_IF_ERROR(Begin(Call::kLaunch));
-  if (shape.blocks == 0 || shape.threads == 0 || shape.threads > kMostThreads ||
-      shape.shared_bytes > options_.facts.shared_bytes) {
-    return Fail(absl::InternalError(absl::StrCat(
-        "Launch of ", kernel.name, " with ", shape.blocks, " blocks of ", shape.threads,
-        " threads and ", shape.shared_bytes, " bytes of shared memory: expected 1 or more, 1 to ",
-        kMostThreads, " and at most ", options_.facts.shared_bytes)));
-  }
   Work work = {.kind = Work::Kind::kLaunch, .kernel = kernel, .shape = shape};
   work.shape.programmatic = shape.programmatic && options_.programmatic;
   const auto* const bytes = static_cast<const std::byte*>(args);

@@ -26,7 +26,20 @@ absl::StatusOr<MappedMemory> Runtime::AllocateMapped(std::string_view name, size
   return memory;
 }
 
+absl::Status Runtime::CheckShape(const char* name, const LaunchShape& shape) const {
+  const size_t most_shared = facts().shared_bytes;
+  if (shape.blocks > 0 && shape.threads > 0 && shape.threads <= kMostThreads &&
+      shape.shared_bytes <= most_shared) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "kernel ", name, " has ", shape.blocks, " blocks of ", shape.threads, " threads and ",
+      shape.shared_bytes, " bytes of shared memory; device ", facts().name,
+      " runs 1 or more, of 1 to ", kMostThreads, " and at most ", most_shared));
+}
+
 absl::Status Runtime::Launch(const Kernel& kernel, const LaunchShape& shape, const void* args) {
+  RETURN_IF_ERROR(CheckShape(kernel.name, shape));
   RETURN_IF_ERROR(DoLaunch(kernel, shape, args));
   return Launched(kernel.name, shape.work);
 }

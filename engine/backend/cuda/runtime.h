@@ -105,6 +105,8 @@ class Runtime {
   virtual absl::Status Copy(const DeviceMemory& target, const MappedMemory& source,
                             size_t source_offset, size_t bytes) = 0;
 
+  // InvalidArgument, with the value and the bound, for a shape that no block of the device can
+  // have.
   absl::Status Launch(const Kernel& kernel, const LaunchShape& shape, const void* args);
   // Looks for the library that Multiply needs, and takes its memory. FailedPrecondition says what
   // is missing; the runtime is as good as before.
@@ -131,6 +133,7 @@ class Runtime {
   // Waits until it is. Unavailable, with the name `what` of what is waited for, after `timeout`.
   absl::Status WaitFor(uint32_t mark, std::string_view what, std::chrono::milliseconds timeout);
 
+  static constexpr uint32_t kMostThreads = 1024;  // of a block
   static constexpr uint32_t kMarks = 4;
   static constexpr uint32_t kLaunchMark = kMarks - 1;  // CheckEachLaunch's own
 
@@ -149,6 +152,7 @@ class Runtime {
   static absl::Status NoMemory(std::string_view name, size_t bytes, uint64_t free);
 
  private:
+  absl::Status CheckShape(const char* name, const LaunchShape& shape) const;
   // After a launch, for those who count and check them.
   absl::Status Launched(const char* name, const WorkCount& work);
 
