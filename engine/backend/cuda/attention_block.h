@@ -36,7 +36,7 @@ class BlockAttention {
         places_(shared.Array<uint32_t>(kAttentionWarps * simt::kWarp) + warp_ * simt::kWarp),
         is_last_(shared.Array<uint32_t>(1)) {}
 
-  static size_t SharedBytes() {
+  static constexpr size_t SharedBytes() {
     return AttentionSums<kSteps>::SharedBytes() +
            simt::SharedBytes<uint32_t>(kAttentionWarps * simt::kWarp) +
            simt::SharedBytes<uint32_t>(1);

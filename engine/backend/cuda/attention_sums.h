@@ -36,7 +36,7 @@ class AttentionSums {
         states_(shared.Array<SoftmaxState>(kAttentionWarps * 2 * simt::kWarp)),
         outputs_(shared.Array<float>(kAttentionWarps * kLaneOutputs * simt::kWarp)) {}
 
-  static size_t SharedBytes() {
+  static constexpr size_t SharedBytes() {
     return simt::SharedBytes<SoftmaxState>(kAttentionWarps * 2 * simt::kWarp) +
            simt::SharedBytes<float>(size_t{kAttentionWarps} * kLaneOutputs * simt::kWarp);
   }
