@@ -190,8 +190,9 @@ absl::Status CudaBackend::ReadRawLogits(StepResult& result) {
   const TableSizes& sizes = state_.step.sizes;
   result.logits.resize(result.logits_rows.size() * sizes.vocab);
   const size_t first = size_t{result.epoch % kMostOutstanding} * sizes.ends * sizes.vocab;
-  return runtime_->Download(result.logits.data(), state_.raw_logits, first * sizeof(float),
-                            result.logits.size() * sizeof(float));
+  return InStep(result.epoch,
+                runtime_->Download(result.logits.data(), state_.raw_logits, first * sizeof(float),
+                                   result.logits.size() * sizeof(float)));
 }
 
 }  // namespace recurve::cuda

@@ -173,10 +173,50 @@ absl::Status RunUntilError(Backend& backend) {
   return RunRequests(backend, config, SmallLimits(config, kMaxPositions), MixedRequests()).status();
 }
 
+// The backend as it asks most of a device, which may fail while it is made.
+absl::Status MakeOn(std::unique_ptr<EmulatedRuntime> runtime) {
+  CudaBackendOptions options;
+  const std::shared_ptr<const Model> model = MakeModel();
+  options.limits = SmallLimits(model->config, kMaxPositions);
+  options.library_rows = 1;
+  return CudaBackend::Create(model, options, std::move(runtime)).status();
+}
+
+// How often each call is made.
+class CountingRuntime final : public EmulatedRuntime {
+ public:
+  explicit CountingRuntime(std::vector<uint64_t>* counts) : counts_(counts) {}
+  ~CountingRuntime() override {
+    for (size_t i = 0; i < kCalls; ++i) counts_->push_back(Calls(static_cast<Call>(i)));
+  }
+
+ private:
+  std::vector<uint64_t>* counts_;
+};
+
+TEST(CudaBackendTest, ErrorsWhileItIsMadeAreTold) {
+  using Call = EmulatedRuntime::Call;
+  std::vector<uint64_t> counts;
+  ASSERT_EQ(MakeOn(std::make_unique<CountingRuntime>(&counts)), absl::OkStatus());
+  for (const Call call : {Call::kAllocate, Call::kAllocateMapped, Call::kClear, Call::kUpload,
+                          Call::kCopy, Call::kLaunch, Call::kMultiply, Call::kBeginGraph,
+                          Call::kEndGraph, Call::kMark, Call::kReached}) {
+    const uint64_t count = counts[static_cast<size_t>(call)];
+    ASSERT_GT(count, 0U) << static_cast<int>(call);
+    for (const uint64_t nth : {uint64_t{1}, (count + 1) / 2, count}) {
+      auto runtime = std::make_unique<EmulatedRuntime>();
+      runtime->FailAt(call, nth, absl::UnavailableError("cudaErrorECCUncorrectable"));
+      EXPECT_EQ(MakeOn(std::move(runtime)), absl::UnavailableError("cudaErrorECCUncorrectable"))
+          << "call " << static_cast<int>(call) << ", time " << nth;
+    }
+  }
+}
+
 TEST(CudaBackendTest, ErrorsOfTheDeviceAreFinal) {
   using Call = EmulatedRuntime::Call;
-  for (const Call call : {Call::kCopy, Call::kReplay, Call::kMark, Call::kReached}) {
-    Made made = Make(MakeModel());
+  for (const Call call : {Call::kCopy, Call::kReplay, Call::kLaunch, Call::kMark, Call::kReached}) {
+    // Graphs launch nothing.
+    Made made = Make(MakeModel(), {}, /*eager=*/call == Call::kLaunch);
     made.runtime->FailAt(call, 3, absl::UnavailableError("cudaErrorIllegalAddress"));
     const absl::Status failed = RunUntilError(*made.backend);
     EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
@@ -184,6 +224,18 @@ TEST(CudaBackendTest, ErrorsOfTheDeviceAreFinal) {
                 MatchesRegex("step [123], cut for 16 rows: cudaErrorIllegalAddress"));
     EXPECT_EQ(made.backend->Submit(StepPlan()), failed) << "it stays broken";
   }
+}
+
+TEST(CudaBackendTest, RawLogitsThatCannotBeReadAreAnError) {
+  Made made = Make(MakeModel());
+  made.runtime->FailAt(EmulatedRuntime::Call::kDownload, 1,
+                       absl::UnavailableError("cudaMemcpyAsync from the device: cudaErrorUnknown"));
+  const absl::Status failed = RunUntilError(*made.backend);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(failed.message()),
+              MatchesRegex("step [0-9]+, cut for 16 rows: cudaMemcpyAsync from the device: "
+                           "cudaErrorUnknown"));
+  EXPECT_EQ(made.backend->Submit(StepPlan()), failed);
 }
 
 TEST(CudaBackendTest, ADeviceThatHangsIsWaitedForOnlySoLong) {
