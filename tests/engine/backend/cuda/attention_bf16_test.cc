@@ -271,7 +271,7 @@ void ExpectSplit(const AttentionCache& cache, const std::vector<Query>& queries)
     ASSERT_EQ(split.rows.size(), whole->rows.size());
     for (size_t i = 0; i < split.rows.size(); ++i) ExpectSame(split.rows[i], whole->rows[i]);
     ExpectSame(split.mass, whole->mass);
-    if (way.multiprocessors == 20) {
+    if (way.multiprocessors == 20 && whole->bytes_written.has_value()) {
       EXPECT_GT(split.bytes_written, whole->bytes_written);
     }
   }

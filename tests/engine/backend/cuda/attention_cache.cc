@@ -128,7 +128,8 @@ AttentionBf16Args AttentionCache::Upload(Runtime& runtime,
 
 absl::StatusOr<Attended> AttentionCache::Run(const std::vector<Query>& queries, const Way& way,
                                              bool may_split) const {
-  EmulatedRuntime runtime(DeviceOf(way));
+  const std::unique_ptr<KernelDevice> device = MakeKernelDevice(way);
+  Runtime& runtime = device->runtime();
   AttentionBf16Args args = Upload(runtime, queries);
   const uint32_t columns = heads() * sizes_.head_dim;
   const auto count = static_cast<uint32_t>(queries.size());
@@ -152,7 +153,7 @@ absl::StatusOr<Attended> AttentionCache::Run(const std::vector<Query>& queries, 
   const std::vector<Bf16> operand = Downloaded<Bf16>(runtime, y);
   Attended attended;
   attended.mass = Downloaded<uint64_t>(runtime, mass);
-  attended.bytes_written = runtime.kernels()["attention_bf16"].bytes_written;
+  attended.bytes_written = device->BytesWritten("attention_bf16");
   // The next launch counts from 0 again.
   const std::vector<uint32_t> counters = Downloaded<uint32_t>(runtime, came);
   ExpectSame(counters, std::vector<uint32_t>(counters.size()));

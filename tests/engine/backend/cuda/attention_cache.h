@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cuda/attention_bf16.h"
 #include "tests/engine/backend/cuda/kernel_data.h"
+#include "tests/engine/backend/cuda/kernel_device.h"
 
 namespace recurve::cuda {
 
@@ -37,8 +39,8 @@ struct Query {
 // What a launch made: of each query the attended values, and the attention mass.
 struct Attended {
   std::vector<std::vector<Bf16>> rows;
-  std::vector<uint64_t> mass;  // [kSlots][kGroups][kMostEntries]
-  uint64_t bytes_written = 0;
+  std::vector<uint64_t> mass;             // [kSlots][kGroups][kMostEntries]
+  std::optional<uint64_t> bytes_written;  // KernelDevice::BytesWritten
 };
 
 // Memory that no Append has written has no value: a device reports who reads it.

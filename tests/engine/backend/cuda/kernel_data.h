@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests of single kernels have in common: numbers to compute with, and devices that must all
-// give the same bits.
+// What tests of single kernels have in common: numbers to compute with, and comparisons of bits.
 #ifndef RECURVE_TESTS_ENGINE_BACKEND_CUDA_KERNEL_DATA_H_
 #define RECURVE_TESTS_ENGINE_BACKEND_CUDA_KERNEL_DATA_H_
 
@@ -14,28 +13,12 @@
 #include "engine/backend/cuda/layers.h"
 #include "gtest/gtest.h"
 #include "tests/simt/device_vectors.h"
-#include "tests/simt/runtime_emulated.h"
 
 namespace recurve::cuda {
 
 // Where a kernel must not write.
 inline constexpr float kUntouched = 12345.0F;
 inline constexpr Bf16 kUntouchedBf16 = 0x4243;
-
-// How a kernel is launched, and where: nothing of it may change a bit of what it writes.
-struct Way {
-  uint32_t rows;  // that the launch is cut for
-  uint32_t multiprocessors;
-  bool programmatic;
-  uint64_t seed;  // of the order of threads
-};
-
-inline EmulatedOptions DeviceOf(const Way& way) {
-  EmulatedOptions options;
-  options.facts.multiprocessors = way.multiprocessors;
-  options.seed = way.seed;
-  return options;
-}
 
 // Random numbers, the same ones for the same seed.
 class Numbers {

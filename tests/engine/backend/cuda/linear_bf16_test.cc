@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/backend/cuda/host_product.h"
 #include "tests/engine/backend/cuda/kernel_data.h"
+#include "tests/engine/backend/cuda/kernel_device.h"
 
 namespace recurve::cuda {
 namespace {
@@ -23,15 +25,15 @@ constexpr Way kWays[] = {{8, 200, true, 0},  {8, 1, false, 1},    {16, 200, true
                          {16, 1, false, 0},  {32, 200, false, 1}, {32, 1, true, 0},
                          {64, 200, true, 1}, {64, 1, false, 0}};
 
-using Launch = std::function<void(EmulatedRuntime&, const ProductShape&)>;
+using Launch = std::function<void(Runtime&, const ProductShape&)>;
 
 void ForEachWay(const Launch& launch) {
   for (const Way& way : kWays) {
     SCOPED_TRACE(
         absl::StrCat("cut for ", way.rows, " rows on ", way.multiprocessors, " multiprocessors"));
-    EmulatedRuntime runtime(DeviceOf(way));
-    launch(runtime, {way.rows, way.programmatic});
-    EXPECT_EQ(runtime.reports(), std::vector<std::string>());
+    const std::unique_ptr<KernelDevice> device = MakeKernelDevice(way);
+    launch(device->runtime(), {way.rows, way.programmatic});
+    EXPECT_EQ(device->reports(), std::vector<std::string>());
     if (testing::Test::HasFailure()) return;
   }
 }
@@ -49,7 +51,7 @@ void ExpectHead(const ProductSizes& sizes) {
       expected[size_t{row} * sizes.outputs + o] = product.At(row, o);
     }
   }
-  ForEachWay([&](EmulatedRuntime& runtime, const ProductShape& shape) {
+  ForEachWay([&](Runtime& runtime, const ProductShape& shape) {
     const DeviceMemory logits = Uploaded(runtime, "logits", before);
     HeadBf16Args args;
     args.product = product.Upload(runtime);
@@ -129,7 +131,7 @@ void ExpectAddProduct(const ProductSizes& sizes) {
       after.squares[size_t{row} * SquaresOf(hidden) + tile] = TreeOfEight(squares);
     }
   }
-  ForEachWay([&](EmulatedRuntime& runtime, const ProductShape& shape) {
+  ForEachWay([&](Runtime& runtime, const ProductShape& shape) {
     const DeviceMemory x = Uploaded(runtime, "x", before.x);
     const DeviceMemory operand = Uploaded(runtime, "operand", before.operand);
     const DeviceMemory squares = Uploaded(runtime, "squares", before.squares);
@@ -175,7 +177,7 @@ void ExpectGateUp(uint32_t inputs, uint32_t outputs, uint32_t rows,
           FloatToBf16(Silu(product.At(row, o)) * product.At(row, outputs + o));
     }
   }
-  ForEachWay([&](EmulatedRuntime& runtime, const ProductShape& shape) {
+  ForEachWay([&](Runtime& runtime, const ProductShape& shape) {
     const DeviceMemory y = Uploaded(runtime, "y", before);
     GateUpBf16Args args;
     args.product = product.Upload(runtime);

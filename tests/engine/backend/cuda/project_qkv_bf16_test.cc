@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/backend/cuda/host_product.h"
 #include "tests/engine/backend/cuda/kernel_data.h"
+#include "tests/engine/backend/cuda/kernel_device.h"
 
 namespace recurve::cuda {
 namespace {
@@ -115,7 +116,8 @@ class QkvCase {
   }
 
   Written Run(const Way& way) const {
-    EmulatedRuntime runtime(DeviceOf(way));
+    const std::unique_ptr<KernelDevice> device = MakeKernelDevice(way);
+    Runtime& runtime = device->runtime();
     ProjectQkvBf16Args args;
     args.product = product_.Upload(runtime);
     args.rows = Give<simt::In, Row>(runtime, "rows", rows_);
