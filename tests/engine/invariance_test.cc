@@ -224,7 +224,7 @@ ScheduledSample RandomSample(const ModelConfig& config, uint64_t seed, uint32_t 
 std::vector<TestBackend> UsableTwins(std::optional<Precision> kv_precision) {
   std::vector<TestBackend> usable;
   for (const TestBackend& backend : TestTwins()) {
-    if (backend.emulates_cuda && kv_precision.has_value()) continue;
+    if (backend.is_cuda && kv_precision.has_value()) continue;
     const std::string why = WhySkipped(backend);
     if (why.empty()) {
       usable.push_back(backend);
@@ -318,12 +318,13 @@ TEST_P(InvarianceTest, NothingElseMatters) {
     for (Way way : Ways(kv_precision)) {
       way.precision = precision;
       way.kv_precision = kv_precision;
-      if (way.backend.emulates_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
+      if (way.backend.is_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
       const std::string where = small.name + ", " + way.name;
       // In bf16 the CUDA backend's bits are its own, and alone it must have the same.
-      const bool has_own_bits = way.backend.emulates_cuda && precision == Precision::kBf16;
+      const bool has_own_bits = way.backend.is_cuda && precision == Precision::kBf16;
       Way own = alone;
-      own.backend = {.name = way.backend.name, .emulates_cuda = true};
+      own.backend = way.backend;
+      own.backend.twin = false;
       ExpectSame(has_own_bits ? World(small.model, own).Run(samples) : expected,
                  World(small.model, way).Run(samples), where);
     }

@@ -119,7 +119,7 @@ void BackendTest::ExpectAloneEqualsTogether(const ModelConfig& config) {
   const std::unique_ptr<Backend> backend = Make(model);
   std::vector<Backend*> others = {backend.get()};
   const std::unique_ptr<Backend> two = Make(model, Precision::kBf16, 2);
-  if (!GetParam().emulates_cuda) others.push_back(two.get());  // a device has no such threads
+  if (!GetParam().is_cuda) others.push_back(two.get());  // a device has no such threads
   const std::vector<DriverRequest> requests = MixedRequests();
   std::vector<DriverOutput> alone;
   alone.reserve(requests.size());
@@ -299,7 +299,7 @@ TEST_P(BackendTest, LogitsThatAreNotFiniteEndTheSequenceAlone) {
   const auto poisoned = std::make_shared<const Model>(std::move(model));
   for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
     SCOPED_TRACE(PrecisionName(precision));
-    if (GetParam().emulates_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
+    if (GetParam().is_cuda && precision == Precision::kInt8) continue;  // which cuda lacks
     const auto backend = Make(poisoned, precision);
     DriverRequest good;
     good.prompt = {1, 2, 3};

@@ -26,9 +26,13 @@ namespace recurve {
 namespace {
 
 constexpr double kLogitTolerance = 1e-4;
+// A number in bf16 is off by up to 2^-9. The error of some tens of such roundings in a row,
+// magnified by the norms of narrow models, was 0.053 of the CPU backend and 0.059 of the CUDA one
+// when this was written; so not twice that.
 constexpr double kBf16Tolerance = 1e-1;
-constexpr double kBf16LeastCompared = 0.8;      // of the cases; 0.96 when this was written
-constexpr double kBf16MostOtherDepths = 0.005;  // of the positions; 0.0009 when this was written
+constexpr double kBf16LeastCompared = 0.8;  // of the cases; 0.96 when this was written
+// Of the positions; 9 of 8,697 by the CPU backend and 6 by the CUDA one when this was written.
+constexpr double kBf16MostOtherDepths = 0.005;
 // Against what the reference computes in int8. A number in the middle between two whole ones may
 // become the other one in floats, and everything after it is a little different.
 constexpr double kInt8Tolerance = 1e-1;
@@ -96,7 +100,7 @@ std::unique_ptr<Backend> Make(const TestBackend& test, std::shared_ptr<const Mod
   const BackendLimits limits = Limits(model->config);
   TestBackend made = test;
   // So that each step is compared with the CPU's.
-  if (made.emulates_cuda && precision == Precision::kF32) made.twin = true;
+  if (made.is_cuda && precision == Precision::kF32) made.twin = true;
   auto backend = MakeTestBackend(made, std::move(model), options, limits);
   EXPECT_TRUE(backend.ok()) << backend.status();
   return backend.ok() ? std::move(backend).value() : nullptr;
@@ -246,7 +250,7 @@ struct Quantized {
 // A number close to the middle of two that a cache can keep may be rounded the other way than in
 // the reference, which computes in float64; all else in its logits is as exact as in f32.
 TEST_P(GoldenTest, CachesOfFewerBitsAgreeWithTheReference) {
-  if (GetParam().emulates_cuda) GTEST_SKIP() << "keeps keys and values as the weights";
+  if (GetParam().is_cuda) GTEST_SKIP() << "keeps keys and values as the weights";
   std::vector<Quantized> all;
   for (const std::string& name : names_) {
     if (!std::filesystem::exists(root_ / name / "quantized.json")) continue;
@@ -298,7 +302,7 @@ std::vector<TestBackend> TwinsAlone() {
 INSTANTIATE_TEST_SUITE_P(Backends, GoldenTwinTest, testing::ValuesIn(TwinsAlone()), NameOfParam);
 
 TEST_P(GoldenTwinTest, ChunksThreadsPolicyAndDepthDoNotChangeBits) {
-  if (GetParam().emulates_cuda && SecondTierShare() == nullptr) {
+  if (GetParam().emulated && SecondTierShare() == nullptr) {
     GTEST_SKIP() << "takes minutes on an emulated device: part emulated of the second tier";
   }
   TestBackend single = GetParam();
@@ -340,7 +344,7 @@ TEST_P(GoldenTwinTest, ChunksThreadsPolicyAndDepthDoNotChangeBits) {
 TEST_P(GoldenTwinTest, Bf16IsNear) {
   double worst = 0;
   size_t bounded_cases = 0, compared_cases = 0, positions = 0, other_depths = 0;
-  const bool all = !GetParam().emulates_cuda || SecondTierShare() != nullptr;
+  const bool all = !GetParam().emulated || SecondTierShare() != nullptr;
   const std::vector<std::string> names = EveryOf(names_, 0, all ? 1 : 8);
   for (const std::string& name : names) {
     SCOPED_TRACE(name);
@@ -379,7 +383,7 @@ TEST_P(GoldenTwinTest, Bf16IsNear) {
 }
 
 TEST_P(GoldenTwinTest, Int8AgreesWithTheReference) {
-  if (GetParam().emulates_cuda) GTEST_SKIP() << "--backend=cuda has no int8";
+  if (GetParam().is_cuda) GTEST_SKIP() << "--backend=cuda has no int8";
   double worst = 0;
   size_t cases_compared = 0, cases_in_all = 0, positions = 0, same = 0;
   for (const std::string& name : names_) {

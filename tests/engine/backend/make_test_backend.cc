@@ -13,16 +13,23 @@
 namespace recurve {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeOne(const TestBackend& test,
-                                                 std::shared_ptr<const Model> model,
-                                                 const BackendOptions& options,
-                                                 const BackendLimits& limits) {
+// The CUDA backend, or another one that must give the same bits.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCuda(const TestBackend& test,
+                                                  std::shared_ptr<const Model> model,
+                                                  BackendOptions options,
+                                                  const BackendLimits& limits, bool is_other) {
 #if defined(RECURVE_HAS_EMULATED_CUDA)
-  if (test.emulates_cuda) {
-    return MakeEmulatedCuda(std::move(model), limits, options.precision);
+  if (test.emulated) {
+    return MakeEmulatedCuda(std::move(model), limits, options.precision,
+                            is_other ? EmulatedVariant::kOther : EmulatedVariant::kUsual);
   }
 #endif
-  RECURVE_CHECK(!test.emulates_cuda);
+  RECURVE_CHECK(!test.emulated);
+  options.name = "cuda";
+  options.threads = 0;
+  options.isa = BackendOptions().isa;
+  options.eager = is_other;
+  options.overlap = !is_other;
   return MakeBackend(std::move(model), options, limits);
 }
 
@@ -33,16 +40,17 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test
                                                          BackendOptions options,
                                                          const BackendLimits& limits) {
   options.isa = test.isa;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeOne(test, model, options, limits));
+  const auto make = [&](bool is_other) {
+    return test.is_cuda ? MakeCuda(test, model, options, limits, is_other)
+                        : MakeBackend(model, options, limits);
+  };
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, make(/*is_other=*/false));
   if (!test.twin) return backend;
-#if defined(RECURVE_HAS_EMULATED_CUDA)
-  if (test.emulates_cuda && options.precision == Precision::kBf16) {
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<Backend> other,
-        MakeEmulatedCuda(std::move(model), limits, options.precision, EmulatedVariant::kOther));
+  if (test.is_cuda && options.precision == Precision::kBf16) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Backend> other, make(/*is_other=*/true));
     return std::make_unique<TwinBackend>(std::move(backend), std::move(other));
   }
-#endif
+  options.name = BackendOptions().name;
   options.isa = TestBackends().front().isa;
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> first, MakeBackend(std::move(model), options, limits));
   return std::make_unique<TwinBackend>(std::move(backend), std::move(first));

@@ -13,7 +13,7 @@
 
 namespace recurve {
 
-// As MakeBackend; `test` says which one, and whether it has a twin. That of the emulated CUDA
+// As MakeBackend; `test` says which one, and whether it has a twin. That of the CUDA
 // backend in bf16, whose bits are its own, is another of its kind.
 absl::StatusOr<std::unique_ptr<Backend>> MakeTestBackend(const TestBackend& test,
                                                          std::shared_ptr<const Model> model,

@@ -40,8 +40,9 @@ inline ModelConfig TestConfig(RouterType router = RouterType::kExpertChoice,
 struct TestBackend {
   std::string name;
   std::string isa = "auto";  // of the CPU backend, as --isa
-  bool twin = false;  // with the first of TestBackends() beside it, each step's results compared
-  bool emulates_cuda = false;  // the CUDA backend on an emulated device
+  bool twin = false;     // with the first of TestBackends() beside it, each step's results compared
+  bool is_cuda = false;  // the CUDA backend, whose bits in bf16 are its own
+  bool emulated = false;  // on an emulated device, which is slow, instead of a card
 };
 
 // The CPU backend as it is without being told.
@@ -54,8 +55,9 @@ inline std::vector<TestBackend> TestBackends() {
     backends.push_back({.name = isa, .isa = isa});
   }
 #if defined(RECURVE_HAS_EMULATED_CUDA)
-  backends.push_back({.name = "emulated_cuda", .emulates_cuda = true});
+  backends.push_back({.name = "emulated_cuda", .is_cuda = true, .emulated = true});
 #endif
+  backends.push_back({.name = "cuda", .is_cuda = true});
   return backends;
 }
 
@@ -72,10 +74,15 @@ inline std::vector<TestBackend> TestTwins() {
 #endif
 }
 
-// One thread; tests that want more say so.
+// One thread; tests that want more say so. An emulated device needs no more of the machine than the
+// CPU backend does.
 inline BackendOptions OptionsOf(const TestBackend& backend, Precision precision) {
   BackendOptions options;
   options.precision = precision;
+  if (backend.is_cuda && !backend.emulated) {
+    options.name = "cuda";
+    return options;
+  }
   options.threads = 1;
   options.isa = backend.isa;
   return options;
