@@ -5,14 +5,12 @@
 
 #include <immintrin.h>
 
-#include "engine/backend/cpu/kernels/attention_passes.h"
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
-#include "engine/backend/cpu/kernels/kernels_internal.h"
+#include <limits>
 
-// Functions with vectors of 512 bits say so one by one, as in linear_avx512.cc. Some operations
-// appear in their form with a mask of all lanes: the plain one is, in GCC 12's header, one of an
-// undefined vector, which it warns of.
-#define RECURVE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#include "engine/backend/cpu/kernels/attention_passes.h"
+#include "engine/backend/cpu/kernels/kernels_avx512.h"
+#include "engine/backend/cpu/kernels/kernels_internal.h"
+#include "engine/backend/cpu/kernels/unroll.h"
 
 namespace recurve::avx512 {
 namespace {
@@ -21,8 +19,6 @@ using avx2::kHasScales;
 using avx2::kTogether;
 using avx2::ScoreArgs;
 using avx2::ValueArgs;
-
-constexpr __mmask16 kAll = 0xFFFF;
 
 inline void Prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
@@ -49,30 +45,6 @@ RECURVE_AVX512 inline Two LoadTwo(const Bf16* at, uint32_t /*row*/) {
   const __m512i upper = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000));
   return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, raw, 16)),
           _mm512_castsi512_ps(_mm512_and_si512(raw, upper))};
-}
-
-// Twin of Exp.
-RECURVE_AVX512 inline __m512 Exp16(__m512 x) {
-  namespace m = math_internal;
-  const __m512 round = _mm512_set1_ps(m::kRound);
-  const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(m::kLog2E), round);
-  const __m512 n = _mm512_sub_ps(shifted, round);
-  const __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(m::kLn2Low),
-                                    _mm512_fnmadd_ps(n, _mm512_set1_ps(m::kLn2High), x));
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(m::kExp4), r, _mm512_set1_ps(m::kExp3));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(m::kExp2));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(m::kExp1));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(m::kExp0));
-  p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0F));
-  const __m512i exponent = _mm512_maskz_slli_epi32(kAll, _mm512_castps_si512(shifted), 23);
-  const __m512 y = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
-  const __mmask16 low = _mm512_cmp_ps_mask(x, _mm512_set1_ps(m::kExpLow), _CMP_LT_OQ);
-  const __mmask16 high = _mm512_cmp_ps_mask(x, _mm512_set1_ps(m::kExpHigh), _CMP_GT_OQ);
-  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  const __m512 in_range = _mm512_maskz_mov_ps(static_cast<__mmask16>(~low), y);
-  const __m512 bounded =
-      _mm512_mask_mov_ps(in_range, high, _mm512_set1_ps(std::numeric_limits<float>::infinity()));
-  return _mm512_mask_mov_ps(bounded, nan, x);
 }
 
 // The chains of 16 * kBlocks dimensions of some queries.

@@ -153,9 +153,8 @@ void LinearInTiles(const LinearArgs& args) {
   const typename Tiles::Scope scope;
   const PackedMatrix& weights = *args.weights;
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
-  const size_t panel_bytes = size_t{slices} * 2 * kTileElements * sizeof(Bf16);
   auto* const packed = reinterpret_cast<Bf16*>(args.scratch);
-  const products::Passes passes(args, kMaxTileRows, panel_bytes);
+  const products::Passes passes(args, kMaxTileRows);
   passes.ForEach([&](const products::Passes::Pass& pass) {
     PackTiles(args, pass.row, pass.rows, packed);
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += kGroupPanels) {

@@ -129,6 +129,11 @@ struct Products {
       x += kSliceInputs * kRows;
     }
   }
+
+  template <typename Element>
+  static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const float* sums) {
+    products::Finish<Element>(args, row, panel, sums);
+  }
 };
 
 }  // namespace

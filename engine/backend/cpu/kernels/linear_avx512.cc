@@ -9,13 +9,10 @@
 
 #include <algorithm>
 
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_avx512.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
 #include "engine/backend/cpu/kernels/linear_passes.h"
-
-// Functions with vectors of 512 bits say so one by one: the file itself is compiled for the
-// baseline, so that no function of a header that other files use as well needs more than that.
-#define RECURVE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#include "engine/backend/cpu/kernels/unroll.h"
 
 namespace recurve::avx512 {
 namespace {
@@ -35,8 +32,7 @@ RECURVE_AVX512 inline Weights LoadWeights(const Bf16* half, uint32_t pair) {
   _mm_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes, _MM_HINT_T0);
   const __m512i raw = _mm512_load_si512(at);
   const __m512i upper = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000));
-  // The plain shift is, in GCC 12's header, one of an undefined vector, which it warns of.
-  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, raw, 16)),
+  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, raw, 16)),
           _mm512_castsi512_ps(_mm512_and_si512(raw, upper))};
 }
 RECURVE_AVX512 inline Weights LoadWeights(const float* half, uint32_t pair) {
@@ -89,6 +85,13 @@ struct Products {
       panel += size_t{2} * kHalfElements;
       x += size_t{kSliceInputs} * kRows;
     }
+  }
+
+  template <typename Element>
+  RECURVE_AVX512 static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel,
+                                    const float* sums) {
+    avx512::Finish<Element>(args, row, panel, _mm512_load_ps(sums),
+                            _mm512_load_ps(sums + kHalfPanel));
   }
 };
 

@@ -16,13 +16,22 @@
 namespace recurve::avx2 {
 namespace {
 
+using products::kHalfBytes;
+using products::kPrefetchBytes;
+using products::kQuad;
+using products::kQuadBytes;
+using products::kSliceQuads;
+
 constexpr uint32_t kVectorOutputs = 4;  // that a vector of 16 bits has a quad of
 constexpr uint32_t kHalfVectors = kHalfPanel / kVectorOutputs;
+
+constexpr uint32_t kPanelVectors = kPanelOutputs / kVectorOutputs;
+constexpr uint32_t kStepVectors = 2;  // with which one step ahead is taken, in each slice
 
 // sums[row][v]: two sums each of outputs first + 4 * v .. first + 4 * v + 3, over all slices.
 template <uint32_t kRows, uint32_t kVectors>
 inline void AddQuads(const std::byte* panel, uint32_t first, const int16_t* x, uint32_t slices,
-                     __m256i sums[kRows][kVectors]) {
+                     FetchAhead& ahead, __m256i sums[kRows][kVectors]) {
   RECURVE_UNROLL
   for (uint32_t r = 0; r < kRows; ++r) {
     RECURVE_UNROLL
@@ -30,12 +39,11 @@ inline void AddQuads(const std::byte* panel, uint32_t first, const int16_t* x, u
   }
   const std::byte* slice_begin =
       panel + first / kHalfPanel * kHalfBytes + size_t{first % kHalfPanel} * kQuad;
-  // As many lines as these outputs have.
-  size_t line = PanelLines(slices) * first / kPanelOutputs;
   for (uint32_t slice = 0; slice < slices; ++slice, slice_begin += 2 * kHalfBytes) {
+    for (uint32_t v = 0; v < kVectors; v += kStepVectors) ahead.Step();
     const std::byte* at = slice_begin;
-    for (uint32_t quad = 0; quad < kSliceQuads; ++quad, at += kQuadBytes, x += kRows * kQuad) {
-      if (kVectors == kHalfVectors || quad % 2 == 0) PrefetchNextPanel(panel, slices, line++);
+    for (uint32_t quad = 0; quad < kSliceQuads; ++quad, at += kQuadBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes, _MM_HINT_T0);
       __m256i wide[kVectors];
       RECURVE_UNROLL
       for (uint32_t v = 0; v < kVectors; ++v) {
@@ -45,7 +53,7 @@ inline void AddQuads(const std::byte* panel, uint32_t first, const int16_t* x, u
       RECURVE_UNROLL
       for (uint32_t r = 0; r < kRows; ++r) {
         int64_t inputs;
-        std::memcpy(&inputs, x + r * kQuad, sizeof(inputs));
+        std::memcpy(&inputs, x + r * kInt8SliceInputs + quad * kQuad, sizeof(inputs));
         const __m256i input = _mm256_set1_epi64x(inputs);
         RECURVE_UNROLL
         for (uint32_t v = 0; v < kVectors; ++v) {
@@ -53,15 +61,16 @@ inline void AddQuads(const std::byte* panel, uint32_t first, const int16_t* x, u
         }
       }
     }
+    x += kRows * kInt8SliceInputs;
   }
 }
 
 // kVectors * 4 outputs of kRows rows from output `first` on.
 template <uint32_t kRows, uint32_t kVectors>
 inline void Outputs(const std::byte* panel, uint32_t first, const int16_t* x, uint32_t slices,
-                    int32_t* sums /* [kRows][32] */) {
+                    FetchAhead& ahead, int32_t* sums /* [kRows][32] */) {
   __m256i pairs[kRows][kVectors];
-  AddQuads<kRows, kVectors>(panel, first, x, slices, pairs);
+  AddQuads<kRows, kVectors>(panel, first, x, slices, ahead, pairs);
   for (uint32_t r = 0; r < kRows; ++r) {
     for (uint32_t v = 0; v < kVectors; v += 2) {
       const __m256i added = _mm256_hadd_epi32(pairs[r][v], pairs[r][v + 1]);  // 0 1 4 5 2 3 6 7
@@ -74,22 +83,37 @@ inline void Outputs(const std::byte* panel, uint32_t first, const int16_t* x, ui
 
 struct Products {
   using Number = int16_t;
-  static constexpr uint32_t kMaxRows = 4;  // of a pass: as many as registers hold the sums of
+  static constexpr uint32_t kMaxRows = 4;  // of a block: as many as registers hold the sums of
+  static constexpr uint32_t kSliceSteps = kPanelVectors / kStepVectors;
+  static constexpr uint32_t kRowPanels = 1;
+  static constexpr uint32_t kRowSliceSteps = kSliceSteps;
 
-  static void Convert(const int8_t* x /* [4] */, int16_t* out /* [4] */) {
-    int32_t bytes;
-    std::memcpy(&bytes, x, sizeof(bytes));
-    const int64_t wide = _mm_cvtsi128_si64(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(bytes)));
-    std::memcpy(out, &wide, sizeof(wide));
+  static void ConvertSlice(const int8_t* x /* [64] */, int16_t* out /* [64] */) {
+    for (uint32_t k = 0; k < kInt8SliceInputs; k += 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + k));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k), _mm256_cvtepi8_epi16(bytes));
+    }
   }
 
-  template <uint32_t kRows>
-  static void Panel(const std::byte* panel, const int16_t* x, uint32_t slices,
-                    const int32_t* /*weight_sums*/, int32_t* sums) {
+  template <uint32_t kRows, uint32_t kPanels>
+  static void Panels(const products::Int8Args<Number>& args) {
     constexpr uint32_t kVectors = kRows <= 3 ? kHalfVectors : kHalfVectors / 2;
     for (uint32_t first = 0; first < kPanelOutputs; first += kVectors * kVectorOutputs) {
-      Outputs<kRows, kVectors>(panel, first, x, slices, sums);
+      Outputs<kRows, kVectors>(args.panel, first, args.x, args.slices, args.ahead, args.sums);
     }
+  }
+
+  static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const int32_t* sums) {
+    const __m256 input_scale = _mm256_set1_ps(args.x_scales[row]);
+    const float* const scales = args.weights->scales(panel);
+    alignas(32) float scaled[kPanelOutputs];
+    for (uint32_t j = 0; j < kPanelOutputs; j += 8) {
+      const __m256i sum = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + j));
+      const __m256 of_inputs = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), input_scale);
+      _mm256_store_ps(scaled + j, _mm256_mul_ps(of_inputs, _mm256_load_ps(scales + j)));
+    }
+    // Of floats, which is what all epilogues leave here.
+    products::Finish<float>(args, row, panel, scaled);
   }
 };
 
@@ -129,7 +153,7 @@ float Quantize(const float* x, uint32_t n, int8_t* q) {
   return row.scale;
 }
 
-void LinearInt8(const LinearArgs& args) { LinearInt8InPasses<Products>(args); }
+void LinearInt8(const LinearArgs& args) { products::LinearInt8InPasses<Products>(args); }
 
 }  // namespace recurve::avx2
 

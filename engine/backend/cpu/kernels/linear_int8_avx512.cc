@@ -10,73 +10,107 @@
 
 #include <cstring>
 
-#include "engine/backend/cpu/kernels/kernels_avx2.h"
+#include "engine/backend/cpu/kernels/kernels_avx512.h"
 #include "engine/backend/cpu/kernels/kernels_internal.h"
 #include "engine/backend/cpu/kernels/linear_int8_passes.h"
+#include "engine/backend/cpu/kernels/unroll.h"
 
-// As in linear_avx512.cc: the file itself is compiled for the baseline.
+// As RECURVE_AVX512.
 #define RECURVE_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
 namespace recurve::avx512 {
 namespace {
 
-using avx2::kHalfBytes;
-using avx2::kQuad;
-using avx2::kQuadBytes;
-using avx2::kSliceQuads;
-using avx2::PrefetchNextPanel;
+using products::kHalfBytes;
+using products::kPrefetchBytes;
+using products::kQuad;
+using products::kQuadBytes;
+using products::kSliceQuads;
 
 struct Products {
   using Number = uint8_t;
-  static constexpr uint32_t kMaxRows = 12;  // of a pass: as many as registers hold the sums of
+  static constexpr uint32_t kMaxRows = 12;  // of a block: as many as registers hold the sums of
+  static constexpr uint32_t kSliceSteps = 1;
+  // One row waits for the memory alone, which gives more to several streams of addresses.
+  static constexpr uint32_t kRowPanels = 3;
+  static constexpr uint32_t kRowSliceSteps = 4;
 
-  static void Convert(const int8_t* x /* [4] */, uint8_t* out /* [4] */) {
-    uint32_t bytes;
-    std::memcpy(&bytes, x, sizeof(bytes));
-    bytes ^= 0x80808080;  // adds 128 to each
-    std::memcpy(out, &bytes, sizeof(bytes));
+  RECURVE_VNNI static void ConvertSlice(const int8_t* x /* [64] */, uint8_t* out /* [64] */) {
+    const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));  // adds 128 to each
+    _mm512_storeu_si512(out, _mm512_xor_si512(_mm512_loadu_si512(x), sign));
   }
 
-  template <uint32_t kRows>
-  RECURVE_VNNI static void Panel(const std::byte* panel, const uint8_t* x, uint32_t slices,
-                                 const int32_t* weight_sums, int32_t* sums) {
+  template <uint32_t kRows, uint32_t kPanels>
+  RECURVE_VNNI static void Panels(const products::Int8Args<Number>& args) {
     const __m512i added = _mm512_set1_epi32(-128);
-    __m512i first[kRows];   // of the first half
-    __m512i second[kRows];  // of the second half
+    __m512i first[kPanels][kRows];   // of the first half
+    __m512i second[kPanels][kRows];  // of the second half
     RECURVE_UNROLL
-    for (uint32_t r = 0; r < kRows; ++r) {
-      first[r] = _mm512_mullo_epi32(_mm512_load_si512(weight_sums), added);
-      second[r] = _mm512_mullo_epi32(_mm512_load_si512(weight_sums + kHalfPanel), added);
-    }
-    const std::byte* at = panel;
-    size_t line = 0;
-    for (uint32_t slice = 0; slice < slices; ++slice, at += 2 * kHalfBytes) {
-      for (uint32_t quad = 0; quad < kSliceQuads; ++quad, x += kRows * kQuad) {
-        PrefetchNextPanel(panel, slices, line++);
-        PrefetchNextPanel(panel, slices, line++);
-        const __m512i low = _mm512_load_si512(at + quad * kQuadBytes);
-        const __m512i high = _mm512_load_si512(at + kHalfBytes + quad * kQuadBytes);
-        RECURVE_UNROLL
-        for (uint32_t r = 0; r < kRows; ++r) {
-          int32_t inputs;
-          std::memcpy(&inputs, x + r * kQuad, sizeof(inputs));
-          const __m512i input = _mm512_set1_epi32(inputs);
-          first[r] = _mm512_dpbusd_epi32(first[r], input, low);
-          second[r] = _mm512_dpbusd_epi32(second[r], input, high);
-        }
+    for (uint32_t p = 0; p < kPanels; ++p) {
+      const auto* const of_panel =
+          reinterpret_cast<const std::byte*>(args.weight_sums) + p * args.panel_bytes;
+      RECURVE_UNROLL
+      for (uint32_t r = 0; r < kRows; ++r) {
+        first[p][r] = _mm512_mullo_epi32(_mm512_load_si512(of_panel), added);
+        second[p][r] = _mm512_mullo_epi32(_mm512_load_si512(of_panel + kQuadBytes), added);
       }
     }
-    RECURVE_UNROLL
-    for (uint32_t r = 0; r < kRows; ++r) {
-      _mm512_store_si512(sums + r * kPanelOutputs, first[r]);
-      _mm512_store_si512(sums + r * kPanelOutputs + kHalfPanel, second[r]);
+    const std::byte* panel = args.panel;
+    const uint8_t* x = args.x;
+    constexpr uint32_t kStepQuads = kSliceQuads / (kPanels == 1 ? kSliceSteps : kRowSliceSteps);
+    for (uint32_t slice = 0; slice < args.slices; ++slice) {
+      for (uint32_t quad = 0; quad < kSliceQuads; ++quad) {
+        if (quad % kStepQuads == 0) args.ahead.Step();
+        RECURVE_UNROLL
+        for (uint32_t p = 0; p < kPanels; ++p) {
+          const std::byte* const at = panel + p * args.panel_bytes + quad * kQuadBytes;
+          if constexpr (kRows > 1) {
+            const auto* const soon = reinterpret_cast<const char*>(at) + kPrefetchBytes;
+            _mm_prefetch(soon, _MM_HINT_T0);
+            _mm_prefetch(soon + kHalfBytes, _MM_HINT_T0);
+          }
+          const __m512i low = _mm512_load_si512(at);
+          const __m512i high = _mm512_load_si512(at + kHalfBytes);
+          RECURVE_UNROLL
+          for (uint32_t r = 0; r < kRows; ++r) {
+            int32_t four;
+            std::memcpy(&four, x + r * kInt8SliceInputs + quad * kQuad, sizeof(four));
+            const __m512i inputs = _mm512_set1_epi32(four);
+            first[p][r] = _mm512_dpbusd_epi32(first[p][r], inputs, low);
+            second[p][r] = _mm512_dpbusd_epi32(second[p][r], inputs, high);
+          }
+        }
+      }
+      panel += 2 * kHalfBytes;
+      x += kRows * kInt8SliceInputs;
     }
+    RECURVE_UNROLL
+    for (uint32_t p = 0; p < kPanels; ++p) {
+      RECURVE_UNROLL
+      for (uint32_t r = 0; r < kRows; ++r) {
+        int32_t* const sums = args.sums + (p * kRows + r) * kPanelOutputs;
+        _mm512_store_si512(sums, first[p][r]);
+        _mm512_store_si512(sums + kHalfPanel, second[p][r]);
+      }
+    }
+  }
+
+  RECURVE_VNNI static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel,
+                                  const int32_t* sums) {
+    const __m512 input_scale = _mm512_set1_ps(args.x_scales[row]);
+    const float* const scales = args.weights->scales(panel);
+    const auto scaled = [&](uint32_t j) __attribute__((target("avx512f"))) {
+      const __m512 sum = _mm512_maskz_cvtepi32_ps(kAll, _mm512_load_si512(sums + j));
+      return _mm512_mul_ps(_mm512_mul_ps(sum, input_scale), _mm512_load_ps(scales + j));
+    };
+    // Of floats, which is what all epilogues leave here.
+    avx512::Finish<float>(args, row, panel, scaled(0), scaled(kHalfPanel));
   }
 };
 
 }  // namespace
 
-void LinearInt8(const LinearArgs& args) { avx2::LinearInt8InPasses<Products>(args); }
+void LinearInt8(const LinearArgs& args) { products::LinearInt8InPasses<Products>(args); }
 
 }  // namespace recurve::avx512
 

@@ -57,8 +57,10 @@ class Passes {
     bool last;
   };
 
-  Passes(const LinearArgs& args, uint32_t max_rows, size_t panel_bytes)
-      : args_(args), panel_bytes_(panel_bytes), passes_((args.rows + max_rows - 1) / max_rows) {}
+  Passes(const LinearArgs& args, uint32_t max_rows)
+      : args_(args),
+        panel_bytes_(args.weights->panel_bytes()),
+        passes_((args.rows + max_rows - 1) / max_rows) {}
 
   // Calls body(pass) for all in order.
   template <typename Body>
@@ -146,6 +148,63 @@ constexpr std::array<PanelFunction<Element>, sizeof...(kIndices)> PanelFunctions
   return {Products::template Panel<kIndices + 1, Element>...};
 }
 
+// Of a pass, rows that registers hold the sums of.
+struct Block {
+  uint32_t row;    // of the product's
+  uint32_t first;  // the same, of the pass's
+  uint32_t rows;
+};
+
+// Fetches what Finish will write of a block's rows, which would else wait for the memory, row by
+// row.
+inline void FetchOutputs(const LinearArgs& args, const Block& block, uint32_t panel) {
+  if (args.epilogue == Epilogue::kSilu) return;  // of activations, which lie in the caches
+  const float* y = static_cast<const float*>(args.y) + panel * kPanelOutputs;
+  constexpr uint32_t kLineFloats = 16;
+  for (uint32_t r = 0; r < block.rows; ++r) {
+    const float* const at = y + (block.row + r) * args.y_stride;
+    __builtin_prefetch(at, /*rw=*/1);
+    __builtin_prefetch(at + kLineFloats, /*rw=*/1);
+  }
+}
+
+// What registers hold the sums of, and how many steps ahead a kernel takes meanwhile.
+struct Blocking {
+  uint32_t rows;            // up to so many with one panel,
+  uint32_t steps;           // in so many steps;
+  uint32_t row_panels = 1;  // or one row with so many panels,
+  uint32_t row_steps = 0;   // in so many steps
+};
+
+// A whole product, in passes of up to kMaxWideRows rows, each in blocks. Calls pack(block) for each
+// block of a pass; then for each panel, or in a pass of one row for row_panels of them or what is
+// left, multiply(block, first panel, panels, ahead) for each block.
+template <typename Pack, typename Multiply>
+void MultiplyInBlocks(const LinearArgs& args, const Blocking& blocking, Pack pack,
+                      Multiply multiply) {
+  const Passes passes(args, kMaxWideRows);
+  passes.ForEach([&](const Passes::Pass& pass) {
+    const uint32_t blocks = (pass.rows + blocking.rows - 1) / blocking.rows;
+    const auto block = [&](uint32_t index) {
+      // Of nearly equal numbers of rows.
+      const uint32_t first = index * pass.rows / blocks;
+      return Block{pass.row + first, first, (index + 1) * pass.rows / blocks - first};
+    };
+    for (uint32_t i = 0; i < blocks; ++i) pack(block(i));
+    const uint32_t together = pass.rows == 1 ? blocking.row_panels : 1;
+    uint32_t panels = together;
+    for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += panels) {
+      if (pass.panel_end - panel < together) panels = 1;
+      const uint32_t steps = panels > 1 ? blocking.row_steps : blocks * blocking.steps;
+      FetchAhead ahead = passes.Ahead(pass, panel + panels, together, steps);
+      for (uint32_t i = 0; i < blocks; ++i) {
+        FetchOutputs(args, block(i), panel);
+        multiply(block(i), panel, panels, ahead);
+      }
+    }
+  });
+}
+
 template <typename Products, typename Element>
 void LinearOf(const LinearArgs& args) {
   constexpr uint32_t kMaxRows = Products::kMaxRows;
@@ -153,37 +212,26 @@ void LinearOf(const LinearArgs& args) {
       PanelFunctions<Products, Element>(std::make_integer_sequence<uint32_t, kMaxRows>());
   const PackedMatrix& weights = *args.weights;
   const uint32_t slices = weights.padded_inputs() / kSliceInputs;
-  const size_t panel_bytes = size_t{slices} * 2 * kHalfElements * sizeof(Element);
-  const Passes passes(args, kMaxWideRows, panel_bytes);
   alignas(64) float sums[kMaxRows * kPanelOutputs];
-  passes.ForEach([&](const Passes::Pass& pass) {
-    // Blocks of nearly equal numbers of rows.
-    const uint32_t blocks = (pass.rows + kMaxRows - 1) / kMaxRows;
-    const auto first_of = [&](uint32_t block) { return block * pass.rows / blocks; };
-    const auto packed = [&](uint32_t row) {
-      return args.scratch + size_t{row} * weights.padded_inputs();
-    };
-    for (uint32_t block = 0; block < blocks; ++block) {
-      const uint32_t first = first_of(block);
-      PackRows<Element>(args, pass.row + first, first_of(block + 1) - first, packed(first));
+  const auto packed = [&](const Block& block) {
+    return args.scratch + size_t{block.first} * weights.padded_inputs();
+  };
+  const auto pack = [&](const Block& block) {
+    PackRows<Element>(args, block.row, block.rows, packed(block));
+  };
+  const auto multiply = [&](const Block& block, uint32_t panel, uint32_t /*one*/,
+                            FetchAhead& ahead) {
+    kPanels[block.rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), packed(block),
+                            slices, ahead, sums);
+    for (uint32_t r = 0; r < block.rows; ++r) {
+      Products::template Finish<Element>(args, block.row + r, panel, sums + r * kPanelOutputs);
     }
-    for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; ++panel) {
-      FetchAhead ahead = passes.Ahead(pass, panel + 1, 1, blocks * slices);
-      for (uint32_t block = 0; block < blocks; ++block) {
-        const uint32_t first = first_of(block);
-        const uint32_t rows = first_of(block + 1) - first;
-        kPanels[rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), packed(first),
-                          slices, ahead, sums);
-        for (uint32_t r = 0; r < rows; ++r) {
-          Finish<Element>(args, pass.row + first + r, panel, sums + r * kPanelOutputs);
-        }
-      }
-    }
-  });
+  };
+  MultiplyInBlocks(args, {.rows = kMaxRows, .steps = slices}, pack, multiply);
 }
 
 // The whole product by an instruction set's Products::Panel<rows, Element>, which are
-// PanelFunctions, in passes of 1 to Products::kMaxRows rows.
+// PanelFunctions, in blocks of 1 to Products::kMaxRows rows, and Products::Finish.
 template <typename Products>
 void LinearInPasses(const LinearArgs& args) {
   if (args.weights->precision() == Precision::kBf16) {

@@ -75,6 +75,7 @@ class PackedMatrix {
   uint32_t padded_inputs() const { return RoundUp(inputs_, SliceInputs(precision_)); }
   uint32_t panels() const { return (outputs_ + kPanelOutputs - 1) / kPanelOutputs; }
   size_t bytes() const { return memory_.size(); }
+  size_t panel_bytes() const { return panel_bytes_; }
 
   // The weights of 32 outputs by all inputs: [padded_inputs() / slice][2][slice * 16] elements.
   const std::byte* panel(uint32_t index) const { return memory_.data() + index * panel_bytes_; }
