@@ -73,6 +73,8 @@ void EngineLoop::Accept(Arrival arrival) {
     output->WhenEnded([this, id] { ended_.push_back(id); });
     sample.observer = output.get();
     outputs_[id] = std::move(output);
+    // All may end at once, which allocates nothing then.
+    if (ended_.capacity() < outputs_.size()) ended_.reserve(2 * outputs_.size());
     schedule_->Accept(std::move(sample), arrival.queued);
   }
 }

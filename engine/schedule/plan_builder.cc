@@ -5,6 +5,20 @@
 
 namespace recurve {
 
+PlanBuilder::PlanBuilder(const BackendLimits& limits) : limits_(limits), most_(MostOfPlan(limits)) {
+  // Or a plan would take memory whenever more comes together by chance than ever before.
+  plan_.drops.reserve(most_.drops);
+  plan_.admits.reserve(most_.admits);
+  plan_.evicts.reserve(most_.evicts);
+  plan_.copies.reserve(most_.copies);
+  plan_.pages.reserve(most_.pages);
+  plan_.tokens.reserve(most_.tokens);
+  plan_.caps.reserve(most_.caps);
+  plan_.rooms.reserve(most_.rooms);
+  plan_.biases.reserve(most_.biases);
+  plan_.stop_ids.reserve(most_.stop_ids);
+}
+
 void PlanBuilder::Begin(uint32_t epoch, uint32_t ends_min) {
   plan_.Clear();
   is_full_ = false;

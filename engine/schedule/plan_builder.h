@@ -17,7 +17,8 @@ namespace recurve {
 // plan goes on from there. Thread-compatible.
 class PlanBuilder {
  public:
-  explicit PlanBuilder(const BackendLimits& limits) : limits_(limits), most_(MostOfPlan(limits)) {}
+  // Takes the memory of the largest plan.
+  explicit PlanBuilder(const BackendLimits& limits);
 
   // Begins with an empty plan.
   void Begin(uint32_t epoch, uint32_t ends_min);

@@ -54,7 +54,9 @@ Schedule::Schedule(ScheduleOptions options, const StepShape& shape, const Clock*
       boundaries_(shape, options_.entries_per_page, &tables_),
       admission_(options_, &stays_, &pool_, &tables_),
       accounts_(shape, options_.entries_per_page),
-      builder_(options_.limits) {}
+      builder_(options_.limits) {
+  before_.reserve(options_.limits.slots);
+}
 
 absl::Status Schedule::Add(ScheduledSample sample) {
   std::vector<ScheduledSample> samples;

@@ -4,6 +4,7 @@
 // requests. Each load is run three times over the bundled model; the last time counts.
 #include "tests/engine/allocations.h"
 
+#include <algorithm>
 #include <functional>
 #include <latch>
 #include <memory>
@@ -34,6 +35,7 @@ struct Counts {
   uint32_t steady_gaps = 0;
   // What the round had in it.
   uint32_t evictions = 0, copies = 0, chunks = 0;
+  size_t most_evictions = 0;  // of a plan
 };
 
 // Counts around each call of the backend. Calls `before_step` before each step, which does not
@@ -48,6 +50,7 @@ class CountingBackend final : public Backend {
     EndGap(plan);
     requests_came_ = before_step_();
     counts_.evictions += static_cast<uint32_t>(plan.evicts.size());
+    counts_.most_evictions = std::max(counts_.most_evictions, plan.evicts.size());
     counts_.copies += static_cast<uint32_t>(plan.copies.size());
     const uint64_t before = AllocationsOfAllThreads();
     const absl::Status status = backend_->Submit(plan);
@@ -148,6 +151,13 @@ std::vector<Request> RequestsThatForgetInEachSlot() {
     request.kv_budget = "1:32";
     request.kv_recent = 16;
   }
+  return requests;
+}
+
+// Which forget in several groups in one step.
+std::vector<Request> RequestsThatForgetEverywhere() {
+  std::vector<Request> requests = RequestsThatForgetInEachSlot();
+  for (Request& request : requests) request.kv_budget = "entry:32,1:32,2:24,3:24,exit:32";
   return requests;
 }
 
@@ -255,6 +265,17 @@ TEST_P(AllocationTest, ASteadyEngineAllocatesNothing) {
   EXPECT_GT(counts_.copies, 0U);
   EXPECT_GT(preemptions, 0U);
   EXPECT_GT(cached_tokens, 100U);
+}
+
+// What comes together in a plan, or ends with a step, is chance: it may be more than ever before.
+TEST_P(AllocationTest, MoreAtOnceThanEverBeforeAllocatesNothing) {
+  MakeEngine(0);
+  RunRound(RequestsThatForgetInEachSlot(), /*urgent=*/false);
+  EXPECT_EQ(counts_.steady, 0U);
+  const size_t most_evictions = counts_.most_evictions;
+  RunRound(RequestsThatForgetEverywhere(), /*urgent=*/false);
+  EXPECT_EQ(counts_.steady, 0U);
+  EXPECT_GT(counts_.most_evictions, most_evictions);
 }
 
 // While a request has a slot to go to but waits for pages, each plan looks up what is cached of it.
