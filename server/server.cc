@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
 #include "server/access/credentials.h"
@@ -99,6 +100,8 @@ class Server::Impl {
     services_.push_back(MakeVllmService(doorway_.get()));
     services_.push_back(MakeReflectionService(ServiceNames(), authenticator_.get()));
     services_.push_back(MakeReflectionAlphaService(ServiceNames(), authenticator_.get()));
+    // Each is told by reflection, or no test would find its methods; health is apart.
+    RECURVE_CHECK(services_.size() + 1 == ServiceNames().size());
     return absl::OkStatus();
   }
 
