@@ -2,6 +2,7 @@
 #include "client/gateway/json_values.h"
 
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/gateway/api_error.h"
@@ -20,10 +21,10 @@ absl::Status WrongValue(const std::string& name, const json& value, const std::s
     shown = Quotable(value.dump(-1, ' ', false, json::error_handler_t::replace));
   }
   const std::string param = name.substr(0, name.find('['));
-  const absl::Status error = ParamError(
+  absl::Status error = ParamError(
       param, absl::StrCat(name, " is ", shown, "; it must be ", expected), "invalid_type");
   if (!value.is_string()) return error;
-  return WithLogText(error, absl::StrCat(name, " is a string; it must be ", expected));
+  return WithLogText(std::move(error), absl::StrCat(name, " is a string; it must be ", expected));
 }
 
 absl::StatusOr<double> Number(const std::string& name, const json& value) {
