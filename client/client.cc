@@ -211,7 +211,7 @@ std::vector<ServerLoad> Client::GetLoads(const CallOptions& options) {
   }
   absl::BlockingCounter running(static_cast<int>(questions.size()));
   for (LoadQuestion& question : questions) {
-    PrepareTry(deadline, options, /*key=*/0, question.context);
+    PrepareTry(deadline, options, /*prefix_key=*/0, question.context);
     question.place.stubs->generation.async()->GetLoad(
         &question.context, &question.request, &question.response,
         [&question, &running](const grpc::Status& status) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small charts: a title, lines or areas over the last minutes, and what their colours mean.
+// Small charts: a title, lines or areas over the last minute, and what their colours mean.
 
 import { element, inDepth } from "./tokens.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 120; // looks that a chart shows
+const WIDTH = 60; // looks that a chart shows
 const HEIGHT = 100;
 
 function svg(name, attributes) {

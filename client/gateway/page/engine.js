@@ -8,7 +8,7 @@ import { askForKey } from "./key.js";
 import { element } from "./tokens.js";
 
 const EVERY = 1000; // ms
-const KEPT = 120; // looks
+const KEPT = 60; // looks: the last minute
 
 const root = document.getElementById("figures");
 const state = document.getElementById("engine-state");
