@@ -95,6 +95,8 @@ class Run {
         Handle(event);
       } else if (const std::optional<Pacing::Start> start = pacing_.Take(Now())) {
         Send(*start);
+      } else if (pacing_.is_over()) {
+        break;  // it saw just now that its time is over, with nothing on its way
       } else if (const std::optional<Event> event = events_.Pop(stop, UntilNext())) {
         Handle(*event);
       }

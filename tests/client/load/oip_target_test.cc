@@ -40,9 +40,9 @@ ModelStreamInferResponse TextMessage(const std::string& text) {
 class FakeService final : public inference::GRPCInferenceService::Service {
  public:
   grpc::Status ModelMetadata(grpc::ServerContext* /*context*/,
-                             const inference::ModelMetadataRequest* request,
+                             const inference::ModelMetadataRequest* asked,
                              inference::ModelMetadataResponse* response) override {
-    response->set_name(request->name());
+    response->set_name(asked->name());
     for (const std::string& name : inputs) response->add_inputs()->set_name(name);
     return grpc::Status::OK;
   }

@@ -252,15 +252,17 @@ TEST(OpenAiTargetTest, TheServerSaysWhichModelItHas) {
   FakeHttpServer server([&](const std::string& /*request*/) { return answer; });
   ConnectionFlags connection;
   connection.server = server.url() + "/v1/";
-  const auto target = OpenAiTarget::Create(connection, {.vocab_size = 7});
-  ASSERT_TRUE(target.ok()) << target.status();
-  const auto info = (*target)->Describe();
+  const auto describe = [&] {
+    const auto target = OpenAiTarget::Create(connection, {.vocab_size = 7});
+    EXPECT_TRUE(target.ok()) << target.status();
+    return (*target)->Describe();
+  };
+  const auto info = describe();
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->model_name, "first");
   EXPECT_EQ(info->vocab_size, 7U);
-  const auto other = OpenAiTarget::Create(connection, {});
   answer = Answer("{}", "401 No\r\n");
-  EXPECT_TRUE(absl::IsUnauthenticated((*other)->Describe().status()));
+  EXPECT_TRUE(absl::IsUnauthenticated(describe().status()));
 }
 
 TEST(OpenAiTargetTest, ServersThatAreNotThereAreSaidSo) {

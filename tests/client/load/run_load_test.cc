@@ -264,6 +264,16 @@ Load FakeLoad(int attempts) {
   return load;
 }
 
+// Its last request ends before the time does, so that no end tells that it is over.
+TEST_F(RunLoadTest, ATimeEndsALoadOfOneStream) {
+  FakeTarget target;
+  Load load = FakeLoad(1);
+  load.shape.measured = {.seconds = 0.02};
+  const LoadResult result = RunLoad(target, {}, load, std::stop_token());
+  EXPECT_FALSE(result.stopped);
+  EXPECT_GE(result.seconds, 0.02);
+}
+
 TEST_F(RunLoadTest, PushbackIsWaitedForAndCounted) {
   FakeTarget target;
   target.refusals = 2;
