@@ -43,7 +43,7 @@ inline constexpr std::array kDefinitions = {
     Definition{"Prompt tokens/s", "prompt_tokens_per_second",
                "Prompt tokens of the requests of Requests/s, over the window, cached ones "
                "included."},
-    Definition{"Peaks", "peaks",
+    Definition{"Peaks", "peak_tokens_per_second",
                "The most requests on their way at once in the window, and the most tokens, of all "
                "requests, of one of its seconds."},
     Definition{"Pushback", "pushbacks",

@@ -289,7 +289,9 @@ TEST(ReportTest, NothingHasNoFigures) {
   for (const LoadResult& load :
        {Result({Failed(absl::UnavailableError("gone"))}, 1.0), LoadResult{{}, 0.0, 0.0, true}}) {
     const Report report = MakeReport({}, load);
-    const std::string text = ReportText("host:1", {}, report);
+    TargetInfo info;
+    info.num_recursions = 3;
+    const std::string text = ReportText("host:1", info, report);
     EXPECT_THAT(text, ContainsRegex("E2E +0( +-){9}\n"));
     EXPECT_THAT(text, HasSubstr("mean depth - of"));
     EXPECT_THAT(text, HasSubstr("- requests/s, - generated tokens/s, - prompt tokens/s"));
