@@ -12,8 +12,8 @@ namespace recurve::client {
 namespace {
 
 constexpr size_t kMostBars = 10;
-constexpr double kLeast = 1e-5;  // seconds: what is shorter is in the first bar
-constexpr size_t kBarWidth = 48;    // of the longest bar
+constexpr double kLeast = 1e-5;   // seconds: what is shorter is in the first bar
+constexpr size_t kBarWidth = 48;  // of the longest bar
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What other servers say to the load tester: a stream of server-sent events of completions, which is
-// taken for an error's body too; `---`; and a ModelInferResponse of the Open Inference Protocol.
+// What other servers say to the load tester: a stream of server-sent events of completions, which
+// is taken for an error's body too; `---`; and a ModelInferResponse of the Open Inference Protocol.
 #include <google/protobuf/stubs/logging.h>
 
 #include <deque>
