@@ -16,11 +16,11 @@ constexpr size_t kMaxTokenBytes = 1024;
 
 }  // namespace
 
-Sha256 HashSecret(std::string_view secret) {
+Sha256 Sha256Of(std::string_view bytes) {
   Sha256 hash;
   unsigned int size = 0;
-  RECURVE_CHECK(
-      EVP_Digest(secret.data(), secret.size(), hash.data(), &size, EVP_sha256(), nullptr) == 1);
+  RECURVE_CHECK(EVP_Digest(bytes.data(), bytes.size(), hash.data(), &size, EVP_sha256(), nullptr) ==
+                1);
   return hash;
 }
 
@@ -34,7 +34,7 @@ std::variant<std::string, Unauthenticated> JudgeToken(
   const std::string_view token = authorization->substr(kSchemeBytes);
   const size_t dot = token.find('.');
   if (dot == 0 || dot == token.npos || dot + 1 == token.size()) return Unauthenticated::kMalformed;
-  const Sha256 hash = HashSecret(token.substr(dot + 1));
+  const Sha256 hash = Sha256Of(token.substr(dot + 1));
   // Nobody knows what hashes to zeros, and nobody would get in who did.
   static constexpr Sha256 kNobody{};
   const auto found = rules.tokens.find(token.substr(0, dot));

@@ -14,7 +14,7 @@
 namespace recurve {
 
 // Of bytes.
-Sha256 HashSecret(std::string_view secret);
+Sha256 Sha256Of(std::string_view bytes);
 
 // What every call hears whose token is not good, whatever is wrong with it.
 inline constexpr char kBadTokenMessage[] =

@@ -87,6 +87,11 @@ class Doorway {
       grpc::CallbackServerContext* grpc_context, const std::string& method,
       const std::function<absl::Status(const Caller&)>& answer) const;
 
+  // Has a short call's work that blocks, of so many bytes, done on an intake thread; or why not.
+  absl::Status Later(size_t bytes, std::function<void()> job) {
+    return Post(TextKind::kTool, bytes, std::move(job)) ? absl::OkStatus() : TooBusy();
+  }
+
  private:
   bool Post(TextKind kind, size_t bytes, std::function<void()> job);
   absl::Status TooBusy() const;

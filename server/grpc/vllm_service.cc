@@ -15,6 +15,7 @@
 #include "server/access/names.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
+#include "server/grpc/tokenizer_stream.h"
 #include "server/grpc/vllm_messages.h"
 #include "server/version.h"
 #include "vllm/grpc/engine/vllm_engine.grpc.pb.h"
@@ -227,6 +228,12 @@ class VllmService final : public vllm_proto::VllmEngine::CallbackService {
     });
   }
 
+  grpc::ServerWriteReactor<vllm_proto::GetTokenizerChunk>* GetTokenizer(
+      grpc::CallbackServerContext* grpc_context,
+      const vllm_proto::GetTokenizerRequest* /*request*/) override {
+    return StartTokenizerStream(doorway_, &bundles_, grpc_context);
+  }
+
  private:
   // Tokens a second since the last call, or the start.
   double Throughput(uint64_t generated) {
@@ -240,6 +247,7 @@ class VllmService final : public vllm_proto::VllmEngine::CallbackService {
   Doorway* const doorway_;
   const SteadyTime started_ = steady_clock::now();
   VllmCalls calls_;
+  TokenizerBundles bundles_;
   Mutex mutex_;
   SteadyTime looked_ ABSL_GUARDED_BY(mutex_) = started_;
   uint64_t generated_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -11,7 +11,7 @@ namespace recurve {
 
 std::string TokenEntry(const std::string& id, const std::string& secret,
                        const std::string& tenant) {
-  const Sha256 hash = HashSecret(secret);
+  const Sha256 hash = Sha256Of(secret);
   return absl::StrCat(R"({"id": ")", id, R"(", "tenant": ")", tenant, R"(", "sha256": ")",
                       absl::BytesToHexString(absl::string_view(
                           reinterpret_cast<const char*>(hash.data()), hash.size())),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gmock/gmock.h"
+#include "server/grpc/tokenizer_stream.h"
 #include "tests/server/server_fixture.h"
 #include "vllm/grpc/engine/vllm_engine.grpc.pb.h"
 
@@ -43,6 +44,20 @@ class VllmRpcTest : public ServerTest {
     End end;
     pb::GenerateResponse message;
     while (reader->Read(&message)) end.messages.push_back(message);
+    end.status = reader->Finish();
+    return end;
+  }
+  struct TokenizerEnd {
+    std::vector<pb::GetTokenizerChunk> chunks;
+    grpc::Status status;
+  };
+  TokenizerEnd GetTokenizer() {
+    grpc::ClientContext context;
+    const auto stub = NewVllmStub();
+    const auto reader = stub->GetTokenizer(&context, {});
+    TokenizerEnd end;
+    pb::GetTokenizerChunk chunk;
+    while (reader->Read(&chunk)) end.chunks.push_back(chunk);
     end.status = reader->Finish();
     return end;
   }
@@ -161,6 +176,39 @@ TEST_F(VllmRpcTest, QuestionsAreAnswered) {
   }
 }
 
+TEST_F(VllmRpcTest, TheTokenizerIsHandedOverInPieces) {
+  options_.engine.model.directory = RECURVE_SOURCE_DIR "/models/demo";
+  Start();
+  const TokenizerEnd end = GetTokenizer();
+  EXPECT_TRUE(end.status.ok()) << end.status.error_message();
+  ASSERT_GT(end.chunks.size(), 1);
+  std::string zip;
+  for (const pb::GetTokenizerChunk& chunk : end.chunks) {
+    EXPECT_EQ(chunk.sha256().empty(), &chunk != &end.chunks.back());
+    zip += chunk.data();
+  }
+  const auto bundle = BundleTokenizer(options_.engine.model.directory);
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  EXPECT_TRUE(zip == bundle->zip);
+  EXPECT_EQ(end.chunks.back().sha256(), bundle->sha256);
+}
+
+TEST_F(VllmRpcTest, AModelWithoutATokenizerSaysSo) {
+  options_.engine.model.directory = "/nowhere";
+  Start();
+  const TokenizerEnd end = GetTokenizer();
+  EXPECT_EQ(end.status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(end.status.error_message(), HasSubstr("tokenizer.json"));
+}
+
+TEST_F(VllmRpcTest, TheTokenizerIsSentABoundedNumberOfTimesAtOnce) {
+  TokenizerBundles bundles;
+  for (int i = 0; i < TokenizerBundles::kMaxStreams; ++i) EXPECT_TRUE(bundles.Enter());
+  EXPECT_FALSE(bundles.Enter());
+  bundles.Leave();
+  EXPECT_TRUE(bundles.Enter());
+}
+
 TEST_F(VllmRpcTest, WhileTheModelLoadsHealthSaysSo) {
   Start(/*ready=*/false);
   grpc::ClientContext context;
@@ -169,6 +217,7 @@ TEST_F(VllmRpcTest, WhileTheModelLoadsHealthSaysSo) {
   EXPECT_FALSE(response.healthy());
   EXPECT_EQ(response.message(), "loading");
   EXPECT_EQ(Call(TokensRequest("x")).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(GetTokenizer().status.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace

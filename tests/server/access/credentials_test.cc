@@ -65,7 +65,7 @@ class CredentialsTest : public testing::Test {
                                result, "\"}"));
   }
   static std::string TokenFile(const std::string& secret) {
-    const Sha256 hash = HashSecret(secret);
+    const Sha256 hash = Sha256Of(secret);
     return absl::StrCat(R"({"tokens": [{"id": "a", "tenant": "alice", "sha256": ")",
                         absl::BytesToHexString(absl::string_view(
                             reinterpret_cast<const char*>(hash.data()), hash.size())),
@@ -197,7 +197,7 @@ TEST_F(CredentialsTest, RulesAreReloadedAndABrokenFileKeepsThem) {
   ASSERT_TRUE(Create(false, false, true).ok());
   directory_.Write("access.json", TokenFile("two"));
   credentials_->Reload();
-  EXPECT_EQ(credentials_->rules()->tokens.find("a")->second.secret, HashSecret("two"));
+  EXPECT_EQ(credentials_->rules()->tokens.find("a")->second.secret, Sha256Of("two"));
   ASSERT_EQ(told_.size(), 2U);
   EXPECT_EQ(told_[1], credentials_->rules());
   for (const char* bad : {"{", "", kQuotas}) {

@@ -9,13 +9,13 @@ namespace {
 
 std::variant<std::string, Unauthenticated> Judge(const std::optional<std::string>& sent) {
   AccessRules rules;
-  rules.tokens["alice-1"] = {HashSecret("s3cret.with.dots"), "alice"};
-  rules.tokens["bob"] = {HashSecret("other"), "bob"};
+  rules.tokens["alice-1"] = {Sha256Of("s3cret.with.dots"), "alice"};
+  rules.tokens["bob"] = {Sha256Of("other"), "bob"};
   return JudgeToken(rules, sent ? std::optional<std::string_view>(*sent) : std::nullopt);
 }
 
 TEST(TokensTest, TheHashIsSha256) {
-  const Sha256 hash = HashSecret("abc");
+  const Sha256 hash = Sha256Of("abc");
   EXPECT_EQ(absl::BytesToHexString(
                 absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size())),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
