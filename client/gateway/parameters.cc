@@ -4,7 +4,6 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -32,28 +31,36 @@ using Reader = std::function<absl::Status(const std::string& name, const json& v
 template <typename T>
 using Readers = std::map<std::string, Reader<T>, std::less<>>;
 
-// OpenAI's parameters for which there is nothing here.
-const std::set<std::string, std::less<>>& NotImplemented() {
-  static const auto* const names = new std::set<std::string, std::less<>>{"audio",
-                                                                          "best_of",
-                                                                          "function_call",
-                                                                          "functions",
-                                                                          "metadata",
-                                                                          "modalities",
-                                                                          "parallel_tool_calls",
-                                                                          "prediction",
-                                                                          "prompt_cache_key",
-                                                                          "reasoning_effort",
-                                                                          "response_format",
-                                                                          "safety_identifier",
-                                                                          "service_tier",
-                                                                          "store",
-                                                                          "suffix",
-                                                                          "tool_choice",
-                                                                          "tools",
-                                                                          "verbosity",
-                                                                          "web_search_options"};
-  return *names;
+// Parameters of OpenAI and of others for which there is nothing here, each with the value by which
+// nothing is asked for; routers write out what their clients left out.
+const std::map<std::string, json, std::less<>>& NotImplemented() {
+  static const auto* const values =
+      new std::map<std::string, json, std::less<>>{{"audio", nullptr},
+                                                   {"best_of", 1},
+                                                   {"continue_final_message", false},
+                                                   {"function_call", "none"},
+                                                   {"functions", json::array()},
+                                                   {"include_reasoning", true},
+                                                   {"metadata", nullptr},
+                                                   {"modalities", json::array({"text"})},
+                                                   {"no_stop_trim", false},
+                                                   {"parallel_tool_calls", nullptr},
+                                                   {"prediction", nullptr},
+                                                   {"prompt_cache_key", nullptr},
+                                                   {"reasoning_effort", nullptr},
+                                                   {"response_format", {{"type", "text"}}},
+                                                   {"return_hidden_states", false},
+                                                   {"safety_identifier", nullptr},
+                                                   {"separate_reasoning", true},
+                                                   {"service_tier", nullptr},
+                                                   {"store", false},
+                                                   {"stream_reasoning", true},
+                                                   {"suffix", nullptr},
+                                                   {"tool_choice", "none"},
+                                                   {"tools", json::array()},
+                                                   {"verbosity", nullptr},
+                                                   {"web_search_options", nullptr}};
+  return *values;
 }
 
 absl::StatusOr<json> ParseObject(const std::string& body) {
@@ -78,8 +85,9 @@ absl::Status ReadMembers(const json& object, std::initializer_list<const Readers
       const auto found = readers->find(name);
       if (found != readers->end()) reader = &found->second;
     }
-    if (reader == nullptr && NotImplemented().contains(name)) {
-      if (value.is_null()) continue;
+    const auto missing = NotImplemented().find(name);
+    if (reader == nullptr && missing != NotImplemented().end()) {
+      if (value.is_null() || value == missing->second) continue;
       return ParamError(name, absl::StrCat(name, " is not implemented here; leave it out"),
                         "unsupported_parameter");
     }

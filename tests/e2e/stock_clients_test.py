@@ -12,6 +12,7 @@ import unittest
 import urllib.error
 import urllib.request
 
+from tests.e2e.gateway import Gateway as OpenAiGateway
 from tests.e2e.harness import MODEL, ROOT, Collected, Server, pb, request
 
 STRANGERS = pathlib.Path(os.environ.get("RECURVE_STRANGERS", ROOT / "build" / "venv_strangers"))
@@ -70,11 +71,44 @@ class StockClientsTest(unittest.TestCase):
             self.assertIn(self.server.address.rsplit(":", 1)[1], json.dumps(loads))
         self.server.wait_until_idle()
 
+    def test_a_gateway_elsewhere_gets_the_tokenizer(self):
+        """One that does not see the model's directory, which lies here where each process has its own."""
+        server = Server("--model_name=demo", "--precision=f32", model=pathlib.Path("/proc/self/cwd"), cwd=MODEL)
+        try:
+            with Gateway(server, tokenizer="/no/such/model") as gateway:
+                answer = gateway.post("/v1/completions", {
+                    "model": "demo", "prompt": PROMPT, "max_tokens": 12, "temperature": 0})
+                self.assertEqual(answer["choices"][0]["text"], self.text)
+            self.assertIn('recurve_requests_total{code="OK",method="VllmEngine.GetTokenizer"}', server.metrics())
+        finally:
+            server.kill()
 
-class Gateway:
-    """`smg launch` in front of one server."""
+    def test_vllm_router(self):
+        """OpenAI's API once more, in front of two of our gateways."""
+        gateways = [OpenAiGateway(self.server.address) for _ in range(2)]
+        try:
+            with Router([f"http://{one.address}" for one in gateways]) as router:
+                body = {"model": "demo", "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
+                for _ in range(4):
+                    answer = router.post("/v1/completions", body)
+                    self.assertEqual([choice["text"] for choice in answer["choices"]], [self.text])
+                self.assertEqual(router.stream("/v1/completions", {**body, "stream": True}), {0: self.text})
+                with self.assertRaises(urllib.error.HTTPError) as refused:
+                    router.post("/v1/completions", {**body, "top_p": 5})
+                refused.exception.close()
+                self.assertEqual(refused.exception.code, 400)
+            for one in gateways:
+                self.assertIn('calls_total{path="/v1/completions",status="200"}', one.metrics())
+        finally:
+            for one in gateways:
+                one.kill()
+        self.server.wait_until_idle()
 
-    def __init__(self, server: Server):
+
+class Door:
+    """A program that speaks OpenAI's API in front of others; `command` is told ports for it and for its metrics."""
+
+    def __init__(self, command):
         ports = []
         for _ in range(2):
             with socket.socket() as free:
@@ -83,12 +117,9 @@ class Gateway:
         self.base = f"http://127.0.0.1:{ports[0]}"
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [STRANGERS / "bin" / "smg", "launch", "--host", "127.0.0.1", "--port", str(ports[0]),
-             "--prometheus-port", str(ports[1]), "--worker-urls", f"grpc://{server.address}",
-             "--tokenizer-path", str(MODEL)],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            [str(part) for part in command(*map(str, ports))], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
-    def __enter__(self) -> "Gateway":
+    def __enter__(self) -> "Door":
         end = time.monotonic() + 120
         while True:
             try:
@@ -136,6 +167,24 @@ class Gateway:
                 for choice in json.loads(line[6:])["choices"]:
                     texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
         return texts
+
+
+class Gateway(Door):
+    """`smg launch` in front of one server."""
+
+    def __init__(self, server: Server, tokenizer: str = str(MODEL)):
+        super().__init__(lambda port, metrics_port: [
+            STRANGERS / "bin" / "smg", "launch", "--host", "127.0.0.1", "--port", port, "--prometheus-port", metrics_port,
+            "--worker-urls", f"grpc://{server.address}", "--tokenizer-path", tokenizer])
+
+
+class Router(Door):
+    """`vllm-router` in front of what speaks OpenAI's API."""
+
+    def __init__(self, workers: list):
+        super().__init__(lambda port, metrics_port: [
+            STRANGERS / "bin" / "vllm-router", "--host", "127.0.0.1", "--port", port, "--prometheus-port", metrics_port,
+            "--policy", "round_robin", "--worker-urls", *workers])
 
 
 if __name__ == "__main__":

@@ -189,7 +189,12 @@ TEST(ChatParametersTest, ItsOwnParameters) {
   EXPECT_TRUE(logprobs.logprobs && logprobs.request.output().logprobs());
   EXPECT_EQ(logprobs.request.output().top_logprobs(), 3U);
   EXPECT_EQ(Error(ParseChat(head + R"("top_logprobs": 3})").status())["param"], "top_logprobs");
-  EXPECT_EQ(Error(ParseChat(head + R"("tools": []})").status())["param"], "tools");
+  EXPECT_EQ(Error(ParseChat(head + R"("tools": [{}]})").status())["param"], "tools");
+  EXPECT_TRUE(ParseChat(head + R"("tools": [], "tool_choice": "none", "return_hidden_states": false,
+      "separate_reasoning": true, "response_format": {"type": "text"}})")
+                  .ok());
+  EXPECT_EQ(Error(ParseChat(head + R"("return_hidden_states": true})").status())["code"],
+            "unsupported_parameter");
   EXPECT_EQ(Error(ParseChat(head + R"("prompt": "a"})").status())["param"], "prompt");
   EXPECT_EQ(
       Error(ParseChat(head + R"("max_tokens": 1, "max_completion_tokens": 1})").status())["param"],
