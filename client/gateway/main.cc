@@ -8,6 +8,7 @@
 #include <thread>
 #include <variant>
 
+#include "absl/synchronization/mutex.h"
 #include "client/gateway/flags.h"
 #include "client/gateway/run_gateway.h"
 #include "engine/base/standard_output.h"
@@ -45,6 +46,8 @@ int Main(int argc, char** argv) {
 }  // namespace recurve::gateway
 
 int main(int argc, char** argv) {
+  // Debian's Abseil looks for deadlocks at every lock, as it is built for debugging.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   // What gRPC writes by itself comes again as the error of a call.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   try {

@@ -15,7 +15,7 @@ import unittest
 
 import grpc
 
-from tests.e2e.gateway import Answer, Gateway, chat_model
+from tests.e2e.gateway import TEMPLATE, Answer, Gateway, chat_model
 from tests.e2e.harness import BIN, Collected, Server, json_lines, request
 from tests.e2e.security_test import SecureServer, make_certificates, new_token
 
@@ -146,6 +146,9 @@ class GatewayTest(unittest.TestCase):
         self.assertEqual((model["id"], model["object"], model["max_model_len"]), ("chatty", "model", 1024))
         self.assertEqual(self.gateway.get("/v1/models/chatty").json()["id"], "chatty")
         self.assertEqual(self.gateway.get("/v1/models/other").status, 404)
+        told = self.gateway.get("/tokenizer_info").json()
+        self.assertEqual(told, {"bos_token": "import os\n", "eos_token": "<|endoftext|>", "chat_template": TEMPLATE,
+                                "model_max_length": 1024})
         tokens = self.gateway.post("/tokenize", {"prompt": PROMPT, "return_token_strs": True}).json()
         self.assertEqual("".join(tokens["token_strs"]), PROMPT)
         self.assertEqual(tokens["count"], len(tokens["tokens"]))
