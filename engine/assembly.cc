@@ -157,7 +157,13 @@ absl::Status FillPages(const ModelConfig& config, const BackendFacts& facts, uin
     ASSIGN_OR_RETURN(memory.kv_pages,
                      AutoPages(config, facts.page_bytes, bytes, options.schedule.slots,
                                memory.max_context, warnings));
+    memory.kv_pages = std::min(memory.kv_pages, facts.max_pages);
     return absl::OkStatus();
+  }
+  if (memory.kv_pages > facts.max_pages) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv_pages is ", memory.kv_pages,
+                                                   "; of this model the backend ", facts.name,
+                                                   " has at most ", facts.max_pages));
   }
   const uint64_t of_one = PagesOfSequence(config, memory.max_context);
   if (memory.kv_pages < of_one) {

@@ -3,6 +3,7 @@
 #define RECURVE_ENGINE_BACKEND_FACTS_H_
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace recurve {
@@ -23,6 +24,7 @@ struct BackendFacts {
   double memory_share = 0;   // of what memory is left for pages, what they take if nobody says more
   uint32_t queue_depth = 0;  // steps that are best queued behind the running one
   uint32_t max_slots = 0;
+  uint32_t max_pages = std::numeric_limits<uint32_t>::max();
   bool computes = true;  // false: steps cost nothing that could be measured
 };
 

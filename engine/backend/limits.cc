@@ -36,6 +36,10 @@ absl::Status CheckLimits(const BackendLimits& limits, const ModelConfig& config,
     return absl::InvalidArgumentError(
         absl::StrCat("slots: found ", limits.slots, ", expected at most ", maxima.slots));
   }
+  if (limits.pages > maxima.pages) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("pages: found ", limits.pages, ", expected at most ", maxima.pages));
+  }
   const uint64_t hidden_rows = limits.slots + uint64_t{limits.areas} * limits.chunk;
   if (hidden_rows > maxima.hidden_rows) {
     return absl::InvalidArgumentError(absl::StrCat("areas and chunk: found ", limits.areas, " and ",

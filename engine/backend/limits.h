@@ -4,6 +4,7 @@
 #define RECURVE_ENGINE_BACKEND_LIMITS_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
@@ -15,6 +16,7 @@ namespace recurve {
 struct BackendMaxima {
   uint32_t slots;
   uint32_t hidden_rows;
+  uint32_t pages = std::numeric_limits<uint32_t>::max();
 };
 
 // Whether the limits agree with each other, with the model and with a backend's maxima.

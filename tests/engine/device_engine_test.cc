@@ -101,6 +101,22 @@ TEST_F(DeviceEngineTest, WhatTheBackendCannotDoIsRefused) {
   options_.schedule.slots = 1025;
   EXPECT_EQ(Assembled().status(),
             absl::InvalidArgumentError("--slots is 1025; the backend cuda has at most 1024"));
+  options_.schedule.slots = 64;
+  options_.model.precision = "bf16";
+  options_.memory.kv_pages = 4'000'000'000;  // of which a word cannot count all keys
+  EXPECT_THAT(std::string(Assembled().status().message()),
+              testing::MatchesRegex("--kv_pages is 4000000000; of this model the backend cuda has "
+                                    "at most [0-9]+"));
+}
+
+TEST_F(DeviceEngineTest, WhatIsFreeMayBeUnknown) {
+  const BackendOpener open = EmulatedCudaOpener(emulated_, &device_);
+  const auto open_broken = [&](const BackendOptions& options) {
+    auto builder = open(options);
+    device_->FailAt(EmulatedRuntime::Call::kFreeBytes, 1, absl::UnavailableError("cudaMemGetInfo"));
+    return builder;
+  };
+  EXPECT_EQ(Assemble(options_, open_broken).status(), absl::UnavailableError("cudaMemGetInfo"));
 }
 
 // Starts a request on an engine over the assembly, and waits until it and the engine have failed.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cuda/attention_bf16.h"
+#include "engine/backend/cuda/kv_layout.h"
 #include "engine/backend/limits.h"
 #include "engine/backend/model_shape.h"
 #include "engine/base/check.h"
@@ -14,7 +15,12 @@
 namespace recurve::cuda {
 namespace {
 
-constexpr BackendMaxima kMaxima = {.slots = kMostSlots, .hidden_rows = uint32_t{1} << 24};
+BackendMaxima MaximaOf(const ModelConfig& config, Precision precision) {
+  return {.slots = kMostSlots,
+          .hidden_rows = uint32_t{1} << 24,
+          .pages = MostPages(LayoutOf(config, precision), precision)};
+}
+
 // The mapped words of step `epoch`.
 std::span<uint32_t> WordsOf(const MappedMemory& memory, uint32_t epoch, uint32_t words) {
   auto* const all = reinterpret_cast<uint32_t*>(memory.host);
@@ -43,7 +49,7 @@ absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model>
                                                     std::unique_ptr<Runtime> runtime) {
   BackendLimits limits = options.limits;
   limits.pages = 1;  // not known yet
-  RETURN_IF_ERROR(CheckLimits(limits, model->config, kMaxima));
+  RETURN_IF_ERROR(CheckLimits(limits, model->config, MaximaOf(model->config, options.precision)));
   if (options.precision == Precision::kBf16) {
     RETURN_IF_ERROR(CheckHeadDim(model->config.head_dim));
   }
@@ -70,7 +76,8 @@ absl::StatusOr<PreparedDevice> CudaBackend::Prepare(std::shared_ptr<const Model>
 
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
     PreparedDevice device, const CudaBackendOptions& options) {
-  RETURN_IF_ERROR(CheckLimits(options.limits, device.model.config(), kMaxima));
+  const ModelConfig& config = device.model.config();
+  RETURN_IF_ERROR(CheckLimits(options.limits, config, MaximaOf(config, options.precision)));
   RETURN_IF_ERROR(AllocatePages(*device.runtime, options.limits.pages, device.state));
   std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(device), options));
   RETURN_IF_ERROR(backend->WarmUp());
@@ -87,7 +94,9 @@ BackendFacts CudaBackend::Describe(const Model& model, const CudaBackendOptions&
   facts.page_bytes = PageBytes(model.config, options.precision);
   facts.memory_share = 0.9;  // the rest is for graphs, kernels and what the driver needs
   facts.queue_depth = 1;
-  facts.max_slots = kMaxima.slots;
+  const BackendMaxima maxima = MaximaOf(model.config, options.precision);
+  facts.max_slots = maxima.slots;
+  facts.max_pages = maxima.pages;
   return facts;
 }
 

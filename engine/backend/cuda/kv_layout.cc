@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/kv_layout.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "engine/backend/cuda/tensor_core.h"
 #include "engine/backend/model_shape.h"
 
@@ -18,6 +21,12 @@ KvLayout LayoutOf(const ModelConfig& config, Precision precision) {
     layout.layers[group] = GroupLayers(config, group);
   }
   return layout;
+}
+
+uint32_t MostPages(const KvLayout& layout, Precision precision) {
+  constexpr uint64_t kWords = std::numeric_limits<uint32_t>::max();
+  if (precision != Precision::kBf16) return kWords;
+  return static_cast<uint32_t>(std::min(kWords, (kWords + 1) * kStepInputs / layout.page_elements));
 }
 
 KvLayout WordsOf(const KvLayout& layout, Precision precision) {

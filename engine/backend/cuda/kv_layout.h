@@ -34,6 +34,9 @@ struct KvLayout {
 };
 KvLayout LayoutOf(const ModelConfig& config, Precision precision);
 
+// As many pages as can be: in bf16 attention counts the pool's numbers in steps of 16, with a word.
+uint32_t MostPages(const KvLayout& layout, Precision precision);
+
 // The same pages in words of 32 bits, for those who move them as they are.
 KvLayout WordsOf(const KvLayout& layout, Precision precision);
 

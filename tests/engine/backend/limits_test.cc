@@ -15,7 +15,7 @@ constexpr BackendLimits kLimits = {
     {.slots = 4, .areas = 2, .chunk = 8, .ends = 3, .block_rows = 5, .prompt_rows = 9},
     /*pages=*/10,
     /*max_positions=*/64};
-constexpr BackendMaxima kMaxima = {.slots = 4, .hidden_rows = 20};
+constexpr BackendMaxima kMaxima = {.slots = 4, .hidden_rows = 20, .pages = 30};
 
 ModelConfig Config() {
   ModelConfig config;
@@ -43,6 +43,7 @@ TEST(LimitsTest, RefusalsNameLimitAndValue) {
       {[](auto& l, auto&) { l.max_positions = 65; },
        "max_positions: found 65, expected at most the model's 64"},
       {[](auto& l, auto&) { l.slots = 5; }, "slots: found 5, expected at most 4"},
+      {[](auto& l, auto&) { l.pages = 31; }, "pages: found 31, expected at most 30"},
       {[](auto& l, auto&) { l.areas = 3; },
        "areas and chunk: found 3 and 8, expected at most 20 rows of areas and slots"},
       {[](auto& l, auto&) { l.areas = l.chunk = l.prompt_rows = 1U << 16; },
