@@ -8,17 +8,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+
+#include "engine/backend/arithmetic.h"
 
 // Functions with tiles say so one by one, as those of linear_avx512.cc do with wide vectors.
-#define RECURVE_AMX __attribute__((target("amx-tile,amx-bf16")))
+#define RECURVE_AMX __attribute__((target("amx-tile,amx-bf16,amx-int8")))
 
 namespace recurve::amx {
 
 inline constexpr uint32_t kTileRows = 16;
 inline constexpr size_t kTileRowBytes = 64;
 
-// Eight registers, named 0 to 7, of kTileRows rows of kTileRowBytes each: bf16 [16][32], or float
-// [16][16]. Of a thread: what one thread holds no other sees.
+// Eight registers, named 0 to 7, of kTileRows rows of kTileRowBytes each: bf16 [16][32], int8
+// [16][64], or float or int32 [16][16]. Of a thread: what one thread holds no other sees.
 struct HardwareTiles {
   // While it lives the thread's tiles have these sizes; afterwards it has none, as the system and a
   // core that wants to sleep like it. A tenth of a microsecond.
@@ -48,11 +51,17 @@ struct HardwareTiles {
     asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(rows), "r"(stride), "i"(kTile) : "memory");
   }
 
-  // sum [16][16] += a [16][32] b, where b [16 pairs of inputs][16 outputs][2]: in the order of
-  // engine/backend/arithmetic.h, denormals read and written as zero whatever the thread's mode.
-  template <int kSum, int kA, int kB>
+  // sum [16][16] += a b. Of bf16: a [16][32], b [16 pairs of inputs][16 outputs][2], floats in the
+  // order of engine/backend/arithmetic.h, denormals read and written as zero whatever the thread's
+  // mode. Of int8: a [16][64], b [16 quads of inputs][16 outputs][4], exact sums.
+  template <typename Element, int kSum, int kA, int kB>
   RECURVE_AMX static void Dot() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kA), "i"(kB));
+    if constexpr (std::is_same_v<Element, Bf16>) {
+      asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kA), "i"(kB));
+    } else {
+      static_assert(std::is_same_v<Element, int8_t>);
+      asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kA), "i"(kB));
+    }
   }
 
  private:

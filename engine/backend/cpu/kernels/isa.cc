@@ -68,8 +68,8 @@ std::vector<Isa> IsasOf(const CpuWords& words) {
   constexpr uint32_t kSubsets = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
   // Of XCR0: the masks, and what the registers have beyond 256 bits and beyond the first sixteen.
   constexpr uint32_t kSaved = 0xE0;
-  // AMX-BF16 and AMX-TILE; of XCR0: how tiles are configured, and what they hold.
-  constexpr uint32_t kTiles = 1U << 22 | 1U << 24;
+  // AMX-BF16, AMX-TILE and AMX-INT8; of XCR0: how tiles are configured, and what they hold.
+  constexpr uint32_t kTiles = 1U << 22 | 1U << 24 | 1U << 25;
   constexpr uint32_t kTilesSaved = 1U << 17 | 1U << 18;
   // AVX2 is in the baseline, without which no program of ours starts.
   std::vector<Isa> isas = {Isa::kScalar, Isa::kAvx2};

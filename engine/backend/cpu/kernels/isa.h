@@ -13,7 +13,7 @@
 namespace recurve {
 
 // All give the same bits. kScalar is the readable definition, and what other processors run.
-// kAvx512: its subsets F, BW, DQ and VL. kAmx: that, and tiles of bf16.
+// kAvx512: its subsets F, BW, DQ and VL. kAmx: that, and tiles of bf16 and int8.
 enum class Isa { kScalar, kNeon, kAvx2, kAvx512, kAmx };
 
 // All of them; those of one machine from the slowest to the fastest.

@@ -147,6 +147,7 @@ constexpr Kernels kAvx512VnniTable = [] {
 constexpr Kernels kAmxTable = [] {
   Kernels kernels = kAvx512VnniTable;
   kernels.linear = amx::Linear;
+  kernels.linear_int8 = amx::LinearInt8;
   return kernels;
 }();
 

@@ -94,6 +94,20 @@ RECURVE_AVX512 inline void Finish(const LinearArgs& args, uint32_t row, uint32_t
   _mm512_mask_storeu_ps(y + kHalfPanel, high, second);
 }
 
+// Twin of products::FinishInt8.
+RECURVE_AVX512 inline void FinishInt8(const LinearArgs& args, uint32_t row, uint32_t panel,
+                                      const int32_t* sums /* [32], aligned to 64 bytes */) {
+  const __m512 input_scale = _mm512_set1_ps(args.x_scales[row]);
+  const float* const scales = args.weights->scales(panel);
+  __m512 halves[2];
+  for (uint32_t half = 0; half < 2; ++half) {
+    const uint32_t j = half * kHalfPanel;
+    const __m512 sum = _mm512_maskz_cvtepi32_ps(kAll, _mm512_load_si512(sums + j));
+    halves[half] = _mm512_mul_ps(_mm512_mul_ps(sum, input_scale), _mm512_load_ps(scales + j));
+  }
+  Finish<float>(args, row, panel, halves[0], halves[1]);
+}
+
 }  // namespace recurve::avx512
 
 #endif  // RECURVE_ENGINE_BACKEND_CPU_KERNELS_KERNELS_AVX512_H_

@@ -53,6 +53,7 @@ void Attention(const AttentionArgs& args);
 }  // namespace avx512
 namespace amx {
 void Linear(const LinearArgs& args);
+void LinearInt8(const LinearArgs& args);
 }  // namespace amx
 namespace neon {
 void Linear(const LinearArgs& args);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "engine/backend/cpu/kernels/amx_tiles.h"
 #include "engine/backend/cpu/kernels/fetch_ahead.h"
@@ -14,21 +15,30 @@
 
 namespace recurve::amx {
 
-inline constexpr size_t kTileElements = kTileRows * kSliceInputs;  // of a tile of bf16
+inline constexpr size_t kTileBytes = kTileRows * kTileRowBytes;
 // Panels that are multiplied side by side: with 16 rows or fewer four tiles of weights, so that
 // four sums do not wait for each other.
 inline constexpr uint32_t kGroupPanels = 2;
 
-// Copies rows [begin, begin + rows) of x tile by tile: [row / 16][slices][16][32], rows that fill
-// up the last tile 0. What is copied lies close together, whatever the stride of x.
-inline void PackTiles(const LinearArgs& args, uint32_t begin, uint32_t rows, Bf16* packed) {
-  const uint32_t slices = args.weights->padded_inputs() / kSliceInputs;
+// Inputs of a slice, whose weights are a tile for each half of a panel: 32 of bf16, 64 of int8.
+template <typename Element>
+inline constexpr uint32_t kTileInputs = kTileRowBytes / sizeof(Element);
+
+// What a tile's products add up to.
+template <typename Element>
+using SumOf = std::conditional_t<std::is_same_v<Element, int8_t>, int32_t, float>;
+
+// Copies rows [begin, begin + rows) of x tile by tile: [row / 16][slices][16][64 bytes], rows that
+// fill up the last tile 0. What is copied lies close together, whatever the stride of x.
+template <typename Element>
+void PackTiles(const LinearArgs& args, uint32_t begin, uint32_t rows, std::byte* packed) {
+  const uint32_t slices = args.weights->padded_inputs() / kTileInputs<Element>;
   for (uint32_t r = 0; r < RoundUp(rows, kTileRows); ++r) {
-    Bf16* out = packed + r / kTileRows * slices * kTileElements + r % kTileRows * kSliceInputs;
-    for (uint32_t slice = 0; slice < slices; ++slice, out += kTileElements) {
+    std::byte* out = packed + r / kTileRows * slices * kTileBytes + r % kTileRows * kTileRowBytes;
+    for (uint32_t slice = 0; slice < slices; ++slice, out += kTileBytes) {
       if (r < rows) {
-        const auto* const x = static_cast<const Bf16*>(args.x) + (begin + r) * args.x_stride;
-        std::memcpy(out, x + slice * kSliceInputs, kTileRowBytes);
+        const auto* const x = static_cast<const Element*>(args.x) + (begin + r) * args.x_stride;
+        std::memcpy(out, x + slice * kTileInputs<Element>, kTileRowBytes);
       } else {
         std::memset(out, 0, kTileRowBytes);
       }
@@ -37,56 +47,58 @@ inline void PackTiles(const LinearArgs& args, uint32_t begin, uint32_t rows, Bf1
 }
 
 // The sums of one or two tiles of rows and one or two panels.
-template <typename Tiles>
+template <typename Tiles, typename Element>
 struct TileProducts {
+  using Sum = SumOf<Element>;
+
   // Two tiles of rows, one panel. Registers: 0 to 3 sums, 4 and 5 weights, 6 rows; few names, so
   // that the processor has others left to rename them to.
-  RECURVE_AMX static void TwoByTwo(const Bf16* x /* [2][slices][16][32] */,
-                                   const Bf16* panel /* [slices][2][16][16][2] */, uint32_t slices,
-                                   FetchAhead& ahead, float* sums /* [2 * 16][32] */) {
+  RECURVE_AMX static void TwoByTwo(const std::byte* x /* [2][slices][tile] */,
+                                   const std::byte* panel /* [slices][2][tile] */, uint32_t slices,
+                                   FetchAhead& ahead, Sum* sums /* [2 * 16][32] */) {
     ZeroSums();
-    const Bf16* second = x + slices * kTileElements;
+    const std::byte* second = x + slices * kTileBytes;
     for (uint32_t slice = 0; slice < slices; ++slice) {
       ahead.Step();
       Tiles::template Load<4>(panel, kTileRowBytes);
-      Tiles::template Load<5>(panel + kTileElements, kTileRowBytes);
+      Tiles::template Load<5>(panel + kTileBytes, kTileRowBytes);
       Tiles::template Load<6>(x, kTileRowBytes);
-      Tiles::template Dot<0, 6, 4>();
-      Tiles::template Dot<1, 6, 5>();
+      Tiles::template Dot<Element, 0, 6, 4>();
+      Tiles::template Dot<Element, 1, 6, 5>();
       Tiles::template Load<6>(second, kTileRowBytes);
-      Tiles::template Dot<2, 6, 4>();
-      Tiles::template Dot<3, 6, 5>();
-      x += kTileElements;
-      second += kTileElements;
-      panel += 2 * kTileElements;
+      Tiles::template Dot<Element, 2, 6, 4>();
+      Tiles::template Dot<Element, 3, 6, 5>();
+      x += kTileBytes;
+      second += kTileBytes;
+      panel += 2 * kTileBytes;
     }
     StorePair<0, 1>(sums);
     StorePair<2, 3>(sums + kTileRows * kPanelOutputs);
   }
 
-  // One tile of rows, kPanels panels, which lie `panel_elements` apart.
+  // One tile of rows, kPanels panels, which lie `panel_bytes` apart.
   template <uint32_t kPanels>
-  RECURVE_AMX static void OneBy(const Bf16* x /* [slices][16][32] */, const Bf16* panel,
-                                size_t panel_elements, uint32_t slices, FetchAhead& ahead,
-                                float* sums /* [kPanels][16][32] */) {
+  RECURVE_AMX static void OneBy(const std::byte* x /* [slices][tile] */, const std::byte* panel,
+                                size_t panel_bytes, uint32_t slices, FetchAhead& ahead,
+                                Sum* sums /* [kPanels][16][32] */) {
     ZeroSums();
-    const Bf16* second = panel + panel_elements;
+    const std::byte* second = panel + panel_bytes;
     for (uint32_t slice = 0; slice < slices; ++slice) {
       ahead.Step();
       Tiles::template Load<6>(x, kTileRowBytes);
       Tiles::template Load<4>(panel, kTileRowBytes);
-      Tiles::template Dot<0, 6, 4>();
-      Tiles::template Load<5>(panel + kTileElements, kTileRowBytes);
-      Tiles::template Dot<1, 6, 5>();
+      Tiles::template Dot<Element, 0, 6, 4>();
+      Tiles::template Load<5>(panel + kTileBytes, kTileRowBytes);
+      Tiles::template Dot<Element, 1, 6, 5>();
       if constexpr (kPanels == 2) {
         Tiles::template Load<4>(second, kTileRowBytes);
-        Tiles::template Dot<2, 6, 4>();
-        Tiles::template Load<5>(second + kTileElements, kTileRowBytes);
-        Tiles::template Dot<3, 6, 5>();
-        second += 2 * kTileElements;
+        Tiles::template Dot<Element, 2, 6, 4>();
+        Tiles::template Load<5>(second + kTileBytes, kTileRowBytes);
+        Tiles::template Dot<Element, 3, 6, 5>();
+        second += 2 * kTileBytes;
       }
-      x += kTileElements;
-      panel += 2 * kTileElements;
+      x += kTileBytes;
+      panel += 2 * kTileBytes;
     }
     StorePair<0, 1>(sums);
     if constexpr (kPanels == 2) StorePair<2, 3>(sums + kTileRows * kPanelOutputs);
@@ -101,40 +113,51 @@ struct TileProducts {
   }
   // Both halves of a panel beside each other.
   template <int kFirst, int kSecond>
-  RECURVE_AMX static void StorePair(float* sums /* [16][32] */) {
-    Tiles::template Store<kFirst>(sums, kPanelOutputs * sizeof(float));
-    Tiles::template Store<kSecond>(sums + kHalfPanel, kPanelOutputs * sizeof(float));
+  RECURVE_AMX static void StorePair(Sum* sums /* [16][32] */) {
+    Tiles::template Store<kFirst>(sums, kPanelOutputs * sizeof(Sum));
+    Tiles::template Store<kSecond>(sums + kHalfPanel, kPanelOutputs * sizeof(Sum));
+  }
+};
+
+// What becomes of a row's sums, in AVX2.
+struct Avx2Ends {
+  static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const float* sums) {
+    products::Finish<Bf16>(args, row, panel, sums);
+  }
+  static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const int32_t* sums) {
+    products::FinishInt8(args, row, panel, sums);
   }
 };
 
 // Rows [begin, begin + rows), packed, with panels [panel, panel + panels), at most kGroupPanels.
-template <typename Tiles>
-void MultiplyGroup(const LinearArgs& args, uint32_t begin, uint32_t rows, const Bf16* packed,
+template <typename Tiles, typename Ends, typename Element>
+void MultiplyGroup(const LinearArgs& args, uint32_t begin, uint32_t rows, const std::byte* packed,
                    uint32_t panel, uint32_t panels, FetchAhead& ahead) {
-  using Products = TileProducts<Tiles>;
-  const uint32_t slices = args.weights->padded_inputs() / kSliceInputs;
-  const size_t panel_elements = size_t{slices} * 2 * kTileElements;
-  const auto* const weights = reinterpret_cast<const Bf16*>(args.weights->panel(panel));
-  alignas(64) float sums[kGroupPanels * kTileRows * kPanelOutputs];
-  const auto finish = [&](uint32_t first, uint32_t count, uint32_t of_panel, const float* from) {
+  using Products = TileProducts<Tiles, Element>;
+  using Sum = SumOf<Element>;
+  const uint32_t slices = args.weights->padded_inputs() / kTileInputs<Element>;
+  const size_t panel_bytes = args.weights->panel_bytes();
+  const std::byte* const weights = args.weights->panel(panel);
+  alignas(64) Sum sums[kGroupPanels * kTileRows * kPanelOutputs];
+  const auto finish = [&](uint32_t first, uint32_t count, uint32_t of_panel, const Sum* from) {
     for (uint32_t r = 0; r < count; ++r) {
-      products::Finish<Bf16>(args, begin + first + r, of_panel, from + r * kPanelOutputs);
+      Ends::Finish(args, begin + first + r, of_panel, from + r * kPanelOutputs);
     }
   };
   uint32_t row = 0;
   for (; row + kTileRows < rows; row += 2 * kTileRows) {
     for (uint32_t p = 0; p < panels; ++p) {
-      Products::TwoByTwo(packed + size_t{row} * slices * kSliceInputs, weights + p * panel_elements,
+      Products::TwoByTwo(packed + size_t{row} * slices * kTileRowBytes, weights + p * panel_bytes,
                          slices, ahead, sums);
       finish(row, std::min(2 * kTileRows, rows - row), panel + p, sums);
     }
   }
   if (row >= rows) return;
-  const Bf16* const last = packed + size_t{row} * slices * kSliceInputs;
+  const std::byte* const last = packed + size_t{row} * slices * kTileRowBytes;
   if (panels == 2) {
-    Products::template OneBy<2>(last, weights, panel_elements, slices, ahead, sums);
+    Products::template OneBy<2>(last, weights, panel_bytes, slices, ahead, sums);
   } else {
-    Products::template OneBy<1>(last, weights, panel_elements, slices, ahead, sums);
+    Products::template OneBy<1>(last, weights, panel_bytes, slices, ahead, sums);
   }
   for (uint32_t p = 0; p < panels; ++p) {
     finish(row, rows - row, panel + p, sums + p * kTileRows * kPanelOutputs);
@@ -147,21 +170,20 @@ inline uint32_t CallsOfGroup(uint32_t rows, uint32_t panels) {
   return tiles / 2 * panels + tiles % 2;
 }
 
-// The whole product with weights in bf16.
-template <typename Tiles>
+// The whole product with weights of Element: Bf16 or int8_t.
+template <typename Tiles, typename Ends, typename Element>
 void LinearInTiles(const LinearArgs& args) {
   const typename Tiles::Scope scope;
-  const PackedMatrix& weights = *args.weights;
-  const uint32_t slices = weights.padded_inputs() / kSliceInputs;
-  auto* const packed = reinterpret_cast<Bf16*>(args.scratch);
+  const uint32_t slices = args.weights->padded_inputs() / kTileInputs<Element>;
+  auto* const packed = reinterpret_cast<std::byte*>(args.scratch);
   const products::Passes passes(args, kMaxTileRows);
   passes.ForEach([&](const products::Passes::Pass& pass) {
-    PackTiles(args, pass.row, pass.rows, packed);
+    PackTiles<Element>(args, pass.row, pass.rows, packed);
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += kGroupPanels) {
       const uint32_t panels = std::min(kGroupPanels, pass.panel_end - panel);
       const uint32_t steps = CallsOfGroup(pass.rows, panels) * slices;
       FetchAhead ahead = passes.Ahead(pass, panel + panels, kGroupPanels, steps);
-      MultiplyGroup<Tiles>(args, pass.row, pass.rows, packed, panel, panels, ahead);
+      MultiplyGroup<Tiles, Ends, Element>(args, pass.row, pass.rows, packed, panel, panels, ahead);
     }
   });
 }

@@ -104,16 +104,7 @@ struct Products {
   }
 
   static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const int32_t* sums) {
-    const __m256 input_scale = _mm256_set1_ps(args.x_scales[row]);
-    const float* const scales = args.weights->scales(panel);
-    alignas(32) float scaled[kPanelOutputs];
-    for (uint32_t j = 0; j < kPanelOutputs; j += 8) {
-      const __m256i sum = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + j));
-      const __m256 of_inputs = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), input_scale);
-      _mm256_store_ps(scaled + j, _mm256_mul_ps(of_inputs, _mm256_load_ps(scales + j)));
-    }
-    // Of floats, which is what all epilogues leave here.
-    products::Finish<float>(args, row, panel, scaled);
+    products::FinishInt8(args, row, panel, sums);
   }
 };
 

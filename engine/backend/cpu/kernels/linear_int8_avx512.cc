@@ -97,14 +97,7 @@ struct Products {
 
   RECURVE_VNNI static void Finish(const LinearArgs& args, uint32_t row, uint32_t panel,
                                   const int32_t* sums) {
-    const __m512 input_scale = _mm512_set1_ps(args.x_scales[row]);
-    const float* const scales = args.weights->scales(panel);
-    const auto scaled = [&](uint32_t j) __attribute__((target("avx512f"))) {
-      const __m512 sum = _mm512_maskz_cvtepi32_ps(kAll, _mm512_load_si512(sums + j));
-      return _mm512_mul_ps(_mm512_mul_ps(sum, input_scale), _mm512_load_ps(scales + j));
-    };
-    // Of floats, which is what all epilogues leave here.
-    avx512::Finish<float>(args, row, panel, scaled(0), scaled(kHalfPanel));
+    FinishInt8(args, row, panel, sums);
   }
 };
 

@@ -105,27 +105,29 @@ __attribute__((target("avx512f,avx512vnni"))) uint64_t RunVnni(uint64_t rounds) 
   return rounds * kSteps * kChains * 64 * 2;
 }
 
-uint64_t RunPeakInt8(Isa isa, uint64_t rounds) {
-  const bool wide = isa == Isa::kAvx512 || isa == Isa::kAmx;
-  if (wide && HasVnni(ReadCpuWords())) return RunVnni(rounds);
-  return isa == Isa::kScalar ? RunScalarInt8(rounds) : RunAvx2Int8(rounds);
-}
-
 // Products of tiles in six sums.
+template <typename Element>
 RECURVE_AMX uint64_t RunAmx(uint64_t rounds) {
   using amx::HardwareTiles;
   const HardwareTiles::Scope scope;
   HardwareTiles::Zero<6>();
   HardwareTiles::Zero<7>();
   for (uint64_t step = 0; step < rounds * kSteps; ++step) {
-    HardwareTiles::Dot<0, 6, 7>();
-    HardwareTiles::Dot<1, 6, 7>();
-    HardwareTiles::Dot<2, 6, 7>();
-    HardwareTiles::Dot<3, 6, 7>();
-    HardwareTiles::Dot<4, 6, 7>();
-    HardwareTiles::Dot<5, 6, 7>();
+    HardwareTiles::Dot<Element, 0, 6, 7>();
+    HardwareTiles::Dot<Element, 1, 6, 7>();
+    HardwareTiles::Dot<Element, 2, 6, 7>();
+    HardwareTiles::Dot<Element, 3, 6, 7>();
+    HardwareTiles::Dot<Element, 4, 6, 7>();
+    HardwareTiles::Dot<Element, 5, 6, 7>();
   }
-  return rounds * kSteps * 6 * 16 * 16 * 32 * 2;
+  constexpr uint64_t kInputs = amx::kTileRowBytes / sizeof(Element);
+  return rounds * kSteps * 6 * 16 * 16 * kInputs * 2;
+}
+
+uint64_t RunPeakInt8(Isa isa, uint64_t rounds) {
+  if (isa == Isa::kAmx) return RunAmx<int8_t>(rounds);
+  if (isa == Isa::kAvx512 && HasVnni(ReadCpuWords())) return RunVnni(rounds);
+  return isa == Isa::kScalar ? RunScalarInt8(rounds) : RunAvx2Int8(rounds);
 }
 
 #elif defined(__aarch64__)
@@ -142,7 +144,7 @@ uint64_t RunNeon(uint64_t rounds) {
 uint64_t RunPeak(Isa isa, Precision precision, uint64_t rounds) {
 #if defined(__AVX2__)
   if (precision == Precision::kInt8) return RunPeakInt8(isa, rounds);
-  if (isa == Isa::kAmx && precision == Precision::kBf16) return RunAmx(rounds);
+  if (isa == Isa::kAmx && precision == Precision::kBf16) return RunAmx<Bf16>(rounds);
   if (isa == Isa::kAmx) return RunAvx512(rounds);
   if (isa == Isa::kAvx2) return RunAvx2(rounds);
   if (isa == Isa::kAvx512) return RunAvx512(rounds);

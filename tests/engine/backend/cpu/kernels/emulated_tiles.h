@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/kernels/amx_tiles.h"
@@ -50,9 +51,13 @@ struct EmulatedTiles {
       std::memcpy(static_cast<std::byte*>(rows) + row * stride, tiles_[kTile][row], kTileRowBytes);
     }
   }
-  template <int kSum, int kA, int kB>
+  template <typename Element, int kSum, int kA, int kB>
   static void Dot() {
     EXPECT_TRUE(configured_);
+    if constexpr (std::is_same_v<Element, int8_t>) {
+      DotInt8(tiles_[kSum], tiles_[kA], tiles_[kB]);
+      return;
+    }
     for (uint32_t row = 0; row < kTileRows; ++row) {
       Bf16 a[kTileRowBytes / sizeof(Bf16)];
       std::memcpy(a, tiles_[kA][row], kTileRowBytes);
@@ -73,6 +78,24 @@ struct EmulatedTiles {
   }
 
  private:
+  using Tile = std::byte[kTileRows][kTileRowBytes];
+
+  // Sums that wrap around, as the processor's do.
+  static void DotInt8(Tile& sum, const Tile& a, const Tile& b) {
+    for (uint32_t row = 0; row < kTileRows; ++row) {
+      for (uint32_t column = 0; column < kTileRowBytes / sizeof(int32_t); ++column) {
+        uint32_t total;
+        std::memcpy(&total, sum[row] + column * sizeof(total), sizeof(total));
+        for (uint32_t k = 0; k < kTileRowBytes; ++k) {
+          const auto x = static_cast<int8_t>(a[row][k]);
+          const auto w = static_cast<int8_t>(b[k / 4][4 * column + k % 4]);
+          total += static_cast<uint32_t>(int32_t{x} * w);
+        }
+        std::memcpy(sum[row] + column * sizeof(total), &total, sizeof(total));
+      }
+    }
+  }
+
   // A denormal is a zero of its sign.
   static float Flush(float x) {
     const uint32_t bits = FloatBits(x);
@@ -80,7 +103,7 @@ struct EmulatedTiles {
   }
 
   static inline thread_local bool configured_ = false;
-  static inline thread_local std::byte tiles_[8][kTileRows][kTileRowBytes];
+  static inline thread_local Tile tiles_[8];
 };
 
 }  // namespace recurve::amx

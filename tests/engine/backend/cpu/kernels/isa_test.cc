@@ -61,11 +61,11 @@ TEST(IsaTest, Avx512NeedsEachOfItsSubsetsAndItsRegistersSaved) {
 TEST(IsaTest, AmxNeedsItsTilesTheirRegistersSavedAndAvx512) {
   CpuWords all;
   for (const uint32_t bit : {16, 17, 30, 31}) all.newer |= 1U << bit;
-  for (const uint32_t bit : {22, 24}) all.newer_d |= 1U << bit;
+  for (const uint32_t bit : {22, 24, 25}) all.newer_d |= 1U << bit;
   all.newer_c = 1U << 11;  // VNNI
   for (const uint32_t bit : {5, 6, 7, 17, 18}) all.saved |= 1U << bit;
   EXPECT_THAT(IsasOf(all), ElementsAre(Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx));
-  for (const uint32_t bit : {22, 24}) {
+  for (const uint32_t bit : {22, 24, 25}) {
     CpuWords words = all;
     words.newer_d &= ~(1U << bit);
     EXPECT_EQ(IsasOf(words).back(), Isa::kAvx512) << bit;

@@ -27,7 +27,8 @@ TEST(LinearAmxTest, EmulatedTilesGiveTheBitsOfScalar) {
     for (const Range range : kAllRanges) {
       for (int i = 0; i < 12; ++i) {
         const Problem p(++seed, Precision::kBf16, epilogue, range);
-        ASSERT_EQ(FirstDifference(p.RunAll(LinearInTiles<EmulatedTiles>), p.RunAll(Isa::kScalar)),
+        ASSERT_EQ(FirstDifference(p.RunAll(LinearInTiles<EmulatedTiles, Avx2Ends, Bf16>),
+                                  p.RunAll(Isa::kScalar)),
                   -1)
             << "seed " << seed << " epilogue " << static_cast<int>(epilogue) << " " << Name(range);
       }
@@ -44,7 +45,7 @@ TEST(LinearAmxTest, EveryNumberOfRowsGivesTheBitsOfScalar) {
       // The last rows, so that what lies before them must stay as it was.
       const uint32_t first = p.rows - rows;
       std::vector<float> y = p.Initial();
-      p.Run(LinearInTiles<EmulatedTiles>, first, rows, 0, p.matrix.panels(), &y);
+      p.Run(LinearInTiles<EmulatedTiles, Avx2Ends, Bf16>, first, rows, 0, p.matrix.panels(), &y);
       std::vector<float> expected = p.Initial();
       std::copy(scalar.begin() + first * p.y_stride, scalar.end(),
                 expected.begin() + first * p.y_stride);
@@ -60,8 +61,8 @@ TEST(LinearAmxTest, ManyRowsByAnyPanelsGiveTheBitsOfScalar) {
     const Problem p(rows, Precision::kBf16, Epilogue::kAdd, Range::kNormal, rows);
     std::vector<float> y = p.Initial();
     for (uint32_t panel = 0; panel < p.matrix.panels(); panel += 3) {
-      p.Run(LinearInTiles<EmulatedTiles>, 0, rows, panel, std::min(panel + 3, p.matrix.panels()),
-            &y);
+      p.Run(LinearInTiles<EmulatedTiles, Avx2Ends, Bf16>, 0, rows, panel,
+            std::min(panel + 3, p.matrix.panels()), &y);
     }
     EXPECT_EQ(FirstDifference(y, p.RunAll(Isa::kScalar)), -1) << rows;
   }

@@ -10,6 +10,10 @@
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/base/float_env.h"
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
+#if defined(__AVX2__)
+#include "engine/backend/cpu/kernels/linear_amx.h"
+#include "tests/engine/backend/cpu/kernels/emulated_tiles.h"
+#endif
 
 namespace recurve {
 namespace {
@@ -83,6 +87,10 @@ struct Problem {
   // Runs rows [row, row + count) and panels [begin, end) into y.
   void Run(Isa isa, uint32_t row, uint32_t count, uint32_t begin, uint32_t end,
            std::vector<float>* y) const {
+    Run(KernelsFor(isa).linear_int8, row, count, begin, end, y);
+  }
+  void Run(void (*linear)(const LinearArgs&), uint32_t row, uint32_t count, uint32_t begin,
+           uint32_t end, std::vector<float>* y) const {
     std::vector<float> scratch(LinearScratch(matrix));
     LinearArgs args;
     args.weights = &matrix;
@@ -96,15 +104,16 @@ struct Problem {
     args.y = y->data() + row * y_stride;
     args.y_stride = y_stride;
     args.scratch = scratch.data();
-    KernelsFor(isa).linear_int8(args);
+    linear(args);
   }
 
   std::vector<float> Initial() const {
     return epilogue == Epilogue::kAdd ? residual : std::vector<float>(rows * y_stride, kUntouched);
   }
-  std::vector<float> RunAll(Isa isa) const {
+  std::vector<float> RunAll(Isa isa) const { return RunAll(KernelsFor(isa).linear_int8); }
+  std::vector<float> RunAll(void (*linear)(const LinearArgs&)) const {
     std::vector<float> y = Initial();
-    Run(isa, 0, rows, 0, matrix.panels(), &y);
+    Run(linear, 0, rows, 0, matrix.panels(), &y);
     return y;
   }
 
@@ -180,6 +189,23 @@ TEST(LinearInt8Test, EveryIsaGivesTheBitsOfScalar) {
     }
   });
 }
+
+#if defined(__AVX2__)
+TEST(LinearInt8Test, EmulatedTilesGiveTheBitsOfScalar) {
+  const auto in_tiles = amx::LinearInTiles<amx::EmulatedTiles, amx::Avx2Ends, int8_t>;
+  ForProblems(10, [&](const Problem& p) {
+    EXPECT_EQ(FirstDifference(p.RunAll(in_tiles), p.RunAll(Isa::kScalar)), -1);
+    // By panels that begin and end anywhere, and rows that do.
+    const uint32_t row = p.rows / 3;
+    const uint32_t panel = p.matrix.panels() / 2;
+    std::vector<float> expected = p.Initial();
+    std::vector<float> y = expected;
+    p.Run(Isa::kScalar, row, p.rows - row, panel, p.matrix.panels(), &expected);
+    p.Run(in_tiles, row, p.rows - row, panel, p.matrix.panels(), &y);
+    EXPECT_EQ(FirstDifference(y, expected), -1);
+  });
+}
+#endif
 
 TEST(LinearInt8Test, RowAloneEqualsRowInBatch) {
   ForProblems(2, [](const Problem& p) { ExpectRowsAloneEqualBatch(p); });
