@@ -56,8 +56,10 @@ class Staging {
   };
 
   Choice Choose(uint32_t sequences) const;
+  // Looked up again and again while choices are tried.
+  class Tables;
   // The time of a token if EXIT and ENTRY run for `ends_min` rows of the scene.
-  double TimeOfToken(const Scene& scene, uint32_t ends_min) const;
+  double TimeOfToken(const Scene& scene, uint32_t ends_min, Tables& tables) const;
   // Of the index-th token of a scene's sequence.
   uint32_t DepthOf(uint32_t sequence, uint32_t index) const;
   void TakeShares();
