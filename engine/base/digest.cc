@@ -2,14 +2,13 @@
 #include "engine/base/digest.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 #include "absl/numeric/int128.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/in_parallel.h"
 #include "engine/base/mix_bits.h"
 
 namespace recurve {
@@ -64,18 +63,10 @@ Digest DigestOf(std::span<const std::byte> bytes) {
 
 Digest DigestOfMuch(std::span<const std::byte> bytes, uint32_t threads) {
   std::vector<Digest> pieces((bytes.size() + kDigestPiece - 1) / kDigestPiece);
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < pieces.size(); i = next++) {
-      const size_t begin = i * kDigestPiece;
-      pieces[i] = DigestOf(bytes.subspan(begin, std::min(kDigestPiece, bytes.size() - begin)));
-    }
-  };
-  std::vector<std::jthread> helpers;
-  const size_t wanted = std::min<size_t>(threads, pieces.size());
-  for (size_t i = 1; i < wanted; ++i) helpers.emplace_back(work);
-  work();
-  helpers.clear();  // joins them
+  InParallel(pieces.size(), threads, [&](size_t i) {
+    const size_t begin = i * kDigestPiece;
+    pieces[i] = DigestOf(bytes.subspan(begin, std::min(kDigestPiece, bytes.size() - begin)));
+  });
   return DigestOf(std::as_bytes(std::span(pieces)));
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // recurve-bench: the engine alone, no network.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -42,7 +44,8 @@ absl::StatusOr<std::shared_ptr<const Model>> MakeModel(BenchFlags& f) {
   if (f.depths.empty()) FillShares(f.recursions, f);
   RETURN_IF_ERROR(CheckBench(config, f.bench));  // weights take a while to draw
   std::fprintf(stderr, "recurve-bench: drawing random weights\n");
-  return std::make_shared<const Model>(RandomModel(config, DataType::kBf16, f.bench.seed));
+  return std::make_shared<const Model>(RandomModel(
+      config, DataType::kBf16, f.bench.seed, std::max(1U, std::thread::hardware_concurrency())));
 }
 
 void NoteEarlyEndings(const Measurement& m, uint32_t streams) {

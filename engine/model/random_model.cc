@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "engine/base/in_parallel.h"
 #include "engine/base/mix_bits.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/tensor_layout.h"
@@ -84,9 +86,27 @@ uint64_t Elements(const TensorSlot& slot) {
   return elements;
 }
 
-void Fill(const Distribution& values, uint64_t stream, DataType type, uint64_t elements,
-          std::byte* out) {  // [elements] of `type`
-  for (uint64_t i = 0; i < elements; ++i) {
+// A part of a tensor, elements [begin, end), which one thread draws.
+struct Piece {
+  size_t slot;
+  uint64_t begin, end;
+};
+constexpr uint64_t kPieceElements = uint64_t{1} << 18;
+
+std::vector<Piece> Cut(const std::vector<TensorSlot>& slots) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const uint64_t elements = Elements(slots[i]);
+    for (uint64_t begin = 0; begin < elements; begin += kPieceElements) {
+      pieces.push_back({i, begin, std::min(elements, begin + kPieceElements)});
+    }
+  }
+  return pieces;
+}
+
+void Fill(const Distribution& values, uint64_t stream, DataType type, const Piece& piece,
+          std::byte* out) {  // the whole tensor, of `type`
+  for (uint64_t i = piece.begin; i < piece.end; ++i) {
     const float value = std::fma(values.spread, RandomUnit(stream, i), values.center);
     if (type == DataType::kF32) {
       std::memcpy(out + 4 * i, &value, 4);
@@ -99,7 +119,7 @@ void Fill(const Distribution& values, uint64_t stream, DataType type, uint64_t e
 
 }  // namespace
 
-Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed) {
+Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed, uint32_t threads) {
   Model model;
   model.config = config;
   const std::vector<TensorSlot> slots = LayOutTensors(config, &model.weights);
@@ -114,11 +134,15 @@ Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed) {
   const std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
   for (size_t i = 0; i < slots.size(); ++i) {
     const TensorSlot& slot = slots[i];
-    std::byte* data = memory.get() + offsets[i];
-    Fill(Choose(config, slot), RandomWord(seed, i), type, Elements(slot), data);
     *slot.tensor = {type, slot.shape.size() == 1 ? 1 : static_cast<uint32_t>(slot.shape[0]),
-                    static_cast<uint32_t>(slot.shape.back()), data};
+                    static_cast<uint32_t>(slot.shape.back()), memory.get() + offsets[i]};
   }
+  const std::vector<Piece> pieces = Cut(slots);
+  InParallel(pieces.size(), threads, [&](size_t i) {
+    const size_t slot = pieces[i].slot;
+    Fill(Choose(config, slots[slot]), RandomWord(seed, slot), type, pieces[i],
+         memory.get() + offsets[slot]);
+  });
   if (config.tie_word_embeddings) model.weights.lm_head = model.weights.embedding;
   model.memory = memory;
   return model;

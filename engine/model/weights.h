@@ -96,8 +96,9 @@ absl::StatusOr<Model> LoadModel(const std::string& directory,
                                 std::shared_ptr<Progress> progress = nullptr);
 
 // A model of `config` with random weights in `type`, drawn so that activations keep their scale;
-// the same bits for the same config and seed everywhere. For benchmarks and tests.
-Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed);
+// the same bits for the same config and seed everywhere, however many `threads` draw them. For
+// benchmarks and tests.
+Model RandomModel(const ModelConfig& config, DataType type, uint64_t seed, uint32_t threads = 1);
 
 }  // namespace recurve
 

@@ -80,6 +80,16 @@ TEST(RandomModel, HasTheSameBitsEverywhere) {
   EXPECT_NE(Hash(model.weights.block[0].up, 4), Hash(model.weights.block[0].gate, 4));
 }
 
+TEST(RandomModel, HasTheSameBitsHoweverManyThreadsDrawIt) {
+  ModelConfig config = SmallConfig();
+  config.vocab_size = 20'000;  // three pieces of embedding, the last one short
+  const Model one = RandomModel(config, DataType::kBf16, 1);
+  const Model three = RandomModel(config, DataType::kBf16, 1, /*threads=*/3);
+  EXPECT_EQ(Hash(three.weights.embedding, 2), Hash(one.weights.embedding, 2));
+  EXPECT_EQ(Hash(three.weights.lm_head, 2), Hash(one.weights.lm_head, 2));
+  EXPECT_EQ(Hash(three.weights.block[1].down, 2), Hash(one.weights.block[1].down, 2));
+}
+
 TEST(RandomModel, KeepsScales) {
   ModelConfig config = SmallConfig();
   config.hidden_size = 256;
