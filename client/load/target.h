@@ -59,7 +59,8 @@ class Target {
   virtual bool tries_again() const { return false; }
 
   virtual absl::StatusOr<uint32_t> CountTokens(const std::string& /*text*/, bool /*add_special*/) {
-    return absl::UnimplementedError("this protocol does not count a text's tokens");
+    return absl::UnimplementedError(
+        "this protocol does not count a text's tokens, as --sharegpt needs");
   }
 
   // The server's own counts and latencies; none where it does not tell them.
