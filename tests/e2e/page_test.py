@@ -286,9 +286,14 @@ class PageTest(unittest.TestCase):
 
     def test_the_engine_is_seen_at_work(self):
         browser = self.ready()
-        for _ in range(3):
-            Collected(self.server.stub.Generate(request(PROMPT, max_tokens=200, stop={"ignore_eos": True})))
-        numbers = lambda: dict(item.text.split("\n")[:2] for item in browser.all("#figures .numbers div"))
+        ending = threading.Event()
+        worker = threading.Thread(target=self.keep_busy, args=(self.server, ending))
+        worker.start()
+        self.addCleanup(worker.join)
+        self.addCleanup(ending.set)
+        # By one script each: what is drawn is drawn anew with each look.
+        numbers = lambda: browser.run("return Object.fromEntries([...document.querySelectorAll('#figures .numbers div')]"
+                                      ".map((one) => [...one.children].slice(0, 2).map((part) => part.textContent)))")
         browser.wait(lambda: numbers().get("mean depth", "–") != "–", "no figures came")
         browser.wait(lambda: browser.text("#engine-state") == "live", "the engine is not live")
         self.assertIn("of 4 slots", browser.text("#figures .numbers"))
