@@ -284,7 +284,8 @@ struct Precisions {
 constexpr Precisions kPrecisions[] = {{Precision::kF32, std::nullopt},
                                       {Precision::kBf16, std::nullopt},
                                       {Precision::kBf16, Precision::kInt8},
-                                      {Precision::kInt8, std::nullopt}};
+                                      {Precision::kInt8, std::nullopt},
+                                      {Precision::kInt8, Precision::kInt8}};
 
 class InvarianceTest : public testing::TestWithParam<int> {
  protected:
