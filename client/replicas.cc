@@ -125,6 +125,7 @@ Replicas::Choice Replicas::Choose(uint64_t key, ReplicaSet::Tries& tries) {
 std::vector<Replicas::Place> Replicas::All() {
   const absl::MutexLock lock(&mutex_);
   std::vector<Place> places;
+  places.reserve(authorities_.size());
   for (const auto& [name, authority] : authorities_) places.push_back({name, StubsOf(name)});
   return places;
 }
