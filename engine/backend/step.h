@@ -327,9 +327,10 @@ struct LogitsRow {
 
 struct StepResult {
   uint32_t epoch = 0;
-  uint64_t part_ns[kStepParts] = {};    // time of each part
-  uint32_t part_rows[kStepParts] = {};  // rows that each part ran
-  std::vector<Outcome> outcomes;        // one for each slot that ran anything
+  uint64_t part_ns[kStepParts] = {};       // time of each part
+  uint64_t attention_ns[kStepParts] = {};  // of these, attention, if the backend tells it apart
+  uint32_t part_rows[kStepParts] = {};     // rows that each part ran
+  std::vector<Outcome> outcomes;           // one for each slot that ran anything
   std::vector<uint32_t> depths;  // for each outcome with kRanExit, in the outcomes' order: the
                                  // recursions that each row of its span ran
   std::vector<TokenLogprob> logprobs;
@@ -340,6 +341,7 @@ struct StepResult {
   void Clear() {
     epoch = 0;
     for (uint64_t& ns : part_ns) ns = 0;
+    for (uint64_t& ns : attention_ns) ns = 0;
     for (uint32_t& rows : part_rows) rows = 0;
     outcomes.clear();
     depths.clear();

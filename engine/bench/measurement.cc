@@ -182,11 +182,12 @@ struct Bench::Totals {
     for (uint32_t part = 0; part < kStepParts; ++part) {
       part_rows[part] += result.part_rows[part];
       part_ns[part] += result.part_ns[part];
+      attention_ns[part] += result.attention_ns[part];
     }
   }
 
   uint64_t steps = 0;
-  std::array<uint64_t, kStepParts> part_rows{}, part_ns{};
+  std::array<uint64_t, kStepParts> part_rows{}, part_ns{}, attention_ns{};
   std::chrono::steady_clock::time_point end;  // of the last step
 };
 
@@ -291,6 +292,7 @@ void Bench::TellTimes(const Counter& counter, const Totals& totals, Measurement&
   for (uint32_t part = 0; part < kStepParts; ++part) {
     m.part_rows[part] = static_cast<double>(totals.part_rows[part]) / steps;
     m.stage_seconds[part] = static_cast<double>(totals.part_ns[part]) * 1e-9 / steps;
+    m.attention_seconds[part] = static_cast<double>(totals.attention_ns[part]) * 1e-9 / steps;
     m.idle_share -= m.stage_seconds[part] / m.step_seconds;
   }
   m.rows_per_step = m.part_rows[kPartBlock];

@@ -60,9 +60,10 @@ struct Measurement {
   uint64_t steps = 0;
   double step_seconds = 0;                         // the run's time over its steps
   std::array<double, kStepParts> stage_seconds{};  // of these, in each part: means over all steps
-  double idle_share = 0;                           // of step_seconds, what no part took
-  std::array<double, kStepParts> part_rows{};      // of a step, means
-  uint64_t kv_bytes_peak = 0;                      // pages that hold entries
+  std::array<double, kStepParts> attention_seconds{};  // of these, attention, if it is told apart
+  double idle_share = 0;                               // of step_seconds, what no part took
+  std::array<double, kStepParts> part_rows{};          // of a step, means
+  uint64_t kv_bytes_peak = 0;                          // pages that hold entries
   uint64_t kv_bytes_reserved_peak = 0;
   std::vector<std::pair<std::string, uint64_t>> kv_bytes_peak_by_group;  // "entry", "1".., "exit"
   double flop_ratio = 0;       // FLOPs per token: vanilla twin's over this run's

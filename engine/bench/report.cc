@@ -36,6 +36,10 @@ Figures ToFigures(const Measurement& m) {
     figures.emplace_back(absl::StrCat("stage_seconds_", std::string(StepPartName(part))),
                          m.stage_seconds[part]);
   }
+  for (const StepPart part : {kPartExit, kPartEntry, kPartBlock}) {  // that have layers
+    figures.emplace_back(absl::StrCat("attention_seconds_", std::string(StepPartName(part))),
+                         m.attention_seconds[part]);
+  }
   if (m.rates.has_value()) {
     figures.emplace_back("read_bytes_per_second", m.rates->bytes_per_second);
     figures.emplace_back("peak_flops_per_second", m.rates->flops_per_second);

@@ -14,12 +14,14 @@ DEMO = f"--model={ROOT / 'models' / 'demo'}"
 SMALL = ("--streams=3", "--prompt_tokens=20", "--new_tokens=40", "--threads=2", "--warmup=0")
 GROUPS = ("entry", "1", "2", "3", "exit")  # of the demonstration model
 STAGES = ("exit", "sampling", "entry", "block", "routers")
+STAGES_WITH_LAYERS = ("exit", "entry", "block")
 FIELDS = {
     "run", "tokens_per_second", "steady_tokens_per_second", "prompt_tokens_per_second", "first_token_seconds",
     "cached_prompt_share", "mean_depth", "rows_per_step", "flop_ratio", "bytes_per_token",
     "steps", "step_seconds", "idle_share",
     "kv_bytes_peak", "kv_bytes_reserved_peak", *(f"kv_bytes_peak_{group}" for group in GROUPS),
     *(f"stage_seconds_{stage}" for stage in STAGES),
+    *(f"attention_seconds_{stage}" for stage in STAGES_WITH_LAYERS),
     "read_bytes_per_second", "peak_flops_per_second", "bound_share", "ideal_ratio",
 }
 
@@ -80,6 +82,9 @@ class BenchTest(unittest.TestCase):
             stages = sum(run[f"stage_seconds_{stage}"] for stage in STAGES)
             self.assertLessEqual(stages, run["step_seconds"])
             self.assertGreater(stages, 0.01 * run["step_seconds"])
+            for stage in STAGES_WITH_LAYERS:
+                self.assertGreater(run[f"attention_seconds_{stage}"], 0)
+                self.assertLess(run[f"attention_seconds_{stage}"], run[f"stage_seconds_{stage}"])
 
     def test_the_null_backend_leaves_what_the_schedule_takes(self):
         done = bench(DEMO, "--backend=null", "--streams=3", "--prompt_tokens=20", "--new_tokens=12",

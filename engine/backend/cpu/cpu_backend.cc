@@ -170,6 +170,7 @@ absl::Status CpuBackend::RunExit(const StepPlan& plan, StepResult& result) {
     PartTimer timer(result.part_ns[kPartExit]);
     team_->Run([this](uint32_t thread) { ExitRows(thread); });
   }
+  result.attention_ns[kPartExit] = layers_.TakeAttentionTime();
   {
     PartTimer timer(result.part_ns[kPartSampling]);
     Sample(slots, result);
@@ -229,6 +230,7 @@ absl::Status CpuBackend::RunEntry(const StepPlan& plan, StepResult& result) {
     PartTimer timer(result.part_ns[kPartEntry]);
     team_->Run([this](uint32_t thread) { EntryRows(thread); });
   }
+  result.attention_ns[kPartEntry] = layers_.TakeAttentionTime();
   result.part_rows[kPartEntry] = batch_.size();
   for (const uint32_t id : slots) {
     table_.Entered(id);
@@ -270,6 +272,7 @@ absl::Status CpuBackend::RunBlock(const StepPlan& plan, StepResult& result) {
     PartTimer timer(result.part_ns[kPartBlock]);
     team_->Run([this](uint32_t thread) { BlockLayers(thread); });
   }
+  result.attention_ns[kPartBlock] = layers_.TakeAttentionTime();
   {
     PartTimer timer(result.part_ns[kPartRouters]);
     team_->Run([this](uint32_t thread) {

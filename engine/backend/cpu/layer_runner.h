@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,6 +67,10 @@ class LayerRunner {
   // logits [rows][vocab] <- W norm(x) of the leading `rows` rows, complete upon return.
   void RunHead(uint32_t rows, Activations& logits, uint32_t thread);
 
+  // The time, in ns, that attention has taken since the last call, with the rotation and storing of
+  // what it reads. Not to be called inside a Run of the team.
+  uint64_t TakeAttentionTime() { return std::exchange(attention_ns_, 0); }
+
   // Working memory of `thread` for a product: [LinearScratch(model)].
   float* linear_scratch(uint32_t thread) { return linear_scratch_.floats(thread); }
 
@@ -89,6 +94,9 @@ class LayerRunner {
   // Cosines and sines of a position's angles: [head_dim / 2] each.
   void ComputeAngles(uint32_t position, float* cos, float* sin) const;
   void RotateAndAppend(const SlotTable& table, const Batch& batch, uint32_t index, uint32_t thread);
+  // RotateAndAppend and Attend, each complete for all threads upon return.
+  void RunAttention(const SlotTable& table, const Batch& batch, const LayerJob& job,
+                    uint32_t thread);
   void Attend(const SlotTable& table, const Batch& batch, const LayerJob& job, uint32_t thread);
   // Of which group the row's keys and values are; with an overlay some of them are of its own.
   uint32_t GroupRead(const Row& row) const;
@@ -122,6 +130,7 @@ class LayerRunner {
   Activations linear_scratch_, attention_scratch_;  // [threads][...]
   std::vector<HugeBuffer> overlay_tiles_;           // [threads], [tiles of max_positions] each
   std::vector<Scratch> scratch_;                    // [threads]
+  uint64_t attention_ns_ = 0;                       // of thread 0, which waits for the others
 };
 
 }  // namespace recurve
