@@ -32,6 +32,12 @@ using Error = boost::system::error_code;
 
 constexpr size_t kReadBytes = size_t{16} << 10;  // at once
 
+// As it stands in a URL, where IPv6 addresses are in brackets.
+std::string HostAndPort(const HttpUrl& url) {
+  return absl::StrContains(url.host, ':') ? absl::StrCat("[", url.host, "]:", url.port)
+                                          : absl::StrCat(url.host, ":", url.port);
+}
+
 struct Connection {
   explicit Connection(asio::io_context& context) : stream(context) {}
   beast::tcp_stream stream;
@@ -90,7 +96,7 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
         timer_(core->context()),
         request_(request.is_post ? http::verb::post : http::verb::get,
                  absl::StrCat(core->url().path, request.path), 11, std::move(request.body)) {
-    request_.set(http::field::host, absl::StrCat(core->url().host, ":", core->url().port));
+    request_.set(http::field::host, HostAndPort(core->url()));
     for (const auto& [name, value] : request.headers) request_.set(name, value);
     if (request.is_post) request_.set(http::field::content_type, "application/json");
     request_.prepare_payload();
@@ -189,8 +195,8 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
   }
 
   void NotReached(const Error& error) {
-    absl::Status status = absl::UnavailableError(absl::StrCat(
-        "cannot connect to ", core_->url().host, ":", core_->url().port, ": ", error.message()));
+    absl::Status status = absl::UnavailableError(
+        absl::StrCat("cannot connect to ", HostAndPort(core_->url()), ": ", error.message()));
     status.SetPayload(kNotReachedPayload, absl::Cord());
     End(status);
   }

@@ -270,6 +270,8 @@ TEST(OpenAiTargetTest, ServersThatAreNotThereAreSaidSo) {
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("cannot connect to 127.0.0.1:1"));
   EXPECT_TRUE(status.GetPayload(kNotReachedPayload));
+  const absl::Status of_v6 = Generate(*TargetAt("http://[::1]:1")).status;
+  EXPECT_THAT(std::string(of_v6.message()), HasSubstr("cannot connect to [::1]:1"));
 }
 
 TEST(HttpUrlTest, PartsAreFound) {
