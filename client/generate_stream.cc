@@ -303,7 +303,11 @@ void GenerateStream::TryEnded(Leg* leg, const absl::Status& status, const Outcom
     const absl::MutexLock lock(&mutex_);
     is_over = IsOver();
   }
-  if (is_over) return FinishLeg(leg, status);
+  if (is_over) {
+    // A refusal that comes now would have been followed by another try.
+    const bool is_refused = outcome.kind == Outcome::Kind::kFull;
+    return FinishLeg(leg, is_refused ? absl::CancelledError("the call was cancelled") : status);
+  }
   const bool is_lost = outcome.kind == Outcome::Kind::kFailed;
   if (leg->has_heard && is_lost && MayResume()) return ResumeSamples(leg, status);
   if (status.ok() && !HasDrained(*leg)) return FinishLeg(leg, status);

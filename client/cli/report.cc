@@ -66,7 +66,8 @@ int ReportError(const absl::Status& status) {
 bool FlushOutput() {
   static bool lost = false;  // a second flush would succeed, with nothing
   if (lost) return false;
-  errno = 0;
+  // A write that failed before this has left its reason there.
+  if (std::ferror(stdout) == 0) errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
   lost = true;
   std::fprintf(stderr, "recurve: cannot write to standard output%s%s; what it has is not whole\n",
