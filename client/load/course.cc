@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "client/load/statistics.h"
+
 namespace recurve::client {
 namespace {
 
@@ -38,12 +40,6 @@ uint64_t PeakInFlight(const LoadResult& load) {
   return static_cast<uint64_t>(peak);
 }
 
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 void FindTtfts(const LoadResult& load, Course& course) {
   std::vector<std::pair<double, double>> ttfts;  // by intended start
   for (const RequestRecord& record : load.records) {
@@ -59,8 +55,8 @@ void FindTtfts(const LoadResult& load, Course& course) {
     first.push_back(ttfts[i].second);
     last.push_back(ttfts[ttfts.size() - 1 - i].second);
   }
-  course.first_ttft = Median(std::move(first));
-  course.last_ttft = Median(std::move(last));
+  course.first_ttft = Summarize(std::move(first)).p50;
+  course.last_ttft = Summarize(std::move(last)).p50;
 }
 
 }  // namespace

@@ -32,9 +32,8 @@ std::string FaultName(Fault::Kind kind);
 class Faults {
  public:
   // "cancel:SHARE,deadline:SHARE:TIME,slow:SHARE:TIME", each at most once, the shares at most 1 in
-  // all. Requests
-  // are cancelled after a number of tokens from 0 to the most that they ask for, and deadlines are
-  // from 0 to TIME, all alike likely. InvalidArgument says what is expected.
+  // all. Requests are cancelled after a number of tokens from 0 to the most that they ask for, and
+  // deadlines are from 0 to TIME, all alike likely. InvalidArgument says what is expected.
   static absl::StatusOr<Faults> Parse(const std::string& text);
 
   Fault Draw(std::mt19937_64& random, uint32_t max_tokens) const;

@@ -91,8 +91,7 @@ OipTarget::OipTarget(const ConnectionFlags& connection, std::string model, nlohm
     : model_(std::move(model)), extra_(std::move(extra)), call_(connection.call()) {
   const ClientOptions options = connection.options();
   for (const std::string& name : options.servers) {
-    servers_.push_back(
-        {name, inference::GRPCInferenceService::NewStub(ChannelTo(name, "", options))});
+    servers_.Add(name, inference::GRPCInferenceService::NewStub(ChannelTo(name, "", options)));
   }
 }
 
@@ -104,7 +103,7 @@ absl::StatusOr<TargetInfo> OipTarget::Describe() {
   if (!call.timeout) call.timeout = kDescribeTimeout;
   grpc::ClientContext context;
   PrepareTry(Deadline(call), call, /*prefix_key=*/0, context);
-  const grpc::Status status = servers_.front().stub->ModelMetadata(&context, request, &response);
+  const grpc::Status status = servers_.first().ModelMetadata(&context, request, &response);
   if (!status.ok()) return FromGrpc(status, context);
   for (const auto& input : response.inputs()) inputs_.insert(input.name());
   for (const char* needed : {"text_input", "stream", "sampling_parameters"}) {
@@ -123,14 +122,9 @@ absl::Status OipTarget::Check(const v1::GenerateRequest& request) const {
 std::unique_ptr<Stream> OipTarget::Start(const v1::GenerateRequest& request,
                                          const CallOptions& call, OnMessage on_message,
                                          OnEnd on_end) {
-  Server& server = servers_[next_++ % servers_.size()];
-  if (call.report != nullptr) {
-    ++call.report->tries;
-    call.report->last_server = server.name;
-  }
   auto stream = std::make_unique<InferStream>(ToInfer(request, model_, extra_, inputs_),
                                               std::move(on_message), std::move(on_end));
-  stream->Start(*server.stub, call);
+  stream->Start(servers_.Take(call), call);
   return stream;
 }
 

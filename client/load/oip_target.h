@@ -3,15 +3,13 @@
 #ifndef RECURVE_CLIENT_LOAD_OIP_TARGET_H_
 #define RECURVE_CLIENT_LOAD_OIP_TARGET_H_
 
-#include <atomic>
-#include <cstddef>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "client/cli/request_flags.h"
+#include "client/load/servers_in_turn.h"
 #include "client/load/target.h"
 #include "inference/inference.grpc.pb.h"
 
@@ -29,16 +27,10 @@ class OipTarget final : public Target {
                                 OnMessage on_message, OnEnd on_end) override;
 
  private:
-  struct Server {
-    std::string name;
-    std::unique_ptr<inference::GRPCInferenceService::Stub> stub;
-  };
-
   const std::string model_;
   const nlohmann::json extra_;
   const CallOptions call_;
-  std::vector<Server> servers_;
-  std::atomic<size_t> next_ = 0;
+  ServersInTurn<inference::GRPCInferenceService::Stub> servers_;
   std::set<std::string> inputs_;  // that the model takes
 };
 

@@ -159,7 +159,7 @@ absl::StatusOr<std::unique_ptr<OpenAiTarget>> OpenAiTarget::Create(
     if (!url.ok()) return url.status();
     // As others are told their base_url, and as it is told here.
     url->path = std::string(absl::StripSuffix(url->path, "/v1"));
-    target->servers_.push_back({name, std::make_unique<HttpClient>(*url)});
+    target->servers_.Add(name, std::make_unique<HttpClient>(*url));
   }
   return target;
 }
@@ -178,7 +178,7 @@ absl::StatusOr<TargetInfo> OpenAiTarget::Describe() {
     request.path = "/v1/models";
     if (!request.timeout) request.timeout = kDescribeTimeout;
     WholeAnswer answer;
-    servers_.front().http->Call(std::move(request), &answer)->Start();
+    servers_.first().Call(std::move(request), &answer)->Start();
     const absl::StatusOr<std::string> body = answer.Wait();
     if (!body.ok()) return body.status();
     absl::StatusOr<std::string> model = FirstModel(*body);
@@ -195,16 +195,11 @@ absl::Status OpenAiTarget::Check(const v1::GenerateRequest& request) const {
 std::unique_ptr<Stream> OpenAiTarget::Start(const v1::GenerateRequest& request,
                                             const CallOptions& call, OnMessage on_message,
                                             OnEnd on_end) {
-  Server& server = servers_[next_++ % servers_.size()];
-  if (call.report != nullptr) {
-    ++call.report->tries;
-    call.report->last_server = server.name;
-  }
   HttpRequest post = Prepare(call);
   post.is_post = true;
   post.path = "/v1/completions";
   post.body = CompletionBody(request, options_.model, options_.extra);
-  auto stream = std::make_unique<CompletionStream>(*server.http, std::move(post),
+  auto stream = std::make_unique<CompletionStream>(servers_.Take(call), std::move(post),
                                                    std::move(on_message), std::move(on_end));
   stream->Start();
   return stream;

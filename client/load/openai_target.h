@@ -3,15 +3,13 @@
 #ifndef RECURVE_CLIENT_LOAD_OPENAI_TARGET_H_
 #define RECURVE_CLIENT_LOAD_OPENAI_TARGET_H_
 
-#include <atomic>
-#include <cstddef>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "client/cli/request_flags.h"
 #include "client/load/http_client.h"
+#include "client/load/servers_in_turn.h"
 #include "client/load/target.h"
 
 namespace recurve::client {
@@ -34,11 +32,6 @@ class OpenAiTarget final : public Target {
                                 OnMessage on_message, OnEnd on_end) override;
 
  private:
-  struct Server {
-    std::string name;
-    std::unique_ptr<HttpClient> http;
-  };
-
   OpenAiTarget(const ConnectionFlags& connection, OpenAiOptions options)
       : options_(std::move(options)),
         token_(connection.client.credentials.token),
@@ -48,8 +41,7 @@ class OpenAiTarget final : public Target {
   OpenAiOptions options_;
   const std::string token_;
   const CallOptions call_;
-  std::vector<Server> servers_;
-  std::atomic<size_t> next_ = 0;
+  ServersInTurn<HttpClient> servers_;
 };
 
 }  // namespace recurve::client

@@ -55,7 +55,7 @@ struct RequestRecord {
   uint64_t generated_rows = 0;  // 0 without a last message
 
   void Hear(const Heard& message, double now);
-  // Once, after the last message.
+  // After the last message of a try.
   void End(const absl::Status& with, double now);
 
   // kCompleted, kDrained, or the name of the status' code.

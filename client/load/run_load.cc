@@ -130,8 +130,9 @@ class Run {
   // The next start, or what is to be done before.
   absl::Duration UntilNext() const {
     std::optional<double> next = pacing_.next_start();
-    if (!later_.empty())
+    if (!later_.empty()) {
       next = std::min(next.value_or(later_.begin()->first), later_.begin()->first);
+    }
     return next ? absl::Seconds(std::max(0.0, *next - Now())) : absl::InfiniteDuration();
   }
 
@@ -211,7 +212,7 @@ class Run {
     InFlight* const request = event.request;
     switch (event.kind) {
       case Event::Kind::kEnded:
-        return MayRetry(request) ? RetryLater(request) : Take(request);
+        return TryEnded(request);
       case Event::Kind::kCancel:
         return request->stream->Cancel();
       case Event::Kind::kHeld:
@@ -229,34 +230,38 @@ class Run {
 
   static void Read(InFlight* request) { std::exchange(request->reader, nullptr)->Done(); }
 
-  // Counts a refusal that says when to come again, too.
-  bool MayRetry(InFlight* request) {
+  void TryEnded(InFlight* request) {
     RequestRecord& record = request->record;
+    const std::optional<double> wait = PushbackOf(record);
+    if (!wait) return Take(request);
+    ++record.pushbacks;
+    record.pushback_seconds += *wait;
+    // The deadline is of all tries together.
+    const auto left = LeftAfter(*request, *wait);
+    if (!MayRetry(record) || (left && left->count() <= 0)) return Take(request);
+    request->call.timeout = left;
+    later_.emplace(Now() + *wait, Event{request, Event::Kind::kRetry});
+  }
+
+  // After how many seconds to come again, if a refusal says so.
+  static std::optional<double> PushbackOf(const RequestRecord& record) {
     const ReplicaSet::Outcome outcome = OutcomeOf(record.status);
     if (record.status.ok() || !record.messages.empty() || outcome.never_again ||
         !record.status.GetPayload(kRetryPushbackPayload)) {
-      return false;
+      return std::nullopt;
     }
-    const double wait = std::chrono::duration<double>(outcome.pushback).count();
-    ++record.pushbacks;
-    record.pushback_seconds += wait;
-    if (result_.stopped || target_.tries_again() || record.report.tries >= load_.attempts) {
-      return false;
-    }
-    if (!request->call.timeout) return true;
-    // The deadline is of all tries together.
-    const double spent = Now() - record.sent + wait;
-    const auto left = *request->call.timeout - std::chrono::ceil<std::chrono::milliseconds>(
-                                                   std::chrono::duration<double>(spent));
-    if (left.count() <= 0) return false;
-    request->call.timeout = left;
-    return true;
+    return std::chrono::duration<double>(outcome.pushback).count();
   }
 
-  void RetryLater(InFlight* request) {
-    const double wait =
-        std::chrono::duration<double>(OutcomeOf(request->record.status).pushback).count();
-    later_.emplace(Now() + wait, Event{request, Event::Kind::kRetry});
+  bool MayRetry(const RequestRecord& record) const {
+    return !result_.stopped && !target_.tries_again() && record.report.tries < load_.attempts;
+  }
+
+  // What is left of a request's timeout, if it has one, after a wait of so many seconds.
+  std::optional<std::chrono::milliseconds> LeftAfter(const InFlight& request, double wait) const {
+    if (!request.call.timeout) return std::nullopt;
+    const std::chrono::duration<double> spent(Now() - request.record.sent + wait);
+    return *request.call.timeout - std::chrono::ceil<std::chrono::milliseconds>(spent);
   }
 
   void Take(InFlight* request) {

@@ -46,9 +46,8 @@ struct LoadResult {
 // Blocks until all requests have ended. When `stop` asks for it, no further request is sent, and
 // those on their way are cancelled: they end with Cancelled, unless they had just ended otherwise.
 //
-// One thread, the caller's, sends all requests; what comes back is recorded on the
-// target's. So a request
-// waits for no other one, but for the time that sending those before it takes.
+// One thread, the caller's, sends all requests; what comes back is recorded on the target's. So a
+// request waits for no other one, but for the time that sending those before it takes.
 LoadResult RunLoad(Target& target, const CallOptions& call, const Load& load,
                    const std::stop_token& stop);
 

@@ -3,15 +3,14 @@
 
 #include <boost/crc.hpp>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/base/mapped_file.h"
 #include "server/access/tokens.h"
 
 namespace recurve {
@@ -20,6 +19,8 @@ namespace {
 constexpr const char* kFiles[] = {"tokenizer.json",      "tokenizer_config.json",
                                   "chat_template.jinja", "special_tokens_map.json",
                                   "config.json",         "generation_config.json"};
+
+constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
 
 // Little-endian, as the format wants it.
 template <typename Integer>
@@ -79,9 +80,10 @@ std::string Zip(const std::vector<std::pair<std::string, std::string>>& files) {
 absl::StatusOr<TokenizerBundle> BundleTokenizer(const std::string& directory) {
   std::vector<std::pair<std::string, std::string>> files;
   for (const char* name : kFiles) {
-    std::ifstream file(std::filesystem::path(directory) / name, std::ios::binary);
-    if (!file) continue;
-    files.emplace_back(name, std::string(std::istreambuf_iterator<char>(file), {}));
+    auto text = ReadTextFile(absl::StrCat(directory, "/", name), kMaxFileBytes);
+    if (absl::IsNotFound(text.status())) continue;
+    if (!text.ok()) return text.status();
+    files.emplace_back(name, *std::move(text));
   }
   if (files.empty() || files.front().first != kFiles[0]) {
     return absl::NotFoundError("the model has no tokenizer.json; its prompts are token ids");

@@ -17,7 +17,8 @@ struct TokenizerBundle {
   std::string sha256;  // of it, in hexadecimal
 };
 
-// Reads the files; NOT_FOUND if there is no tokenizer.json, which a model of token ids has not.
+// Reads the files; NOT_FOUND if there is no tokenizer.json, which a model of token ids has not, and
+// errors of ReadTextFile for what is there and cannot be read.
 absl::StatusOr<TokenizerBundle> BundleTokenizer(const std::string& directory);
 
 // An archive of files by their names, not compressed: what unpacks it needs no more than it must

@@ -3,6 +3,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace recurve {
 
@@ -77,6 +78,22 @@ std::vector<std::string> ServerTest::LogLines() {
     text.append(buffer, n);
   }
   return absl::StrSplit(text, '\n', absl::SkipEmpty());
+}
+
+std::string MetadataValue(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+                          const std::string& key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+int Health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status =
+      grpc::health::v1::Health::NewStub(channel)->Check(&context, request, &response);
+  return status.ok() ? static_cast<int>(response.status()) : -status.error_code();
 }
 
 v1::GenerateRequest TextRequest(const std::string& text) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,14 @@ ServerOptions TestOptions();
 
 // Value of a series on a metrics page, such as `a_total{b="c"}`; nothing if it is not there.
 std::optional<double> MetricValue(const std::string& page, const std::string& series);
+
+// The value of `key`; empty if it is not there.
+std::string MetadataValue(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+                          const std::string& key);
+
+// What grpc.health.v1.Health says of the service: its status, or the gRPC code's negative if the
+// call failed.
+int Health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service);
 
 // Everything a stream brought.
 struct StreamEnd {

@@ -4,7 +4,7 @@
 import { element, inDepth } from "./tokens.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 60; // looks that a chart shows
+export const WIDTH = 60; // looks that a chart shows: the last minute
 const HEIGHT = 100;
 
 function svg(name, attributes) {
@@ -40,7 +40,7 @@ function roundUp(value) {
   return [1, 2, 5, 10].find((step) => step * power >= value) * power;
 }
 
-// `series`: {values, depth or second, key}; those of depths are areas, the others lines. `format`: of numbers.
+// `series`: {values, at most WIDTH of them, depth or second, key}; those of depths are areas, the others lines. `format`: of numbers.
 export class Chart {
   constructor(title, format) {
     this.title = title;
@@ -55,10 +55,9 @@ export class Chart {
   }
 
   draw(series) {
-    const shown = series.map((one) => ({ ...one, values: one.values.slice(-WIDTH) }));
-    const most = roundUp(Math.max(0, ...shown.flatMap((one) => one.values.map((value) => value ?? 0))));
+    const most = roundUp(Math.max(0, ...series.flatMap((one) => one.values.map((value) => value ?? 0))));
     this.most.textContent = `up to ${this.format(most)}`;
-    this.picture.replaceChildren(...shown.map(({ values, depth, second }) => {
+    this.picture.replaceChildren(...series.map(({ values, depth, second }) => {
       const path = svg("path", { d: pathOf(values, most, depth !== undefined) });
       if (second) path.classList.add("second");
       if (depth !== undefined) {
@@ -67,14 +66,14 @@ export class Chart {
       }
       return path;
     }));
-    this.keys.replaceChildren(...shown.map(({ key, depth, second }) => {
+    this.keys.replaceChildren(...series.map(({ key, depth, second }) => {
       const item = element("li");
       const mark = element("i", second ? "line second" : "line");
       if (depth !== undefined) inDepth(mark, depth).classList.remove("line");
       item.append(mark, element("span", "", key));
       return item;
     }));
-    this.picture.setAttribute("aria-label", `${this.title}: ${shown.map((one) => one.key).join(", ")}`);
+    this.picture.setAttribute("aria-label", `${this.title}: ${series.map((one) => one.key).join(", ")}`);
   }
 }
 

@@ -2,13 +2,12 @@
 // The live view: looks at the servers once a second, as long as somebody sees it.
 
 import { getJson } from "./api.js";
-import { Bars, Chart } from "./charts.js";
+import { Bars, Chart, WIDTH } from "./charts.js";
 import { age, duration, figuresOf, quantile, short } from "./figures.js";
 import { askForKey } from "./key.js";
 import { element } from "./tokens.js";
 
 const EVERY = 1000; // ms
-const KEPT = 60; // looks: the last minute
 
 const root = document.getElementById("figures");
 const state = document.getElementById("engine-state");
@@ -106,7 +105,7 @@ function take(view) {
   if (figures === null) return say("Waiting for a second look");
   say(`${servers}${figures.draining ? "draining" : "live"}`);
   state.title = `up ${age(figures.uptime)}`;
-  history = [...history, figures].slice(-KEPT);
+  history = [...history, figures].slice(-WIDTH);
   draw();
 }
 

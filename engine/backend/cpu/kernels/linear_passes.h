@@ -141,22 +141,17 @@ void Finish(const LinearArgs& args, uint32_t row, uint32_t panel, const float* s
   }
 }
 
-#if defined(__AVX2__)
 // What becomes of the sums of one row and panel in int8.
 inline void FinishInt8(const LinearArgs& args, uint32_t row, uint32_t panel,
-                       const int32_t* sums /* [32], aligned to 32 bytes */) {
-  const __m256 input_scale = _mm256_set1_ps(args.x_scales[row]);
+                       const int32_t* sums /* [32] */) {
   const float* const scales = args.weights->scales(panel);
   alignas(32) float scaled[kPanelOutputs];
-  for (uint32_t j = 0; j < kPanelOutputs; j += 8) {
-    const __m256i sum = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + j));
-    const __m256 of_inputs = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), input_scale);
-    _mm256_store_ps(scaled + j, _mm256_mul_ps(of_inputs, _mm256_load_ps(scales + j)));
+  for (uint32_t j = 0; j < kPanelOutputs; ++j) {
+    scaled[j] = Int8Product(sums[j], args.x_scales[row], scales[j]);
   }
   // Of floats, which is what all epilogues leave here.
   Finish<float>(args, row, panel, scaled);
 }
-#endif
 
 // Products::Panel of n rows at index n - 1.
 template <typename Products, typename Element, uint32_t... kIndices>
