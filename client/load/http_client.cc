@@ -122,7 +122,7 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
   // `then`, unless the call has ended.
   template <typename Then>
   auto Guarded(Then then) {
-    return [self = shared_from_this(), then](const Error& error, auto... /*result*/) {
+    return [self = shared_from_this(), then](const Error& error, const auto&... /*result*/) {
       if (!self->has_ended_) then(error);
     };
   }

@@ -85,7 +85,7 @@ absl::StatusOr<std::shared_ptr<const TokenizerBundle>> TokenizerBundles::Get(
   const MutexLock lock(mutex_);
   if (auto bundle = bundle_.lock()) return bundle;
   ASSIGN_OR_RETURN(TokenizerBundle read, BundleTokenizer(directory));
-  const auto bundle = std::make_shared<const TokenizerBundle>(std::move(read));
+  auto bundle = std::make_shared<const TokenizerBundle>(std::move(read));
   bundle_ = bundle;
   return bundle;
 }

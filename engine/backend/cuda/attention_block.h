@@ -249,7 +249,7 @@ class BlockAttention {
   }
 
   // Of the 16 entries from 16 t on of the group.
-  RECURVE_DEVICE void LoadValues(uint32_t t, typename Chain<kSteps>::Values& values) const {
+  RECURVE_DEVICE void LoadValues(uint32_t t, Chain<kSteps>::Values& values) const {
     RECURVE_UNROLL
     for (uint32_t i = 0; i < 4; ++i) {
       const uint32_t value = places_[t * 16 + i / 2 * 8 + lane_ % 4 * 2 + i % 2] + values_;

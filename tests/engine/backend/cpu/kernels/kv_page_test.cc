@@ -125,7 +125,7 @@ TEST(KvPageTest, EightBitsAreWithinHalfAScale) {
       const float scale = reinterpret_cast<const float*>(tile.data() + scale_offset)[lane];
       int largest = 0;
       for (uint32_t d = 0; d < 64; ++d) {
-        const auto q = static_cast<int>(integer(d));
+        const int q = integer(d);
         EXPECT_NEAR(static_cast<double>(q) * scale, vector[d], 0.5001 * scale);
         largest = std::max(largest, std::abs(q));
       }
