@@ -10,6 +10,7 @@ import pathlib
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 
 BIN = pathlib.Path(os.environ.get("RECURVE_BIN", "build/cpu/bin"))
@@ -52,31 +53,44 @@ def write_prompts(args: argparse.Namespace, folder: pathlib.Path) -> None:
     (folder / "theirs.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
 
 
+def run(command: list[str | pathlib.Path]) -> str:
+    """What the program prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"agree: {command[0]} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
 def ours(args: argparse.Namespace, folder: pathlib.Path) -> list[float]:
-    done = subprocess.run(
+    done = run(
         [BIN / "recurve", "bench", f"--server={args.server}", f"--model={args.model}", "--ignore_eos",
          f"--streams={args.streams}", f"--requests={args.requests}", "--warmup=0", f"--prompts={folder / 'ours.txt'}",
-         f"--max_tokens={args.max_tokens}", "--format=json"], capture_output=True, text=True, check=True)
-    report = json.loads(done.stdout)
+         f"--max_tokens={args.max_tokens}", "--format=json"])
+    report = json.loads(done)
+    if report["requests_completed"] != args.requests:
+        sys.exit(f"agree: {report['requests_completed']} of {args.requests} requests of recurve bench were completed")
 
     def at(path: str) -> float:
         value = report
         for key in path.split("/"):
             value = value[key]
+        if value is None:
+            sys.exit(f"agree: recurve bench measured no {path}: {report['warnings']}")
         return value
     return [at(path) * unit for _, path, _, unit in FIGURES]
 
 
 def theirs(args: argparse.Namespace, folder: pathlib.Path) -> list[float]:
-    subprocess.run(
+    run(
         [args.vllm, "bench", "serve", "--backend=openai", f"--base-url={args.server}", "--endpoint=/v1/completions",
          f"--model={args.model}", f"--tokenizer={args.tokenizer}", "--dataset-name=custom", "--disable-shuffle",
          f"--dataset-path={folder / 'theirs.jsonl'}", f"--custom-output-len={args.max_tokens}", "--skip-chat-template",
          "--ignore-eos", f"--num-prompts={args.requests}", f"--max-concurrency={args.streams}", "--temperature=0",
          "--percentile-metrics=ttft,tpot,itl,e2el", "--save-result", f"--result-dir={folder}",
-         "--result-filename=result.json"],
-        capture_output=True, text=True, check=True)
+         "--result-filename=result.json"])
     result = json.loads((folder / "result.json").read_text())
+    if result["completed"] != args.requests:
+        sys.exit(f"agree: {result['completed']} of {args.requests} requests of vllm bench serve were completed")
     return [result[name] for _, _, name, _ in FIGURES]
 
 
