@@ -145,8 +145,10 @@ absl::Status CpuProbe::Load(const ProductShape& shape, uint32_t most_rows) {
                      .data = reinterpret_cast<const std::byte*>(data)});
   }
   const auto order = gated ? PackedMatrix::Order::kInterleaved : PackedMatrix::Order::kConcatenated;
+  HugeArena arena;  // as a model has one
   do {
-    ASSIGN_OR_RETURN(matrices_.emplace_back(), PackedMatrix::Create(parts, order, precision_));
+    ASSIGN_OR_RETURN(matrices_.emplace_back(),
+                     PackedMatrix::Create(parts, order, precision_, arena));
     PackedMatrix& matrix = matrices_.back();
     team_->Run([&](uint32_t thread) {
       const RowRange part = PartOfThread(matrix.panels(), thread, team_->size());

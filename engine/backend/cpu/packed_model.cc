@@ -6,6 +6,7 @@
 
 #include "absl/types/span.h"
 #include "engine/backend/convert.h"
+#include "engine/backend/cpu/kernels/huge_buffer.h"
 #include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/weight_pass.h"
@@ -22,7 +23,7 @@ class Packer {
 
   absl::StatusOr<PackedMatrix> Matrix(absl::Span<const Tensor> parts, Order order,
                                       Precision precision) {
-    ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::Create(parts, order, precision));
+    ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::Create(parts, order, precision, arena_));
     team_.Run([&](uint32_t thread) {
       const uint64_t panels = matrix.panels();
       matrix.Fill(parts, static_cast<uint32_t>(panels * thread / team_.size()),
@@ -98,6 +99,7 @@ class Packer {
   WeightPass pass_;
   const Precision precision_;
   ThreadTeam& team_;
+  HugeArena arena_;
 };
 
 size_t LinearScratch(const std::vector<PackedLayer>& layers) {

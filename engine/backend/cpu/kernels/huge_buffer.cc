@@ -8,12 +8,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace recurve {
 namespace {
 
 constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = size_t{2} << 20;
+// What nobody writes of it takes no memory.
+constexpr size_t kRegion = 16 * kHugePage;
 
 }  // namespace
 
@@ -50,17 +53,34 @@ absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t bytes) {
 HugeBuffer::HugeBuffer(HugeBuffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      mapped_(std::exchange(other.mapped_, 0)) {}
+      mapped_(std::exchange(other.mapped_, 0)),
+      region_(std::move(other.region_)) {}
 
 HugeBuffer& HugeBuffer::operator=(HugeBuffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(mapped_, other.mapped_);
+  std::swap(region_, other.region_);
   return *this;
 }
 
 HugeBuffer::~HugeBuffer() {
-  if (data_ != nullptr) munmap(data_, mapped_);
+  if (mapped_ != 0) munmap(data_, mapped_);
+}
+
+absl::StatusOr<HugeBuffer> HugeArena::Allocate(size_t bytes) {
+  if (bytes == 0 || bytes > kRegion) return HugeBuffer::Allocate(bytes);
+  if (region_ == nullptr || kRegion - used_ < bytes) {
+    ASSIGN_OR_RETURN(HugeBuffer region, HugeBuffer::Allocate(kRegion));
+    region_ = std::make_shared<HugeBuffer>(std::move(region));
+    used_ = 0;
+  }
+  HugeBuffer buffer;
+  buffer.data_ = region_->data() + used_;
+  buffer.size_ = bytes;
+  buffer.region_ = region_;
+  used_ += (bytes + kPage - 1) / kPage * kPage;
+  return buffer;
 }
 
 }  // namespace recurve

@@ -4,6 +4,7 @@
 #define RECURVE_ENGINE_BACKEND_CPU_KERNELS_HUGE_BUFFER_H_
 
 #include <cstddef>
+#include <memory>
 
 #include "absl/status/statusor.h"
 
@@ -27,9 +28,25 @@ class HugeBuffer {
   size_t size() const { return size_; }  // bytes, as asked for
 
  private:
+  friend class HugeArena;
+
   std::byte* data_ = nullptr;
   size_t size_ = 0;
-  size_t mapped_ = 0;  // bytes
+  size_t mapped_ = 0;                         // bytes; 0: of a region
+  std::shared_ptr<const HugeBuffer> region_;  // which goes with the last of its buffers
+};
+
+// Hands out buffers that lie one after the other in regions of huge pages: those that are smaller
+// than such a page have it too, and no page but a region's last one is filled in part. Thread-
+// compatible. Buffers may outlive it.
+class HugeArena {
+ public:
+  // As HugeBuffer::Allocate, aligned to 4 KB.
+  absl::StatusOr<HugeBuffer> Allocate(size_t bytes);
+
+ private:
+  std::shared_ptr<HugeBuffer> region_;  // of which the next buffer is, if it has room
+  size_t used_ = 0;                     // bytes of it
 };
 
 }  // namespace recurve

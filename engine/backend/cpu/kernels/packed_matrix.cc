@@ -16,33 +16,36 @@ constexpr uint32_t kHalf = kPanelOutputs / 2;
 
 }  // namespace
 
-absl::StatusOr<PackedMatrix> PackedMatrix::Create(absl::Span<const Tensor> parts, Order order,
-                                                  Precision precision) {
+PackedMatrix::PackedMatrix(absl::Span<const Tensor> parts, Order order, Precision precision)
+    : precision_(precision), order_(order) {
   RECURVE_CHECK(!parts.empty());
-  PackedMatrix matrix;
-  matrix.precision_ = precision;
-  matrix.order_ = order;
-  matrix.inputs_ = parts[0].columns;
+  inputs_ = parts[0].columns;
   for (const Tensor& part : parts) {
-    RECURVE_CHECK(part.data != nullptr && part.columns == matrix.inputs_);
-    matrix.outputs_ += part.rows;
+    RECURVE_CHECK(part.data != nullptr && part.columns == inputs_);
+    outputs_ += part.rows;
   }
   if (order == Order::kInterleaved) {
     RECURVE_CHECK(parts.size() == 2 && parts[0].rows == parts[1].rows);
-    matrix.outputs_ = 2 * RoundUp(parts[0].rows, kInterleave);
+    outputs_ = 2 * RoundUp(parts[0].rows, kInterleave);
   }
-  RECURVE_CHECK(precision != Precision::kInt8 || matrix.inputs_ <= kMaxInt8Inputs);
-  matrix.panel_bytes_ = matrix.scales_offset();
+  RECURVE_CHECK(precision != Precision::kInt8 || inputs_ <= kMaxInt8Inputs);
+  panel_bytes_ = scales_offset();
   if (precision == Precision::kInt8) {
-    matrix.panel_bytes_ += kPanelOutputs * (sizeof(float) + sizeof(int32_t));
+    panel_bytes_ += kPanelOutputs * (sizeof(float) + sizeof(int32_t));
   }
-  ASSIGN_OR_RETURN(matrix.memory_, HugeBuffer::Allocate(matrix.panel_bytes_ * matrix.panels()));
+}
+
+absl::StatusOr<PackedMatrix> PackedMatrix::Create(absl::Span<const Tensor> parts, Order order,
+                                                  Precision precision, HugeArena& arena) {
+  PackedMatrix matrix(parts, order, precision);
+  ASSIGN_OR_RETURN(matrix.memory_, arena.Allocate(matrix.panel_bytes_ * matrix.panels()));
   return matrix;
 }
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(absl::Span<const Tensor> parts, Order order,
                                                 Precision precision) {
-  ASSIGN_OR_RETURN(PackedMatrix matrix, Create(parts, order, precision));
+  PackedMatrix matrix(parts, order, precision);
+  ASSIGN_OR_RETURN(matrix.memory_, HugeBuffer::Allocate(matrix.panel_bytes_ * matrix.panels()));
   matrix.Fill(parts, 0, matrix.panels());
   return matrix;
 }

@@ -53,10 +53,11 @@ class PackedMatrix {
 
   // Memory for the rows of `parts` (not empty, all with the same number of columns; int8: at most
   // kMaxInt8Inputs) in `precision`, rounded to nearest even, int8 by QuantizeRow. Fill must be
-  // called for every panel before use. RESOURCE_EXHAUSTED when there is no memory.
+  // called for every panel before use. RESOURCE_EXHAUSTED when there is no memory. Of a model's
+  // matrices many are smaller than a huge page, so that they share an arena.
   static absl::StatusOr<PackedMatrix> Create(absl::Span<const Tensor> parts, Order order,
-                                             Precision precision);
-  // Create and Fill in one.
+                                             Precision precision, HugeArena& arena);
+  // Create and Fill in one, in memory of its own.
   static absl::StatusOr<PackedMatrix> Pack(absl::Span<const Tensor> parts, Order order,
                                            Precision precision);
 
@@ -92,6 +93,9 @@ class PackedMatrix {
   void Row(uint32_t output, float* out /* [inputs] */) const;
 
  private:
+  // Create without memory.
+  PackedMatrix(absl::Span<const Tensor> parts, Order order, Precision precision);
+
   struct Source {
     const Tensor* tensor;  // null: a zero row
     uint32_t row;

@@ -126,7 +126,9 @@ TEST(PackedMatrixTest, FillsGroupsInParallel) {
   const OwnedTensor w(500, 70, random.Floats(500 * 70, Range::kNormal));
   for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
     const PackedMatrix whole = *PackedMatrix::Pack({&w.view, 1}, Order::kConcatenated, precision);
-    PackedMatrix parts = *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, precision);
+    HugeArena arena;
+    PackedMatrix parts =
+        *PackedMatrix::Create({&w.view, 1}, Order::kConcatenated, precision, arena);
     std::thread other([&] { parts.Fill({&w.view, 1}, 9, parts.panels()); });
     parts.Fill({&w.view, 1}, 0, 9);
     other.join();
