@@ -14,6 +14,8 @@
 namespace recurve::avx2 {
 namespace {
 
+using products::kFewRows;
+using products::kFewRowsSteps;
 using products::kHalfElements;
 using products::kPrefetchBytes;
 
@@ -64,13 +66,14 @@ void Chain(const Element* half, const float* x /* [kRows][32] */, __m256 chain[k
 
 // Both chains of a slice side by side.
 template <uint32_t kRows, typename Element>
-void BothChains(const Element* half, const float* x /* [kRows][32] */, __m256 even[kRows][kVectors],
-                __m256 odd[kRows][kVectors]) {
+void BothChains(const Element* half, const float* x /* [kRows][32] */, FetchAhead& ahead,
+                __m256 even[kRows][kVectors], __m256 odd[kRows][kVectors]) {
   RECURVE_UNROLL
   for (uint32_t r = 0; r < kRows; ++r) {
     even[r][0] = even[r][1] = odd[r][0] = odd[r][1] = _mm256_setzero_ps();
   }
   for (uint32_t pair = 0; pair < kPairs; ++pair) {
+    if (pair % (2 * kPairs / kFewRowsSteps) == 0) ahead.Step();
     Prefetch(half, pair);
     RECURVE_UNROLL
     for (uint32_t v = 0; v < kVectors; ++v) {
@@ -88,12 +91,12 @@ void BothChains(const Element* half, const float* x /* [kRows][32] */, __m256 ev
 
 // Adds one slice of inputs of half a panel to the sums.
 template <uint32_t kRows, typename Element>
-void AddSlice(const Element* half, const float* x /* [kRows][32] */,
+void AddSlice(const Element* half, const float* x /* [kRows][32] */, FetchAhead& ahead,
               float* sums /* [kRows][32], from the half's first output on */) {
   __m256 even[kRows][kVectors];
   __m256 odd[kRows][kVectors];
-  if constexpr (kRows <= 2) {
-    BothChains<kRows>(half, x, even, odd);
+  if constexpr (kRows <= kFewRows) {
+    BothChains<kRows>(half, x, ahead, even, odd);
   } else {
     Chain<0, kRows>(half, x, even);
     Chain<1, kRows>(half, x, odd);
@@ -111,6 +114,9 @@ void AddSlice(const Element* half, const float* x /* [kRows][32] */,
 
 struct Products {
   static constexpr uint32_t kMaxRows = 6;  // of a pass: as many as registers hold the sums of
+  static constexpr uint32_t SliceSteps(uint32_t rows) {
+    return rows <= kFewRows ? kFewRowsSteps : 1;
+  }
 
   // The products of kRows rows with one panel.
   template <uint32_t kRows, typename Element>
@@ -122,9 +128,9 @@ struct Products {
       _mm256_store_ps(sums + i, _mm256_setzero_ps());
     }
     for (uint32_t slice = 0; slice < slices; ++slice) {
-      ahead.Step();
-      AddSlice<kRows>(panel, x, sums);
-      AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
+      if constexpr (kRows > kFewRows) ahead.Step();
+      AddSlice<kRows>(panel, x, ahead, sums);
+      AddSlice<kRows>(panel + kHalfElements, x, ahead, sums + kHalfPanel);
       panel += 2 * kHalfElements;
       x += kSliceInputs * kRows;
     }

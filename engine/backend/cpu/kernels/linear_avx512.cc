@@ -17,6 +17,8 @@
 namespace recurve::avx512 {
 namespace {
 
+using products::kFewRows;
+using products::kFewRowsSteps;
 using products::kHalfElements;
 using products::kPrefetchBytes;
 
@@ -45,13 +47,16 @@ RECURVE_AVX512 inline Weights LoadWeights(const float* half, uint32_t pair) {
 // Adds one slice of inputs of half a panel to the sums.
 template <uint32_t kRows, typename Element>
 RECURVE_AVX512 inline void AddSlice(
-    const Element* half, const float* x /* [kRows][32] */,
+    const Element* half, const float* x /* [kRows][32] */, FetchAhead& ahead,
     float* sums /* [kRows][32], from the half's first output on */) {
   __m512 even[kRows];
   __m512 odd[kRows];
   RECURVE_UNROLL
   for (uint32_t r = 0; r < kRows; ++r) even[r] = odd[r] = _mm512_setzero_ps();
   for (uint32_t pair = 0; pair < kPairs; ++pair) {
+    if constexpr (kRows <= kFewRows) {
+      if (pair % (2 * kPairs / kFewRowsSteps) == 0) ahead.Step();
+    }
     const Weights weights = LoadWeights(half, pair);
     RECURVE_UNROLL
     for (uint32_t r = 0; r < kRows; ++r) {
@@ -70,6 +75,9 @@ RECURVE_AVX512 inline void AddSlice(
 
 struct Products {
   static constexpr uint32_t kMaxRows = 12;  // of a pass: as many as registers hold the sums of
+  static constexpr uint32_t SliceSteps(uint32_t rows) {
+    return rows <= kFewRows ? kFewRowsSteps : 1;
+  }
 
   // The products of kRows rows with one panel.
   template <uint32_t kRows, typename Element>
@@ -79,9 +87,9 @@ struct Products {
                                    float* sums /* [kRows][32] */) {
     std::fill_n(sums, kRows * kPanelOutputs, 0.0F);
     for (uint32_t slice = 0; slice < slices; ++slice) {
-      ahead.Step();
-      AddSlice<kRows>(panel, x, sums);
-      AddSlice<kRows>(panel + kHalfElements, x, sums + kHalfPanel);
+      if constexpr (kRows > kFewRows) ahead.Step();
+      AddSlice<kRows>(panel, x, ahead, sums);
+      AddSlice<kRows>(panel + kHalfElements, x, ahead, sums + kHalfPanel);
       panel += size_t{2} * kHalfElements;
       x += size_t{kSliceInputs} * kRows;
     }

@@ -89,11 +89,10 @@ void LinearInt8InPasses(const LinearArgs& args) {
                        sums + i * kPanelOutputs);
     }
   };
-  const Blocking blocking = {.rows = kMaxRows,
-                             .steps = slices * Products::kSliceSteps,
-                             .row_panels = kRowPanels,
-                             .row_steps = slices * Products::kRowSliceSteps};
-  MultiplyInBlocks(args, blocking, pack, multiply);
+  const auto steps = [&](const Block& /*block*/, uint32_t panels) {
+    return slices * (panels == 1 ? Products::kSliceSteps : Products::kRowSliceSteps);
+  };
+  MultiplyInBlocks(args, {.rows = kMaxRows, .row_panels = kRowPanels}, pack, steps, multiply);
 }
 
 }  // namespace recurve::products

@@ -72,6 +72,7 @@ void AddSlice(const Element* half, const float* x /* [kRows][32] */,
 
 struct Products {
   static constexpr uint32_t kMaxRows = 3;  // of a block: as many as registers hold the sums of
+  static constexpr uint32_t SliceSteps(uint32_t /*rows*/) { return 1; }
 
   // The products of kRows rows with one panel.
   template <uint32_t kRows, typename Element>

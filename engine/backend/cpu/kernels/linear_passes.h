@@ -25,12 +25,17 @@ inline constexpr uint32_t kHalfElements = kSliceInputs * kHalfPanel;
 // How far ahead of their use weights are fetched to the first-level cache.
 inline constexpr size_t kPrefetchBytes = 4096;
 
+// Rows that wait for the memory alone. With so few a slice takes kFewRowsSteps steps of FetchAhead,
+// since many prefetches at once hold up the loads behind them; with more it takes one.
+inline constexpr uint32_t kFewRows = 2;
+inline constexpr uint32_t kFewRowsSteps = 4;
+
 // The products of some rows, as many as the function is for, with one panel.
 template <typename Element>
 using PanelFunction = void (*)(const Element* panel,  // [slices][2][32 * 16]
                                const float* x,        // [slices][rows][32]
                                uint32_t slices,
-                               FetchAhead& ahead,  // a step for each slice
+                               FetchAhead& ahead,  // Products::SliceSteps for each slice
                                float* sums);       // [rows][32], aligned to 64 bytes
 
 // Panels that rows of several passes take are taken in bands of about this size, half of the
@@ -180,19 +185,18 @@ inline void FetchOutputs(const LinearArgs& args, const Block& block, uint32_t pa
   }
 }
 
-// What registers hold the sums of, and how many steps ahead a kernel takes meanwhile.
+// What registers hold the sums of.
 struct Blocking {
   uint32_t rows;            // up to so many with one panel,
-  uint32_t steps;           // in so many steps;
-  uint32_t row_panels = 1;  // or one row with so many panels,
-  uint32_t row_steps = 0;   // in so many steps
+  uint32_t row_panels = 1;  // or one row with so many panels
 };
 
 // A whole product, in passes of up to kMaxWideRows rows, each in blocks. Calls pack(block) for each
 // block of a pass; then for each panel, or in a pass of one row for row_panels of them or what is
-// left, multiply(block, first panel, panels, ahead) for each block.
-template <typename Pack, typename Multiply>
-void MultiplyInBlocks(const LinearArgs& args, const Blocking& blocking, Pack pack,
+// left, multiply(block, first panel, panels, ahead) for each block, which takes
+// steps(block, panels) steps ahead.
+template <typename Pack, typename Steps, typename Multiply>
+void MultiplyInBlocks(const LinearArgs& args, const Blocking& blocking, Pack pack, Steps steps,
                       Multiply multiply) {
   const Passes passes(args, kMaxWideRows);
   passes.ForEach([&](const Passes::Pass& pass) {
@@ -207,8 +211,9 @@ void MultiplyInBlocks(const LinearArgs& args, const Blocking& blocking, Pack pac
     uint32_t panels = together;
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += panels) {
       if (pass.panel_end - panel < together) panels = 1;
-      const uint32_t steps = panels > 1 ? blocking.row_steps : blocks * blocking.steps;
-      FetchAhead ahead = passes.Ahead(pass, panel + panels, together, steps);
+      uint32_t all_steps = 0;
+      for (uint32_t i = 0; i < blocks; ++i) all_steps += steps(block(i), panels);
+      FetchAhead ahead = passes.Ahead(pass, panel + panels, together, all_steps);
       for (uint32_t i = 0; i < blocks; ++i) {
         FetchOutputs(args, block(i), panel);
         multiply(block(i), panel, panels, ahead);
@@ -231,6 +236,9 @@ void LinearOf(const LinearArgs& args) {
   const auto pack = [&](const Block& block) {
     PackRows<Element>(args, block.row, block.rows, packed(block));
   };
+  const auto steps = [&](const Block& block, uint32_t /*one*/) {
+    return slices * Products::SliceSteps(block.rows);
+  };
   const auto multiply = [&](const Block& block, uint32_t panel, uint32_t /*one*/,
                             FetchAhead& ahead) {
     kPanels[block.rows - 1](reinterpret_cast<const Element*>(weights.panel(panel)), packed(block),
@@ -239,11 +247,12 @@ void LinearOf(const LinearArgs& args) {
       Products::template Finish<Element>(args, block.row + r, panel, sums + r * kPanelOutputs);
     }
   };
-  MultiplyInBlocks(args, {.rows = kMaxRows, .steps = slices}, pack, multiply);
+  MultiplyInBlocks(args, {.rows = kMaxRows}, pack, steps, multiply);
 }
 
 // The whole product by an instruction set's Products::Panel<rows, Element>, which are
-// PanelFunctions, in blocks of 1 to Products::kMaxRows rows, and Products::Finish.
+// PanelFunctions, in blocks of 1 to Products::kMaxRows rows, Products::SliceSteps(rows) and
+// Products::Finish.
 template <typename Products>
 void LinearInPasses(const LinearArgs& args) {
   if (args.weights->precision() == Precision::kBf16) {
