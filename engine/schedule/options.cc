@@ -60,7 +60,9 @@ absl::Status ValidateLength(const ScheduledSample& sample, const ScheduleOptions
     return absl::InvalidArgumentError("max_tokens is 0, which only prompt log probabilities allow");
   }
   const bool endless = IsEndless(sample, options);
-  RETURN_IF_ERROR(AtMost("number of prompt tokens", prompt, context));
+  // An endless stream may have been beyond the context when it broke.
+  const uint64_t told = endless ? sample.generated_prefix : 0;
+  RETURN_IF_ERROR(AtMost("number of prompt tokens", prompt - told, context));
   if (!endless && !sample.max_tokens.has_value() && prompt == context) {
     return absl::InvalidArgumentError(absl::StrCat(
         "prompt of ", prompt, " tokens leaves no new one in the context of ", context, " tokens"));

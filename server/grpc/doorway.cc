@@ -12,7 +12,6 @@
 #include "engine/base/status_macros.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/grpc_status.h"
-#include "server/grpc/request_from_proto.h"
 
 namespace recurve {
 
@@ -36,11 +35,11 @@ Arrival Doorway::Meet(const grpc::CallbackServerContext& grpc_context, std::stri
   return arrival;
 }
 
-absl::Status Doorway::Check(const grpc::CallbackServerContext& grpc_context, size_t ids,
-                            size_t text_bytes) const {
+absl::Status Doorway::Check(const grpc::CallbackServerContext& grpc_context,
+                            const PromptSize& size) const {
   RETURN_IF_ERROR(CheckRequestId(grpc_context));
   const Engine* const loaded = engine();
-  return loaded == nullptr ? absl::OkStatus() : CheckPromptSize(ids, text_bytes, loaded->Info());
+  return loaded == nullptr ? absl::OkStatus() : CheckPromptSize(size, loaded->Info());
 }
 
 void Doorway::Begin(const std::shared_ptr<Call>& call, const absl::Status& allowed, size_t bytes,

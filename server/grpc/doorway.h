@@ -19,6 +19,7 @@
 #include "server/call/call.h"
 #include "server/call/intake.h"
 #include "server/grpc/authenticator.h"
+#include "server/grpc/request_from_proto.h"
 #include "server/observe/labels.h"
 
 namespace grpc {
@@ -66,9 +67,8 @@ class Doorway {
              std::function<absl::StatusOr<Request>()> translate);
 
   // What can be said of any generating call before its prompt is tokenized: of its id, and of a
-  // prompt of so many ids or bytes. INVALID_ARGUMENT.
-  absl::Status Check(const grpc::CallbackServerContext& grpc_context, size_t ids,
-                     size_t text_bytes) const;
+  // prompt of that size. INVALID_ARGUMENT.
+  absl::Status Check(const grpc::CallbackServerContext& grpc_context, const PromptSize& size) const;
 
   // Finishes a short call with what `answer` says of the engine; returns the reactor. Such calls
   // ask how things are, again and again: they are counted, and not logged.

@@ -169,8 +169,10 @@ class GenerationService final : public v1::GenerationService::CallbackService {
   void Begin(const std::shared_ptr<Call>& call, const absl::Status& allowed,
              const grpc::CallbackServerContext* grpc_context, const v1::GenerateRequest* request) {
     const auto check = [&] {
-      return doorway_->Check(*grpc_context, static_cast<size_t>(request->tokens().ids_size()),
-                             request->text().size());
+      return doorway_->Check(*grpc_context,
+                             {.text_bytes = request->text().size(),
+                              .ids = static_cast<size_t>(request->tokens().ids_size()),
+                              .generated_ids = request->generated_prefix()});
     };
     doorway_->Begin(
         call, allowed, request->ByteSizeLong(), check,

@@ -139,7 +139,7 @@ class InferService final : public inference::GRPCInferenceService::CallbackServi
                                             *request, response);
     doorway_->Begin(
         call, arrival.allowed, request->ByteSizeLong(),
-        [&] { return doorway_->Check(*grpc_context, 0, 0); },
+        [&] { return doorway_->Check(*grpc_context, {}); },
         [call = call.get()] { return call->Translate(); });
     return call.get();
   }

@@ -196,8 +196,7 @@ void InferStream::Begin() {
     state_.calls.emplace(call.get(), call);
   }
   doorway_->Begin(
-      call, arrival.allowed, call->bytes(),
-      [this] { return doorway_->Check(*grpc_context_, 0, 0); },
+      call, arrival.allowed, call->bytes(), [this] { return doorway_->Check(*grpc_context_, {}); },
       [call = call.get()] { return call->Translate(); });
 }
 

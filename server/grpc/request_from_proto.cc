@@ -163,12 +163,14 @@ absl::Status WithProtoPaths(const absl::Status& status) {
   return ToStatus(*refusal);
 }
 
-absl::Status CheckPromptSize(size_t ids, size_t text_bytes, const EngineInfo& info) {
-  if (ids > info.max_context) {
-    return absl::InvalidArgumentError(absl::StrCat("tokens has ", ids,
-                                                   " ids; at most the context of ",
-                                                   info.max_context, " tokens is allowed"));
+absl::Status CheckPromptSize(const PromptSize& size, const EngineInfo& info) {
+  const size_t own_ids = size.ids - std::min(size.ids, size.generated_ids);
+  if (own_ids > info.max_context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tokens has ", own_ids, " ids", size.generated_ids > 0 ? " before generated_prefix" : "",
+        "; at most the context of ", info.max_context, " tokens is allowed"));
   }
+  const size_t text_bytes = size.text_bytes;
   if (info.max_prompt_bytes && text_bytes > *info.max_prompt_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("text has ", text_bytes, " bytes; the context of ", info.max_context,

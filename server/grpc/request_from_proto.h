@@ -21,9 +21,18 @@ absl::StatusOr<Request> RequestFromProto(const v1::GenerateRequest& proto, Stead
 // The same, but that a Refusal names the field by its path in the message: "sampling.top_p" is 5.
 absl::Status WithProtoPaths(const absl::Status& status);
 
+// What is known of a prompt before it is tokenized: that of a text, or of token ids, of which the
+// last ones may be of an earlier stream.
+struct PromptSize {
+  size_t text_bytes = 0;
+  size_t ids = 0;
+  size_t generated_ids = 0;  // `generated_prefix`, unchecked
+};
+
 // INVALID_ARGUMENT for a prompt that cannot fit the model's context whatever it says: for more
-// token ids, or more bytes of text than tokens of the context can stand for. Takes no time.
-absl::Status CheckPromptSize(size_t ids, size_t text_bytes, const EngineInfo& info);
+// token ids of its own, or more bytes of text than tokens of the context can stand for. Takes no
+// time.
+absl::Status CheckPromptSize(const PromptSize& size, const EngineInfo& info);
 
 }  // namespace recurve
 

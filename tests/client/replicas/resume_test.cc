@@ -263,6 +263,28 @@ TEST_F(ResumeTest, BudgetsThatForget) {
   BreakEverywhere(request);
 }
 
+// Where every group has a budget the context does not end a stream, and so no resumption either.
+TEST_F(ResumeTest, StreamsBeyondTheContext) {
+  EngineOptions engine;
+  engine.memory.max_context = 16;
+  engine.eviction.every = 4;
+  const RealServer small(engine);
+  v1::GenerateRequest request = Request(40);
+  request.mutable_kv()->set_eviction("window");
+  request.mutable_kv()->set_budget("entry:8,1:8,2:8,3:8,exit:8");
+  request.mutable_kv()->set_sinks(1);
+  request.mutable_kv()->set_recent(4);
+  const Result wanted = Run({small.address()}, request, /*resume=*/false);
+  ASSERT_EQ(wanted.status, absl::OkStatus());
+  ASSERT_GT(wanted.samples.at(0).final.beyond_context(), 16U);
+  Script script;
+  Relay first(small.address(), &script), second(small.address(), &script);
+  script.Add({Fate::Kind::kBreak, wanted.messages * 3 / 4});
+  const Result broken = Run({first.address(), second.address()}, request);
+  ExpectSame(broken, wanted);
+  EXPECT_EQ(broken.report.resumes, 1);
+}
+
 TEST_F(ResumeTest, SeedsThatNobodyGave) {
   v1::GenerateRequest request = Sampled(0);
   request.mutable_sampling()->clear_seed();

@@ -37,6 +37,7 @@ class LoadDrawer {
   void DrawCrowd();
   void JoinCrowd(DrawnSample& drawn);
   void PassBy(DrawnSample& drawn);
+  void GoOn(ScheduledSample& sample);
   void DrawPages();
   void DrawCosts();
 
@@ -225,6 +226,19 @@ void LoadDrawer::PassBy(DrawnSample& drawn) {
   drawn.added_at = Draw(0, 40);
 }
 
+// Of an endless stream that broke, perhaps beyond the context.
+void LoadDrawer::GoOn(ScheduledSample& sample) {
+  const uint32_t context = options_.limits.max_positions;
+  // Up to 12 entries and 9 more until they go.
+  if (!IsEndless(sample, options_) || context < 24 || !Chance(0.2)) return;
+  const uint32_t told = Draw(1, 2 * context);
+  const uint64_t most = options_.max_queued_tokens - sample.prompt.size();
+  for (uint32_t i = 0; i < std::min<uint64_t>(told, most); ++i) {
+    sample.prompt.push_back(Draw(0, model_.vocab - 1));
+    ++sample.generated_prefix;
+  }
+}
+
 // A pool that holds any single sample, often little more.
 void LoadDrawer::DrawPages() {
   PagePool pool(1);
@@ -275,6 +289,7 @@ DrawnLoad LoadDrawer::Draw() {
     }
     if (kinship_ == Kinship::kCrowd && is_kin) JoinCrowd(drawn);
     if (kinship_ == Kinship::kCrowd && !is_kin) PassBy(drawn);
+    GoOn(sample);
     const uint32_t most = sample.generated_prefix + NewTokens(sample, options_);
     if (Chance(0.3)) sample.min_tokens = Draw(0, std::min(10U, most));
     drawn.stop_strings = Chance(0.2);

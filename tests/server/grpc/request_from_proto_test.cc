@@ -140,17 +140,23 @@ TEST_P(BadRequestTest, IsRefusedWithFieldValueAndLimit) {
 TEST(CheckPromptSizeTest, RefusesWhatNoContextCouldHold) {
   EngineInfo info;
   info.max_context = 4;
-  EXPECT_TRUE(CheckPromptSize(0, 41, info).ok()) << "tokens of any length";
+  const PromptSize text = {.text_bytes = 41};
+  EXPECT_TRUE(CheckPromptSize(text, info).ok()) << "tokens of any length";
   info.max_prompt_bytes = 41;
-  EXPECT_TRUE(CheckPromptSize(0, 41, info).ok());
+  EXPECT_TRUE(CheckPromptSize(text, info).ok());
   info.max_prompt_bytes = 40;
-  EXPECT_EQ(CheckPromptSize(0, 41, info),
+  EXPECT_EQ(CheckPromptSize(text, info),
             absl::InvalidArgumentError("text has 41 bytes; the context of 4 tokens holds at most "
                                        "40 of this tokenizer"));
-  EXPECT_TRUE(CheckPromptSize(4, 0, info).ok());
+  EXPECT_TRUE(CheckPromptSize({.ids = 4}, info).ok());
   EXPECT_EQ(
-      CheckPromptSize(5, 0, info),
+      CheckPromptSize({.ids = 5}, info),
       absl::InvalidArgumentError("tokens has 5 ids; at most the context of 4 tokens is allowed"));
+  EXPECT_TRUE(CheckPromptSize({.ids = 9, .generated_ids = 5}, info).ok());
+  EXPECT_TRUE(CheckPromptSize({.ids = 9, .generated_ids = 10}, info).ok());
+  EXPECT_EQ(CheckPromptSize({.ids = 9, .generated_ids = 4}, info),
+            absl::InvalidArgumentError("tokens has 5 ids before generated_prefix; at most the "
+                                       "context of 4 tokens is allowed"));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, BadRequestTest, testing::Range(size_t{0}, BadCases().size()));
