@@ -51,6 +51,14 @@ absl::Status CheckHasAll(const vllm_proto::GenerateRequest& proto) {
   return absl::OkStatus();
 }
 
+// Of the token ids the first that is not cut off.
+int FirstId(const vllm_proto::GenerateRequest& proto) {
+  const vllm_proto::SamplingParams& params = proto.sampling_params();
+  if (!params.has_truncate_prompt_tokens()) return 0;
+  return std::max(
+      0, proto.tokenized().input_ids_size() - std::max(0, params.truncate_prompt_tokens()));
+}
+
 absl::Status ReadPrompt(const vllm_proto::GenerateRequest& proto, Request* request) {
   const vllm_proto::SamplingParams& params = proto.sampling_params();
   switch (proto.input_case()) {
@@ -61,17 +69,13 @@ absl::Status ReadPrompt(const vllm_proto::GenerateRequest& proto, Request* reque
       request->prompt = proto.text();
       return absl::OkStatus();
     case vllm_proto::GenerateRequest::kTokenized: {
-      const auto& ids = proto.tokenized().input_ids();
-      int first = 0;
-      if (params.has_truncate_prompt_tokens()) {
-        const int most = params.truncate_prompt_tokens();
-        if (most < 1) {
-          return absl::InvalidArgumentError(absl::StrCat(
-              "sampling_params.truncate_prompt_tokens is ", most, "; it must be at least 1"));
-        }
-        first = std::max(0, ids.size() - most);
+      const int most = params.truncate_prompt_tokens();
+      if (params.has_truncate_prompt_tokens() && most < 1) {
+        return absl::InvalidArgumentError(absl::StrCat("sampling_params.truncate_prompt_tokens is ",
+                                                       most, "; it must be at least 1"));
       }
-      request->prompt = std::vector<uint32_t>(ids.begin() + first, ids.end());
+      const auto& ids = proto.tokenized().input_ids();
+      request->prompt = std::vector<uint32_t>(ids.begin() + FirstId(proto), ids.end());
       return absl::OkStatus();
     }
     case vllm_proto::GenerateRequest::INPUT_NOT_SET:
@@ -162,6 +166,7 @@ absl::StatusOr<Request> RequestFromVllm(const vllm_proto::GenerateRequest& proto
   request.samples = std::max(1U, params.n());
   // Of a text that ends with a stop string the tokens are told that it consists of.
   request.include_stop_string = params.include_stop_str_in_output();
+  request.skip_special_tokens = params.skip_special_tokens();  // in which text stops are looked for
   return request;
 }
 
@@ -175,6 +180,11 @@ absl::Status WithVllmPaths(const absl::Status& status) {
                              ? found->second
                              : absl::StrCat("sampling_params.", refusal->field.substr(0, name)));
   return ToStatus(*refusal);
+}
+
+PromptSize SizeOf(const vllm_proto::GenerateRequest& proto) {
+  const int ids = proto.tokenized().input_ids_size() - FirstId(proto);
+  return {.text_bytes = proto.text().size(), .ids = static_cast<size_t>(ids)};
 }
 
 VllmAnswer::VllmAnswer(const vllm_proto::GenerateRequest& proto)

@@ -14,6 +14,7 @@
 #include "engine/api/request.h"
 #include "engine/api/snapshot.h"
 #include "server/call/delta.h"
+#include "server/grpc/request_from_proto.h"
 #include "vllm/grpc/engine/vllm_engine.pb.h"
 
 namespace recurve {
@@ -30,6 +31,9 @@ absl::StatusOr<Request> RequestFromVllm(const vllm_proto::GenerateRequest& proto
 // The same, but that a Refusal names the field by its path in the message:
 // "sampling_params.top_p" is 5.
 absl::Status WithVllmPaths(const absl::Status& status);
+
+// Of the prompt, as far as it is not cut off from the front.
+PromptSize SizeOf(const vllm_proto::GenerateRequest& proto);
 
 // The messages of one call, sample by sample. Holds all of a sample's tokens until its end, since
 // the last message repeats them. Thread-compatible.

@@ -149,9 +149,7 @@ class VllmService final : public vllm_proto::VllmEngine::CallbackService {
     calls_.Add(call);
     const auto check = [&] {
       absl::Status status = CheckId(*request);
-      status.Update(doorway_->Check(
-          *grpc_context, {.text_bytes = request->text().size(),
-                          .ids = static_cast<size_t>(request->tokenized().input_ids_size())}));
+      status.Update(doorway_->Check(*grpc_context, SizeOf(*request)));
       return status;
     };
     doorway_->Begin(

@@ -43,6 +43,7 @@ TEST(VllmMessagesTest, FieldsThatAreNotSetHaveVllmsDefaults) {
   EXPECT_FALSE(request->max_tokens.has_value());
   EXPECT_FALSE(request->logprobs);
   EXPECT_FALSE(request->prompt_logprobs);
+  EXPECT_FALSE(request->skip_special_tokens);  // so stop strings may be of them
   EXPECT_EQ(request->arrival, kArrival);
 }
 
@@ -66,6 +67,7 @@ TEST(VllmMessagesTest, EveryFieldReachesTheRequest) {
   params->set_prompt_logprobs(4);
   params->set_seed(-1);
   params->set_include_stop_str_in_output(true);
+  params->set_skip_special_tokens(true);
   (*params->mutable_logit_bias())[8] = -2.0F;
   params->set_truncate_prompt_tokens(2);
   const absl::StatusOr<Request> request = RequestFromVllm(proto, kArrival);
@@ -85,11 +87,26 @@ TEST(VllmMessagesTest, EveryFieldReachesTheRequest) {
   EXPECT_THAT(request->stop_token_ids, ElementsAre(4));
   EXPECT_TRUE(request->ignore_eos);
   EXPECT_TRUE(request->include_stop_string);
+  EXPECT_TRUE(request->skip_special_tokens);
   EXPECT_EQ(request->samples, 3);
   EXPECT_TRUE(request->logprobs);
   EXPECT_TRUE(request->prompt_logprobs);
   EXPECT_EQ(request->top_logprobs, 4);
   EXPECT_EQ(request->logit_bias.at(8), -2.0F);
+}
+
+// A prompt that fits once it is truncated is not too long.
+TEST(VllmMessagesTest, ThePromptsSizeIsThatOfWhatIsNotCut) {
+  vllm_proto::GenerateRequest proto = Valid();
+  EXPECT_EQ(SizeOf(proto).ids, 3U);
+  proto.mutable_sampling_params()->set_truncate_prompt_tokens(2);
+  EXPECT_EQ(SizeOf(proto).ids, 2U);
+  proto.mutable_sampling_params()->set_truncate_prompt_tokens(5);
+  EXPECT_EQ(SizeOf(proto).ids, 3U);
+  proto.mutable_sampling_params()->set_truncate_prompt_tokens(-1);  // which is refused elsewhere
+  EXPECT_EQ(SizeOf(proto).ids, 0U);
+  proto.set_text("four");
+  EXPECT_EQ(SizeOf(proto).text_bytes, 4U);
 }
 
 TEST(VllmMessagesTest, WhatCannotBeHadIsRefusedByName) {
