@@ -66,8 +66,10 @@ std::string Answer::Whole() const {
 
 uint64_t Answer::prompt_tokens() const {
   uint64_t tokens = 0;
-  for (const auto& [choice, usage] : usages_) {
-    if (choice % samples_ == 0) tokens += usage.prompt_tokens();
+  for (auto usage = usages_.begin(); usage != usages_.end();) {
+    tokens += usage->second.prompt_tokens();
+    // Samples of one prompt share it.
+    usage = usages_.lower_bound((usage->first / samples_ + 1) * samples_);
   }
   return tokens;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <set>
 
+#include "absl/strings/match.h"
 #include "client/gateway/answer.h"
 #include "client/gateway/token_logprobs.h"
 
@@ -9,10 +10,16 @@ namespace {
 
 using nlohmann::json;
 
-json Entry(const std::string& text, double logprob) {
+// A part of a character is told as U+FFFD, and its bytes are not known.
+json Bytes(const std::string& text) {
+  if (absl::StrContains(text, "\xEF\xBF\xBD")) return nullptr;
   json bytes = json::array();
   for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
-  return {{"token", text}, {"logprob", logprob}, {"bytes", std::move(bytes)}};
+  return bytes;
+}
+
+json Entry(const std::string& text, double logprob) {
+  return {{"token", text}, {"logprob", logprob}, {"bytes", Bytes(text)}};
 }
 
 class ChatAnswer final : public Answer {

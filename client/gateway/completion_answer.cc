@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "client/gateway/answer.h"
 #include "client/gateway/token_logprobs.h"
 
@@ -16,7 +18,7 @@ class LogprobLists {
   void Add(const TokenLogprobs& token, bool has_logprob, bool top) {
     lists_["tokens"].push_back(token.text);
     lists_["text_offset"].push_back(*offset_);
-    *offset_ += CountCharacters(token.text);
+    *offset_ += token.characters;
     lists_["token_logprobs"].push_back(has_logprob ? json(token.logprob) : json());
     if (!has_logprob || !top) {
       lists_["top_logprobs"].push_back(nullptr);
@@ -72,8 +74,8 @@ class CompletionAnswer final : public Answer {
       echo_logprobs_[prompt] = EchoLogprobs(prompt, message);
     }
     if (stream_ && is_first && !echoes_.empty()) Prepend(prompt, &delta);
-    const bool is_nothing =
-        delta["text"].get_ref<const std::string&>().empty() && message.tokens().empty();
+    const bool is_nothing = delta["text"].get_ref<const std::string&>().empty() &&
+                            message.tokens().empty() && message.prompt_logprobs().empty();
     return is_nothing && !message.has_final() ? json() : delta;
   }
 
@@ -89,13 +91,16 @@ class CompletionAnswer final : public Answer {
 
   json EchoLogprobs(size_t prompt, const v1::GenerateResponse& message) const {
     const std::vector<std::string>& texts = echoes_[prompt].tokens;
+    const size_t end = CountCharacters(echoes_[prompt].text);
     size_t offset = 0;
     LogprobLists lists(&offset);
     for (size_t i = 0; i < texts.size(); ++i) {  // nothing is before the first token
       const bool known = i > 0 && i <= static_cast<size_t>(message.prompt_logprobs_size());
-      lists.Add(known ? AtPosition(message.prompt_logprobs(static_cast<int>(i) - 1), texts[i])
-                      : TokenLogprobs{.text = texts[i]},
-                known, *logprobs_ > 0);
+      TokenLogprobs token{.text = texts[i]};
+      if (known) token = AtPosition(message.prompt_logprobs(static_cast<int>(i) - 1), texts[i]);
+      // By themselves the parts of a character are more characters than it.
+      token.characters = std::min(CountCharacters(texts[i]), end - offset);
+      lists.Add(token, known, *logprobs_ > 0);
     }
     return lists.lists();
   }

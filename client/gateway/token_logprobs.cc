@@ -22,10 +22,12 @@ std::vector<TokenLogprobs> TokensOf(const v1::GenerateResponse& message) {
     std::string text =
         message.text().substr(std::min(at, message.text().size()), token.text_bytes());
     at += token.text_bytes();
+    const size_t characters = CountCharacters(text);
     for (const v1::TokenLogprob& top : token.logprobs().top()) {
       if (top.id() == token.id()) text = top.text();
     }
     tokens.push_back(AtPosition(token.logprobs(), std::move(text)));
+    tokens.back().characters = characters;
   }
   return tokens;
 }

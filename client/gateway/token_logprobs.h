@@ -4,6 +4,7 @@
 #ifndef RECURVE_CLIENT_GATEWAY_TOKEN_LOGPROBS_H_
 #define RECURVE_CLIENT_GATEWAY_TOKEN_LOGPROBS_H_
 
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@ namespace recurve::gateway {
 
 struct TokenLogprobs {
   std::string text;
+  size_t characters = 0;  // of its share of the message's text
   double logprob = 0;
   std::vector<std::pair<std::string, double>> top{};  // most likely first
 };

@@ -49,6 +49,11 @@ v1::GenerateResponse End(v1::GenerateResponse message, v1::FinishReason reason) 
   return message;
 }
 
+v1::GenerateResponse WithPromptLogprobs(v1::GenerateResponse message) {
+  Fill(-2, {{9, -0.25F, "nine"}}, message.add_prompt_logprobs());
+  return message;
+}
+
 AnswerHead Head() { return {.id = "cmpl-1", .created = 7, .model = "m", .fingerprint = "f"}; }
 
 CompletionTerms Terms(std::optional<uint32_t> logprobs = std::nullopt, uint32_t samples = 1) {
@@ -91,7 +96,7 @@ TEST(CompletionAnswerTest, ChoicesAreCountedPromptByPrompt) {
   EXPECT_EQ(answer->Take(0, End(Message({"a"}, 1), v1::FINISH_REASON_LENGTH))["finish_reason"],
             "length");
   EXPECT_EQ(answer->generated_tokens(), 3U);
-  EXPECT_EQ(answer->prompt_tokens(), 3U);  // of the prompt whose first sample has been heard of
+  EXPECT_EQ(answer->prompt_tokens(), 6U);  // of each prompt that has been heard of, once
 }
 
 TEST(CompletionAnswerTest, LogprobsAreListsWithOffsetsInCharacters) {
@@ -105,16 +110,40 @@ TEST(CompletionAnswerTest, LogprobsAreListsWithOffsetsInCharacters) {
   EXPECT_EQ(lists["top_logprobs"][0], (json{{"nine", -0.5}, {"ä", -1.0}}));
 }
 
+// A character of several tokens belongs to the last of them, whatever each is by itself.
+TEST(CompletionAnswerTest, OffsetsAreOfTheTextWhereTokensArePartsOfCharacters) {
+  CompletionTerms terms = Terms(1);
+  terms.echo = true;
+  const std::string part = "\xEF\xBF\xBD";
+  const auto answer = MakeCompletionAnswer(Head(), terms, {{.text = "ü", .tokens = {part, part}}});
+  v1::GenerateResponse message = Message({"", "ä", "b"});
+  for (const int i : {0, 1}) {
+    auto* const top = message.mutable_tokens(i)->mutable_logprobs()->mutable_top(0);
+    top->set_id(message.tokens(i).id());
+    top->set_text(part);
+  }
+  const json whole = Whole(*answer, {message});
+  EXPECT_EQ(whole["choices"][0]["text"], "üäb");
+  const json& lists = whole["choices"][0]["logprobs"];
+  EXPECT_EQ(lists["tokens"], (json{part, part, "b"}));
+  EXPECT_EQ(lists["text_offset"], (json{1, 1, 2}));
+}
+
+TEST(CompletionAnswerTest, OffsetsOfAnEchoStayInItsText) {
+  CompletionTerms terms = Terms(1);
+  terms.echo = true;
+  const std::string part = "\xEF\xBF\xBD";
+  const auto answer =
+      MakeCompletionAnswer(Head(), terms, {{.text = "ü", .tokens = {part, part, part}}});
+  const json whole = Whole(*answer, {WithPromptLogprobs(Message({"y"}))});
+  EXPECT_EQ(whole["choices"][0]["logprobs"]["text_offset"], (json{0, 1, 1, 1}));
+}
+
 TEST(CompletionAnswerTest, WithoutOthersThereAreTheSampledOnesAlone) {
   const auto answer = MakeCompletionAnswer(Head(), Terms(0), {});
   const json lists = Whole(*answer, {Message({"a"})})["choices"][0]["logprobs"];
   EXPECT_EQ(lists["token_logprobs"], (json{-1.0}));
   EXPECT_EQ(lists["top_logprobs"], (json{nullptr}));
-}
-
-v1::GenerateResponse WithPromptLogprobs(v1::GenerateResponse message) {
-  Fill(-2, {{9, -0.25F, "nine"}}, message.add_prompt_logprobs());
-  return message;
 }
 
 TEST(CompletionAnswerTest, AnEchoStandsBeforeEachChoice) {
@@ -143,6 +172,16 @@ TEST(CompletionAnswerTest, AnEchoIsInTheFirstChunkOfAStream) {
   const json second = answer->Take(0, Message({"x"}));
   EXPECT_EQ(second["text"], "x");
   EXPECT_EQ(second["logprobs"]["text_offset"], (json{2}));
+}
+
+// As where its tokens are all special ones, or their text is skipped.
+TEST(CompletionAnswerTest, AnEchoWithoutTextHasItsLogprobsInAStreamToo) {
+  CompletionTerms terms = Terms(1);
+  terms.echo = terms.stream = true;
+  const auto answer = MakeCompletionAnswer(Head(), terms, {{.text = "", .tokens = {"", ""}}});
+  const json first = answer->Take(0, WithPromptLogprobs({}));
+  ASSERT_FALSE(first.is_null());
+  EXPECT_EQ(first["logprobs"]["token_logprobs"], (json{nullptr, -2.0}));
 }
 
 TEST(CompletionAnswerTest, AMessageThatSaysNothingIsNoChunk) {
@@ -209,6 +248,21 @@ TEST(ChatAnswerTest, WholeOnesAreMessages) {
   EXPECT_EQ(token["token"], "a");
   EXPECT_EQ(token["bytes"], (json{97}));
   EXPECT_EQ(token["top_logprobs"][0]["token"], "nine");
+}
+
+// The bytes of a part of a character are not known: those of U+FFFD would be wrong ones.
+TEST(ChatAnswerTest, PartsOfCharactersHaveNoBytes) {
+  ChatTerms terms;
+  terms.logprobs = true;
+  v1::GenerateResponse message;
+  v1::Token* const token = message.add_tokens();
+  token->set_id(4);
+  Fill(-1, {{4, -1, " \xEF\xBF\xBD"}}, token->mutable_logprobs());
+  const json delta = MakeChatAnswer(Head(), terms)->Take(0, message);
+  const json& entry = delta["logprobs"]["content"][0];
+  EXPECT_EQ(entry["token"], " \xEF\xBF\xBD");
+  EXPECT_TRUE(entry["bytes"].is_null());
+  EXPECT_TRUE(entry["top_logprobs"][0]["bytes"].is_null());
 }
 
 TEST(ChatAnswerTest, StreamsBeginWithTheRoleAndEndWithAnEmptyDelta) {
