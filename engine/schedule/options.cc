@@ -81,6 +81,14 @@ absl::Status ValidateLength(const ScheduledSample& sample, const ScheduleOptions
         "kv_budget of ", sample.budget.groups[group].entries, " entries and evict_every of ",
         sample.budget.every, " exceed the context of ", context, " tokens together"));
   }
+  // So many rows may have room at once, and the token behind them.
+  const uint32_t stretch = std::min(end, sample.budget.NextBoundary(0));
+  if (stretch >= context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens and ", NewTokens(sample, options),
+        " new ones exceed the context of ", context, " tokens before entries go for the first time",
+        " (evict_every is ", sample.budget.every, ")"));
+  }
   const uint64_t pages = PagesForTokens(end, sample.budget, options.entries_per_page);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -225,6 +225,26 @@ TEST_F(EndingTest, RefusesWhatTheQueueCannotHold) {
   EXPECT_TRUE(Add(1, 5).ok());
 }
 
+// Tokens that a slot has room for are in its ring of the context's size, endless or not.
+TEST_F(EndingTest, RefusesEndlessSamplesThatFillTheContextBeforeAnythingGoes) {
+  options_.limits.max_positions = 8;
+  Start();
+  const auto add = [this](uint32_t every, uint32_t prompt, uint32_t tokens) {
+    ScheduledSample sample = MakeSample(prompt, tokens);
+    sample.budget.policy = EvictionPolicy::kWindow;
+    sample.budget.every = every;
+    for (GroupBudget& group : sample.budget.groups) group.entries = 1;
+    return schedule_->Add(sample);
+  };
+  EXPECT_TRUE(add(16, 7, 1).ok());
+  EXPECT_EQ(add(16, 7, 2),
+            absl::InvalidArgumentError("prompt of 7 tokens and 2 new ones exceed the context of 8 "
+                                       "tokens before entries go for the first time (evict_every "
+                                       "is 16)"));
+  EXPECT_EQ(add(8, 4, 6).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(add(7, 7, 20).ok());
+}
+
 TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
   options_.limits.pages = 20;
   Start();

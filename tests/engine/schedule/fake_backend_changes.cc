@@ -49,7 +49,8 @@ void FakeBackend::ApplyAdmission(const StepPlan& plan, const Admission& admissio
   Check(slot.state.stage == Stage::kNone, "admission to a slot that is at work");
   Check(admission.state.stage == Stage::kEntry, "admission at another stage than ENTRY");
   Check(limits.prompt >= 1 && limits.end >= 1, "admission with odd limits");
-  Check(limits.room >= admission.state.position && limits.room <= limits.end,
+  Check(limits.room >= admission.state.position && limits.room <= limits.end &&
+            limits.room - admission.state.position < limits_.max_positions,
         "admission with an odd room");
   Check(limits.chunk >= 1 && limits.chunk <= limits_.chunk, "admission with an odd chunk");
   Check((admission.wants & kWantsPromptLogprobs) == 0 || limits.chunk <= limits_.ends,
