@@ -186,9 +186,10 @@ v1::GenerateRequest SampleProgress::Resume(const v1::GenerateRequest& original,
   if (stop.has_max_tokens() && base_ > 0) {
     request.mutable_stop()->set_max_tokens(stop.max_tokens() - static_cast<uint32_t>(base_));
   }
-  // Without new tokens they are all that can be asked for; they then come again, and are dropped.
+  // They come before the first token, or not at all, as where the prompt has one token. Without new
+  // tokens they are all that can be asked for; they then come again, and are dropped.
   const bool nothing_else = stop.has_max_tokens() && stop.max_tokens() == 0;
-  if ((has_prompt_logprobs_ || sample_ > 0) && !nothing_else) {
+  if ((has_prompt_logprobs_ || base_ > 0 || sample_ > 0) && !nothing_else) {
     request.mutable_output()->clear_prompt_logprobs();
   }
   if (original.has_time_limit_ms()) {

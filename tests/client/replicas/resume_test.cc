@@ -207,6 +207,14 @@ TEST_F(ResumeTest, PromptLogprobsComeOnce) {
   BreakEverywhere(request);
 }
 
+// Of one token: it has no log probability, and the generated ones are not of the prompt.
+TEST_F(ResumeTest, PromptLogprobsThatThereAreNone) {
+  v1::GenerateRequest request = Request(6);
+  request.mutable_tokens()->add_ids(5);
+  request.mutable_output()->set_prompt_logprobs(true);
+  BreakEverywhere(request);
+}
+
 TEST_F(ResumeTest, SeveralSamples) {
   v1::GenerateRequest request = Sampled(8);
   request.mutable_stop()->set_max_tokens(5);
