@@ -54,7 +54,12 @@ class CompletionAnswer final : public Answer {
         logprobs_(terms.logprobs),
         stream_(terms.stream),
         echoes_(std::move(echoes)),
-        echo_logprobs_(echoes_.size()) {}
+        echo_logprobs_(echoes_.size()) {
+    for (size_t prompt = 0; logprobs_ && prompt < echoes_.size(); ++prompt) {
+      // The first token has no log probability, so of a prompt of one none will come.
+      if (echoes_[prompt].tokens.size() == 1) echo_logprobs_[prompt] = EchoLogprobs(prompt, {});
+    }
+  }
 
  private:
   const char* Object(bool /*is_chunk*/) const override { return "text_completion"; }

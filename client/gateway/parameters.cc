@@ -192,6 +192,7 @@ absl::Status ReadStreamOptions(const std::string& name, const json& value, Terms
     if (!is_usage && key != "continuous_usage_stats") {
       return ParamError(path, absl::StrCat(path, " is not known here"), "unknown_parameter");
     }
+    if (option.is_null()) continue;
     ASSIGN_OR_RETURN(const bool wanted, Boolean(path, option));
     (is_usage ? terms->include_usage : terms->usage_in_each_chunk) = wanted;
   }
@@ -435,6 +436,9 @@ absl::StatusOr<DetokenizeTerms> ParseDetokenize(const std::string& body) {
   ASSIGN_OR_RETURN(const json object, ParseObject(body));
   DetokenizeTerms terms;
   RETURN_IF_ERROR(ReadMembers(object, {readers}, &terms));
+  if (object.value("tokens", json()).is_null()) {
+    return ParamError("tokens", "tokens is missing", "missing_parameter");
+  }
   return terms;
 }
 

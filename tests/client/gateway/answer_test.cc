@@ -174,6 +174,20 @@ TEST(CompletionAnswerTest, AnEchoIsInTheFirstChunkOfAStream) {
   EXPECT_EQ(second["logprobs"]["text_offset"], (json{2}));
 }
 
+TEST(CompletionAnswerTest, AnEchoOfOneTokenHasItInItsLists) {
+  CompletionTerms terms = Terms(1);
+  terms.echo = true;
+  const std::vector<PromptEcho> echoes = {{.text = "p", .tokens = {"p"}}};
+  const json whole = Whole(*MakeCompletionAnswer(Head(), terms, echoes), {Message({"x"})});
+  const json& lists = whole["choices"][0]["logprobs"];
+  EXPECT_EQ(lists["tokens"], (json{"p", "x"}));
+  EXPECT_EQ(lists["token_logprobs"], (json{nullptr, -1.0}));
+  EXPECT_EQ(lists["text_offset"], (json{0, 1}));
+  terms.stream = true;
+  const json first = MakeCompletionAnswer(Head(), terms, echoes)->Take(0, Message({"x"}));
+  EXPECT_EQ(first["logprobs"], lists);
+}
+
 // As where its tokens are all special ones, or their text is skipped.
 TEST(CompletionAnswerTest, AnEchoWithoutTextHasItsLogprobsInAStreamToo) {
   CompletionTerms terms = Terms(1);

@@ -114,6 +114,8 @@ TEST(CompletionParametersTest, NullIsAsGoodAsLeftOut) {
       R"({"prompt": "a", "temperature": null, "stop": null, "suffix": null, "n": null})");
   EXPECT_EQ(terms.request.sampling().temperature(), 1);
   EXPECT_FALSE(terms.request.has_samples());
+  EXPECT_FALSE(
+      Completion(R"({"prompt": "a", "stream_options": {"include_usage": null}})").include_usage);
 }
 
 TEST(CompletionParametersTest, LogprobsAreTheSampledTokensAndSoManyOthers) {
@@ -207,6 +209,7 @@ TEST(TokenizeParametersTest, APromptOrMessages) {
   EXPECT_EQ(Error(ParseTokenize("{}").status())["param"], "prompt");
   EXPECT_EQ(Error(ParseTokenize(R"({"prompt": "a", "n": 1})").status())["param"], "n");
   EXPECT_THAT(ParseDetokenize(R"({"tokens": [1, 2]})")->tokens, ElementsAre(1U, 2U));
+  EXPECT_EQ(Error(ParseDetokenize("{}").status())["param"], "tokens");
 }
 
 TEST(ApiErrorTest, TheServersFieldsGetTheirNamesHere) {
