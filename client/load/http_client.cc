@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/load/http_client.h"
 
-#include <algorithm>
 #include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -15,10 +14,7 @@
 #include <thread>
 
 #include "absl/strings/cord.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "client/client.h"
 
 namespace recurve::client {
@@ -31,12 +27,6 @@ using asio::ip::tcp;
 using Error = boost::system::error_code;
 
 constexpr size_t kReadBytes = size_t{16} << 10;  // at once
-
-// As it stands in a URL, where IPv6 addresses are in brackets.
-std::string HostAndPort(const HttpUrl& url) {
-  return absl::StrContains(url.host, ':') ? absl::StrCat("[", url.host, "]:", url.port)
-                                          : absl::StrCat(url.host, ":", url.port);
-}
 
 struct Connection {
   explicit Connection(asio::io_context& context) : stream(context) {}
@@ -96,7 +86,7 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
         timer_(core->context()),
         request_(request.is_post ? http::verb::post : http::verb::get,
                  absl::StrCat(core->url().path, request.path), 11, std::move(request.body)) {
-    request_.set(http::field::host, HostAndPort(core->url()));
+    request_.set(http::field::host, core->url().host_and_port());
     for (const auto& [name, value] : request.headers) request_.set(name, value);
     if (request.is_post) request_.set(http::field::content_type, "application/json");
     request_.prepare_payload();
@@ -196,7 +186,7 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
 
   void NotReached(const Error& error) {
     absl::Status status = absl::UnavailableError(
-        absl::StrCat("cannot connect to ", HostAndPort(core_->url()), ": ", error.message()));
+        absl::StrCat("cannot connect to ", core_->url().host_and_port(), ": ", error.message()));
     status.SetPayload(kNotReachedPayload, absl::Cord());
     End(status);
   }
@@ -230,34 +220,6 @@ HttpClient::~HttpClient() = default;
 
 std::shared_ptr<HttpCall> HttpClient::Call(HttpRequest request, HttpReceiver* receiver) {
   return std::make_shared<Exchange>(core_.get(), std::move(request), receiver);
-}
-
-absl::StatusOr<HttpUrl> ParseHttpUrl(const std::string& text) {
-  const auto bad = [&text](const char* why) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' ", why, "; expected http://HOST[:PORT][/PATH]"));
-  };
-  absl::string_view rest = text;
-  if (absl::StartsWith(rest, "https://"))
-    return bad("asks for TLS, which this client cannot speak");
-  if (!absl::ConsumePrefix(&rest, "http://")) return bad("does not begin with http://");
-  HttpUrl url;
-  const size_t slash = rest.find('/');
-  if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
-  while (absl::EndsWith(url.path, "/")) url.path.pop_back();
-  rest = rest.substr(0, slash);
-  const bool is_v6 = absl::StartsWith(rest, "[");
-  const size_t host_end = is_v6 ? rest.find(']') : rest.find(':');
-  if (is_v6 && host_end == absl::string_view::npos) return bad("has a [ without a ]");
-  url.host = std::string(is_v6 ? rest.substr(1, host_end - 1) : rest.substr(0, host_end));
-  rest.remove_prefix(std::min(rest.size(), is_v6 ? host_end + 1 : host_end));
-  uint32_t port = 80;
-  if (!rest.empty() && (!absl::ConsumePrefix(&rest, ":") || !absl::SimpleAtoi(rest, &port))) {
-    return bad("has a port that is no number");
-  }
-  if (url.host.empty() || port == 0 || port > 65535) return bad("has no host, or no such port");
-  url.port = absl::StrCat(port);
-  return url;
 }
 
 }  // namespace recurve::client

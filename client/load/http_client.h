@@ -12,15 +12,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
+#include "client/load/http_url.h"
 
 namespace recurve::client {
-
-// "http://HOST[:PORT][/PATH]", without a / at its end.
-struct HttpUrl {
-  std::string host, port, path;
-};
-absl::StatusOr<HttpUrl> ParseHttpUrl(const std::string& text);
 
 struct HttpRequest {
   bool is_post = false;  // else GET

@@ -14,14 +14,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "client/load/http_client.h"
 #include "gmock/gmock.h"
 
 namespace recurve::client {
 namespace {
 
 using boost::asio::ip::tcp;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 // One connection at a time; each request's answer is what `answer` says of the request's head and
@@ -272,21 +270,6 @@ TEST(OpenAiTargetTest, ServersThatAreNotThereAreSaidSo) {
   EXPECT_TRUE(status.GetPayload(kNotReachedPayload));
   const absl::Status of_v6 = Generate(*TargetAt("http://[::1]:1")).status;
   EXPECT_THAT(std::string(of_v6.message()), HasSubstr("cannot connect to [::1]:1"));
-}
-
-TEST(HttpUrlTest, PartsAreFound) {
-  const auto parts = [](const std::string& text) {
-    const auto url = ParseHttpUrl(text);
-    EXPECT_TRUE(url.ok()) << url.status();
-    return url.ok() ? std::vector{url->host, url->port, url->path} : std::vector<std::string>();
-  };
-  EXPECT_THAT(parts("http://a"), ElementsAre("a", "80", ""));
-  EXPECT_THAT(parts("http://a:8000/"), ElementsAre("a", "8000", ""));
-  EXPECT_THAT(parts("http://[::1]:8000/x/v1"), ElementsAre("::1", "8000", "/x/v1"));
-  for (const char* bad : {"a:80", "https://a", "http://", "http://a:x", "http://a:0",
-                          "http://a:70000", "http://[::1", "http://[::1]8000"}) {
-    EXPECT_FALSE(ParseHttpUrl(bad).ok()) << bad;
-  }
 }
 
 }  // namespace
