@@ -77,6 +77,11 @@ bool GoesWithoutProxy(const std::string& host) {
 
 }  // namespace
 
+bool IsHttpUrl(std::string_view server) {
+  const absl::string_view name(server.data(), server.size());
+  return absl::StartsWith(name, "http://") || absl::StartsWith(name, "https://");
+}
+
 bool IsOnThisMachine(std::string_view server) {
   const absl::string_view name(server.data(), server.size());
   if (absl::StartsWith(name, "unix:") || absl::StartsWith(name, "unix-abstract:")) return true;
@@ -87,7 +92,7 @@ bool IsOnThisMachine(std::string_view server) {
 
 std::optional<std::string> ProxyVariable(std::string_view server) {
   const char* variable = FirstSet(std::array{"grpc_proxy", "https_proxy", "http_proxy"});
-  if (variable == nullptr || IsOnThisMachine(server)) return std::nullopt;
+  if (variable == nullptr || IsHttpUrl(server) || IsOnThisMachine(server)) return std::nullopt;
   const absl::string_view name(server.data(), server.size());
   if (GoesWithoutProxy(HostOf(Addresses(name)))) return std::nullopt;
   return variable;

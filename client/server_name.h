@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a server's name, as gRPC takes it, says of the way to it.
+// What a server's name says of the way to it: as gRPC takes it, or a URL, http:// or https://.
 #ifndef RECURVE_CLIENT_SERVER_NAME_H_
 #define RECURVE_CLIENT_SERVER_NAME_H_
 
@@ -9,12 +9,14 @@
 
 namespace recurve::client {
 
+bool IsHttpUrl(std::string_view server);
+
 // Whether the name says that the server runs on this machine: a Unix socket, a loopback or
 // unspecified address, or localhost. Nothing is looked up.
 bool IsOnThisMachine(std::string_view server);
 
 // The environment variable whose proxy gRPC's connections to the server go through; none if they go
-// there directly, as those on this machine always do.
+// there directly, as those on this machine and those of URLs always do.
 std::optional<std::string> ProxyVariable(std::string_view server);
 
 }  // namespace recurve::client

@@ -3,11 +3,11 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/load/oip_target.h"
 #include "client/load/openai_target.h"
 #include "client/load/recurve_target.h"
+#include "client/server_name.h"
 
 namespace recurve::client {
 namespace {
@@ -30,7 +30,7 @@ absl::Status CheckFlags(const std::string& protocol, const TargetFlags& flags,
   if (is_openai && !connection.client.credentials.tls_ca.empty()) {
     return refuse("--tls_ca", "recurve or oip");
   }
-  if (is_openai == absl::StrContains(connection.server, "://")) return absl::OkStatus();
+  if (is_openai == IsHttpUrl(connection.server)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "--server is '", connection.server, "'; expected ",
       is_openai ? "http://HOST:PORT, as --protocol=openai speaks" : "HOST:PORT for --protocol=",
@@ -41,10 +41,7 @@ absl::Status CheckFlags(const std::string& protocol, const TargetFlags& flags,
 
 std::string ProtocolOf(const TargetFlags& flags, const ConnectionFlags& connection) {
   if (!flags.protocol.empty()) return flags.protocol;
-  return absl::StartsWith(connection.server, "http://") ||
-                 absl::StartsWith(connection.server, "https://")
-             ? "openai"
-             : "recurve";
+  return IsHttpUrl(connection.server) ? "openai" : "recurve";
 }
 
 absl::StatusOr<std::unique_ptr<Target>> MakeTarget(const TargetFlags& flags,

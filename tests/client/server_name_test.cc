@@ -45,6 +45,8 @@ TEST(ServerNameTest, NamesTheProxyInEffect) {
   environment.Set("http_proxy", "http://proxy:3128");
   EXPECT_EQ(ProxyVariable("example.com:1"), "http_proxy");
   EXPECT_EQ(ProxyVariable("127.0.0.1:1"), std::nullopt);
+  EXPECT_EQ(ProxyVariable("http://example.com:1"), std::nullopt);
+  EXPECT_EQ(ProxyVariable("https://example.com"), std::nullopt);
   environment.Set("https_proxy", "http://proxy:3129");
   EXPECT_EQ(ProxyVariable("example.com:1"), "https_proxy");
   environment.Set("grpc_proxy", "http://proxy:3130");

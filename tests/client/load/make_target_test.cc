@@ -27,6 +27,7 @@ bool Makes(const TargetFlags& flags, const std::string& server) {
 TEST(MakeTargetTest, TheServersNameOrTheFlagSaysTheProtocol) {
   EXPECT_TRUE(Makes<RecurveTarget>({}, "127.0.0.1:1"));
   EXPECT_TRUE(Makes<RecurveTarget>({}, "127.0.0.1:1,127.0.0.1:2"));
+  EXPECT_TRUE(Makes<RecurveTarget>({}, "dns:///localhost:1"));
   EXPECT_TRUE(Makes<OpenAiTarget>({}, "http://127.0.0.1:1"));
   EXPECT_TRUE(Makes<OpenAiTarget>({.protocol = "openai", .model = "m", .vocab_size = 5},
                                   "http://127.0.0.1:1,http://127.0.0.1:2"));
