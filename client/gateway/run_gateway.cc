@@ -79,7 +79,10 @@ class TlsSource {
   std::shared_ptr<HttpTls> Get() {
     const std::shared_ptr<const TlsIdentity> identity = credentials_->tls();
     if (identity == identity_) return tls_;  // null only before the first
-    if (auto made = HttpTls::Create(*identity); made.ok()) tls_ = *std::move(made);
+    TlsIdentity shown = *identity;
+    // Never empty there: it has the authority of a server that calls itself, too.
+    if (!credentials_->asks_for_client_certificates()) shown.client_ca.clear();
+    if (auto made = HttpTls::Create(shown); made.ok()) tls_ = *std::move(made);
     identity_ = identity;
     return tls_;
   }

@@ -190,6 +190,17 @@ class GatewayAndServersTest(unittest.TestCase):
         self.assertIn("prompt[0][0] is a string; it must be a whole number from 0 to 4294967295", errors)
         self.assertIn("the model's chat template refuses the messages", errors)
 
+    def test_tls_asks_no_certificates_of_clients_unless_told_to(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        make_certificates(folder)
+        gateway = Gateway("127.0.0.1:1", ready=False, flags=(f"--tls_cert={folder}/server.pem", f"--tls_key={folder}/server.key"))
+        self.addCleanup(gateway.kill)
+        connection = http.client.HTTPSConnection(gateway.address, timeout=60,
+                                                 context=ssl.create_default_context(cafile=str(folder / "ca.pem")))
+        connection.request("GET", "/healthz")
+        self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
+
     def test_tls_with_certificates_of_clients_and_new_ones_of_its_own(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         make_certificates(folder)
