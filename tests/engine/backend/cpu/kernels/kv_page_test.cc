@@ -123,13 +123,13 @@ TEST(KvPageTest, EightBitsAreWithinHalfAScale) {
     StoreKv(layout, lane, key.data(), value.data(), tile.data());
     const auto check = [&](const std::vector<float>& vector, size_t scale_offset, auto integer) {
       const float scale = reinterpret_cast<const float*>(tile.data() + scale_offset)[lane];
-      int largest = 0;
+      float largest = 0.0F;
       for (uint32_t d = 0; d < 64; ++d) {
-        const int q = integer(d);
-        EXPECT_NEAR(static_cast<double>(q) * scale, vector[d], 0.5001 * scale);
+        const float q = integer(d);
+        EXPECT_NEAR(q * scale, vector[d], 0.5001 * scale);
         largest = std::max(largest, std::abs(q));
       }
-      EXPECT_EQ(largest, 127);
+      EXPECT_EQ(largest, 127.0F);
     };
     const auto* const keys = reinterpret_cast<const int8_t*>(tile.data());
     const auto* const values = reinterpret_cast<const int8_t*>(tile.data() + layout.value_offset());
