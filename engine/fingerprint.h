@@ -15,7 +15,7 @@ namespace recurve {
 
 // To be raised by whoever changes a bit of any output: of products, routers, sampling, evictions,
 // of how text becomes tokens or tokens text, or of what a request's fields mean.
-inline constexpr uint32_t kOutputVersion = 1;
+inline constexpr uint32_t kOutputVersion = 2;
 
 // 32 hex digits. Engines that have the same ones give a request with a seed the same tokens,
 // depths, texts and log probabilities; whatever may change one of these goes into it: the weights'

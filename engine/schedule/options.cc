@@ -68,27 +68,15 @@ absl::Status ValidateLength(const ScheduledSample& sample, const ScheduleOptions
         "prompt of ", prompt, " tokens leaves no new one in the context of ", context, " tokens"));
   }
   if (!endless && prompt + sample.max_tokens.value_or(0) > context) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt,
-                                                   " tokens and max_tokens of ", *sample.max_tokens,
-                                                   " exceed the context of ", context, " tokens"));
+    const bool is_late = sample.budget.bounds_all(options.entries_per_page);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens and max_tokens of ", *sample.max_tokens,
+        " exceed the context of ", context, " tokens",
+        is_late ? ", before which kv_budget cannot drop enough with evict_every of " : "",
+        is_late ? absl::StrCat(sample.budget.every) : ""));
   }
   RETURN_IF_ERROR(AtMost("max_tokens", NewTokens(sample, options), kMostTokens));
   const uint32_t end = static_cast<uint32_t>(prompt - 1) + NewTokens(sample, options);
-  for (size_t group = 0; group < options.entries_per_page.size(); ++group) {
-    const uint32_t entries = sample.budget.MostEntries(static_cast<uint32_t>(group), end);
-    if (options.entries_per_page[group] == 0 || entries <= context) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "kv_budget of ", sample.budget.groups[group].entries, " entries and evict_every of ",
-        sample.budget.every, " exceed the context of ", context, " tokens together"));
-  }
-  // So many rows may have room at once, and the token behind them.
-  const uint32_t stretch = std::min(end, sample.budget.NextBoundary(0));
-  if (stretch >= context) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "prompt of ", prompt, " tokens and ", NewTokens(sample, options),
-        " new ones exceed the context of ", context, " tokens before entries go for the first time",
-        " (evict_every is ", sample.budget.every, ")"));
-  }
   const uint64_t pages = PagesForTokens(end, sample.budget, options.entries_per_page);
   if (pages > options.limits.pages) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -146,7 +134,14 @@ absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& sh
 }
 
 bool IsEndless(const ScheduledSample& sample, const ScheduleOptions& options) {
-  return sample.budget.bounds_all(options.entries_per_page);
+  const KvBudget& budget = sample.budget;
+  if (!budget.bounds_all(options.entries_per_page)) return false;
+  // Before some go a group holds what it keeps and `every` entries more: all of that must fit.
+  for (size_t group = 0; group < options.entries_per_page.size(); ++group) {
+    const uint64_t most = uint64_t{budget.groups[group].entries} + budget.every;
+    if (options.entries_per_page[group] > 0 && most > options.limits.max_positions) return false;
+  }
+  return true;
 }
 
 uint32_t NewTokens(const ScheduledSample& sample, const ScheduleOptions& options) {

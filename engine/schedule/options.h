@@ -46,7 +46,8 @@ struct ScheduleOptions : AdmissionLimits {
 // InvalidArgument names the option, the value and what was expected.
 absl::Status ValidateOptions(const ScheduleOptions& options, const StepShape& shape);
 
-// Whether the sample's budget lets it go on beyond the context.
+// Whether the sample's budget lets it go on beyond the context: it bounds each group, and drops
+// entries before they fill the context.
 bool IsEndless(const ScheduledSample& sample, const ScheduleOptions& options);
 
 // Tokens that `sample` may generate: its own limit, or what the default and the context leave.

@@ -225,24 +225,30 @@ TEST_F(EndingTest, RefusesWhatTheQueueCannotHold) {
   EXPECT_TRUE(Add(1, 5).ok());
 }
 
-// Tokens that a slot has room for are in its ring of the context's size, endless or not.
-TEST_F(EndingTest, RefusesEndlessSamplesThatFillTheContextBeforeAnythingGoes) {
+// A budget that would drop entries only once they have filled the context lets nobody go beyond it.
+TEST_F(EndingTest, ABudgetThatComesTooLateEndsWithTheContext) {
   options_.limits.max_positions = 8;
+  options_.default_max_tokens = 20;
   Start();
-  const auto add = [this](uint32_t every, uint32_t prompt, uint32_t tokens) {
-    ScheduledSample sample = MakeSample(prompt, tokens);
+  const auto add = [this](uint32_t every, std::optional<uint32_t> tokens) {
+    ScheduledSample sample = MakeSample(7, 1);
+    sample.max_tokens = tokens;
     sample.budget.policy = EvictionPolicy::kWindow;
     sample.budget.every = every;
-    for (GroupBudget& group : sample.budget.groups) group.entries = 1;
+    for (GroupBudget& group : sample.budget.groups) group.entries = 2;
     return schedule_->Add(sample);
   };
-  EXPECT_TRUE(add(16, 7, 1).ok());
-  EXPECT_EQ(add(16, 7, 2),
-            absl::InvalidArgumentError("prompt of 7 tokens and 2 new ones exceed the context of 8 "
-                                       "tokens before entries go for the first time (evict_every "
-                                       "is 16)"));
-  EXPECT_EQ(add(8, 4, 6).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(add(7, 7, 20).ok());
+  EXPECT_EQ(add(7, 2), absl::InvalidArgumentError(
+                           "prompt of 7 tokens and max_tokens of 2 exceed the context of 8 tokens, "
+                           "before which kv_budget cannot drop enough with evict_every of 7"));
+  EXPECT_FALSE(add(16, 2).ok());
+  ASSERT_TRUE(add(7, std::nullopt).ok());
+  ASSERT_TRUE(add(6, std::nullopt).ok());
+  while (schedule_->HasWork()) Step();
+  EXPECT_EQ(told(2).ending.reason, EndReason::kContextLimit);
+  EXPECT_EQ(told(2).ending.generated_tokens, 1U);
+  EXPECT_EQ(told(3).ending.reason, EndReason::kLength);
+  EXPECT_EQ(told(3).ending.generated_tokens, 20U);
 }
 
 TEST_F(EndingTest, RefusesWhatCouldNeverRun) {
