@@ -91,12 +91,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 }  // namespace
 
-absl::Status CheckCredentials(const Credentials& credentials) {
+absl::Status CheckCredentials(const Credentials& credentials, bool is_https) {
   if (credentials.tls_cert.empty() != credentials.tls_key.empty()) {
     return absl::InvalidArgumentError(
         "--tls_cert and --tls_key, the client's certificate and its key, go together; give both");
   }
-  if (!credentials.tls_cert.empty() && credentials.tls_ca.empty()) {
+  if (!credentials.tls_cert.empty() && credentials.tls_ca.empty() && !is_https) {
     return absl::InvalidArgumentError(
         "--tls_cert is shown to servers that are reached with TLS; say by --tls_ca=FILE which "
         "certificate authority the server's certificate is of");

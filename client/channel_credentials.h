@@ -19,18 +19,19 @@ namespace recurve::client {
 // Plain data; texts, not paths.
 struct Credentials {
   // Certificate authorities, PEM, of which one must have signed the server's certificate, which
-  // must name the server's host. Empty: plaintext.
+  // must name the server's host. Empty: plaintext, or of https servers the system's.
   std::string tls_ca{};
   // The client's own certificate chain and its key, PEM, for servers that ask for one. Both or
-  // none, and only with tls_ca.
+  // none, and only with TLS.
   std::string tls_cert{}, tls_key{};
   // ID.SECRET, sent with each call as `authorization: Bearer ID.SECRET`. Empty: none.
   std::string token{};
 };
 
 // Whether a channel can be made of them: gRPC aborts the process for metadata that it cannot send.
-// InvalidArgument says what is wrong; a token is never repeated.
-absl::Status CheckCredentials(const Credentials& credentials);
+// InvalidArgument says what is wrong; a token is never repeated. `is_https`: the server's name
+// says by itself that TLS is spoken.
+absl::Status CheckCredentials(const Credentials& credentials, bool is_https = false);
 
 // What a file of credentials holds; a token's without the blanks around it. InvalidArgument names
 // the file.

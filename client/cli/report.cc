@@ -21,8 +21,9 @@ std::string NotReachedAdvice(const std::string& server, const absl::Status& stat
     return absl::StrCat("The call went through the proxy of the environment variable ", *variable,
                         ". To go there directly, unset it, or name the host in no_proxy.");
   }
-  return "Is a server running there, and does it want TLS (--tls_ca) or not? Start one with `./run "
-         "serve`, or name another with --server.";
+  return absl::StrCat("Is a server running there, and does it want TLS (",
+                      IsHttpUrl(server) ? "https://" : "--tls_ca",
+                      ") or not? Start one with `./run serve`, or name another with --server.");
 }
 
 // What to do next; empty if nothing is known.

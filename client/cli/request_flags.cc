@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
@@ -87,7 +88,20 @@ void AddFileFlag(CLI::App& app, const std::string& flag, std::string& text, cons
       ->group(kConnection);
 }
 
-void AddCredentialFlags(CLI::App& app, Credentials& credentials) {
+// Takes the environment's token where no flag gives one. Throws for what does not go together.
+void CompleteCredentials(ConnectionFlags& flags) {
+  Credentials& credentials = flags.client.credentials;
+  const char* const token = std::getenv("RECURVE_TOKEN");
+  if (credentials.token.empty() && token != nullptr) credentials.token = token;
+  const absl::Status status =
+      CheckCredentials(credentials, absl::StartsWith(flags.server, "https://"));
+  if (!status.ok()) {
+    throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
+  }
+}
+
+void AddCredentialFlags(CLI::App& app, ConnectionFlags& flags) {
+  Credentials& credentials = flags.client.credentials;
   AddFileFlag(app, "--tls_ca", credentials.tls_ca,
               "Speak TLS with a server whose certificate is of these authorities (PEM)",
               &ReadPemFile);
@@ -97,14 +111,7 @@ void AddCredentialFlags(CLI::App& app, Credentials& credentials) {
   AddFileFlag(app, "--token_file", credentials.token,
               "Token ID.SECRET for servers that ask for one; else that of RECURVE_TOKEN",
               &ReadTokenFile);
-  app.parse_complete_callback([&credentials] {
-    const char* const token = std::getenv("RECURVE_TOKEN");
-    if (credentials.token.empty() && token != nullptr) credentials.token = token;
-    const absl::Status status = CheckCredentials(credentials);
-    if (!status.ok()) {
-      throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
-    }
-  });
+  app.parse_complete_callback([&flags] { CompleteCredentials(flags); });
 }
 
 }  // namespace
@@ -150,7 +157,7 @@ void AddConnectionFlags(CLI::App& app, Servers servers, ConnectionFlags& flags) 
       ->check(Number({0, 1e6F}))
       ->capture_default_str()
       ->group(kConnection);
-  AddCredentialFlags(app, flags.client.credentials);
+  AddCredentialFlags(app, flags);
 }
 
 void AddRetryFlag(CLI::App& app, ConnectionFlags& flags) {

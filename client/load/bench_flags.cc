@@ -44,7 +44,8 @@ void AddTargetFlags(CLI::App& app, TargetFlags& flags) {
   app.add_option("--protocol", flags.protocol,
                  "recurve: recurve.v1; oip: Open Inference Protocol over gRPC, with the tensors of "
                  "Triton's vLLM backend; openai: /v1/completions over HTTP. Unset: openai if "
-                 "--server is http://HOST:PORT, else recurve")
+                 "--server is http://HOST:PORT or https://HOST:PORT, else recurve. With https:// "
+                 "the system's authorities are trusted, unless --tls_ca names others")
       ->check(CLI::IsMember({"recurve", "oip", "openai"}))
       ->group(kTarget);
   app.add_option("--model", flags.model,

@@ -6,7 +6,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -29,18 +31,37 @@ using Error = boost::system::error_code;
 constexpr size_t kReadBytes = size_t{16} << 10;  // at once
 
 struct Connection {
-  explicit Connection(asio::io_context& context) : stream(context) {}
-  beast::tcp_stream stream;
-  beast::flat_buffer buffer;  // read, and not yet parsed
-  bool is_used = false;       // it has served a call
+  Connection(asio::io_context& context, TlsClient* client) : tcp(context) {
+    if (client != nullptr) tls.emplace(tcp, client->context());
+  }
+
+  // Calls `action` with what HTTP is spoken through.
+  template <typename Action>
+  void With(Action action) {
+    if (tls) {
+      action(*tls);
+    } else {
+      action(tcp);
+    }
+  }
+
+  beast::tcp_stream tcp;
+  std::optional<asio::ssl::stream<beast::tcp_stream&>> tls;  // none: plaintext
+  beast::flat_buffer buffer;                                 // read, and not yet parsed
+  bool is_used = false;                                      // it has served a call
 };
 
 }  // namespace
 
 class HttpClient::Core {
  public:
-  explicit Core(const HttpUrl& url)
-      : url_(url), context_(1), work_(asio::make_work_guard(context_)) {
+  Core(const HttpUrl& url, std::shared_ptr<TlsClient> tls,
+       std::chrono::milliseconds connect_timeout)
+      : url_(url),
+        tls_(std::move(tls)),
+        connect_timeout_(connect_timeout),
+        context_(1),
+        work_(asio::make_work_guard(context_)) {
     tcp::resolver resolver(context_);
     endpoints_ = resolver.resolve(url.host, url.port, error_);
     thread_ = std::thread([this] { context_.run(); });
@@ -52,13 +73,15 @@ class HttpClient::Core {
   }
 
   const HttpUrl& url() const { return url_; }
+  const TlsClient* tls() const { return tls_.get(); }  // null: plaintext
+  std::chrono::milliseconds connect_timeout() const { return connect_timeout_; }
   asio::io_context& context() { return context_; }
   const tcp::resolver::results_type& endpoints() const { return endpoints_; }
   const Error& error() const { return error_; }  // of the look-up
 
   // On the thread of `context`.
   std::unique_ptr<Connection> Take() {
-    if (idle_.empty()) return std::make_unique<Connection>(context_);
+    if (idle_.empty()) return std::make_unique<Connection>(context_, tls_.get());
     std::unique_ptr<Connection> last = std::move(idle_.back());
     idle_.pop_back();
     return last;
@@ -68,6 +91,8 @@ class HttpClient::Core {
 
  private:
   const HttpUrl url_;
+  const std::shared_ptr<TlsClient> tls_;
+  const std::chrono::milliseconds connect_timeout_;
   asio::io_context context_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   tcp::resolver::results_type endpoints_;
@@ -119,11 +144,11 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
 
   void Connect() {
     if (has_ended_) return;
-    if (core_->error()) return NotReached(core_->error());
+    if (core_->error()) return NotConnected(core_->error());
     if (timeout_) {
       timer_.expires_after(*timeout_);
       timer_.async_wait(Guarded([this](const Error& error) {
-        if (!error) End(absl::DeadlineExceededError("Deadline Exceeded"));
+        if (!error) OutOfTime();
       }));
     }
     StartOver();
@@ -133,31 +158,46 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
     connection_ = core_->Take();
     parser_.emplace();
     parser_->body_limit(std::numeric_limits<uint64_t>::max());
-    if (connection_->is_used) return Write();
-    connection_->stream.async_connect(
-        core_->endpoints(), Guarded([this](const Error& error) {
-          if (error) return NotReached(error);
-          connection_->stream.socket().set_option(tcp::no_delay(true));
-          Write();
-        }));
+    is_connected_ = false;
+    if (connection_->is_used) return Connected();
+    connection_->tcp.expires_after(core_->connect_timeout());
+    connection_->tcp.async_connect(core_->endpoints(), Guarded([this](const Error& error) {
+                                     if (error) return NotConnected(error);
+                                     connection_->tcp.socket().set_option(tcp::no_delay(true));
+                                     if (connection_->tls) return Handshake();
+                                     Connected();
+                                   }));
   }
 
-  void Write() {
-    http::async_write(connection_->stream, request_, Guarded([this](const Error& error) {
-                        if (error) return Broken(error);
-                        ReadHeader();
-                      }));
+  void Handshake() {
+    TlsClient::Expect(core_->url(), connection_->tls->native_handle());
+    connection_->tls->async_handshake(asio::ssl::stream_base::client,
+                                      Guarded([this](const Error& error) {
+                                        if (error) return NotConnected(error);
+                                        Connected();
+                                      }));
+  }
+
+  void Connected() {
+    is_connected_ = true;
+    connection_->tcp.expires_never();
+    connection_->With([this](auto& stream) {
+      // After an error, too: what a server says before it closes a connection tells more.
+      http::async_write(stream, request_, Guarded([this](const Error&) { ReadHeader(); }));
+    });
   }
 
   void ReadHeader() {
-    http::async_read_header(connection_->stream, connection_->buffer, *parser_,
-                            Guarded([this](const Error& error) {
-                              if (error) return Broken(error);
-                              const auto& header = parser_->get();
-                              receiver_->OnHeader(static_cast<int>(header.result_int()),
-                                                  std::string(header[http::field::retry_after]));
-                              ReadOn();
-                            }));
+    connection_->With([this](auto& stream) {
+      http::async_read_header(stream, connection_->buffer, *parser_,
+                              Guarded([this](const Error& error) {
+                                if (error) return NoAnswer(error);
+                                const auto& header = parser_->get();
+                                receiver_->OnHeader(static_cast<int>(header.result_int()),
+                                                    std::string(header[http::field::retry_after]));
+                                ReadOn();
+                              }));
+    });
   }
 
   void ReadOn() {
@@ -165,28 +205,57 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
     if (parser_->is_done()) return End(absl::OkStatus());
     parser_->get().body().data = bytes_.data();
     parser_->get().body().size = bytes_.size();
-    http::async_read_some(connection_->stream, connection_->buffer, *parser_,
-                          Guarded([this](const Error& error) {
-                            if (error && error != http::error::need_buffer) return Broken(error);
-                            const size_t size = bytes_.size() - parser_->get().body().size;
-                            if (size == 0 || receiver_->OnBody({bytes_.data(), size})) ReadOn();
-                          }));
+    connection_->With([this](auto& stream) {
+      http::async_read_some(
+          stream, connection_->buffer, *parser_, Guarded([this](const Error& error) {
+            if (error && error != http::error::need_buffer) {
+              return End(
+                  absl::UnavailableError(absl::StrCat("the connection broke: ", error.message())));
+            }
+            const size_t size = bytes_.size() - parser_->get().body().size;
+            if (size == 0 || receiver_->OnBody({bytes_.data(), size})) ReadOn();
+          }));
+    });
   }
 
-  // A server may have closed a connection that was idle just when it was taken: then another one is
-  // as good as the first.
-  void Broken(const Error& error) {
-    const bool is_stale = connection_->is_used && !parser_->got_some();
-    if (!is_stale) {
-      return End(absl::UnavailableError(absl::StrCat("the connection broke: ", error.message())));
+  void OutOfTime() {
+    End(absl::DeadlineExceededError(
+        is_connected_ ? "Deadline Exceeded"
+                      : absl::StrCat("Deadline Exceeded before a connection to ", Peer())));
+  }
+
+  // To whom a connection is made.
+  std::string Peer() const {
+    return absl::StrCat(core_->url().host_and_port(), core_->tls() ? " with TLS" : "");
+  }
+
+  void NotConnected(const Error& error) {
+    if (TlsClient::IsAbout(error)) return EndForTls(error);
+    NotReached(
+        absl::StrCat("cannot connect to ", Peer(), ": ",
+                     error == beast::error::timeout ? "no answer in time" : error.message()));
+  }
+
+  void NoAnswer(const Error& error) {
+    // A server may have closed a connection that was idle just when it was taken: then another one
+    // is as good as the first.
+    if (connection_->is_used && !parser_->got_some()) {
+      core_->ForgetIdle();
+      return StartOver();
     }
-    core_->ForgetIdle();
-    StartOver();
+    if (TlsClient::IsAbout(error)) return EndForTls(error);
+    const std::string name = core_->url().host_and_port();
+    NotReached(absl::StrCat(
+        name, " gave no answer: ", error.message(),
+        core_->tls() ? "" : absl::StrCat("; does it want TLS, as https://", name, "?")));
   }
 
-  void NotReached(const Error& error) {
-    absl::Status status = absl::UnavailableError(
-        absl::StrCat("cannot connect to ", core_->url().host_and_port(), ": ", error.message()));
+  void EndForTls(const Error& error) {
+    End(core_->tls()->Explain(core_->url(), error, connection_->tls->native_handle()));
+  }
+
+  void NotReached(const std::string& message) {
+    absl::Status status = absl::UnavailableError(message);
     status.SetPayload(kNotReachedPayload, absl::Cord());
     End(status);
   }
@@ -199,7 +268,7 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
       connection_->is_used = true;
       core_->Give(std::move(connection_));
     } else if (connection_ != nullptr) {
-      connection_->stream.close();
+      connection_->tcp.close();
     }
     receiver_->OnEnd(status);
   }
@@ -212,10 +281,12 @@ class HttpClient::Exchange final : public HttpCall, public std::enable_shared_fr
   std::unique_ptr<Connection> connection_;
   std::optional<http::response_parser<http::buffer_body>> parser_;
   std::array<char, kReadBytes> bytes_;
-  bool has_ended_ = false;
+  bool is_connected_ = false, has_ended_ = false;
 };
 
-HttpClient::HttpClient(const HttpUrl& url) : core_(std::make_unique<Core>(url)) {}
+HttpClient::HttpClient(const HttpUrl& url, std::shared_ptr<TlsClient> tls,
+                       std::chrono::milliseconds connect_timeout)
+    : core_(std::make_unique<Core>(url, std::move(tls), connect_timeout)) {}
 HttpClient::~HttpClient() = default;
 
 std::shared_ptr<HttpCall> HttpClient::Call(HttpRequest request, HttpReceiver* receiver) {

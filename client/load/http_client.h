@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls of an HTTP/1.1 server whose answers come piece by piece.
+// Calls of an HTTP/1.1 server, with TLS or without, whose answers come piece by piece.
 #ifndef RECURVE_CLIENT_LOAD_HTTP_CLIENT_H_
 #define RECURVE_CLIENT_LOAD_HTTP_CLIENT_H_
 
@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "client/load/http_url.h"
+#include "client/load/tls_client.h"
 
 namespace recurve::client {
 
@@ -33,7 +34,8 @@ class HttpReceiver {
   // False: nothing more is read before HttpCall::Resume, after which it first hears of no bytes.
   virtual bool OnBody(std::string_view bytes) = 0;
   // OK when the answer has come as a whole. Unavailable, with kNotReachedPayload if no server was
-  // reached, DeadlineExceeded or Cancelled otherwise.
+  // reached, FailedPrecondition if it and this client cannot speak TLS, DeadlineExceeded or
+  // Cancelled otherwise.
   virtual void OnEnd(const absl::Status& status) = 0;
 };
 
@@ -50,8 +52,10 @@ class HttpCall {
 // there is to do. Thread-safe.
 class HttpClient {
  public:
-  // Looks the host up, once.
-  explicit HttpClient(const HttpUrl& url);
+  // Looks the host up, once. `tls`: what https is spoken with; null: http. A connection, the TLS
+  // handshake included, takes no longer than `connect_timeout`, nor than its call may.
+  explicit HttpClient(const HttpUrl& url, std::shared_ptr<TlsClient> tls = nullptr,
+                      std::chrono::milliseconds connect_timeout = std::chrono::seconds(20));
   // All calls have ended.
   ~HttpClient();
 

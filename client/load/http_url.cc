@@ -19,13 +19,14 @@ std::string HttpUrl::host_and_port() const {
 absl::StatusOr<HttpUrl> ParseHttpUrl(const std::string& text) {
   const auto bad = [&text](const char* why) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' ", why, "; expected http://HOST[:PORT][/PATH]"));
+        absl::StrCat("'", text, "' ", why, "; expected http[s]://HOST[:PORT][/PATH]"));
   };
-  absl::string_view rest = text;
-  if (absl::StartsWith(rest, "https://"))
-    return bad("asks for TLS, which this client cannot speak");
-  if (!absl::ConsumePrefix(&rest, "http://")) return bad("does not begin with http://");
   HttpUrl url;
+  absl::string_view rest = text;
+  url.is_https = absl::ConsumePrefix(&rest, "https://");
+  if (!url.is_https && !absl::ConsumePrefix(&rest, "http://")) {
+    return bad("does not begin with http:// or https://");
+  }
   const size_t slash = rest.find('/');
   if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
   while (absl::EndsWith(url.path, "/")) url.path.pop_back();
@@ -35,7 +36,7 @@ absl::StatusOr<HttpUrl> ParseHttpUrl(const std::string& text) {
   if (is_v6 && host_end == absl::string_view::npos) return bad("has a [ without a ]");
   url.host = std::string(is_v6 ? rest.substr(1, host_end - 1) : rest.substr(0, host_end));
   rest.remove_prefix(std::min(rest.size(), is_v6 ? host_end + 1 : host_end));
-  uint32_t port = 80;
+  uint32_t port = url.is_https ? 443 : 80;
   if (!rest.empty() && (!absl::ConsumePrefix(&rest, ":") || !absl::SimpleAtoi(rest, &port))) {
     return bad("has a port that is no number");
   }

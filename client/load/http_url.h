@@ -8,8 +8,9 @@
 
 namespace recurve::client {
 
-// "http://HOST[:PORT][/PATH]", without a / at its end.
+// "http[s]://HOST[:PORT][/PATH]", without a / at its end.
 struct HttpUrl {
+  bool is_https = false;
   std::string host, port, path;
 
   // As it stands in a URL, where IPv6 addresses are in brackets.

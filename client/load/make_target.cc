@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/load/oip_target.h"
 #include "client/load/openai_target.h"
@@ -27,14 +28,19 @@ absl::Status CheckFlags(const std::string& protocol, const TargetFlags& flags,
   if (!is_recurve && connection.balance != ConnectionFlags().balance) {
     return refuse("--balance", "recurve");
   }
-  if (is_openai && !connection.client.credentials.tls_ca.empty()) {
-    return refuse("--tls_ca", "recurve or oip");
+  const auto expected = [&connection](const std::string& what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--server is '", connection.server, "'; expected ", what));
+  };
+  if (is_openai != IsHttpUrl(connection.server)) {
+    return expected(is_openai ? "http[s]://HOST:PORT, as --protocol=openai speaks"
+                              : absl::StrCat("HOST:PORT for --protocol=", protocol));
   }
-  if (is_openai == IsHttpUrl(connection.server)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--server is '", connection.server, "'; expected ",
-      is_openai ? "http://HOST:PORT, as --protocol=openai speaks" : "HOST:PORT for --protocol=",
-      is_openai ? "" : protocol));
+  if (is_openai && !connection.client.credentials.tls_ca.empty() &&
+      !absl::StrContains(connection.server, "https://")) {
+    return expected("https://HOST:PORT, since there is --tls_ca");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

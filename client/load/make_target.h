@@ -20,7 +20,7 @@ struct TargetFlags {
   nlohmann::json extra_body = nlohmann::json::object();
 };
 
-// `protocol`, or openai where servers are http://..., else recurve.
+// `protocol`, or openai where servers are http[s]://..., else recurve.
 std::string ProtocolOf(const TargetFlags& flags, const ConnectionFlags& connection);
 
 // InvalidArgument names what the protocol lacks or has no use for.

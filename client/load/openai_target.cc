@@ -154,12 +154,14 @@ class CompletionStream final : public HttpReceiver, public MessageReader, public
 absl::StatusOr<std::unique_ptr<OpenAiTarget>> OpenAiTarget::Create(
     const ConnectionFlags& connection, OpenAiOptions options) {
   std::unique_ptr<OpenAiTarget> target(new OpenAiTarget(connection, std::move(options)));
+  const auto tls = TlsClient::Create(connection.client.credentials);
+  if (!tls.ok()) return tls.status();
   for (const std::string& name : connection.options().servers) {
     absl::StatusOr<HttpUrl> url = ParseHttpUrl(name);
     if (!url.ok()) return url.status();
     // As others are told their base_url, and as it is told here.
     url->path = std::string(absl::StripSuffix(url->path, "/v1"));
-    target->servers_.Add(name, std::make_unique<HttpClient>(*url));
+    target->servers_.Add(name, std::make_unique<HttpClient>(*url, url->is_https ? *tls : nullptr));
   }
   return target;
 }

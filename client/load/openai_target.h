@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Servers of OpenAI's completions over HTTP.
+// Servers of OpenAI's completions over HTTP or HTTPS.
 #ifndef RECURVE_CLIENT_LOAD_OPENAI_TARGET_H_
 #define RECURVE_CLIENT_LOAD_OPENAI_TARGET_H_
 

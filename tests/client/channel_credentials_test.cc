@@ -19,6 +19,7 @@ TEST(ChannelCredentialsTest, WhatGoesTogether) {
   EXPECT_THAT(CheckCredentials({.tls_ca = "a", .tls_cert = "b"}).message(), HasSubstr("give both"));
   EXPECT_THAT(CheckCredentials({.tls_ca = "a", .tls_key = "b"}).message(), HasSubstr("give both"));
   EXPECT_THAT(CheckCredentials({.tls_cert = "b", .tls_key = "c"}).message(), HasSubstr("--tls_ca"));
+  EXPECT_TRUE(CheckCredentials({.tls_cert = "b", .tls_key = "c"}, /*is_https=*/true).ok());
 }
 
 // gRPC would abort the process for some of these.

@@ -118,7 +118,7 @@ class LoadProtocolsTest(unittest.TestCase):
                 (("--vocab_size=5",), ["--vocab_size", "openai"]),
                 (("--protocol=oip", f"--model={self.model}", "--max_recursions=2"), ["--max_recursions", "recurve"]),
                 (("--protocol=oip", "--model=nobody"), ["nobody"]),
-                (("--server=https://a", ), ["https://a", "TLS"]),
+                (("--server=https://a:x",), ["https://a:x", "port"]),
                 (("--server=http://127.0.0.1:1",), ["cannot connect to 127.0.0.1:1"])):
             with self.subTest(flags=flags):
                 done = self.run_bench(*flags)

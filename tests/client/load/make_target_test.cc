@@ -29,6 +29,7 @@ TEST(MakeTargetTest, TheServersNameOrTheFlagSaysTheProtocol) {
   EXPECT_TRUE(Makes<RecurveTarget>({}, "127.0.0.1:1,127.0.0.1:2"));
   EXPECT_TRUE(Makes<RecurveTarget>({}, "dns:///localhost:1"));
   EXPECT_TRUE(Makes<OpenAiTarget>({}, "http://127.0.0.1:1"));
+  EXPECT_TRUE(Makes<OpenAiTarget>({}, "https://127.0.0.1:1,http://127.0.0.1:1"));
   EXPECT_TRUE(Makes<OpenAiTarget>({.protocol = "openai", .model = "m", .vocab_size = 5},
                                   "http://127.0.0.1:1,http://127.0.0.1:2"));
   EXPECT_TRUE(Makes<OipTarget>({.protocol = "oip", .model = "m"}, "127.0.0.1:1"));
@@ -42,10 +43,12 @@ TEST(MakeTargetTest, WhatDoesNotFitIsNamed) {
   EXPECT_THAT(refusal({.vocab_size = 1}, At("a:1")), HasSubstr("--vocab_size"));
   EXPECT_THAT(refusal({.extra_body = {{"user", "x"}}}, At("a:1")), HasSubstr("--extra_body"));
   EXPECT_THAT(refusal({.protocol = "oip"}, At("a:1")), HasSubstr("--model"));
-  EXPECT_THAT(refusal({.protocol = "openai"}, At("a:1")), HasSubstr("http://HOST:PORT"));
+  EXPECT_THAT(refusal({.protocol = "openai"}, At("a:1")), HasSubstr("http[s]://HOST:PORT"));
   EXPECT_THAT(refusal({.protocol = "oip", .model = "m"}, At("http://a:1")),
               HasSubstr("for --protocol=oip"));
-  EXPECT_THAT(refusal({}, At("https://a:1")), HasSubstr("TLS"));
+  ConnectionFlags trusts = At("http://a:1,http://b:1");
+  trusts.client.credentials.tls_ca = "ca";
+  EXPECT_THAT(refusal({}, trusts), HasSubstr("https://HOST:PORT"));
   ConnectionFlags resumes = At("http://a:1"), balances = resumes;
   resumes.resume = true;
   balances.balance = "round_robin";

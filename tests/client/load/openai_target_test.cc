@@ -2,83 +2,18 @@
 // Against an HTTP server that says what each test wants.
 #include "client/load/openai_target.h"
 
-#include <atomic>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/write.hpp>
-#include <functional>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
+#include "tests/client/load/fake_http_server.h"
 
 namespace recurve::client {
 namespace {
 
-using boost::asio::ip::tcp;
 using testing::HasSubstr;
-
-// One connection at a time; each request's answer is what `answer` says of the request's head and
-// body. An answer with "Connection: close" is the connection's last one, and so is one that is
-// empty.
-class FakeHttpServer {
- public:
-  explicit FakeHttpServer(std::function<std::string(const std::string&)> answer)
-      : answer_(std::move(answer)), thread_([this] { Serve(); }) {}
-  ~FakeHttpServer() {
-    ending_ = true;
-    tcp::socket last(context_);
-    last.connect(acceptor_.local_endpoint());
-    thread_.join();
-  }
-
-  std::string url() const {
-    return absl::StrCat("http://127.0.0.1:", acceptor_.local_endpoint().port());
-  }
-  int connections() const { return connections_; }
-
- private:
-  void Serve() {
-    while (true) {
-      tcp::socket socket(context_);
-      acceptor_.accept(socket);
-      if (ending_) return;
-      ++connections_;
-      while (ServeOne(socket)) {
-      }
-    }
-  }
-
-  bool ServeOne(tcp::socket& socket) {
-    std::string request;
-    boost::system::error_code error;
-    const size_t head =
-        boost::asio::read_until(socket, boost::asio::dynamic_buffer(request), "\r\n\r\n", error);
-    if (error) return false;
-    size_t length = 0;
-    if (const size_t at = request.find("Content-Length: "); at < head) {
-      length = std::stoul(request.substr(at + 16));
-    }
-    while (request.size() < head + length && !error) {
-      char more[4096];
-      request.append(more, socket.read_some(boost::asio::buffer(more), error));
-    }
-    const std::string answer = answer_(request);
-    boost::asio::write(socket, boost::asio::buffer(answer), error);
-    return !error && !answer.empty() && answer.find("Connection: close") == std::string::npos;
-  }
-
-  const std::function<std::string(const std::string&)> answer_;
-  boost::asio::io_context context_;
-  tcp::acceptor acceptor_{context_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)};
-  std::atomic<bool> ending_ = false;
-  std::atomic<int> connections_ = 0;
-  std::thread thread_;
-};
 
 std::string Answer(const std::string& body, const std::string& head = "200 OK\r\n") {
   return absl::StrCat("HTTP/1.1 ", head, "Content-Length: ", body.size(), "\r\n\r\n", body);
