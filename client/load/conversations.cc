@@ -19,9 +19,7 @@ const Json* Find(const Json& json, const char* name) {
 // The turn's text, if it is of a role of that name. None if there is none, or it is empty.
 std::optional<std::string> TextOf(const Json& turn, const char* role, const char* other_name) {
   const Json *from = Find(turn, "from"), *value = Find(turn, "value");
-  if (from == nullptr || value == nullptr || !value->is_string() || value->empty()) {
-    return std::nullopt;
-  }
+  if (from == nullptr || value == nullptr || !value->is_string()) return std::nullopt;
   if (*from != role && *from != other_name) return std::nullopt;
   auto text = value->get<std::string>();
   return text.empty() ? std::nullopt : std::make_optional(std::move(text));
