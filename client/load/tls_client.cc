@@ -45,7 +45,8 @@ absl::Status TlsClient::Use(const Credentials& credentials) {
   // OpenSSL would ask the terminal for the password of a key that has one.
   context_.set_password_callback([](auto...) { return std::string(); }, error);
   context_.use_private_key(asio::buffer(credentials.tls_key), ssl::context::pem, error);
-  return error ? unusable("--tls_key") : absl::OkStatus();
+  return error ? unusable("--tls_key, the key of --tls_cert without a password,")
+               : absl::OkStatus();
 }
 
 void TlsClient::Expect(const HttpUrl& url, SSL* ssl) {
