@@ -49,10 +49,8 @@ std::string PeaksText(const Report& report) {
 
 std::string ClientText(const Report& report) {
   if (!report.client_cpus) return "";
-  auto per_token = report.client_seconds_per_token;
-  if (per_token) *per_token *= 1e6;
   return absl::StrFormat("client     %.2f processors busy, %s us a token\n", *report.client_cpus,
-                         Figure(2, per_token));
+                         Figure(2, report.client_seconds_per_token, 1e6));
 }
 
 // What several servers are needed for: how often a request was tried again, and who ended it.
@@ -105,15 +103,13 @@ std::string FaultsText(const Report& report) {
 
 std::string SloText(const Report& report, const TextStyle& style) {
   const Goodput& goodput = *report.goodput;
-  auto share = goodput.share();
-  if (share) *share *= 100;
   std::string text = absl::StrFormat(
       "SLO        %s: %s %% of %d requests had %s;\n"
       "           %g %% are to\n"
       "goodput    %s requests/s",
       report.slo_is_met() ? Colored(style, kGreen, "MET") : Colored(style, kRed, "MISSED"),
-      Figure(2, share), goodput.judged, report.plan.slo->ToText(), report.plan.slo_share * 100,
-      Figure(2, report.Rate(goodput.window_good)));
+      Figure(2, goodput.share(), 100), goodput.judged, report.plan.slo->ToText(),
+      report.plan.slo_share * 100, Figure(2, report.Rate(goodput.window_good)));
   const char* before = "; missed by ";
   for (const auto& [name, requests] : goodput.missed) {
     absl::StrAppend(&text, before, name, " ", requests);
@@ -145,8 +141,8 @@ std::string LoadText(const Report& report) {
 
 }  // namespace
 
-std::string Figure(int digits, const std::optional<double>& value) {
-  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
+std::string Figure(int digits, const std::optional<double>& value, double scale) {
+  return value ? absl::StrFormat("%.*f", digits, *value * scale) : "-";
 }
 
 std::string Milliseconds(double seconds) {
@@ -184,9 +180,8 @@ std::string ReportText(const std::string& server, const TargetInfo& info, const 
                         Figure(1, report.CompletedRate(report.window_prompt_tokens)));
   absl::StrAppend(&text, PeaksText(report));
   if (report.goodput) absl::StrAppend(&text, SloText(report, style));
-  auto share = report.cached_prompt_share();
-  if (share) *share *= 100;
-  absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n", Figure(1, share));
+  absl::StrAppendFormat(&text, "cached     %s %% of the prompt tokens\n",
+                        Figure(1, report.cached_prompt_share(), 100));
   if (info.num_recursions > 0) {
     absl::StrAppendFormat(&text, "mean depth %s of %d recursions\n", Figure(3, report.mean_depth),
                           info.num_recursions);

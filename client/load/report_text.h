@@ -10,8 +10,8 @@
 
 namespace recurve::client {
 
-// With so many digits behind the point; "-" without a value.
-std::string Figure(int digits, const std::optional<double>& value);
+// `scale` times the value, with so many digits behind the point; "-" without one.
+std::string Figure(int digits, const std::optional<double>& value, double scale = 1);
 
 // At most six columns up to a quarter of an hour. What was measured, however short it was, does
 // not look like nothing.

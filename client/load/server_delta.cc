@@ -70,14 +70,12 @@ std::optional<double> ServerDelta::rows_per_step() const {
 }
 
 std::string ServerDeltaText(const ServerDelta& delta) {
-  auto share = delta.cached_prompt_share;
-  if (share) *share *= 100;
   std::string text = absl::StrFormat(
       "the server's own figures, warm-up and other clients included:\n"
       "%d prompt tokens, %s %% of those looked up cached; %d generated tokens;\n"
       "%d steps, of %s rows in the mean; %d preemptions\n",
-      delta.prompt_tokens, Figure(1, share), delta.generated_tokens, delta.steps,
-      Figure(1, delta.rows_per_step()), delta.preemptions);
+      delta.prompt_tokens, Figure(1, delta.cached_prompt_share, 100), delta.generated_tokens,
+      delta.steps, Figure(1, delta.rows_per_step()), delta.preemptions);
   if (delta.peaks.moments > 0) {
     absl::StrAppendFormat(&text, "peaks: KV cache %.1f %%, %d requests running, %d waiting\n",
                           delta.peaks.kv_share * 100, delta.peaks.running, delta.peaks.waiting);

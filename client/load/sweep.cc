@@ -24,9 +24,8 @@ std::string Row(const Report& point) {
       milliseconds(point.ttft, point.ttft.p99), milliseconds(point.itl, point.itl.p99),
       milliseconds(point.e2e, point.e2e.p99));
   if (!point.goodput) return row;
-  auto share = point.goodput->share();
-  if (share) *share *= 100;
-  absl::StrAppendFormat(&row, " %6s%s", Figure(1, share), point.slo_is_met() ? " met" : "");
+  absl::StrAppendFormat(&row, " %6s%s", Figure(1, point.goodput->share(), 100),
+                        point.slo_is_met() ? " met" : "");
   return row;
 }
 
