@@ -61,13 +61,15 @@ std::shared_ptr<grpc::ChannelCredentials> ToGrpc(const Credentials& credentials)
                                .pem_cert_chain = credentials.tls_cert});
 }
 
-absl::Status CheckToken(absl::string_view token) {
+absl::Status CheckToken(absl::string_view token, Transport transport) {
   const size_t dot = token.find('.');
-  const bool printable = std::all_of(token.begin(), token.end(), [](char c) {
+  const bool is_ours = dot != absl::string_view::npos && dot > 0 && dot + 1 < token.size();
+  const bool is_printable = std::all_of(token.begin(), token.end(), [](char c) {
     return absl::ascii_isgraph(static_cast<unsigned char>(c));
   });
-  if (printable && dot != absl::string_view::npos && dot > 0 && dot + 1 < token.size()) {
-    return absl::OkStatus();
+  if (is_printable && (is_ours || transport != Transport::kGrpc)) return absl::OkStatus();
+  if (transport != Transport::kGrpc) {
+    return absl::InvalidArgumentError("the token is not of printable characters without blanks");
   }
   return absl::InvalidArgumentError(
       "the token is not of the form ID.SECRET, printable characters without blanks; `recurve token "
@@ -91,17 +93,18 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 }  // namespace
 
-absl::Status CheckCredentials(const Credentials& credentials, bool is_https) {
+absl::Status CheckCredentials(const Credentials& credentials, Transport transport) {
   if (credentials.tls_cert.empty() != credentials.tls_key.empty()) {
     return absl::InvalidArgumentError(
         "--tls_cert and --tls_key, the client's certificate and its key, go together; give both");
   }
-  if (!credentials.tls_cert.empty() && credentials.tls_ca.empty() && !is_https) {
+  if (!credentials.tls_cert.empty() && credentials.tls_ca.empty() &&
+      transport != Transport::kHttps) {
     return absl::InvalidArgumentError(
         "--tls_cert is shown to servers that are reached with TLS; say by --tls_ca=FILE which "
         "certificate authority the server's certificate is of");
   }
-  return credentials.token.empty() ? absl::OkStatus() : CheckToken(credentials.token);
+  return credentials.token.empty() ? absl::OkStatus() : CheckToken(credentials.token, transport);
 }
 
 absl::StatusOr<std::string> ReadPemFile(const std::string& path) {
@@ -116,11 +119,9 @@ absl::StatusOr<std::string> ReadPemFile(const std::string& path) {
 absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return text;
-  std::string token(absl::StripAsciiWhitespace(*text));
-  if (absl::Status status = CheckToken(token); !status.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
-  }
-  return token;
+  absl::StripAsciiWhitespace(&*text);
+  if (text->empty()) return absl::InvalidArgumentError(path + ": the file is blank");
+  return text;
 }
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server,

@@ -24,17 +24,22 @@ struct Credentials {
   // The client's own certificate chain and its key, PEM, for servers that ask for one. Both or
   // none, and only with TLS.
   std::string tls_cert{}, tls_key{};
-  // ID.SECRET, sent with each call as `authorization: Bearer ID.SECRET`. Empty: none.
+  // Sent with each call as `authorization: Bearer TOKEN`: ID.SECRET, or what another server of
+  // OpenAI's HTTP API calls its API key. Empty: none.
   std::string token{};
 };
 
-// Whether a channel can be made of them: gRPC aborts the process for metadata that it cannot send.
-// InvalidArgument says what is wrong; a token is never repeated. `is_https`: the server's name
-// says by itself that TLS is spoken.
-absl::Status CheckCredentials(const Credentials& credentials, bool is_https = false);
+// What a server is spoken to through. That TLS is spoken the name of an https server says by
+// itself.
+enum class Transport { kGrpc, kHttp, kHttps };
 
-// What a file of credentials holds; a token's without the blanks around it. InvalidArgument names
-// the file.
+// Whether servers can be spoken to with them: gRPC aborts the process for metadata that it cannot
+// send. InvalidArgument says what is wrong; a token is never repeated.
+absl::Status CheckCredentials(const Credentials& credentials,
+                              Transport transport = Transport::kGrpc);
+
+// What a file of credentials holds; a token's without the blanks around it, unchecked.
+// InvalidArgument names the file.
 absl::StatusOr<std::string> ReadPemFile(const std::string& path);
 absl::StatusOr<std::string> ReadTokenFile(const std::string& path);
 

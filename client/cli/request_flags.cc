@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
 #include "client/cli/prompt_text.h"
+#include "client/server_name.h"
 
 namespace recurve::client {
 namespace {
@@ -93,8 +94,10 @@ void CompleteCredentials(ConnectionFlags& flags) {
   Credentials& credentials = flags.client.credentials;
   const char* const token = std::getenv("RECURVE_TOKEN");
   if (credentials.token.empty() && token != nullptr) credentials.token = token;
+  const Transport of_http =
+      absl::StartsWith(flags.server, "https://") ? Transport::kHttps : Transport::kHttp;
   const absl::Status status =
-      CheckCredentials(credentials, absl::StartsWith(flags.server, "https://"));
+      CheckCredentials(credentials, IsHttpUrl(flags.server) ? of_http : Transport::kGrpc);
   if (!status.ok()) {
     throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
   }
@@ -108,9 +111,11 @@ void AddCredentialFlags(CLI::App& app, ConnectionFlags& flags) {
   AddFileFlag(app, "--tls_cert", credentials.tls_cert,
               "This client's certificate (PEM), for servers that ask for one", &ReadPemFile);
   AddFileFlag(app, "--tls_key", credentials.tls_key, "The key of --tls_cert (PEM)", &ReadPemFile);
-  AddFileFlag(app, "--token_file", credentials.token,
-              "Token ID.SECRET for servers that ask for one; else that of RECURVE_TOKEN",
-              &ReadTokenFile);
+  AddFileFlag(
+      app, "--token_file", credentials.token,
+      "Token ID.SECRET for servers that ask for one, or the API key of an HTTP server; else that "
+      "of RECURVE_TOKEN",
+      &ReadTokenFile);
   app.parse_complete_callback([&flags] { CompleteCredentials(flags); });
 }
 
