@@ -158,6 +158,7 @@ class SecurityTest(unittest.TestCase):
         self.addCleanup(server.kill)
 
         stop, failures, calls = threading.Event(), [], []
+        self.addCleanup(stop.set)  # before the server is killed, or its clients would fail without end
         metadata = [("authorization", f"Bearer {token}")]
 
         def work(fresh: bool) -> None:
@@ -190,9 +191,11 @@ class SecurityTest(unittest.TestCase):
                 lambda: server.metric("recurve_credential_reloads_total", result="ok", file="tls") == reloads
                 and server.metric("recurve_credential_reloads_total", result="ok", file="access") == reloads,
                 "the files were not read anew")
-        # A torn pair, and an access file that is none, change nothing.
-        shutil.copy(self.path("..0") / "server.key", self.path(f"..{versions - 1}") / "server.key")
-        self.path("access.json").write_text("{")
+        # A torn pair, and an access file that is none, change nothing. Each comes at once: half of a file would be
+        # an error more.
+        self.path("..0/server.key").rename(self.path(f"..{versions - 1}/server.key"))
+        self.path("broken.json").write_text("{")
+        self.path("broken.json").rename(self.path("access.json"))
         server.wait_until(
             lambda: server.metric("recurve_credential_reloads_total", result="error") == 2,
             "the broken files were not noticed")
