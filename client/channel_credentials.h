@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/server_name.h"
 
 namespace grpc {
 class Channel;
@@ -29,12 +30,9 @@ struct Credentials {
   std::string token{};
 };
 
-// What a server is spoken to through. That TLS is spoken the name of an https server says by
-// itself.
-enum class Transport { kGrpc, kHttp, kHttps };
-
 // Whether servers can be spoken to with them: gRPC aborts the process for metadata that it cannot
-// send. InvalidArgument says what is wrong; a token is never repeated.
+// send, tokens of other forms than ours are for HTTP alone, and a certificate without tls_ca for
+// HTTPS. InvalidArgument says what is wrong; a token is never repeated.
 absl::Status CheckCredentials(const Credentials& credentials,
                               Transport transport = Transport::kGrpc);
 

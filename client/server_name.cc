@@ -77,9 +77,11 @@ bool GoesWithoutProxy(const std::string& host) {
 
 }  // namespace
 
-bool IsHttpUrl(std::string_view server) {
-  const absl::string_view name(server.data(), server.size());
-  return absl::StartsWith(name, "http://") || absl::StartsWith(name, "https://");
+Transport TransportOf(std::string_view servers) {
+  const absl::string_view names(servers.data(), servers.size());
+  const bool is_https = absl::StartsWith(names, "https://");
+  if (!is_https && !absl::StartsWith(names, "http://")) return Transport::kGrpc;
+  return is_https || absl::StrContains(names, ",https://") ? Transport::kHttps : Transport::kHttp;
 }
 
 bool IsOnThisMachine(std::string_view server) {
@@ -92,7 +94,9 @@ bool IsOnThisMachine(std::string_view server) {
 
 std::optional<std::string> ProxyVariable(std::string_view server) {
   const char* variable = FirstSet(std::array{"grpc_proxy", "https_proxy", "http_proxy"});
-  if (variable == nullptr || IsHttpUrl(server) || IsOnThisMachine(server)) return std::nullopt;
+  if (variable == nullptr || TransportOf(server) != Transport::kGrpc || IsOnThisMachine(server)) {
+    return std::nullopt;
+  }
   const absl::string_view name(server.data(), server.size());
   if (GoesWithoutProxy(HostOf(Addresses(name)))) return std::nullopt;
   return variable;

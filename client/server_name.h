@@ -9,7 +9,11 @@
 
 namespace recurve::client {
 
-bool IsHttpUrl(std::string_view server);
+enum class Transport { kGrpc, kHttp, kHttps };
+
+// What servers of these names, with commas between them, are spoken to through: HTTP where the
+// first is a URL, and HTTPS where any asks for that.
+Transport TransportOf(std::string_view servers);
 
 // Whether the name says that the server runs on this machine: a Unix socket, a loopback or
 // unspecified address, or localhost. Nothing is looked up.

@@ -22,7 +22,7 @@ std::string NotReachedAdvice(const std::string& server, const absl::Status& stat
                         ". To go there directly, unset it, or name the host in no_proxy.");
   }
   return absl::StrCat("Is a server running there, and does it want TLS (",
-                      IsHttpUrl(server) ? "https://" : "--tls_ca",
+                      TransportOf(server) == Transport::kGrpc ? "--tls_ca" : "https://",
                       ") or not? Start one with `./run serve`, or name another with --server.");
 }
 

@@ -9,7 +9,6 @@
 #include <map>
 #include <set>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/arguments.h"
@@ -94,10 +93,7 @@ void CompleteCredentials(ConnectionFlags& flags) {
   Credentials& credentials = flags.client.credentials;
   const char* const token = std::getenv("RECURVE_TOKEN");
   if (credentials.token.empty() && token != nullptr) credentials.token = token;
-  const Transport of_http =
-      absl::StartsWith(flags.server, "https://") ? Transport::kHttps : Transport::kHttp;
-  const absl::Status status =
-      CheckCredentials(credentials, IsHttpUrl(flags.server) ? of_http : Transport::kGrpc);
+  const absl::Status status = CheckCredentials(credentials, TransportOf(flags.server));
   if (!status.ok()) {
     throw CLI::ParseError(std::string(status.message()), CLI::ExitCodes::ValidationError);
   }

@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/load/oip_target.h"
 #include "client/load/openai_target.h"
@@ -32,12 +31,12 @@ absl::Status CheckFlags(const std::string& protocol, const TargetFlags& flags,
     return absl::InvalidArgumentError(
         absl::StrCat("--server is '", connection.server, "'; expected ", what));
   };
-  if (is_openai != IsHttpUrl(connection.server)) {
+  const Transport transport = TransportOf(connection.server);
+  if (is_openai != (transport != Transport::kGrpc)) {
     return expected(is_openai ? "http[s]://HOST:PORT, as --protocol=openai speaks"
                               : absl::StrCat("HOST:PORT for --protocol=", protocol));
   }
-  if (is_openai && !connection.client.credentials.tls_ca.empty() &&
-      !absl::StrContains(connection.server, "https://")) {
+  if (transport == Transport::kHttp && !connection.client.credentials.tls_ca.empty()) {
     return expected("https://HOST:PORT, since there is --tls_ca");
   }
   return absl::OkStatus();
@@ -47,7 +46,7 @@ absl::Status CheckFlags(const std::string& protocol, const TargetFlags& flags,
 
 std::string ProtocolOf(const TargetFlags& flags, const ConnectionFlags& connection) {
   if (!flags.protocol.empty()) return flags.protocol;
-  return IsHttpUrl(connection.server) ? "openai" : "recurve";
+  return TransportOf(connection.server) == Transport::kGrpc ? "recurve" : "openai";
 }
 
 absl::StatusOr<std::unique_ptr<Target>> MakeTarget(const TargetFlags& flags,

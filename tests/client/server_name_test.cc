@@ -7,6 +7,16 @@
 namespace recurve::client {
 namespace {
 
+TEST(ServerNameTest, SaysWhatIsSpokenThere) {
+  for (const char* servers : {"a:1,b:1", "dns:///a:1", "unix:/https://", ""}) {
+    EXPECT_EQ(TransportOf(servers), Transport::kGrpc) << servers;
+  }
+  EXPECT_EQ(TransportOf("http://a:1,http://b/https://"), Transport::kHttp);
+  for (const char* servers : {"https://a", "https://a,http://b", "http://a:1,https://b"}) {
+    EXPECT_EQ(TransportOf(servers), Transport::kHttps) << servers;
+  }
+}
+
 TEST(ServerNameTest, KnowsWhatIsOnThisMachine) {
   for (const char* server : {"127.0.0.1:50051",
                              "127.8.9.10:1",

@@ -3,9 +3,8 @@
 
 #include <memory>
 
-#include <gtest/gtest.h>
-
 #include "engine/model/weights.h"
+#include "gtest/gtest.h"
 #include "tests/engine/backend/test_backends.h"
 
 namespace recurve {
