@@ -166,6 +166,7 @@ absl::Status CpuProbe::Load(const ProductShape& shape, uint32_t most_rows) {
     }
   }
   RETURN_IF_ERROR(out_.Allocate(most_rows, matrices_.front().outputs(), Precision::kF32));
+  blockings_.assign(team_->size(), BlockingChoices());
   return scratch_.Allocate(team_->size(), LinearScratch(matrices_.front()), Precision::kF32);
 }
 
@@ -188,6 +189,7 @@ void CpuProbe::RunProducts(uint32_t rows, uint64_t count) {
       args.y = out_.row(0);
       args.y_stride = out_.stride();
       args.scratch = scratch_.floats(thread);
+      args.blockings = &blockings_[thread];
       if (int8) args.x_scales = in_.scales(0);
       linear(args);
       team_->Barrier(thread);

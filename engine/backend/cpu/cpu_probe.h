@@ -58,6 +58,7 @@ class CpuProbe final : public MachineProbe {
   Epilogue epilogue_ = Epilogue::kStore;
   std::vector<PackedMatrix> matrices_;
   Activations in_, out_, scratch_;
+  std::vector<BlockingChoices> blockings_;  // [threads]
   uint64_t products_ = 0;  // that have run, so that each begins with the matrix after the last one
 };
 

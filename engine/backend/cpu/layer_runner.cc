@@ -116,6 +116,7 @@ void LayerRunner::Linear(const PackedMatrix& weights, uint32_t panels, RowRange 
   args.y = out.row(rows.begin);
   args.y_stride = out.stride();
   args.scratch = linear_scratch(thread);
+  args.blockings = &scratch_[thread].blockings;
   if (next != nullptr) {
     args.next = next->panel(PartOfThread(next->panels(), thread, team_.size()).begin);
   }

@@ -113,6 +113,7 @@ class LayerRunner {
     std::vector<uint32_t> visible;        // [rows together]
     std::vector<AttentionItem> items;     // of the layer at hand
     std::vector<float> cos, sin;          // [head_dim / 2]: of a position beyond the tables
+    BlockingChoices blockings;            // of products
   };
 
   const PackedModel& model_;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/backend/cpu/kernels/blocking_choice.h"
 #include "engine/backend/cpu/kernels/isa.h"
 #include "engine/backend/cpu/kernels/kv_page.h"
 #include "engine/backend/cpu/kernels/packed_matrix.h"
@@ -49,6 +50,8 @@ struct LinearArgs {
   float* scratch = nullptr;  // [LinearScratch(*weights)], of this thread
   // The weights that this thread multiplies with next, fetched ahead towards the end; may be null.
   const std::byte* next = nullptr;
+  // Where a kernel has several blockings, what this thread learns of them; null: the first.
+  BlockingChoices* blockings = nullptr;
 };
 
 // Rows that a kernel takes together, at most: widened to floats, or as tiles of bf16.

@@ -54,6 +54,83 @@ TEST(LinearAmxTest, EveryNumberOfRowsGivesTheBitsOfScalar) {
   }
 }
 
+// Products in tiles of a thread that has learned `choices`.
+template <typename Tiles, typename Element>
+LinearFunction LinearWith(BlockingChoices* choices) {
+  return [choices](LinearArgs args) {
+    args.blockings = choices;
+    LinearInTiles<Tiles, Avx2Ends, Element>(args);
+  };
+}
+
+TEST(LinearAmxTest, EveryBlockingGivesTheBitsOfScalar) {
+  const ScopedFloatEnv env;
+  // Of two to eight tiles, the last of which is full or not.
+  for (const uint32_t rows : {17, 33, 48, 49, 65, 80, 96, 97, 128}) {
+    const Problem p(rows, Precision::kBf16, kEpilogues[rows % 3], Range::kNormal, rows);
+    const std::vector<float> scalar = p.RunAll(Isa::kScalar);
+    for (uint32_t best = 0; best < BlockingChoice::kBlockings; ++best) {
+      BlockingChoices choices;
+      choices.of_tiles.fill(BlockingChoice(best));
+      const std::vector<float> y = p.RunAll(LinearWith<EmulatedTiles, Bf16>(&choices));
+      EXPECT_EQ(FirstDifference(y, scalar), -1) << rows << " rows, blocking " << best;
+    }
+  }
+}
+
+// A clock and no more: what tiles cost beside a quiet or a busy neighbour.
+struct TilesThatCost {
+  struct Scope {
+    Scope() {}  // what makes it an object that is used
+  };
+  static uint64_t Now() { return now; }
+  template <int kTile>
+  static void Zero() {}
+  template <int kTile>
+  static void Load(const void* /*rows*/, size_t /*stride*/) {
+    now += kTile < cheap_names ? 4 : 12;
+  }
+  template <int kTile>
+  static void Store(const void* /*rows*/, size_t /*stride*/) {}
+  template <typename Element, int kSum, int kA, int kB>
+  static void Dot() {
+    now += 7;
+  }
+  static inline uint64_t now = 0;
+  static inline int cheap_names = 8;
+};
+
+TEST(LinearAmxTest, ThreadFindsTheFastestBlockingAgainAndAgain) {
+  const OwnedTensor w(64, 32, std::vector<float>(size_t{64} * 32));
+  const PackedMatrix matrix =
+      *PackedMatrix::Pack({&w.view, 1}, PackedMatrix::Order::kConcatenated, Precision::kBf16);
+  constexpr uint32_t kRows = 32;  // two tiles
+  const std::vector<Bf16> x(size_t{kRows} * matrix.padded_inputs());
+  std::vector<float> y(size_t{kRows} * matrix.outputs());
+  std::vector<float> scratch(LinearScratch(matrix));
+  BlockingChoices choices;
+  LinearArgs args;
+  args.weights = &matrix;
+  args.panel_end = matrix.panels();
+  args.rows = kRows;
+  args.x = x.data();
+  args.x_stride = matrix.padded_inputs();
+  args.y = y.data();
+  args.y_stride = matrix.outputs();
+  args.scratch = scratch.data();
+  const LinearFunction linear = LinearWith<TilesThatCost, Bf16>(&choices);
+  const auto best_halves = [&] {
+    for (uint32_t turn = 0; turn < 4 * BlockingChoice::kRestTurns; ++turn) linear(args);
+    return kTileBlockings[choices.of_tiles[TilesOf(kRows) - 1].best()].halves;
+  };
+  for (int day = 0; day < 3; ++day) {
+    TilesThatCost::cheap_names = 8;
+    EXPECT_EQ(best_halves(), 2) << "quiet: two by two loads the fewest tiles";
+    TilesThatCost::cheap_names = 4;
+    EXPECT_EQ(best_halves(), 1) << "busy: two by one has the fewest names";
+  }
+}
+
 // More rows than are packed together, and so passes; and panels that begin and end anywhere.
 TEST(LinearAmxTest, ManyRowsByAnyPanelsGiveTheBitsOfScalar) {
   const ScopedFloatEnv env;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -89,8 +90,8 @@ struct Problem {
            std::vector<float>* y) const {
     Run(KernelsFor(isa).linear_int8, row, count, begin, end, y);
   }
-  void Run(void (*linear)(const LinearArgs&), uint32_t row, uint32_t count, uint32_t begin,
-           uint32_t end, std::vector<float>* y) const {
+  void Run(const std::function<void(const LinearArgs&)>& linear, uint32_t row, uint32_t count,
+           uint32_t begin, uint32_t end, std::vector<float>* y) const {
     std::vector<float> scratch(LinearScratch(matrix));
     LinearArgs args;
     args.weights = &matrix;
@@ -111,7 +112,7 @@ struct Problem {
     return epilogue == Epilogue::kAdd ? residual : std::vector<float>(rows * y_stride, kUntouched);
   }
   std::vector<float> RunAll(Isa isa) const { return RunAll(KernelsFor(isa).linear_int8); }
-  std::vector<float> RunAll(void (*linear)(const LinearArgs&)) const {
+  std::vector<float> RunAll(const std::function<void(const LinearArgs&)>& linear) const {
     std::vector<float> y = Initial();
     Run(linear, 0, rows, 0, matrix.panels(), &y);
     return y;
@@ -192,8 +193,14 @@ TEST(LinearInt8Test, EveryIsaGivesTheBitsOfScalar) {
 
 #if defined(__AVX2__)
 TEST(LinearInt8Test, EmulatedTilesGiveTheBitsOfScalar) {
-  const auto in_tiles = amx::LinearInTiles<amx::EmulatedTiles, amx::Avx2Ends, int8_t>;
+  uint32_t problems = 0;
   ForProblems(10, [&](const Problem& p) {
+    BlockingChoices choices;
+    choices.of_tiles.fill(BlockingChoice(problems++ % BlockingChoice::kBlockings));
+    const auto in_tiles = [&](LinearArgs args) {
+      args.blockings = &choices;
+      amx::LinearInTiles<amx::EmulatedTiles, amx::Avx2Ends, int8_t>(args);
+    };
     EXPECT_EQ(FirstDifference(p.RunAll(in_tiles), p.RunAll(Isa::kScalar)), -1);
     // By panels that begin and end anywhere, and rows that do.
     const uint32_t row = p.rows / 3;
