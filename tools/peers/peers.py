@@ -73,8 +73,9 @@ def command(engine: str, args: argparse.Namespace, model: pathlib.Path) -> list[
     """What to run for all numbers of streams; every command prints a JSON object a number."""
     common = [f"--threads={args.threads}", f"--prompt_tokens={args.prompt_tokens}", f"--new_tokens={args.new_tokens}"]
     if engine == "recurve":
+        # Prompts in whole chunks before anything else, as the peers take them; see README.md.
         return [[str(args.bench), f"--model={model}", f"--precision={args.precision}", f"--streams={streams}",
-                 "--repeat=1", "--format=json", *common] for streams in args.streams.split(",")]
+                 "--policy=depthwise", "--repeat=1", "--format=json", *common] for streams in args.streams.split(",")]
     script = {"llama.cpp": "llama_cpp_run.py", "vllm": "vllm_run.py"}[engine]
     own = [f"--precision={args.precision}"] if engine == "llama.cpp" else []
     return [[str(environment(args.work, engine)), str(HERE / script), str(model), f"--streams={args.streams}", *own,
