@@ -21,7 +21,8 @@ def parse():
     parser.add_argument("--streams", default="1,2,4,8,16,32,64", help="numbers of streams")
     parser.add_argument("--depths", default="uniform,deep,shallow", help="how deep tokens go")
     parser.add_argument("--recursions", type=int, default=3, help="of the model that --shape of recurve-bench makes")
-    parser.add_argument("--tokens", type=int, default=48, help="that each stream generates in a run")
+    parser.add_argument("--tokens", type=int, help="that each stream generates in a run; else 48, or one and a half "
+                        "times as many as there are streams, since these begin one after the other")
     parser.add_argument("--pairs", type=int, default=20, help="of a run of staged and one of each other policy")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="a table, or an object a line")
     parser.add_argument("bench", nargs="*", help="further flags for recurve-bench, behind --; default: --shape=135m")
@@ -39,16 +40,17 @@ def shares(depths: str, recursions: int) -> str:
 
 def run(args, streams: int, depths: str) -> list[list[float]]:
     """Tokens a second by policy and round."""
+    tokens = args.tokens or max(48, streams * 3 // 2)
     done = subprocess.run(
         [BENCH, *(args.bench or ["--shape=135m"]), f"--recursions={args.recursions}",
          f"--streams={streams}", f"--depths={shares(depths, args.recursions)}", "--prompt_tokens=8",
-         f"--new_tokens={args.tokens}", f"--policy={','.join(POLICIES)}", f"--repeat={args.pairs}", "--format=json"],
+         f"--new_tokens={tokens}", f"--policy={','.join(POLICIES)}", f"--repeat={args.pairs}", "--format=json"],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stderr)
     rates = [line[RATE] for line in map(json.loads, done.stdout.splitlines()) if isinstance(line["run"], int)]
     if min(rates) == 0:
-        sys.exit(f"compare: a stream of {args.tokens} tokens ended before all had begun; raise --tokens")
+        sys.exit(f"compare: a stream of {tokens} tokens ended before all had begun; raise --tokens")
     return [rates[i::len(POLICIES)] for i in range(len(POLICIES))]
 
 
