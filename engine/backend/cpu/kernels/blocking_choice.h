@@ -8,9 +8,10 @@
 
 namespace recurve {
 
-// Work comes in turns of nearly equal size, and one of kBlockings blockings does each. Every
-// kRestTurns turns another one is tried: it and the best one do turns alternately, so that a core
-// that slows meanwhile slows both, and it becomes the best one if it was faster in most pairs. A
+// Work comes in turns, most of them as long as the one before, and one of kBlockings blockings does
+// each. Every kRestTurns turns another one is tried: it and the best one do turns alternately, so
+// that a core that slows meanwhile slows both, and it becomes the best one if it was faster in most
+// pairs. A few pairs of unequal turns, where one matrix ends and the next begins, do no harm. A
 // neighbour on the same core, who comes and goes within minutes, changes which one that is. Of one
 // thread.
 class BlockingChoice {
@@ -23,6 +24,7 @@ class BlockingChoice {
   static constexpr uint32_t kPairsToWin = 12;
 
   BlockingChoice() = default;
+  // Begins with `best`: for tests.
   explicit BlockingChoice(uint32_t best) : best_(best), challenger_(best) {}
 
   // The blocking that does the turns between trials: at first 0.

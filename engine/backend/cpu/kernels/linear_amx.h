@@ -60,6 +60,7 @@ struct TileBlocking {
 inline constexpr TileBlocking kTileBlockings[BlockingChoice::kBlockings] = {
     {2, 2}, {3, 1}, {2, 1}, {4, 1}};
 inline constexpr uint32_t kMaxBlockTiles = 4;
+static_assert(kMaxTileRows == BlockingChoices::kMaxTiles * kTileRows, "a choice for each");
 
 // The sums of some tiles of rows and some panels.
 template <typename Tiles, typename Element>
@@ -271,9 +272,9 @@ void LinearInTiles(const LinearArgs& args) {
   const products::Passes passes(args, kMaxTileRows);
   passes.ForEach([&](const products::Passes::Pass& pass) {
     PackTiles<Element>(args, pass.row, pass.rows, packed);
-    BlockingChoice unasked;
+    BlockingChoice fresh;
     BlockingChoice& choice =
-        args.blockings == nullptr ? unasked : args.blockings->of_tiles[TilesOf(pass.rows) - 1];
+        args.blockings == nullptr ? fresh : args.blockings->of_tiles[TilesOf(pass.rows) - 1];
     for (uint32_t panel = pass.panel_begin; panel < pass.panel_end; panel += kGroupPanels) {
       const uint32_t panels = std::min(kGroupPanels, pass.panel_end - panel);
       const TileGroup<Tiles, Ends, Element> group(args, pass.row, pass.rows, packed, panel, panels);

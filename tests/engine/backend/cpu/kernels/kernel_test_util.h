@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <random>
 #include <string>
@@ -14,11 +15,15 @@
 
 #include "engine/backend/arithmetic.h"
 #include "engine/backend/cpu/kernels/isa.h"
+#include "engine/backend/cpu/kernels/kernels.h"
 #include "engine/backend/cpu/kernels/packed_matrix.h"
 #include "engine/base/math.h"
 #include "gtest/gtest.h"
 
 namespace recurve {
+
+// A product, as a table of Kernels has it or with more told to it.
+using LinearFunction = std::function<void(const LinearArgs&)>;
 
 // Kinds of numbers that a kernel may meet.
 enum class Range {

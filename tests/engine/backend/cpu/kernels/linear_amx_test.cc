@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "engine/base/float_env.h"
@@ -81,7 +82,7 @@ TEST(LinearAmxTest, EveryBlockingGivesTheBitsOfScalar) {
 // A clock and no more: what tiles cost beside a quiet or a busy neighbour.
 struct TilesThatCost {
   struct Scope {
-    Scope() {}  // what makes it an object that is used
+    Scope() {}  // so that a variable of it counts as used
   };
   static uint64_t Now() { return now; }
   template <int kTile>
@@ -91,7 +92,11 @@ struct TilesThatCost {
     now += kTile < cheap_names ? 4 : 12;
   }
   template <int kTile>
-  static void Store(const void* /*rows*/, size_t /*stride*/) {}
+  static void Store(void* rows, size_t stride) {
+    for (uint32_t row = 0; row < kTileRows; ++row) {
+      std::memset(static_cast<std::byte*>(rows) + row * stride, 0, kTileRowBytes);
+    }
+  }
   template <typename Element, int kSum, int kA, int kB>
   static void Dot() {
     now += 7;
@@ -101,27 +106,13 @@ struct TilesThatCost {
 };
 
 TEST(LinearAmxTest, ThreadFindsTheFastestBlockingAgainAndAgain) {
-  const OwnedTensor w(64, 32, std::vector<float>(size_t{64} * 32));
-  const PackedMatrix matrix =
-      *PackedMatrix::Pack({&w.view, 1}, PackedMatrix::Order::kConcatenated, Precision::kBf16);
-  constexpr uint32_t kRows = 32;  // two tiles
-  const std::vector<Bf16> x(size_t{kRows} * matrix.padded_inputs());
-  std::vector<float> y(size_t{kRows} * matrix.outputs());
-  std::vector<float> scratch(LinearScratch(matrix));
+  const Problem p(4, Precision::kBf16, Epilogue::kStore, Range::kNormal, 32);  // two tiles of rows
+  ASSERT_GE(p.matrix.panels(), kGroupPanels) << "a product is at least one turn";
   BlockingChoices choices;
-  LinearArgs args;
-  args.weights = &matrix;
-  args.panel_end = matrix.panels();
-  args.rows = kRows;
-  args.x = x.data();
-  args.x_stride = matrix.padded_inputs();
-  args.y = y.data();
-  args.y_stride = matrix.outputs();
-  args.scratch = scratch.data();
   const LinearFunction linear = LinearWith<TilesThatCost, Bf16>(&choices);
   const auto best_halves = [&] {
-    for (uint32_t turn = 0; turn < 4 * BlockingChoice::kRestTurns; ++turn) linear(args);
-    return kTileBlockings[choices.of_tiles[TilesOf(kRows) - 1].best()].halves;
+    for (uint32_t turn = 0; turn < 4 * BlockingChoice::kRestTurns; ++turn) p.RunAll(linear);
+    return kTileBlockings[choices.of_tiles[TilesOf(p.rows) - 1].best()].halves;
   };
   for (int day = 0; day < 3; ++day) {
     TilesThatCost::cheap_names = 8;

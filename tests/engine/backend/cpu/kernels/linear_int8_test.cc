@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -90,8 +89,8 @@ struct Problem {
            std::vector<float>* y) const {
     Run(KernelsFor(isa).linear_int8, row, count, begin, end, y);
   }
-  void Run(const std::function<void(const LinearArgs&)>& linear, uint32_t row, uint32_t count,
-           uint32_t begin, uint32_t end, std::vector<float>* y) const {
+  void Run(const LinearFunction& linear, uint32_t row, uint32_t count, uint32_t begin, uint32_t end,
+           std::vector<float>* y) const {
     std::vector<float> scratch(LinearScratch(matrix));
     LinearArgs args;
     args.weights = &matrix;
@@ -112,7 +111,7 @@ struct Problem {
     return epilogue == Epilogue::kAdd ? residual : std::vector<float>(rows * y_stride, kUntouched);
   }
   std::vector<float> RunAll(Isa isa) const { return RunAll(KernelsFor(isa).linear_int8); }
-  std::vector<float> RunAll(const std::function<void(const LinearArgs&)>& linear) const {
+  std::vector<float> RunAll(const LinearFunction& linear) const {
     std::vector<float> y = Initial();
     Run(linear, 0, rows, 0, matrix.panels(), &y);
     return y;

@@ -4,7 +4,6 @@
 #define RECURVE_TESTS_ENGINE_BACKEND_CPU_KERNELS_LINEAR_PROBLEM_H_
 
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -14,8 +13,6 @@
 #include "tests/engine/backend/cpu/kernels/kernel_test_util.h"
 
 namespace recurve {
-
-using LinearFunction = std::function<void(const LinearArgs&)>;
 
 inline constexpr float kUntouched = 12352.0F;  // which bf16 has too
 
